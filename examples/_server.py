@@ -1,0 +1,55 @@
+"""What the examples share: a NATS server and one worker process, both stopped at the end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from naq_core.server import EmbeddedServer
+
+HERE = Path(__file__).parent
+
+
+@contextmanager
+def naq(*queues: str, **environment: str) -> Iterator[str]:
+    """Provide a server and a worker on the given queues.
+
+    The server is the one that `NAQ_NATS_URL` names; without the variable it is a new one in a temporary folder.
+
+    Args:
+        queues: The worker's queues; without any the default queue.
+        environment: Environment variables for this process and the worker, such as `NAQ_JOB_SERIALIZER="json"`.
+
+    Yields:
+        The server's address, which is in `NAQ_NATS_URL` too.
+    """
+    os.environ.setdefault("NAQ_LOG_LEVEL", "WARNING")
+    os.environ.update(environment)
+    with ExitStack() as stack:
+        url = os.environ.get("NAQ_NATS_URL")
+        if url is None:
+            url = stack.enter_context(EmbeddedServer()).url
+            os.environ["NAQ_NATS_URL"] = url
+            stack.callback(os.environ.pop, "NAQ_NATS_URL")
+        stack.enter_context(worker(*queues))
+        yield url
+
+
+@contextmanager
+def worker(*queues: str, concurrency: int = 10) -> Iterator[int]:
+    """Run a worker process and yield its id."""
+    command = [sys.executable, "-m", "naq_worker", *queues, "--concurrency", str(concurrency)]
+    # The folder of the examples is the current one, so that the worker can import their modules. A session of
+    # its own keeps the terminal's Ctrl-C away: the worker is stopped below, once.
+    process = subprocess.Popen(command, cwd=HERE, start_new_session=True)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,161 @@
+"""Count the words of a folder's text and source files with NAQ, everything included.
+
+It starts a NATS server in a temporary folder and a worker process, enqueues one job per file and one that adds the
+counts up, prints the most frequent words, and stops what it started; at Ctrl-C too.
+
+    python examples/wordcount/demo.py [FOLDER ...] [--top 15]
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tasks
+
+from naq_client import Job, Queue
+from naq_core import JobFailedError
+from naq_core.server import EmbeddedServer
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+SUFFIXES = frozenset(
+    ".bash .c .cfg .conf .cpp .css .csv .go .h .html .ini .java .js .json .md .php .py .rb .rs .rst .sh .sql .tex .toml"
+    " .ts .txt .xml .yaml .yml".split()
+)
+SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist"})
+LARGEST = 256 * 1024  # bytes: the counts of a file have to fit into one NATS message
+
+
+def text_files(folders: Iterable[Path]) -> Iterator[Path]:
+    """Find the text and source files, without hidden folders and build results."""
+    for top in folders:
+        for folder, names, files in os.walk(top):
+            names[:] = sorted(name for name in names if not name.startswith(".") and name not in SKIPPED_FOLDERS)
+            for name in sorted(files):
+                path = Path(folder, name)
+                if path.suffix.lower() in SUFFIXES and path.is_file() and path.stat().st_size <= LARGEST:
+                    yield path.resolve()
+
+
+@contextmanager
+def worker(url: str) -> Iterator[None]:
+    """Run a worker process; stop it at the end."""
+    command = [sys.executable, "-m", "naq_worker", "wordcount", "--nats-url", url, "--log-level", "WARNING"]
+    # The worker imports `tasks` from its current folder. In a session of its own it is not hit by the terminal's
+    # Ctrl-C, so that it is stopped once and in order: first the worker, then the server.
+    process = subprocess.Popen(
+        command,
+        cwd=HERE,
+        env={**os.environ, "NAQ_NATS_URL": url, "NAQ_SHUTDOWN_GRACE": "2"},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Progress:
+    """One line that is written over, where the output is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._shown = 0.0
+
+    def step(self) -> None:
+        """Count one file."""
+        self._done += 1
+        last = self._done == self._total
+        if (sys.stdout.isatty() and time.monotonic() - self._shown > 0.05) or last:
+            self._shown = time.monotonic()
+            width = 30 * self._done // self._total
+            start = "\r" if sys.stdout.isatty() else ""
+            end = "\n" if last else ""
+            print(f"{start}  {'█' * width:░<30} {self._done:,} of {self._total:,} files", end=end, flush=True)
+
+
+async def count(url: str, paths: list[Path], top: int) -> None:
+    """Enqueue the jobs, follow them, print the table."""
+    async with Queue("wordcount", url) as queue:
+        began = time.perf_counter()
+        many = await queue.enqueue_many(queue.call(tasks.count_words, str(path)) for path in paths)
+        print(f"  enqueued {len(many):,} jobs in {time.perf_counter() - began:.3f} s")
+        counted = await follow(many)
+        adding = await queue.enqueue(tasks.add_up, counted)
+        words = await adding.result(timeout=120)
+        took = time.perf_counter() - began
+    total = words.pop("")
+    print(f"  {total:,} words in {len(counted):,} files after {took:.2f} s\n")
+    show(list(words.items())[:top])
+
+
+async def follow(jobs: list[Job[Any]]) -> list[str]:
+    """Wait for all files; return the ids of the jobs that succeeded."""
+    progress = Progress(len(jobs))
+    counted: list[str] = []
+
+    async def wait(job: Job[Any]) -> None:
+        try:
+            await job.result()
+        except JobFailedError as error:
+            print(f"\n  not counted: {error}", file=sys.stderr)
+        else:
+            counted.append(job.job_id)
+        progress.step()
+
+    await asyncio.gather(*(wait(job) for job in jobs))
+    return counted
+
+
+def show(words: list[tuple[str, int]]) -> None:
+    """Print the table."""
+    longest = max((len(word) for word, _ in words), default=0)
+    for place, (word, times) in enumerate(words, 1):
+        bar = "▇" * max(1, 40 * times // words[0][1])
+        print(f"  {place:>3}  {word:<{longest}}  {times:>7,}  {bar}")
+
+
+def main() -> int:
+    """Run the demo.
+
+    Returns:
+        The exit code: 0 done, 2 nothing to count, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(description="Count words with NAQ.")
+    default = [REPOSITORY / "docs", REPOSITORY / "packages"]
+    parser.add_argument("folders", nargs="*", type=Path, default=default, help="default: NAQ's own docs and packages")
+    parser.add_argument("--top", type=int, default=15, help="rows of the table")
+    given = parser.parse_args()
+    paths = list(text_files(given.folders))
+    if not paths:
+        print("no text files there:", *given.folders, file=sys.stderr)
+        return 2
+    # Without this a SIGTERM or a closed terminal would leave the worker behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(130))
+    try:
+        with EmbeddedServer() as server, worker(server.url):
+            print(f"NATS server {server.url}, one worker, {len(paths):,} files", flush=True)
+            asyncio.run(count(server.url, paths, given.top))
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything is stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

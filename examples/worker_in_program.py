@@ -1,0 +1,44 @@
+"""A worker inside your own program, with hooks at its start and its end, that stops when its queues are empty."""
+
+import asyncio
+import os
+
+from naq_client import Queue
+from naq_core.server import EmbeddedServer
+from naq_worker import Worker
+
+connections: list[str] = []
+
+
+async def connect() -> None:
+    """Open what the jobs need, once per worker."""
+    connections.append("database")
+    print("connected")
+
+
+async def disconnect() -> None:
+    """Close it again."""
+    connections.clear()
+    print("disconnected")
+
+
+async def lookup(key: str) -> str:
+    """Use what the hook has opened."""
+    return f"{key} found in the {connections[0]}"
+
+
+async def main(url: str) -> None:
+    """Enqueue, then work off."""
+    async with Queue("hooks", url) as queue:
+        jobs = await queue.enqueue_many(queue.call(lookup, key) for key in ("a", "b"))
+        await Worker(["hooks"], url, burst=True, on_startup=[connect], on_shutdown=[disconnect]).run()
+        for job in jobs:
+            print(await job.result(timeout=10))
+
+
+if __name__ == "__main__":
+    if "NAQ_NATS_URL" in os.environ:
+        asyncio.run(main(os.environ["NAQ_NATS_URL"]))
+    else:
+        with EmbeddedServer() as server:
+            asyncio.run(main(server.url))

@@ -1,0 +1,1 @@
+"""The commands that naq-cli itself brings; each module is imported when its command runs."""

@@ -1,0 +1,24 @@
+"""The client of NAQ: enqueue Python functions on NATS JetStream and fetch their results."""
+
+from naq_client._portal import SyncJob
+from naq_client.queue import EnqueuedMany, Queue
+from naq_client.sync import SyncQueue
+from naq_client.task import Task, disconnect, task
+from naq_core import Cancel, Job, JobState, Retry, Snooze, __version__, current_job
+
+__all__ = [
+    "Cancel",
+    "EnqueuedMany",
+    "Job",
+    "JobState",
+    "Queue",
+    "Retry",
+    "Snooze",
+    "SyncJob",
+    "SyncQueue",
+    "Task",
+    "__version__",
+    "current_job",
+    "disconnect",
+    "task",
+]

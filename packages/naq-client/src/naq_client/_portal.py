@@ -1,0 +1,95 @@
+"""One background event loop per process, through which synchronous code uses the asynchronous client."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar
+
+from naq_core.errors import NaqError
+from naq_core.job import Job
+from naq_core.record import JobRecord, JobState
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_lock = threading.Lock()
+_portal: "Portal | None" = None
+
+
+class Portal:
+    """A thread with an event loop; callable from any other thread."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="naq-sync", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the background loop and wait for it.
+
+        Raises:
+            NaqError: Called from the background loop itself, which would wait for ever.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise NaqError("the synchronous client was called from its own event loop: await the asynchronous one there")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+def portal() -> Portal:
+    """Return this process's portal; a forked child gets one of its own."""
+    global _portal  # noqa: PLW0603 - one per process is the point
+    with _lock:
+        if _portal is None or _portal.pid != os.getpid():
+            _portal = Portal()
+        return _portal
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 - the parent may have held it while forking
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+class SyncJob(Generic[R]):
+    """A job, for synchronous code; `job` is the asynchronous one."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Job[R]) -> None:
+        self.job = job
+
+    def __repr__(self) -> str:
+        return repr(self.job)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.job.job_id
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self.job.queue
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the end; see `Job.result`."""
+        return portal().run(self.job.result(timeout))
+
+    def status(self) -> JobState:
+        """Return the state; see `Job.status`."""
+        return portal().run(self.job.status())
+
+    def record(self) -> JobRecord | None:
+        """Return the record; see `Job.record`."""
+        return portal().run(self.job.record())

@@ -1,0 +1,118 @@
+"""Putting jobs on their subjects: one, a few at once, or many in a pipeline."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from naq_core.broker import (
+    BATCH_LIMIT,
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    Connection,
+    DisconnectedError,
+    NotReadyError,
+    WrongSequenceError,
+    ensure_queue,
+    publish_batch,
+)
+from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
+from naq_core.job import Job
+
+Message = tuple[str, bytes, dict[str, str]]
+
+
+def message_of(connection: Connection, job: Job[Any]) -> Message:
+    """Return subject, body and headers of a job.
+
+    The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job.
+
+    Raises:
+        EncodeError, PayloadTooLargeError: Before anything is sent.
+    """
+    body = job.serialize()
+    connection.check_size(f"the call of {job.function_name}", len(body))
+    names = connection.names
+    return (
+        names.ready(job.queue, job.job_id),
+        body,
+        {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: names.any_state(job.queue, job.job_id)},
+    )
+
+
+async def submit(connection: Connection, job: Job[Any]) -> bool:
+    """Enqueue one job.
+
+    Returns:
+        Whether it is new; False where a live job of this id was there.
+
+    Raises:
+        EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
+    """
+    message = message_of(connection, job)
+    await ensure_queue(connection, job.queue)
+    job.bind(connection)
+    try:
+        await connection.publish(*message)
+    except WrongSequenceError as error:
+        return error.repeated  # an earlier try with an unknown outcome had stored it
+    except BrokerTimeoutError as error:
+        raise EnqueueUnknownError([job.job_id], str(error)) from error
+    return True
+
+
+async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
+    """Enqueue jobs: up to 1,000 as one atomic batch, more in a pipeline.
+
+    Returns:
+        Whether it was atomic.
+
+    Raises:
+        DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
+        EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
+    """
+    messages = [message_of(connection, job) for job in jobs]
+    for queue in {job.queue for job in jobs}:
+        await ensure_queue(connection, queue)
+    for job in jobs:
+        job.bind(connection)
+    if len(messages) > BATCH_LIMIT:
+        await _pipeline(connection, jobs, messages)
+        return False
+    try:
+        await publish_batch(connection, messages)
+    except WrongSequenceError as error:
+        if not error.repeated:
+            raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
+    except (BrokerTimeoutError, DisconnectedError) as error:
+        raise EnqueueUnknownError([job.job_id for job in jobs], str(error)) from error
+    return True
+
+
+async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[Message]) -> None:
+    """Send everything without waiting for each answer; what is not acknowledged is sent again, one by one."""
+    await connection.wait_connected(connection.budget())
+    send = connection.publisher.send
+    futures: list[asyncio.Future[int]] = []
+    try:
+        for subject, body, headers in messages:
+            futures.append(await send(subject, body, headers))
+    except NotReadyError:
+        pass  # disconnected on the way: the rest is sent one by one below
+    outcomes: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
+    outcomes += [NotReadyError("not sent")] * (len(messages) - len(futures))
+    unknown: list[str] = []
+    reason = ""
+    for job, message, outcome in zip(jobs, messages, outcomes, strict=True):
+        if isinstance(outcome, int | WrongSequenceError):
+            continue
+        if not isinstance(outcome, NotReadyError | BrokerTimeoutError | DisconnectedError):
+            raise outcome
+        try:
+            await connection.publish(*message)
+        except WrongSequenceError:
+            continue  # it had been stored
+        except (BrokerTimeoutError, BrokerUnavailableError) as error:
+            unknown.append(job.job_id)
+            reason = str(error)
+    if unknown:
+        raise EnqueueUnknownError(unknown, reason)

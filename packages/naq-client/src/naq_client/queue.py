@@ -1,0 +1,285 @@
+"""The queue, as a producer sees it."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Self, TypeVar, overload
+
+from naq_client._submit import submit, submit_many
+from naq_core.broker import Connection
+from naq_core.envelope import NO_OPTIONS, JobOptions
+from naq_core.errors import ConfigurationError, EncodeError
+from naq_core.job import Job, make_options
+from naq_core.manage import purge_queue
+from naq_core.names import check_queue
+from naq_core.retry import Delay
+from naq_core.serialization import unwrap
+from naq_core.settings import Settings
+
+R = TypeVar("R")
+
+OPTION_NAMES = frozenset(
+    {
+        "fast",
+        "ignore_on",
+        "jitter",
+        "job_id",
+        "max_delay",
+        "max_retries",
+        "process",
+        "result_ttl",
+        "retry_delay",
+        "retry_on",
+        "retry_strategy",
+        "timeout",
+    }
+)
+
+
+class EnqueuedMany(list[Job[Any]]):
+    """The jobs of one `enqueue_many`, in order."""
+
+    atomic: bool = False
+    """Stored all or none (up to 1,000), instead of pipelined."""
+
+
+class Queue:
+    """Enqueues jobs. Use as `async with Queue("mail") as queue:`, or call `close()` yourself.
+
+    Args:
+        name: The queue; by default the setting `default_queue`.
+        nats_url: The server; by default the setting `nats_url`.
+        settings: Ready settings, instead of those of the environment.
+        connection: An open connection to share; it is then not closed with the queue.
+        overrides: Any other setting by its name.
+
+    Raises:
+        InvalidNameError, ConfigurationError: A name or setting is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        nats_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        connection: Connection | None = None,
+        **overrides: Any,
+    ) -> None:
+        if connection is not None:
+            settings = connection.settings
+        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
+        self.name = check_queue(self.settings.default_queue if name is None else name)
+        self._shared = connection is not None
+        self._connection = connection
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self.connection()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r} at {self.settings.redacted_url()}>"
+
+    async def connection(self) -> Connection:
+        """Return the open connection, opening it the first time.
+
+        Raises:
+            BrokerUnavailableError: Nobody answers. JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
+        """
+        if self._connection is None:
+            async with self._opening:
+                if self._connection is None:
+                    connection = Connection(self.settings, name=f"naq-client-{self.name}")
+                    await connection.open()
+                    self._connection = connection
+        return self._connection
+
+    async def close(self) -> None:
+        """Close the connection, unless it was given."""
+        if self._connection is not None and not self._shared:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+    @overload
+    def call(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    def call(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Make a job without enqueueing it, for `enqueue_many`."""
+        return self._bare_options.call(function, *args, **kwargs)
+
+    @overload
+    async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call of `function` and return the job.
+
+        The names of options (`max_retries=3`) may stand among the keywords where the function has no such parameter;
+        `options()` has no such limit. When this returns, the job is stored.
+
+        Args:
+            function: Anything callable, or its name as `"module:function"`, so that the producer need not have the code.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            EncodeError: Function or arguments cannot be serialized; nothing was sent.
+            PayloadTooLargeError: They are larger than the server accepts; nothing was sent.
+            EnqueueUnknownError: The server went away in between; enqueue again with the error's job id.
+        """
+        return await self._bare_options.enqueue(function, *args, **kwargs)
+
+    async def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedMany:
+        """Enqueue jobs made by `call()` (or a task's `call()`): up to 1,000 all or none, more in a pipeline.
+
+        Returns:
+            The jobs; `.atomic` says which of the two it was.
+
+        Raises:
+            DuplicateJobError: A chosen `job_id` of an atomic batch exists; nothing was enqueued.
+            EnqueueUnknownError: Names the jobs that may be missing.
+        """
+        many = EnqueuedMany(jobs)
+        for job in many:
+            if not isinstance(job, Job):
+                raise EncodeError(f"enqueue_many takes jobs made by queue.call(function, …), not {job!r}")
+        if many:
+            many.atomic = await submit_many(await self.connection(), many)
+        return many
+
+    async def purge(self) -> int:
+        """Delete every job of this queue that waits, and return how many; running and dead jobs stay."""
+        return await purge_queue(await self.connection(), self.name)
+
+    def options(  # noqa: PLR0913 - one keyword for each option
+        self,
+        *,
+        max_retries: int = 0,
+        retry_delay: Delay | Sequence[Delay] = 0,
+        retry_strategy: str = "fixed",
+        max_delay: Delay = 3600.0,
+        jitter: bool = False,
+        retry_on: Sequence[type[BaseException] | str] = (),
+        ignore_on: Sequence[type[BaseException] | str] = (),
+        timeout: float | timedelta | None = None,
+        result_ttl: float | timedelta | None = None,
+        job_id: str | None = None,
+        process: bool = False,
+        fast: bool = False,
+    ) -> "QueueOptions":
+        """Return an enqueuer with options, whose keywords all belong to the function.
+
+        Args:
+            max_retries: How often a failed attempt is repeated. 0, the default: never.
+            retry_delay: Seconds (or `timedelta`) before each retry, or a list of them, the last one repeating.
+            retry_strategy: How a single delay grows: `fixed`, `linear` or `exponential`.
+            max_delay: The longest delay. Default one hour.
+            jitter: Draw each delay from its upper half, so that failures do not come back all at once.
+            retry_on: Exception classes (or their names); only these are retried.
+            ignore_on: Exception classes that are never retried.
+            timeout: Seconds one attempt may take; then it is cancelled (async), killed (`process=True`), or, as a thread
+                cannot be stopped, given up and its result refused.
+            result_ttl: Seconds the result is kept. Default: the setting `result_ttl`.
+            job_id: An id of your own makes the enqueue idempotent: while a job or its record of that id exists, it is not
+                enqueued or not run again.
+            process: Run in a child process, which can be killed and whose crash hurts nobody else.
+            fast: No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash.
+
+        Raises:
+            ConfigurationError, InvalidNameError: A value is wrong; names it.
+        """
+        return QueueOptions(
+            self,
+            make_options(
+                max_retries=max_retries,
+                retry_delay=retry_delay,
+                retry_strategy=retry_strategy,
+                max_delay=max_delay,
+                jitter=jitter,
+                retry_on=retry_on,
+                ignore_on=ignore_on,
+                timeout=timeout,
+                result_ttl=result_ttl,
+                process=process,
+                fast=fast,
+            ),
+            job_id,
+        )
+
+    @property
+    def _bare_options(self) -> "QueueOptions":
+        return QueueOptions(self, NO_OPTIONS, None, seed_form=True)
+
+
+class QueueOptions:
+    """A queue with job options; made by `Queue.options`."""
+
+    __slots__ = ("_job_id", "_options", "_queue", "_seed_form")
+
+    def __init__(self, queue: Queue, options: JobOptions, job_id: str | None, *, seed_form: bool = False) -> None:
+        self._queue = queue
+        self._options = options
+        self._job_id = job_id
+        self._seed_form = seed_form
+
+    @overload
+    def call(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    def call(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Make a job without enqueueing it, for `enqueue_many`."""
+        options, job_id = self._options, self._job_id
+        if self._seed_form and kwargs and not OPTION_NAMES.isdisjoint(kwargs):
+            given = split_options(function, kwargs)
+            job_id = given.pop("job_id", None)
+            options = make_options(**given) if given else options
+        return Job(
+            function,
+            args,
+            kwargs,
+            job_id=job_id,
+            queue=self._queue.name,
+            serializer=self._queue.settings.job_serializer,
+            options=options,
+        )
+
+    @overload
+    async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call with these options; see `Queue.enqueue`."""
+        job = self.call(function, *args, **kwargs)
+        await submit(await self._queue.connection(), job)
+        return job
+
+
+def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take the job options out of `kwargs`, where they cannot be meant for the function.
+
+    Raises:
+        ConfigurationError: It cannot be told for whom a keyword is.
+    """
+    named = OPTION_NAMES.intersection(kwargs)
+    try:
+        parameters = None if isinstance(function, str) else inspect.signature(unwrap(function)).parameters
+    except (TypeError, ValueError):
+        parameters = None
+    if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        name = min(named)
+        raise ConfigurationError(name, f"may be an option or an argument of {function!r}: write queue.options({name}=…).enqueue(…)")
+    return {name: kwargs.pop(name) for name in named if name not in parameters}

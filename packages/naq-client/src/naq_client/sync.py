@@ -1,0 +1,100 @@
+"""The synchronous façade: the same names as `Queue`, blocking, for code without an event loop."""
+
+import os
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Self, TypeVar, overload
+
+from naq_client._portal import SyncJob, portal
+from naq_client.queue import Queue, QueueOptions
+from naq_core.job import Job
+from naq_core.names import check_queue
+from naq_core.settings import Settings
+
+R = TypeVar("R")
+
+
+class EnqueuedManySync(list[SyncJob[Any]]):
+    """The jobs of one `enqueue_many`, in order."""
+
+    atomic: bool = False
+
+
+class SyncQueue:
+    """As `Queue`, but blocking. Callable from any thread; in a forked child it connects anew.
+
+    Args and errors are those of `Queue`.
+    """
+
+    def __init__(self, name: str | None = None, nats_url: str | None = None, *, settings: Settings | None = None, **overrides: Any) -> None:
+        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
+        self.name = check_queue(self.settings.default_queue if name is None else name)
+        self._queue: Queue | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        portal().run(self._async().connection())
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SyncQueue {self.name!r} at {self.settings.redacted_url()}>"
+
+    def _async(self) -> Queue:
+        if self._queue is None or self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._queue = Queue(self.name, settings=self.settings)
+        return self._queue
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._queue is not None and self._pid == os.getpid():
+            portal().run(self._queue.close())
+            self._queue = None
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Make a job without enqueueing it, for `enqueue_many`."""
+        return self._async().call(function, *args, **kwargs)
+
+    @overload
+    def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...
+    @overload
+    def enqueue(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...
+    @overload
+    def enqueue(self, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
+    def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call and return the job; see `Queue.enqueue`."""
+        return SyncJob(portal().run(self._async().enqueue(function, *args, **kwargs)))
+
+    def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedManySync:
+        """Enqueue jobs made by `call()`; see `Queue.enqueue_many`."""
+        many = portal().run(self._async().enqueue_many(jobs))
+        result = EnqueuedManySync(SyncJob(job) for job in many)
+        result.atomic = many.atomic
+        return result
+
+    def purge(self) -> int:
+        """Delete the waiting jobs; see `Queue.purge`."""
+        return portal().run(self._async().purge())
+
+    def options(self, **options: Any) -> "SyncQueueOptions":
+        """Return an enqueuer with options; see `Queue.options`."""
+        return SyncQueueOptions(self._async().options(**options))
+
+
+class SyncQueueOptions:
+    """A queue with job options; made by `SyncQueue.options`."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: QueueOptions) -> None:
+        self._options = options
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Make a job without enqueueing it, for `enqueue_many`."""
+        return self._options.call(function, *args, **kwargs)
+
+    def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call with these options; see `Queue.enqueue`."""
+        return SyncJob(portal().run(self._options.enqueue(function, *args, **kwargs)))

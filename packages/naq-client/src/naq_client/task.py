@@ -1,0 +1,176 @@
+"""Typed tasks: a decorator that keeps the function's signature."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakKeyDictionary
+
+from naq_client._portal import SyncJob, portal
+from naq_client._submit import submit
+from naq_client.queue import Queue
+from naq_core.envelope import JobOptions
+from naq_core.job import Job, make_options
+from naq_core.names import check_job_id, check_queue
+from naq_core.retry import Delay
+from naq_core.serialization import function_name, register
+from naq_core.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", covariant=True)
+
+_queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Queue]]" = WeakKeyDictionary()
+
+
+async def _queue(name: str | None) -> Queue:
+    """Return this event loop's queue of that name; all of a loop's queues share one connection."""
+    loop = asyncio.get_running_loop()
+    queues = _queues.setdefault(loop, {})
+    key = name or ""
+    if key not in queues:
+        if not queues:
+            queues[key] = Queue(name)
+        else:
+            first = next(iter(queues.values()))
+            queues[key] = Queue(name, connection=await first.connection())
+    return queues[key]
+
+
+async def disconnect() -> None:
+    """Close the connection that tasks have opened on this event loop; the next enqueue opens a new one."""
+    for queue in _queues.pop(asyncio.get_running_loop(), {}).values():
+        await queue.close()
+
+
+class Task(Generic[P, R, C]):
+    """A function that can be enqueued; calling it calls the function."""
+
+    def __init__(self, function: Callable[P, C], queue: str | None, options: JobOptions, job_id: str | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self.__naq_function__ = function
+        self.queue = None if queue is None else check_queue(queue)
+        self._options = options
+        self._job_id = job_id
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Call the function here."""
+        return self.__naq_function__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {function_name(self.__naq_function__)}>"
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Make a job without enqueueing it, for `Queue.enqueue_many`."""
+        return Job(
+            self.__naq_function__,
+            args,
+            kwargs,
+            job_id=self._job_id,
+            queue=self.queue or Settings.load().default_queue,
+            options=self._options,
+        )
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue a call and return the job; raises as `Queue.enqueue` does."""
+        queue = await _queue(self.queue)
+        job: Job[R] = Job(
+            self.__naq_function__,
+            args,
+            kwargs,
+            job_id=self._job_id,
+            queue=queue.name,
+            serializer=queue.settings.job_serializer,
+            options=self._options,
+        )
+        await submit(await queue.connection(), job)
+        return job
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJob[R]:
+        """Enqueue from code without an event loop, from any thread."""
+        return SyncJob(portal().run(self.enqueue(*args, **kwargs)))
+
+    def options(  # noqa: PLR0913 - one keyword for each option
+        self,
+        *,
+        queue: str | None = None,
+        job_id: str | None = None,
+        max_retries: int | None = None,
+        retry_delay: Delay | Sequence[Delay] | None = None,
+        timeout: float | timedelta | None = None,
+        result_ttl: float | timedelta | None = None,
+        process: bool | None = None,
+        fast: bool | None = None,
+        **more: Any,
+    ) -> "Task[P, R, C]":
+        """Return the same task with other options (those of `Queue.options`, and `queue`); the rest stays as decorated."""
+        given = {
+            "max_retries": max_retries,
+            "retry_delay": retry_delay,
+            "timeout": timeout,
+            "result_ttl": result_ttl,
+            "process": process,
+            "fast": fast,
+        }
+        merged = {**_scalars(self._options), **{key: value for key, value in given.items() if value is not None}, **more}
+        return Task(
+            self.__naq_function__,
+            queue or self.queue,
+            make_options(**merged),
+            None if job_id is None else check_job_id(job_id),
+        )
+
+
+def _scalars(options: JobOptions) -> dict[str, Any]:
+    retry = options.retry
+    return {
+        "max_retries": retry.max_retries,
+        "retry_delay": retry.delays,
+        "retry_strategy": retry.strategy,
+        "max_delay": retry.max_delay,
+        "jitter": retry.jitter,
+        "retry_on": retry.retry_on,
+        "ignore_on": retry.ignore_on,
+        "timeout": options.timeout,
+        "result_ttl": options.result_ttl,
+        "process": options.process,
+        "fast": options.fast,
+    }
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R, R]: ...
+@overload
+def task(*, queue: str | None = None, **options: Any) -> _Decorator: ...
+def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -> Any:
+    """Make a function a task: `@task`, or `@task(queue="mail", max_retries=3)`.
+
+    Its name is registered, so that workers with `NAQ_JOB_SERIALIZER=json` run it.
+
+    Args:
+        queue: Where its jobs go; by default the setting `default_queue`.
+        options: As of `Queue.options`, but `job_id`.
+
+    Raises:
+        ConfigurationError, InvalidNameError: A value is wrong; names it.
+    """
+    checked = make_options(**options)
+
+    def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
+        register(plain, function_name(plain))
+        return Task(plain, queue, checked)
+
+    return decorate if function is None else decorate(function)
+
+
+__all__ = ["Task", "disconnect", "task"]

@@ -1,0 +1,49 @@
+"""Atomic publishing (ADR-50): up to 1,000 messages of one stream, stored whole or not at all."""
+
+import asyncio
+from collections.abc import Sequence
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
+from naq_core.errors import BrokerTimeoutError, WrongSequenceError
+from naq_core.names import new_id
+
+LIMIT = 1000
+
+
+async def publish_batch(connection: Connection, messages: Sequence[tuple[str, bytes, dict[str, str]]]) -> None:
+    """Store all messages or none.
+
+    Repeated while the outcome is unknown; every message must carry an expected sequence, so that a batch which was stored
+    after all is refused the second time.
+
+    Raises:
+        WrongSequenceError: A precondition failed; nothing was stored (by the last try, see `repeated`).
+        BrokerError: As `Connection.publish`.
+    """
+    if len(messages) == 1:
+        await connection.publish(*messages[0])
+        return
+    deadline = connection.budget()
+    repeated = False
+    while True:
+        await connection.wait_connected(deadline)
+        batch = new_id()
+        # Each message but the last goes out without a reply: the commit's answer speaks for all.
+        for number, (subject, body, headers) in enumerate(messages[:-1], 1):
+            await connection.client.publish(subject, body, headers={**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
+        subject, body, headers = messages[-1]
+        commit = {**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+        try:
+            await connection.publish_once(subject, body, commit)
+        except WrongSequenceError as error:
+            error.repeated = repeated
+            raise
+        except (NotReadyError, BrokerTimeoutError, DisconnectedError):
+            repeated = True
+            if connection.is_past(deadline):
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,391 @@
+"""A supervised NATS connection: it reconnects for ever, notices a dead peer, and never loses an answer silently."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any, Self
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error
+from naq_core._nats.publish import Publisher
+from naq_core._nats.subjects import Names
+from naq_core.errors import (
+    BrokerError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    JetStreamDisabledError,
+    PayloadTooLargeError,
+    ServerTooOldError,
+    WrongSequenceError,
+)
+from naq_core.settings import Settings, redact_url
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 5.0
+PING_INTERVAL = 2
+WATCHDOG_INTERVAL = 3.0
+WATCHDOG_PATIENCE = 3.0
+NEEDED_API_LEVEL = 2
+HEADER_ROOM = 1024
+"""Bytes kept free below `max_payload` for headers."""
+PENDING_SIZE = 16 * 1024 * 1024
+
+
+class Connection:
+    """One client connection with what NAQ needs on top of nats-py.
+
+    Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
+    """
+
+    def __init__(self, settings: Settings, *, name: str = "naq") -> None:
+        self.settings = settings
+        self.names = Names(settings.namespace)
+        self.client = Client()
+        self.generation = 0
+        self.connected_at = 0.0
+        self.ready: set[str] = set()
+        """Streams and consumers known to exist; for `topology`."""
+        self.topology_lock = asyncio.Lock()
+        self._name = name
+        self._publisher: Publisher | None = None
+        self._up = asyncio.Event()
+        self._closing = False
+        self._lost: BrokerError | None = None
+        self._last_error: BaseException | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> str:
+        """The address as it may be shown."""
+        return redact_url(self.settings.nats_url)
+
+    @property
+    def publisher(self) -> Publisher:
+        """The pipelined publisher."""
+        if self._publisher is None:
+            raise BrokerUnavailableError(self.url, "the connection is not open")
+        return self._publisher
+
+    @property
+    def max_payload(self) -> int:
+        """The server's limit for one message, in bytes."""
+        return self.client.max_payload
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached as far as is known."""
+        return self._up.is_set()
+
+    @property
+    def lost(self) -> BrokerError | None:
+        """Why the connection is closed for good, or None."""
+        return self._lost
+
+    @property
+    def seconds_connected(self) -> float:
+        """How long the connection has stood since it was last made."""
+        return self._loop.time() - self.connected_at
+
+    async def open(self) -> None:
+        """Connect and check the server.
+
+        Raises:
+            BrokerUnavailableError: Nobody answers, or the credentials are refused.
+            JetStreamDisabledError: JetStream is off.
+            ServerTooOldError: JetStream lacks what NAQ needs.
+        """
+        options = connect_options(self.settings)
+        options.update(
+            name=self._name,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            pending_size=PENDING_SIZE,
+            skip_subject_validation=True,
+        )
+        try:
+            await asyncio.wait_for(self.client.connect(**options), CONNECT_TIMEOUT)
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            with contextlib.suppress(Exception):  # half-open: nothing to save, the reason below is what counts
+                await self.client.close()
+            cause = self._last_error or error
+            raise BrokerUnavailableError(self.url, _reason(cause)) from error
+        self._publisher = Publisher(
+            self.client,
+            timeout=self.settings.publish_timeout.total_seconds(),
+            max_in_flight=self.settings.max_in_flight,
+        )
+        self._mark_up()
+        try:
+            await self._publisher.start()
+            await self._check_server()
+        except BaseException:
+            await self.close()
+            raise
+        self._watchdog = self._loop.create_task(self._watch(), name="naq-watchdog")
+
+    async def close(self) -> None:
+        """Flush what was sent, within a second or so, and close."""
+        self._closing = True
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watchdog
+        if self._publisher is not None:
+            if self.client.is_connected:
+                with contextlib.suppress(Exception):  # closing must not fail because the server is away
+                    await self.client.flush(timeout=1)
+            self._publisher.close()
+        with contextlib.suppress(Exception):  # as above
+            await asyncio.wait_for(self.client.close(), 2)
+        self._up.clear()
+
+    def on_reconnect(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each reconnect, from the event loop."""
+        self._listeners.append(listener)
+
+    def forget_listener(self, listener: Callable[[], None]) -> None:
+        """Undo `on_reconnect`."""
+        self._listeners.remove(listener)
+
+    async def wait_connected(self, deadline: float) -> None:
+        """Wait until the server can be reached.
+
+        Args:
+            deadline: In the event loop's time.
+
+        Raises:
+            BrokerUnavailableError: The deadline passed, or the connection is closed for good.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._up.is_set():
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._up.wait()
+        except TimeoutError:
+            raise BrokerUnavailableError(self.url, _reason(self._last_error or TimeoutError("connection lost"))) from None
+        if self._lost is not None:
+            raise self._lost
+
+    def budget(self) -> float:
+        """Return the deadline, in loop time, until which an operation begun now is repeated."""
+        return self._loop.time() + self.settings.publish_budget.total_seconds()
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, deadline: float | None = None) -> int:
+        """Publish to JetStream, repeating until it is acknowledged or the budget is used up.
+
+        Repeat only what is safe to repeat: a write with an expected sequence, or one that replaces itself.
+
+        Returns:
+            The stream sequence.
+
+        Raises:
+            WrongSequenceError: The expected sequence was wrong; its `repeated` tells whether an earlier try's outcome is
+                unknown, so that the message found there may be ours.
+            BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
+        """
+        deadline = deadline or self.budget()
+        repeated = False
+        pause = 0.02
+        while True:
+            try:
+                await self.wait_connected(deadline)
+            except BrokerUnavailableError as error:
+                if not repeated:
+                    raise
+                raise BrokerTimeoutError(f"publish to {subject} ({error})", self.settings.publish_budget.total_seconds()) from error
+            try:
+                return await (await self.publisher.send(subject, body, headers))
+            except WrongSequenceError as error:
+                error.repeated = repeated
+                raise
+            except NotReadyError as error:
+                last: Exception = error
+            except (BrokerTimeoutError, DisconnectedError) as error:
+                repeated, last = True, error
+            if self._loop.time() + pause > deadline:
+                raise BrokerTimeoutError(f"publish to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def publish_once(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
+        """Publish to JetStream without repeating.
+
+        Raises:
+            BrokerError: Refused, not sent, or the outcome is unknown.
+        """
+        return await (await self.publisher.send(subject, body, headers))
+
+    def is_past(self, deadline: float) -> bool:
+        """Whether a deadline in loop time has passed."""
+        return self._loop.time() > deadline
+
+    async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0, deadline: float | None = None) -> Msg:
+        """Send an idempotent request, repeating it while nobody answers.
+
+        Raises:
+            BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
+        """
+        deadline = deadline or self.budget()
+        pause = 0.05
+        while True:
+            await self.wait_connected(deadline)
+            try:
+                return await self.client.request(subject, payload, timeout=timeout)
+            except nats.errors.Error as error:
+                last = error
+            if self._loop.time() + pause > deadline:
+                raise BrokerTimeoutError(f"request to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def api(self, operation: str, body: dict[str, Any] | None = None, *, deadline: float | None = None) -> dict[str, Any]:
+        """Call the JetStream API and return its answer.
+
+        Raises:
+            BrokerError: As `naq_core._nats.errors.api_error` translates it.
+        """
+        deadline = deadline or self.budget()
+        payload = msgspec.json.encode(body) if body is not None else b""
+        while True:
+            message = await self.request(f"$JS.API.{operation}", payload, deadline=deadline)
+            answer: dict[str, Any] = msgspec.json.decode(message.data)
+            if "error" not in answer:
+                return answer
+            error = api_error(operation, answer["error"])
+            if not isinstance(error, NotReadyError) or self._loop.time() + 0.2 > deadline:
+                raise error
+            await asyncio.sleep(0.2)
+
+    def check_size(self, what: str, size: int) -> None:
+        """Refuse what the server would not take.
+
+        Raises:
+            PayloadTooLargeError: `size` and room for headers exceed `max_payload`.
+        """
+        if size + HEADER_ROOM > self.client.max_payload:
+            raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)
+
+    async def _check_server(self) -> None:
+        version = str(self.client.connected_server_version)
+        try:
+            message = await self.client.request("$JS.API.INFO", timeout=CONNECT_TIMEOUT)
+        except nats.errors.NoRespondersError as error:
+            raise JetStreamDisabledError(self.url) from error
+        except nats.errors.Error as error:
+            raise BrokerTimeoutError("JetStream account information", CONNECT_TIMEOUT) from error
+        answer = msgspec.json.decode(message.data)
+        if "error" in answer:
+            if answer["error"].get("err_code") in {10039, 10076}:
+                raise JetStreamDisabledError(self.url)
+            raise api_error("JetStream account information", answer["error"])
+        level = int(answer.get("api", {}).get("level", 0))
+        if level < NEEDED_API_LEVEL:
+            raise ServerTooOldError(version, level, NEEDED_API_LEVEL)
+
+    async def _watch(self) -> None:
+        """Find the connections that look alive and are not: a half-open peer, a dead read loop."""
+        while True:
+            await asyncio.sleep(WATCHDOG_INTERVAL)
+            if not self.client.is_connected:
+                continue
+            try:
+                await self.client.flush(timeout=WATCHDOG_PATIENCE)  # type: ignore[arg-type]  # seconds, any number
+            except (nats.errors.Error, OSError):
+                if self.client.is_connected and not self._closing:
+                    log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
+                    self._mark_down()
+                    await self.client.force_reconnect()
+
+    def _mark_up(self) -> None:
+        self.connected_at = self._loop.time()
+        self._last_error = None
+        self._up.set()
+
+    def _mark_down(self) -> None:
+        self._up.clear()
+        if self._publisher is not None:
+            self._publisher.fail_all()
+
+    async def _on_error(self, error: Exception) -> None:
+        """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
+        self._last_error = error
+        if not self._closing:
+            log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
+
+    async def _on_disconnected(self) -> None:
+        self._mark_down()
+        if not self._closing:
+            log.warning("connection to NATS at %s lost: reconnecting", self.url)
+
+    async def _on_reconnected(self) -> None:
+        self.generation += 1
+        self._mark_up()
+        log.info("connected to NATS at %s again", self.url)
+        for listener in tuple(self._listeners):
+            listener()
+
+    async def _on_closed(self) -> None:
+        self._mark_down()
+        if not self._closing:
+            self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({_reason(self._last_error)})")
+            self._up.set()
+            log.error("%s", self._lost)
+
+
+def connect_options(settings: Settings) -> dict[str, Any]:
+    """Return nats-py's connect options for the settings.
+
+    Raises:
+        ConfigurationError: A TLS file cannot be read.
+    """
+    options: dict[str, Any] = {
+        "servers": [each.strip() for each in settings.nats_url.split(",")],
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.1,
+        "ping_interval": PING_INTERVAL,
+        "max_outstanding_pings": 2,
+        "connect_timeout": 2,
+        "user": settings.nats_user,
+        "password": settings.nats_password,
+        "token": settings.nats_token,
+        "user_credentials": settings.nats_creds,
+        "nkeys_seed": settings.nats_nkey,
+    }
+    if settings.nats_tls_ca or settings.nats_tls_cert:
+        try:
+            context = ssl.create_default_context(cafile=settings.nats_tls_ca)
+            if settings.nats_tls_cert:
+                context.load_cert_chain(settings.nats_tls_cert, settings.nats_tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError("nats_tls_ca, nats_tls_cert, nats_tls_key", f"cannot load the TLS files: {error}") from error
+        options["tls"] = context
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _reason(error: BaseException | None) -> str:
+    if error is None:
+        return "no reason given"
+    if isinstance(error, TimeoutError):
+        return str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
+    return str(error) or type(error).__name__

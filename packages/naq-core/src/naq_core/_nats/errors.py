@@ -1,0 +1,51 @@
+"""JetStream's and nats-py's errors as NAQ's: the one place of translation."""
+
+from typing import Any
+
+import msgspec
+
+from naq_core.errors import BrokerError, JetStreamError, QueueFullError, WrongSequenceError
+
+WRONG_SEQUENCE = frozenset({10071, 10164})
+FULL = frozenset({10023, 10077, 10047, 10122})
+RETRYABLE = frozenset({10008, 10012, 10167, 10074})
+"""Temporarily unavailable, no leader yet, too many requests: the same request may succeed a moment later."""
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The `error` object of a JetStream answer."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class PubAck(msgspec.Struct, frozen=True):
+    """JetStream's answer to a publish."""
+
+    seq: int = 0
+    error: ApiError | None = None
+
+
+class NotReadyError(BrokerError):
+    """Nobody answers on a JetStream subject right now (leader election, restart): try again."""
+
+
+class DisconnectedError(BrokerError):
+    """The connection was lost while an answer was due: the outcome is unknown."""
+
+
+decode_ack = msgspec.json.Decoder(PubAck).decode
+
+
+def api_error(what: str, error: ApiError | dict[str, Any]) -> BrokerError:
+    """Return the exception for a JetStream error."""
+    if isinstance(error, dict):
+        error = ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
+    if error.err_code in WRONG_SEQUENCE:
+        return WrongSequenceError(what, error.code, error.err_code, error.description)
+    if error.err_code in FULL:
+        return QueueFullError(what, error.code, error.err_code, error.description)
+    if error.err_code in RETRYABLE or error.code in {503, 429}:
+        return NotReadyError(f"{what}: {error.description}")
+    return JetStreamError(what, error.code, error.err_code, error.description)

@@ -1,0 +1,126 @@
+"""Pipelined JetStream publishing: one reply inbox, answers matched by token, an answer or an error for every publish."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error, decode_ack
+from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Sends messages and hands out futures of their stream sequences.
+
+    A future ends in the stream sequence, or in `WrongSequenceError`, `QueueFullError`, `JetStreamError` (refused),
+    `NotReadyError` (nobody there, nothing stored), `BrokerTimeoutError` or `DisconnectedError` (outcome unknown).
+    """
+
+    def __init__(self, client: Client, *, timeout: float, max_in_flight: int) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._max_in_flight = max_in_flight
+        self._pending: dict[str, tuple[asyncio.Future[int], float]] = {}
+        self._prefix = ""
+        self._next = 0
+        self._room = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Subscribe the reply inbox; once per client, it survives reconnects."""
+        inbox = self._client.new_inbox()
+        self._prefix = f"{inbox}."
+        await self._client.subscribe(f"{inbox}.*", cb=self._on_reply, pending_msgs_limit=-1, pending_bytes_limit=-1)
+
+    async def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
+        """Send one message; await the returned future for its stream sequence.
+
+        Raises:
+            NotReadyError: It was not sent. PayloadTooLargeError: It never can be.
+        """
+        while len(self._pending) >= self._max_in_flight:
+            self._room.clear()
+            await self._room.wait()
+        self._next += 1
+        token = str(self._next)
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._pending[token] = (future, self._loop.time() + self._timeout)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._timeout, self._sweep)
+        try:
+            await self._client.publish(subject, body, reply=self._prefix + token, headers=headers)
+        except nats.errors.Error as error:
+            self._pending.pop(token, None)
+            if isinstance(error, nats.errors.MaxPayloadError):
+                raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
+            raise NotReadyError(f"not sent: {error}") from error
+        except BaseException:
+            self._pending.pop(token, None)
+            raise
+        return future
+
+    async def _on_reply(self, message: Msg) -> None:
+        waiting = self._pending.pop(message.subject[len(self._prefix) :], None)
+        if waiting is None:
+            return  # its time-out has been reported
+        if not self._room.is_set():
+            self._room.set()
+        future = waiting[0]
+        if future.done():
+            return
+        if not message.data:
+            future.set_exception(_status_error(message.headers))
+            return
+        try:
+            ack = decode_ack(message.data)
+        except msgspec.DecodeError:
+            future.set_exception(BrokerTimeoutError(f"unreadable answer {message.data[:80]!r}", self._timeout))
+            return
+        if ack.error is None:
+            future.set_result(ack.seq)
+        else:
+            future.set_exception(api_error("publish", ack.error))
+
+    def _sweep(self) -> None:
+        """Fail what has waited too long; the table is in the order of sending, so the oldest comes first."""
+        now = self._loop.time()
+        self._sweeper = None
+        while self._pending:
+            token, (future, deadline) = next(iter(self._pending.items()))
+            if deadline > now and not future.done():
+                self._sweeper = self._loop.call_at(deadline, self._sweep)
+                return
+            del self._pending[token]
+            if not future.done():
+                future.set_exception(BrokerTimeoutError("publish", self._timeout))
+            self._room.set()
+
+    def fail_all(self) -> None:
+        """Tell everybody who waits that the connection is gone: the outcome of each is unknown."""
+        pending, self._pending = self._pending, {}
+        for future, _ in pending.values():
+            if not future.done():
+                future.set_exception(DisconnectedError("the connection was lost before the answer"))
+        self._room.set()
+
+    def close(self) -> None:
+        """Fail what still waits and stop the timer."""
+        self.fail_all()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+
+def _status_error(headers: Mapping[str, Any] | None) -> Exception:
+    status = (headers or {}).get("Status", "")
+    if status == "503":
+        return NotReadyError("no JetStream stream takes this subject right now")
+    return NotReadyError(f"status {status} {(headers or {}).get('Description', '')}".strip())

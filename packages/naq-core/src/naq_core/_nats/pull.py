@@ -1,0 +1,190 @@
+"""A queue's deliveries: one long subscription, overlapping pull requests, every status code handled.
+
+nats-py's `fetch` hides 409s and idles after a leader change, so the requests are our own (`docs/adr/0002-own-pull-loop.md`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from naq_core._nats.connection import Connection
+from naq_core.errors import BrokerError, JetStreamError
+
+log = logging.getLogger(__name__)
+
+EXPIRES = 30.0
+HEARTBEAT = 1.0
+SILENCE = 2.5
+"""No message, no heartbeat for so long: the request is gone, ask again."""
+BACKOFF = 0.2
+
+
+class Delivery:
+    """One delivered message and the means to settle it."""
+
+    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "queue", "sequence")
+
+    def __init__(self, connection: Connection, message: Msg) -> None:
+        self._connection = connection
+        self.data = message.data
+        self.ack_subject = message.reply
+        tokens = message.reply.split(".")
+        at = 4 if len(tokens) == 9 else 6
+        """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
+        self.delivered = int(tokens[at])
+        self.sequence = int(tokens[at + 1])
+        self.queue, self.job_id = message.subject.rsplit(".", 2)[1:]
+
+    async def ack(self) -> None:
+        """Done: the server may forget the message. A lost acknowledgement is repaired by the record on re-delivery."""
+        await self._settle(b"+ACK")
+
+    async def nak(self, delay: float = 0) -> None:
+        """Hand the message back, to be delivered again after `delay` seconds."""
+        await self._settle(b"-NAK" if delay <= 0 else b'-NAK {"delay":%d}' % int(delay * 1e9))
+
+    async def _settle(self, verb: bytes) -> None:
+        if not self._connection.is_connected:
+            return  # the server forgets in-flight state of a lost connection's pulls by itself: it will deliver again
+        try:
+            await self._connection.client.publish(self.ack_subject, verb)
+        except nats.errors.Error as error:
+            log.warning("cannot settle %s (%s): it will be delivered again", self.job_id, error)
+
+
+class Pull:
+    """The pull requests of one queue.
+
+    Args:
+        on_delivery: Called for each delivery, from the event loop; must not raise.
+        on_change: Called when more can be asked for (a request ended); usually sets an event.
+    """
+
+    def __init__(self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], Any], on_change: Callable[[], None]) -> None:
+        self.queue = queue
+        self.credit = 0
+        """Deliveries that were asked for and have not come yet."""
+        self.is_empty = False
+        """The last `no_wait` request found nothing."""
+        self.failure: BrokerError | None = None
+        self._connection = connection
+        self._on_delivery = on_delivery
+        self._on_change = on_change
+        names = connection.names
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{names.jobs_stream}.{names.consumer(queue)}"
+        self._info = f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue)}"
+        self._inbox = ""
+        self._subscription: Subscription | None = None
+        self._loop = asyncio.get_running_loop()
+        self._seen = 0.0
+        self._not_before = 0.0
+        self._checking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Subscribe; nothing is delivered before `ask`."""
+        self._inbox = self._connection.client.new_inbox()
+        self._subscription = await self._connection.client.subscribe(
+            self._inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._connection.on_reconnect(self._forget)
+
+    async def ask(self, count: int, *, no_wait: bool = False) -> None:
+        """Ask for `count` more deliveries; with `no_wait` only for what is there now."""
+        if count <= 0 or not self._connection.is_connected or self._loop.time() < self._not_before:
+            return
+        request: dict[str, Any] = {"batch": count}
+        if no_wait:
+            request["no_wait"] = True
+        else:
+            request["expires"] = int(EXPIRES * 1e9)
+            request["idle_heartbeat"] = int(HEARTBEAT * 1e9)
+        if self.credit == 0:
+            self._seen = self._loop.time()
+        self.credit += count
+        self.is_empty = False
+        try:
+            await self._connection.client.publish(self._next, msgspec.json.encode(request), reply=self._inbox)
+        except nats.errors.Error as error:
+            log.debug("pull on %s: %r", self.queue, error)
+            self.credit = 0
+
+    def check(self) -> None:
+        """Notice a request that died silently; call about once a second."""
+        if self.credit > 0 and self._loop.time() - self._seen > SILENCE and self._connection.is_connected:
+            log.info("no heartbeat on queue %s for %g s: pulling again", self.queue, SILENCE)
+            self._forget()
+            self._look()
+
+    async def stop(self) -> None:
+        """End the subscription; what was delivered before stays with the caller."""
+        self._connection.forget_listener(self._forget)
+        if self._checking is not None:
+            self._checking.cancel()
+        if self._subscription is not None and not self._connection.client.is_closed:
+            await self._subscription.unsubscribe()
+
+    def _forget(self) -> None:
+        """The server has dropped our requests (reconnect, leader change): start again."""
+        self.credit = 0
+        self._seen = self._loop.time()
+        self._on_change()
+
+    async def _on_message(self, message: Msg) -> None:
+        self._seen = self._loop.time()
+        if message.reply:
+            if self.credit > 0:
+                self.credit -= 1
+            outcome = self._on_delivery(Delivery(self._connection, message))
+            if outcome is not None:
+                await outcome
+            return
+        headers = message.headers or {}
+        status = headers.get("Status", "")
+        if status == "100":
+            return
+        description = headers.get("Description", "")
+        if status in {"404", "408"} or description == "Batch Completed":
+            missing = int(headers.get("Nats-Pending-Messages", "0") or "0")
+            self.credit = max(0, self.credit - missing) if missing else 0
+            self.is_empty = status == "404"
+            self._on_change()
+            return
+        self._on_trouble(status, description)
+
+    def _on_trouble(self, status: str, description: str) -> None:
+        """409 leadership change, shutdown, consumer deleted; 503 nobody there: back off, look, ask again."""
+        log.info("queue %s: pull ended with %s %s", self.queue, status, description)
+        self.credit = 0
+        self._not_before = self._loop.time() + BACKOFF
+        self._loop.call_later(BACKOFF + 0.01, self._on_change)
+        self._look()
+
+    def _look(self) -> None:
+        """Find out whether the consumer still exists; without it the queue would stand still in silence."""
+        if self._checking is None or self._checking.done():
+            self._checking = self._loop.create_task(self._check_consumer(), name=f"naq-check-{self.queue}")
+
+    async def _check_consumer(self) -> None:
+        try:
+            await self._connection.api(self._info)
+        except JetStreamError as error:
+            if error.code == 404:
+                self.failure = BrokerError(
+                    f"the consumer of queue {self.queue!r} was deleted ({error.description}): restart the workers to create it again"
+                )
+                self._on_change()
+        except BrokerError as error:
+            log.warning("queue %s: %s", self.queue, error)
+
+
+async def consumer_state(connection: Connection, queue: str) -> tuple[int, int]:
+    """Return how many jobs of a queue wait, and how many are delivered and not settled."""
+    names = connection.names
+    info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue)}")
+    return int(info["num_pending"]), int(info["num_ack_pending"])

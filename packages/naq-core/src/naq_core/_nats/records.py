@@ -1,0 +1,87 @@
+"""Reading messages and job records back from their streams."""
+
+from base64 import b64decode
+from typing import Any, NamedTuple
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.errors import api_error
+from naq_core.errors import BrokerError, JetStreamError
+from naq_core.record import JobRecord, decode_record
+
+NO_MESSAGE = 10037
+STREAM_NOT_FOUND = 10059
+
+
+class Message(NamedTuple):
+    """A stored message."""
+
+    subject: str
+    sequence: int
+    data: bytes
+
+
+class Stored(NamedTuple):
+    """A record and the stream sequence to compare-and-set against."""
+
+    record: JobRecord
+    revision: int
+
+
+async def read_last(connection: Connection, stream: str, subject: str, *, deadline: float | None = None) -> Message | None:
+    """Read the last message of a subject, which may hold wildcards, from the stream's leader."""
+    try:
+        answer: dict[str, Any] = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, deadline=deadline)
+    except JetStreamError as error:
+        if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
+            return None
+        raise
+    message = answer["message"]
+    return Message(message["subject"], message["seq"], b64decode(message.get("data", "")))
+
+
+async def read_direct(connection: Connection, stream: str, subject: str) -> Message | None:
+    """Read the last message of one subject from any replica: cheap, and possibly a moment old."""
+    message = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    headers = message.headers or {}
+    status = headers.get("Status")
+    if status == "404":
+        return None
+    if status is not None or "Nats-Sequence" not in headers:
+        raise _unexpected(message.data, f"direct get of {subject}: status {status}")
+    return Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data)
+
+
+def _unexpected(data: bytes, what: str) -> BrokerError:
+    try:
+        return api_error(what, msgspec.json.decode(data)["error"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return BrokerError(what)
+
+
+async def read_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
+    """Read a job's record from the leader: for decisions."""
+    names = connection.names
+    message = await read_last(connection, names.results_stream, names.result(queue, job_id))
+    return None if message is None else Stored(decode_record(message.data), message.sequence)
+
+
+async def find_record(connection: Connection, job_id: str) -> Stored | None:
+    """Find a record by job id alone, whatever its queue."""
+    names = connection.names
+    message = await read_last(connection, names.results_stream, names.result("*", job_id))
+    return None if message is None else Stored(decode_record(message.data), message.sequence)
+
+
+async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
+    """Read a job's record from any replica: for showing and waiting."""
+    names = connection.names
+    message = await read_direct(connection, names.results_stream, names.result(queue, job_id))
+    return None if message is None else Stored(decode_record(message.data), message.sequence)
+
+
+async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:
+    """Find the message of a live (or dead and kept) job."""
+    names = connection.names
+    return await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))

@@ -1,0 +1,84 @@
+"""Every stream, bucket, consumer, subject and header name of NAQ."""
+
+from dataclasses import dataclass, field
+
+EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+TTL = "Nats-TTL"
+SCHEDULE = "Nats-Schedule"
+SCHEDULE_TARGET = "Nats-Schedule-Target"
+BATCH_ID = "Nats-Batch-Id"
+BATCH_SEQUENCE = "Nats-Batch-Sequence"
+BATCH_COMMIT = "Nats-Batch-Commit"
+STATE = "Naq-State"
+"""Our own header on a record that ends a job: events are headers only, so waiters learn the end without a read."""
+
+LEVEL = "normal"
+FAR_FUTURE = "2200-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names within one namespace (`NAQ_NAMESPACE`), the prefix of everything."""
+
+    namespace: str
+    jobs: str = field(init=False)
+    results: str = field(init=False)
+    workers: str = field(init=False)
+    jobs_stream: str = field(init=False)
+    results_stream: str = field(init=False)
+    workers_stream: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        ns = self.namespace
+        for name, value in {
+            "jobs": f"{ns}.jobs",
+            "results": f"$KV.{ns}_results",
+            "workers": f"$KV.{ns}_workers",
+            "jobs_stream": f"{ns}_jobs",
+            "results_stream": f"KV_{ns}_results",
+            "workers_stream": f"KV_{ns}_workers",
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def ready(self, queue: str, job_id: str) -> str:
+        """Where a job waits for a worker."""
+        return f"{self.jobs}.{LEVEL}.{queue}.{job_id}"
+
+    def held(self, queue: str, job_id: str) -> str:
+        """Where a job waits for its time."""
+        return f"{self.jobs}.held.{queue}.{job_id}"
+
+    def dead(self, queue: str, job_id: str) -> str:
+        """Where a job that failed for good is kept."""
+        return f"{self.jobs}.dead.{queue}.{job_id}"
+
+    def any_state(self, queue: str, job_id: str) -> str:
+        """Wherever a live job of that id is."""
+        return f"{self.jobs}.*.{queue}.{job_id}"
+
+    def consumer(self, queue: str) -> str:
+        """The durable consumer of a queue; KEDA's scaler is pointed at it."""
+        return f"naq-worker-{queue}"
+
+    def ready_filter(self, queue: str) -> str:
+        """What that consumer delivers."""
+        return f"{self.jobs}.{LEVEL}.{queue}.*"
+
+    def result(self, queue: str, job_id: str) -> str:
+        """The record of a job."""
+        return f"{self.results}.{queue}.{job_id}"
+
+    def result_event(self, queue: str, job_id: str) -> str:
+        """What the server republishes when that record changes."""
+        return f"{self.namespace}.event.results.{queue}.{job_id}"
+
+    def worker(self, worker_id: str) -> str:
+        """The presence of a worker."""
+        return f"{self.workers}.{worker_id}"
+
+
+def state_of_subject(subject: str) -> tuple[str, str, str]:
+    """Return state token, queue and job id of a job's subject."""
+    state, queue, job_id = subject.split(".")[-3:]
+    return state, queue, job_id

@@ -1,0 +1,152 @@
+"""The streams, buckets and consumers NAQ needs, created where they are missing and never changed behind anyone's back."""
+
+import logging
+from typing import Any
+
+from naq_core._nats.connection import Connection
+from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
+
+log = logging.getLogger(__name__)
+
+STREAM_NOT_FOUND = 10059
+CONSUMER_NOT_FOUND = 10014
+NAME_IN_USE = frozenset({10058, 10065})
+MAX_ACK_PENDING = 100_000
+MAX_WAITING = 8192
+
+
+def stream_configs(connection: Connection) -> list[dict[str, Any]]:
+    """Return the wanted configuration of each stream (JetStream's own JSON: nats-py's classes lack newer fields)."""
+    names, replicas = connection.names, connection.settings.replicas
+    jobs = {
+        "name": names.jobs_stream,
+        "subjects": [f"{names.jobs}.>", f"{names.namespace}.edges.>"],
+        "retention": "workqueue",
+        "storage": "file",
+        "num_replicas": replicas,
+        "discard": "old",
+        "allow_direct": True,
+        "allow_msg_schedules": True,
+        "allow_msg_ttl": True,
+        "allow_atomic": True,
+    }
+    return [
+        jobs,
+        _bucket(names.results_stream, names.results, replicas, event=f"{names.namespace}.event.results.>"),
+        _bucket(names.workers_stream, names.workers, replicas),
+    ]
+
+
+def _bucket(stream: str, prefix: str, replicas: int, event: str | None = None) -> dict[str, Any]:
+    """A key-value bucket in JetStream's own layout, but without rollup: no single publish can wipe it."""
+    config: dict[str, Any] = {
+        "name": stream,
+        "subjects": [f"{prefix}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "deny_delete": True,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+    }
+    if event is not None:
+        config["republish"] = {"src": f"{prefix}.>", "dest": event, "headers_only": True}
+    return config
+
+
+async def ensure_streams(connection: Connection) -> None:
+    """Create the streams that are missing and check the others.
+
+    Raises:
+        ConfigurationError: A stream of that name exists with settings that break NAQ's promises.
+        BrokerError: The server refused.
+    """
+    async with connection.topology_lock:
+        if "streams" in connection.ready:
+            return
+        for wanted in stream_configs(connection):
+            await ensure_stream_config(connection, wanted)
+        connection.ready.add("streams")
+
+
+async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -> None:
+    """Create one stream, or check that the one there fits."""
+    name = wanted["name"]
+    for _ in range(2):
+        try:
+            answer = await connection.api(f"STREAM.INFO.{name}")
+        except JetStreamError as error:
+            if error.err_code != STREAM_NOT_FOUND:
+                raise
+        else:
+            _check(name, wanted, answer["config"])
+            return
+        try:
+            await connection.api(f"STREAM.CREATE.{name}", wanted)
+        except JetStreamError as error:
+            if error.err_code not in NAME_IN_USE:
+                raise
+            continue  # another process was faster: look at what it made
+        log.info("created stream %s", name)
+        return
+    raise BrokerError(f"stream {name} can be neither created nor read")
+
+
+def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    must = ("subjects", "retention", "allow_msg_schedules", "allow_msg_ttl", "allow_atomic", "max_msgs_per_subject", "republish")
+    for key in must:
+        if key in wanted and found.get(key) != wanted[key]:
+            raise ConfigurationError(
+                f"stream {name}",
+                f"exists with {key}={found.get(key)!r}, NAQ needs {wanted[key]!r}: use another NAQ_NAMESPACE, or edit the stream",
+            )
+
+
+async def ensure_queue(connection: Connection, queue: str) -> None:
+    """Create the streams and the queue's durable consumer where they are missing.
+
+    Producers do it too: an autoscaler must find the consumer before the first worker starts.
+    """
+    if queue in connection.ready:
+        return
+    await ensure_streams(connection)
+    async with connection.topology_lock:
+        if queue in connection.ready:
+            return
+        names = connection.names
+        consumer = names.consumer(queue)
+        try:
+            await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{consumer}")
+        except JetStreamError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            await create_consumer(connection, queue)
+        connection.ready.add(queue)
+
+
+async def create_consumer(connection: Connection, queue: str) -> None:
+    """Create the queue's consumer; two processes may do so at once, with the same outcome."""
+    names, settings = connection.names, connection.settings
+    consumer = names.consumer(queue)
+    config = {
+        "name": consumer,
+        "durable_name": consumer,
+        "filter_subject": names.ready_filter(queue),
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(settings.ack_wait.total_seconds() * 1e9),
+        "max_deliver": -1,
+        "max_ack_pending": MAX_ACK_PENDING,
+        "max_waiting": MAX_WAITING,
+    }
+    try:
+        await connection.api(
+            f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{names.ready_filter(queue)}",
+            {"stream_name": names.jobs_stream, "config": config, "action": "create"},
+        )
+    except JetStreamError as error:
+        if error.err_code not in {10105, 10148, 10013}:  # it exists: same settings, others, or the name is in use
+            raise
+    log.info("created consumer %s", consumer)

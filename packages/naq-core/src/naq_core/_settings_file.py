@@ -1,0 +1,44 @@
+"""Finds and reads `naq.toml` or `[tool.naq]` of `pyproject.toml`."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from naq_core.errors import ConfigurationError
+
+
+def read_settings_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Read the nearest settings file, looking upwards.
+
+    In one folder `naq.toml` wins; a `pyproject.toml` without `[tool.naq]` is passed over.
+
+    Args:
+        start: The folder to begin with.
+
+    Returns:
+        The file's path and its settings; None and an empty mapping when there is none.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is not valid TOML.
+    """
+    for folder in (start, *start.parents):
+        own = folder / "naq.toml"
+        if own.is_file():
+            return own, _normal(_parse(own))
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            table = _parse(project).get("tool", {}).get("naq")
+            if isinstance(table, dict):
+                return project, _normal(table)
+    return None, {}
+
+
+def _normal(table: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(path.name, f"cannot be read: {error}", str(path)) from error

@@ -1,0 +1,54 @@
+"""What a running job can know and say about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from naq_core.errors import NaqError
+from naq_core.serialization import clean_text
+
+_current: ContextVar[JobContext | None] = ContextVar("naq_current_job", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """The job that runs here."""
+
+    job_id: str
+    """The job's id; use it as an idempotency key towards other systems."""
+    queue: str
+    function: str
+    attempt: int
+    """1 for the first attempt; a snooze does not count."""
+    fence: int
+    """Grows with every attempt of the job, across workers: let a store refuse writes with a smaller one."""
+    enqueued_at: datetime
+    _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Report progress; kept in the job's record, at most a few times a second, and readable while the job runs.
+
+        Callable from async functions, threads and child processes; never blocks.
+        """
+        if self._report is not None:
+            self._report(float(done), None if total is None else float(total), clean_text(str(note), 500))
+
+
+def current_job() -> JobContext:
+    """Return the context of the job that this code runs in.
+
+    Raises:
+        NaqError: Called outside a job.
+    """
+    context = _current.get()
+    if context is None:
+        raise NaqError("current_job() was called outside a job")
+    return context
+
+
+def set_current_job(context: JobContext | None) -> None:
+    """Enter a job (for workers; each job runs in its own copy of the context, so there is nothing to leave)."""
+    _current.set(context)

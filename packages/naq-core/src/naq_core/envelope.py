@@ -1,0 +1,89 @@
+"""The wire form of a job: what lies on its subject."""
+
+import time
+
+import msgspec
+
+from naq_core.errors import DecodeError, UnknownWireVersionError
+from naq_core.retry import RetryPolicy
+
+WIRE_VERSION = 1
+
+
+class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a job is to be run; shared by all jobs enqueued with the same options."""
+
+    retry: RetryPolicy = RetryPolicy()
+    timeout: float | None = None
+    """Seconds one attempt may take; None means no limit."""
+    result_ttl: float | None = None
+    """Seconds the record is kept after success; None means the worker's setting."""
+    process: bool = False
+    """Run in a child process, which can really be killed."""
+    fast: bool = False
+    """No claim, no record, no result: at least once, for cheap idempotent jobs."""
+
+
+NO_OPTIONS = JobOptions()
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job as stored. Fields may be added; a change of meaning takes a new version."""
+
+    v: int
+    id: str
+    fn: str
+    ct: str
+    """Content type of `body`: pickle or json."""
+    body: bytes
+    at: float
+    """When it was enqueued, seconds since the epoch."""
+    by_value: bool = False
+    run: str = ""
+    """The incarnation of the id; empty means the id itself."""
+    args: str = ""
+    """A preview of the arguments."""
+    opt: JobOptions = NO_OPTIONS
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+
+
+class _Version(msgspec.Struct):
+    v: int
+
+
+_version_decoder = msgspec.msgpack.Decoder(_Version)
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """Return the message body."""
+    return _encoder.encode(envelope)
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Read a message body.
+
+    Raises:
+        UnknownWireVersionError: Written by a newer NAQ.
+        DecodeError: Not a job.
+    """
+    try:
+        envelope = _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        try:
+            version = _version_decoder.decode(data).v
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            version = WIRE_VERSION
+        if version != WIRE_VERSION:
+            raise UnknownWireVersionError(version) from error
+        raise DecodeError(f"not a job: {error}") from error
+    if envelope.v != WIRE_VERSION:
+        raise UnknownWireVersionError(envelope.v)
+    return envelope
+
+
+def now() -> float:
+    """Return the time as records and envelopes hold it."""
+    return time.time()

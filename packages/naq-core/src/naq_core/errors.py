@@ -1,0 +1,212 @@
+"""Every error NAQ raises.
+
+    NaqError
+    ├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
+    ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
+    ├─ BrokerError
+    │  ├─ BrokerUnavailableError            no server answers at the address
+    │  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
+    │  ├─ JetStreamDisabledError            the server runs without JetStream
+    │  ├─ ServerTooOldError                 the server lacks what NAQ needs
+    │  ├─ WrongSequenceError                a compare-and-set lost (JetStream error 10071)
+    │  ├─ QueueFullError                    a limit of the stream or the disk is reached
+    │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
+    │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
+    ├─ SerializationError
+    │  ├─ EncodeError · DecodeError · UnknownWireVersionError
+    ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
+    └─ JobError (job_id)
+       ├─ JobNotFoundError (LookupError) · DuplicateJobError
+       └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
+"""
+
+
+class NaqError(Exception):
+    """The base of every error that NAQ raises on purpose."""
+
+
+class ConfigurationError(NaqError, ValueError):
+    """A setting has a value that NAQ cannot work with."""
+
+    def __init__(self, setting: str, problem: str, source: str | None = None) -> None:
+        self.setting = setting
+        self.problem = problem
+        self.source = source
+        origin = f" (from {source})" if source else ""
+        super().__init__(f"{setting}{origin}: {problem}")
+
+
+class InvalidNameError(NaqError, ValueError):
+    """A name that cannot be used as a token of a NATS subject."""
+
+    def __init__(self, kind: str, value: object, rule: str) -> None:
+        self.kind = kind
+        self.value = value
+        super().__init__(f"{value!r} is not a valid {kind}: {rule}")
+
+
+class BrokerError(NaqError):
+    """NATS refused or could not do what was asked."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """No NATS server can be reached, or the connection was closed for good."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"cannot reach NATS at {url}: {reason}. Is a nats-server running there? `naq server` starts one.")
+
+
+class BrokerTimeoutError(BrokerError, TimeoutError):
+    """The server did not answer in time; what was asked may or may not have happened."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self.what = what
+        self.seconds = seconds
+        super().__init__(f"{what}: no answer from NATS within {seconds:g} s")
+
+
+class JetStreamDisabledError(BrokerError):
+    """The server answers, but JetStream is off for this account."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(f"JetStream is not enabled on the server at {url}: start nats-server with -js")
+
+
+class ServerTooOldError(BrokerError):
+    """The server's JetStream lacks message schedules, atomic batches or message TTLs."""
+
+    def __init__(self, found: str, level: int, needed: int) -> None:
+        self.found = found
+        self.level = level
+        super().__init__(
+            f"nats-server {found} has JetStream API level {level}, NAQ needs level {needed} (nats-server 2.12 or newer, "
+            "2.15 recommended): upgrade the server"
+        )
+
+
+class JetStreamError(BrokerError):
+    """JetStream answered with an error that has no class of its own."""
+
+    def __init__(self, what: str, code: int, err_code: int, description: str) -> None:
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+        super().__init__(f"{what}: {description} (code {code}, error {err_code})")
+
+
+class WrongSequenceError(JetStreamError):
+    """A compare-and-set lost: somebody else wrote the subject first."""
+
+    repeated: bool = False
+    """An earlier try of the same write had an unknown outcome: what stands there may be our own."""
+
+
+class QueueFullError(JetStreamError):
+    """The stream or the disk has reached a limit; nothing was stored."""
+
+
+class PayloadTooLargeError(BrokerError, ValueError):
+    """A message larger than the server's `max_payload`; refused before anything was sent."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"{what} takes {size:,} bytes, the server accepts {limit:,} in one message: pass a reference (a path, a key, a "
+            "URL) instead of the data, or raise max_payload in the server's configuration"
+        )
+
+
+class EnqueueUnknownError(BrokerError):
+    """The job may or may not have been stored; enqueueing it again with the same id is safe."""
+
+    def __init__(self, job_ids: list[str], reason: str) -> None:
+        self.job_ids = job_ids
+        names = ", ".join(job_ids[:3]) + (f" and {len(job_ids) - 3} more" if len(job_ids) > 3 else "")
+        super().__init__(f"it is unknown whether {names} was stored ({reason}): enqueue again with the same job_id")
+
+
+class SerializationError(NaqError):
+    """Something could not be turned into bytes or back."""
+
+
+class EncodeError(SerializationError):
+    """The function, its arguments or its result cannot be serialized."""
+
+
+class DecodeError(SerializationError):
+    """Bytes that are not what they should be."""
+
+
+class UnknownWireVersionError(DecodeError):
+    """A message of a newer NAQ than this one."""
+
+    def __init__(self, version: object) -> None:
+        self.version = version
+        super().__init__(f"wire version {version!r} is not known to this version of NAQ: upgrade the worker")
+
+
+class UnknownTaskError(NaqError, LookupError):
+    """The function named by a job cannot be found, or may not be run here."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(f"function {name!r}: {reason}")
+
+
+class JobError(NaqError):
+    """Something about one job."""
+
+    def __init__(self, job_id: str, message: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id}: {message}")
+
+
+class JobNotFoundError(JobError, LookupError):
+    """Neither a job nor a record of that id exists (any more)."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "no such job; it never existed, or its record has passed its time to live")
+
+
+class DuplicateJobError(JobError):
+    """A live job with this id exists."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "a live job with this id exists, nothing was enqueued")
+
+
+class JobFailedError(JobError):
+    """The job failed for good; carries what its last attempt raised, as text."""
+
+    def __init__(self, job_id: str, error_type: str, error_message: str, error_traceback: str = "") -> None:
+        self.error_type = error_type
+        self.error_message = error_message
+        self.error_traceback = error_traceback
+        super().__init__(job_id, f"failed with {error_type}: {error_message}")
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled."""
+
+    def __init__(self, job_id: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(job_id, f"was cancelled{f': {reason}' if reason else ''}")
+
+
+class JobExpiredError(JobError):
+    """The job was not started before its expiry."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "expired before it was started")
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """The job had not ended when the caller's patience did; it goes on regardless."""
+
+    def __init__(self, job_id: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(job_id, f"has not ended within {seconds:g} s (it goes on; ask again later)")

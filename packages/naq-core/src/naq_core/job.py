@@ -1,0 +1,339 @@
+"""A job: a function call with an id, options and, once it is enqueued, a life that can be followed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from naq_core import names
+from naq_core._nats import records
+from naq_core._nats.connection import Connection
+from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.wait import wait_for_end
+from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, decode_envelope, encode_envelope, now
+from naq_core.errors import (
+    ConfigurationError,
+    EncodeError,
+    JobCancelledError,
+    JobError,
+    JobExpiredError,
+    JobFailedError,
+    JobNotFoundError,
+    JobTimeoutError,
+    NaqError,
+)
+from naq_core.record import JobRecord, JobState
+from naq_core.retry import Delay, make_policy, seconds
+from naq_core.serialization import Call, decode_call, decode_result, encode_call, function_name, preview
+from naq_core.settings import Settings
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+R = TypeVar("R")
+
+_LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
+
+
+def make_options(
+    *,
+    max_retries: int = 0,
+    retry_delay: Delay | Sequence[Delay] = 0,
+    retry_strategy: str = "fixed",
+    max_delay: Delay = 3600.0,
+    jitter: bool = False,
+    retry_on: Sequence[type[BaseException] | str] = (),
+    ignore_on: Sequence[type[BaseException] | str] = (),
+    timeout: Delay | None = None,
+    result_ttl: Delay | None = None,
+    process: bool = False,
+    fast: bool = False,
+) -> JobOptions:
+    """Check and bundle a job's options; `Queue.options` documents each.
+
+    Raises:
+        ConfigurationError: A value has the wrong type or range; names it.
+    """
+    if timeout is not None and seconds(timeout, "timeout") == 0:
+        raise ConfigurationError("timeout", "0 would stop every attempt at once: use None for no limit")
+    if result_ttl is not None and seconds(result_ttl, "result_ttl") < 1:
+        raise ConfigurationError("result_ttl", f"{result_ttl!r} is below 1 s, the server's granularity")
+    options = JobOptions(
+        retry=make_policy(max_retries, retry_delay, retry_strategy, max_delay, jitter, retry_on, ignore_on),
+        timeout=None if timeout is None else seconds(timeout, "timeout"),
+        result_ttl=None if result_ttl is None else seconds(result_ttl, "result_ttl"),
+        process=bool(process),
+        fast=bool(fast),
+    )
+    return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
+
+
+class Job(Generic[R]):
+    """One call of a function, to be made by a worker.
+
+    Args:
+        function: Anything callable, or its name as `"module:function"`.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        max_retries: How often a failed attempt is repeated.
+        retry_delay: Seconds or `timedelta` before each retry, or a list of them.
+        job_id: A chosen id makes the enqueue idempotent; by default a new one that sorts by time.
+        queue: Name of the queue.
+        serializer: `pickle` or `json`; by default the setting `job_serializer`.
+        options: Checked options instead of the scalar ones.
+
+    Raises:
+        ConfigurationError, InvalidNameError: An option or a name is wrong.
+    """
+
+    __slots__ = ("_call", "_connection", "_function", "_kwargs", "_args", "_serializer", "enqueued_at", "job_id", "options", "queue", "run")
+
+    def __init__(  # noqa: PLR0913 - the promised signature
+        self,
+        function: Callable[..., Any] | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        max_retries: int = 0,
+        retry_delay: Delay | Sequence[Delay] = 0,
+        *,
+        job_id: str | None = None,
+        queue: str = "default",
+        timeout: float | timedelta | None = None,
+        serializer: str | None = None,
+        options: JobOptions | None = None,
+        **more: Any,
+    ) -> None:
+        if not callable(function) and not isinstance(function, str):
+            raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
+        self._function: Callable[..., Any] | str = function
+        self._args = args
+        self._kwargs: Mapping[str, Any] = kwargs or {}
+        self._call: Call | None = None
+        self._serializer = serializer
+        self._connection: Connection | None = None
+        self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
+        self.queue = names.check_queue(queue)
+        self.run = ""
+        self.enqueued_at = 0.0
+        if options is None:
+            options = make_options(max_retries=max_retries, retry_delay=retry_delay, timeout=timeout, **more)
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"<Job {self.job_id} {self.function_name} on {self.queue!r}>"
+
+    @property
+    def function_name(self) -> str:
+        """`module:qualname`."""
+        if self._call is not None:
+            return self._call.function
+        return self._function if isinstance(self._function, str) else function_name(self._function)
+
+    @property
+    def function(self) -> Callable[..., Any] | str:
+        """The function; of a deserialized job decoded on first use."""
+        self._decode()
+        return self._function
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments."""
+        self._decode()
+        return tuple(self._args)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        self._decode()
+        return dict(self._kwargs)
+
+    @property
+    def max_retries(self) -> int:
+        """How often a failed attempt is repeated."""
+        return self.options.retry.max_retries
+
+    @property
+    def retry_delay(self) -> float | tuple[float, ...]:
+        """Seconds before each retry."""
+        delays = self.options.retry.delays
+        return delays[0] if len(delays) == 1 else delays
+
+    def _decode(self) -> None:
+        if self._call is not None and self._function == "":
+            self._function, self._args, self._kwargs = decode_call(self._call, self._serializer_name())
+
+    def _serializer_name(self) -> str:
+        return self._serializer or Settings.load().job_serializer
+
+    def serialize(self) -> bytes:
+        """Return the job's wire form.
+
+        Raises:
+            EncodeError: The function or an argument cannot be serialized; names it.
+        """
+        call = self._call
+        if call is None:
+            call = self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name())
+        self.enqueued_at = self.enqueued_at or now()
+        return encode_envelope(
+            Envelope(
+                v=WIRE_VERSION,
+                id=self.job_id,
+                fn=call.function,
+                ct=call.content_type,
+                body=call.body,
+                at=self.enqueued_at,
+                by_value=call.by_value,
+                run=self.run,
+                args=preview(self._args, self._kwargs),
+                opt=self.options,
+            )
+        )
+
+    @classmethod
+    def deserialize(cls, data: bytes, *, queue: str = "default", serializer: str | None = None) -> Job[Any]:
+        """Read a job's wire form; function and arguments are decoded when they are asked for.
+
+        Raises:
+            DecodeError: The bytes are no job; `UnknownWireVersionError` where a newer NAQ wrote them.
+        """
+        envelope = decode_envelope(data)
+        job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer, options=envelope.opt)
+        job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)  # noqa: SLF001 - its own class
+        job.run, job.enqueued_at = envelope.run, envelope.at
+        return job
+
+    async def execute(self) -> Any:
+        """Call the function here and now, and return what it returns; a plain function runs in a thread."""
+        self._decode()
+        function: Any = self._function
+        if isinstance(function, str):
+            function, *_ = decode_call(encode_call(function, (), {}, "pickle"), "pickle")
+        if inspect.iscoroutinefunction(inspect.unwrap(function)):
+            return await function(*self._args, **self._kwargs)
+        result = await asyncio.to_thread(function, *self._args, **self._kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    def bind(self, connection: Connection) -> None:
+        """Tie the job to the connection that follows it (for queues)."""
+        self._connection = connection
+
+    def _bound(self) -> Connection:
+        if self._connection is None:
+            raise JobError(self.job_id, "was not enqueued through a queue, so it has no connection to ask")
+        return self._connection
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Wait for the job to end and return what its function returned.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as it takes.
+
+        Raises:
+            JobFailedError, JobCancelledError, JobExpiredError: It ended otherwise.
+            JobTimeoutError: It has not ended yet; it goes on.
+        """
+        if self.options.fast:
+            raise JobError(self.job_id, "was enqueued with fast=True, which stores no result")
+        connection = self._bound()
+        try:
+            stored = await wait_for_end(connection, self.queue, self.job_id, timeout)
+        except TimeoutError as error:
+            if isinstance(error, NaqError):
+                raise
+            raise JobTimeoutError(self.job_id, timeout or 0) from None
+        result: R = outcome(stored.record, self._serializer or connection.settings.job_serializer)
+        return result
+
+    async def status(self) -> JobState:
+        """Return the job's state as it is now.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists (any more).
+        """
+        return await job_state(self._bound(), self.job_id, self.queue)
+
+    async def record(self) -> JobRecord | None:
+        """Return what is known of the job's attempts, or None before the first one."""
+        stored = await records.read_record(self._bound(), self.queue, self.job_id)
+        return None if stored is None else stored.record
+
+    @staticmethod
+    async def fetch_result(job_id: str, nats_url: str | None = None, *, timeout: float | None = 0, settings: Settings | None = None) -> Any:
+        """Return the result of a job by its id, over a connection of its own.
+
+        Args:
+            job_id: The id.
+            nats_url: The server; by default the setting.
+            timeout: Seconds to wait for the job's end; None as long as it takes, 0 not at all.
+
+        Raises:
+            JobNotFoundError: No such job. JobTimeoutError: It has not ended. JobFailedError and so on: It ended otherwise.
+        """
+        names.check_job_id(job_id)
+        settings = settings or Settings.load(nats_url=nats_url)
+        async with Connection(settings, name="naq-fetch") as connection:
+            stored = await records.find_record(connection, job_id)
+            if stored is None:
+                message = await records.find_job(connection, job_id)
+                if message is None:
+                    raise JobNotFoundError(job_id)
+                queue = state_of_subject(message.subject)[1]
+            else:
+                queue = stored.record.queue
+            if stored is None or not stored.record.state.is_final:
+                if timeout == 0:
+                    raise JobTimeoutError(job_id, 0)
+                try:
+                    stored = await wait_for_end(connection, queue, job_id, timeout)
+                except TimeoutError:
+                    raise JobTimeoutError(job_id, timeout or 0) from None
+            return outcome(stored.record, settings.job_serializer)
+
+    @staticmethod
+    async def fetch_record(job_id: str, nats_url: str | None = None, *, settings: Settings | None = None) -> JobRecord:
+        """Return the record of a job by its id.
+
+        Raises:
+            JobNotFoundError: No attempt was made yet, or the record has passed its time to live.
+        """
+        names.check_job_id(job_id)
+        async with Connection(settings or Settings.load(nats_url=nats_url), name="naq-fetch") as connection:
+            stored = await records.find_record(connection, job_id)
+        if stored is None:
+            raise JobNotFoundError(job_id)
+        return stored.record
+
+
+async def job_state(connection: Connection, job_id: str, queue: str) -> JobState:
+    """Return the state of a job: its record's, or where its message lies before the first attempt.
+
+    Raises:
+        JobNotFoundError: There is neither.
+    """
+    stored = await records.read_record(connection, queue, job_id)
+    if stored is not None:
+        return stored.record.state
+    message = await records.find_job(connection, job_id, queue)
+    if message is None:
+        raise JobNotFoundError(job_id)
+    return _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
+
+
+def outcome(record: JobRecord, serializer: str) -> Any:
+    """Return the result in a final record, or raise what it ended in."""
+    if record.state is JobState.SUCCEEDED:
+        return decode_result(record.result_type, record.result, serializer) if record.result_type else None
+    if record.state is JobState.CANCELLED:
+        raise JobCancelledError(record.job_id, record.reason)
+    if record.state is JobState.EXPIRED:
+        raise JobExpiredError(record.job_id)
+    last = record.errors[-1] if record.errors else None
+    if last is None:
+        raise JobFailedError(record.job_id, "Error", record.reason or "no reason was recorded")
+    raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
+
+
+__all__ = ["NO_OPTIONS", "Job", "job_state", "make_options", "outcome"]

@@ -1,0 +1,111 @@
+"""The job record: what is known of a job from its first claim on, one JSON document in the results bucket."""
+
+from enum import StrEnum
+
+import msgspec
+
+from naq_core.errors import DecodeError
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; `docs/state_machine.md` draws the moves."""
+
+    QUEUED = "queued"
+    """Ready to run; no worker has it, or one has just handed it back."""
+    HELD = "held"
+    """Stored, not ready: delayed, backing off or waiting."""
+    RUNNING = "running"
+    """A worker has claimed it."""
+    RETRYING = "retrying"
+    """The last attempt failed (or snoozed), the next one is due."""
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    """Failed for good; the whole job is kept for inspection and requeue."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can follow."""
+        return self in FINAL
+
+
+FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.HELD, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.RETRYING, JobState.QUEUED, JobState.DEAD, JobState.CANCELLED, JobState.RUNNING}),
+    JobState.RETRYING: frozenset({JobState.RUNNING, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
+    **{state: frozenset() for state in FINAL},
+}
+"""Every move a job can make. RUNNING → RUNNING is a take-over from a worker that is gone."""
+
+
+class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why one attempt did not succeed, as text; nothing is ever rebuilt from it."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    attempt: int = 0
+    at: float = 0.0
+    worker: str = ""
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a job says it is."""
+
+    done: float
+    total: float | None = None
+    note: str = ""
+
+
+class JobRecord(msgspec.Struct, omit_defaults=True):
+    """The state of a job. Times are seconds since the epoch (UTC) by the worker's clock."""
+
+    state: JobState
+    job_id: str
+    queue: str
+    function: str = ""
+    run: str = ""
+    """Distinguishes incarnations of one id; an old one's end does not stop a new one."""
+    attempt: int = 1
+    crashes: int = 0
+    """How often a worker or child process died while running it."""
+    worker: str = ""
+    enqueued_at: float = 0.0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    next_at: float = 0.0
+    """When the next attempt is due, while RETRYING."""
+    superseded: int = 0
+    """Stream sequence of a ready message that was replaced by a held one; a re-delivery of it is only acknowledged."""
+    arguments: str = ""
+    """A preview of the arguments, for people."""
+    reason: str = ""
+    errors: list[AttemptError] = []
+    progress: Progress | None = None
+    result_type: str = ""
+    result: bytes = b""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(JobRecord)
+
+
+def encode_record(record: JobRecord) -> bytes:
+    """Return the record as JSON."""
+    return _encoder.encode(record)
+
+
+def decode_record(data: bytes) -> JobRecord:
+    """Read a record.
+
+    Raises:
+        DecodeError: It is not one.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodeError(f"not a job record: {error}") from error

@@ -1,0 +1,333 @@
+"""Functions, arguments and results as bytes: cloudpickle by default, JSON where nothing may be unpickled.
+
+Which formats a worker *accepts* is decided by its own `job_serializer`, never by the message (see `docs/serialization.md`).
+"""
+
+import functools
+import importlib
+import math
+import pickle
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
+
+import cloudpickle
+import msgspec
+
+from naq_core.errors import ConfigurationError, DecodeError, EncodeError, UnknownTaskError
+
+Serializer: TypeAlias = Literal["pickle", "json"]
+PICKLE = "pickle"
+JSON = "json"
+NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
+PREVIEW_LENGTH = 200
+
+_names: "WeakKeyDictionary[Callable[..., Any], str | None]" = WeakKeyDictionary()
+_registered: dict[str, Callable[..., Any]] = {}
+_preview = reprlib.Repr()
+_preview.maxstring = _preview.maxother = 60
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A function call as bytes."""
+
+    function: str
+    """`module:qualname`; only a label when `by_value`."""
+    body: bytes
+    content_type: str
+    by_value: bool
+    """The function itself is inside `body` (lambdas, closures, methods, partials, functions of `__main__`)."""
+
+
+def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the plain function behind a task object, or what was given."""
+    return getattr(function, "__naq_function__", function)
+
+
+def register(function: Callable[..., Any], name: str) -> None:
+    """Let JSON jobs name this function (done by `@task`)."""
+    _registered[name] = function
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return the label of a function: `module:qualname` where it has both."""
+    plain = function.func if isinstance(function, functools.partial) else function
+    qualname = getattr(plain, "__qualname__", None) or type(plain).__qualname__
+    return f"{getattr(plain, '__module__', None) or type(plain).__module__}:{qualname}"
+
+
+def importable_name(function: Callable[..., Any]) -> str | None:
+    """Return `module:qualname` if another process can import the function by it."""
+    if not isinstance(function, FunctionType | BuiltinFunctionType | type):
+        return None
+    try:
+        return _names[function]
+    except KeyError:
+        pass
+    name = function_name(function)
+    found: str | None = None
+    if not name.startswith("__main__:") and "<" not in name:
+        try:
+            if unwrap(import_function(name)) is function:
+                found = name
+        except UnknownTaskError:
+            found = None
+    _names[function] = found
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def import_function(name: str) -> Callable[..., Any]:
+    """Import `module:qualname`.
+
+    Raises:
+        UnknownTaskError: The module cannot be imported or holds no such callable.
+    """
+    module_name, colon, qualname = name.partition(":")
+    if not colon:
+        module_name, _, qualname = name.rpartition(".")
+    if not module_name or not qualname:
+        raise UnknownTaskError(name, "write it as 'module:function'")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for attribute in qualname.split("."):
+            found = getattr(found, attribute)
+    except ImportError as error:
+        raise UnknownTaskError(name, f"cannot import {module_name!r} here ({error})") from error
+    except AttributeError as error:
+        raise UnknownTaskError(name, f"module {module_name!r} has no {qualname!r}") from error
+    if not callable(found):
+        raise UnknownTaskError(name, f"is a {type(found).__name__}, not a function")
+    return unwrap(found)
+
+
+def is_allowed(name: str, allowed: Sequence[str]) -> bool:
+    """Return whether an allow-list (`module:function`, `module:*`, `package.*`) names the function."""
+    module = name.partition(":")[0]
+    return any(
+        name == rule
+        or (rule.endswith(":*") and module == rule[:-2])
+        or (rule.endswith(".*") and module.startswith(rule[:-1]))
+        for rule in allowed
+    )
+
+
+def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: str) -> Call:
+    """Turn a call into bytes.
+
+    Args:
+        function: Anything callable, or `"module:qualname"` so that the producer need not have the code.
+        serializer: `pickle` or `json`.
+
+    Raises:
+        EncodeError: Something cannot be serialized; names it.
+    """
+    if isinstance(function, str):
+        name: str | None = function.replace(".", ":") if ":" not in function and function.count(".") == 1 else function
+        if name and ":" not in name:
+            name = ":".join(name.rsplit(".", 1))
+    elif callable(function):
+        function = unwrap(function)
+        name = importable_name(function)
+    else:
+        raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
+    if serializer == JSON:
+        if name is None:
+            raise EncodeError(
+                f"{function_name(function)!r} cannot be named by an import path, which NAQ_JOB_SERIALIZER=json needs: "  # type: ignore[arg-type]
+                "move it to the top level of a module"
+            )
+        return Call(name, encode_json([list(args), dict(kwargs)], f"the arguments of {name}"), JSON, by_value=False)
+    if name is not None:
+        if not args and not kwargs:
+            return Call(name, NO_ARGUMENTS, PICKLE, by_value=False)
+        return Call(name, encode_pickle((tuple(args), dict(kwargs)), f"the arguments of {name}"), PICKLE, by_value=False)
+    label = function_name(function)  # type: ignore[arg-type]
+    return Call(label, encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments"), PICKLE, by_value=True)
+
+
+def decode_call(call: Call, serializer: str, allowed: Sequence[str] = ()) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Turn bytes back into function, positional and keyword arguments.
+
+    Args:
+        serializer: What this process accepts. `json` never unpickles and runs registered or allow-listed functions only.
+        allowed: The allow-list; when given, it binds in every mode.
+
+    Raises:
+        DecodeError: The bytes are not a call, or of a format that is not accepted here.
+        UnknownTaskError: The function cannot be found, or may not be run here.
+    """
+    if serializer == JSON:
+        if call.content_type != JSON or call.by_value:
+            raise DecodeError(f"a {call.content_type} payload is not accepted here: this worker has NAQ_JOB_SERIALIZER=json")
+        function = _registered.get(call.function)
+        if function is None:
+            if not is_allowed(call.function, allowed):
+                raise UnknownTaskError(call.function, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
+            function = import_function(call.function)
+        return function, *_arguments(decode_json(call.body, "arguments"))
+    if allowed and (call.by_value or not is_allowed(call.function, allowed)):
+        raise UnknownTaskError(call.function, "is not in NAQ_ALLOWED_FUNCTIONS")
+    if call.by_value:
+        decoded = decode_pickle(call.body, "function")
+        if not (isinstance(decoded, tuple) and len(decoded) == 3 and callable(decoded[0])):
+            raise DecodeError("the payload is not a function with arguments")
+        return decoded[0], *_arguments(decoded[1:])
+    function = import_function(call.function)
+    if call.body == NO_ARGUMENTS:
+        return function, (), {}
+    decode = decode_json if call.content_type == JSON else decode_pickle
+    return function, *_arguments(decode(call.body, "arguments"))
+
+
+def _arguments(decoded: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(decoded, list | tuple) and len(decoded) == 2:
+        args, kwargs = decoded
+        if isinstance(args, list | tuple) and isinstance(kwargs, dict) and all(isinstance(key, str) for key in kwargs):
+            return tuple(args), kwargs
+    raise DecodeError("the payload is not a list of arguments and a mapping of keyword arguments")
+
+
+_PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
+
+
+def encode_pickle(value: Any, what: str) -> bytes:
+    """Pickle a value with cloudpickle, or with the much faster plain pickle where that gives the same.
+
+    Raises:
+        EncodeError: It cannot be pickled.
+    """
+    try:
+        if _is_plain(value):
+            return pickle.dumps(value, protocol=5)
+        return bytes(cloudpickle.dumps(value, protocol=5))
+    except Exception as error:
+        raise EncodeError(f"{what} cannot be pickled: {type(error).__name__}: {error}") from error
+
+
+def _is_plain(value: Any, depth: int = 3) -> bool:
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if depth == 0:
+        return False
+    if kind is tuple or kind is list:
+        return len(value) <= 64 and all(_is_plain(each, depth - 1) for each in value)
+    if kind is dict:
+        return len(value) <= 64 and all(type(key) in _PLAIN and _is_plain(each, depth - 1) for key, each in value.items())
+    return False
+
+
+def decode_pickle(data: bytes, what: str) -> Any:
+    """Unpickle.
+
+    Raises:
+        DecodeError: The bytes are no pickle, or need code that is not here.
+    """
+    try:
+        return pickle.loads(data)  # noqa: S301 - the default serializer; SECURITY.md says what that means
+    except Exception as error:
+        raise DecodeError(f"the {what} cannot be unpickled here: {type(error).__name__}: {error}") from error
+
+
+def encode_json(value: Any, what: str) -> bytes:
+    """Encode as JSON.
+
+    Raises:
+        EncodeError: The value has no faithful JSON form.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except Exception as error:
+        raise EncodeError(f"{what} cannot be written as JSON: {error}") from error
+
+
+def decode_json(data: bytes, what: str) -> Any:
+    """Decode JSON.
+
+    Raises:
+        DecodeError: It is not JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodeError(f"the {what} is not valid JSON: {error}") from error
+
+
+def encode_result(value: Any, serializer: str) -> tuple[str, bytes]:
+    """Return content type and bytes of a result; plain values become JSON in either mode, readable without unpickling.
+
+    Raises:
+        EncodeError: It cannot be serialized.
+    """
+    if serializer == JSON:
+        return JSON, encode_json(value, "the result")
+    if _is_json_scalar(value):
+        try:
+            return JSON, msgspec.json.encode(value)
+        except UnicodeEncodeError:
+            pass  # lone surrogates are no UTF-8: pickle keeps them
+    return PICKLE, encode_pickle(value, "the result")
+
+
+def _is_json_scalar(value: Any) -> bool:
+    kind = type(value)
+    if kind is int:
+        return -(2**63) <= value < 2**63
+    return value is None or kind is bool or kind is str or (kind is float and math.isfinite(value))
+
+
+def decode_result(content_type: str, data: bytes, serializer: str) -> Any:
+    """Return a stored result.
+
+    Raises:
+        DecodeError: Not decodable here, or a pickle where only JSON is accepted.
+    """
+    if content_type == JSON:
+        return decode_json(data, "result")
+    if content_type != PICKLE:
+        raise DecodeError(f"unknown content type {content_type!r} of a result")
+    if serializer == JSON:
+        raise DecodeError("the result is a pickle, which NAQ_JOB_SERIALIZER=json does not read")
+    return decode_pickle(data, "result")
+
+
+def preview(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return the call's arguments as short text, for people: dashboards and the CLI show it instead of unpickling."""
+    if not args and not kwargs:
+        return ""
+    parts = []
+    for each in args:
+        parts.append(_short(each))
+    for key, each in kwargs.items():
+        parts.append(f"{key}={_short(each)}")
+    return ", ".join(parts)[:PREVIEW_LENGTH]
+
+
+def _short(value: Any) -> str:
+    kind = type(value)
+    if kind is int or kind is bool or value is None or kind is float:
+        return repr(value)
+    try:
+        return _preview.repr(value)
+    except Exception:  # noqa: BLE001 - a foreign __repr__ must not stop an enqueue
+        return f"<{kind.__name__}>"
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Return text that UTF-8 can hold (file names may carry lone surrogates), its middle left out above `limit` characters."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else f"{text[: limit // 4]} … {text[-(limit - limit // 4 - 3) :]}"
+
+
+def check_serializer(name: str) -> str:
+    """Return the name of a serializer.
+
+    Raises:
+        ConfigurationError: There is no such serializer.
+    """
+    if name not in {PICKLE, JSON}:
+        raise ConfigurationError("job_serializer", f"{name!r} is not one of pickle, json")
+    return name

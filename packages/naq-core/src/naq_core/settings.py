@@ -1,0 +1,367 @@
+"""Frozen settings, resolved from argument, environment, file and default."""
+
+import dataclasses
+import logging
+import os
+import re
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self, get_type_hints
+from urllib.parse import urlsplit
+
+from naq_core._settings_file import read_settings_file
+from naq_core.errors import ConfigurationError
+
+__all__ = ["Settings", "parse_duration", "redact_url"]
+
+log = logging.getLogger(__name__)
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+_FALLBACK_ENV = {
+    "nats_url": "NATS_URL",
+    "nats_user": "NATS_USER",
+    "nats_password": "NATS_PASSWORD",
+    "nats_token": "NATS_TOKEN",
+    "nats_creds": "NATS_CREDS",
+    "nats_nkey": "NATS_NKEY",
+    "nats_tls_ca": "NATS_CA",
+    "nats_tls_cert": "NATS_CERT",
+    "nats_tls_key": "NATS_KEY",
+    "result_ttl": "NAQ_DEFAULT_RESULT_TTL",
+    "ack_wait": "NAQ_DEFAULT_ACK_WAIT",
+    "heartbeat_interval": "NAQ_WORKER_HEARTBEAT_INTERVAL",
+}
+_SECRETS = ("nats_password", "nats_token")
+_FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH")
+
+
+def parse_duration(value: object) -> timedelta:
+    """Turn `30`, `1.5`, `"30s"`, `"5m"`, `"1h"`, `"7d"` or a timedelta into a timedelta.
+
+    Args:
+        value: A bare number counts seconds; the units are ms, s, m, h and d.
+
+    Returns:
+        The duration, never negative.
+
+    Raises:
+        ValueError: The value is none of these forms, negative, or too large.
+    """
+    allowed = "a duration such as 30, '30s', '5m', '1h' or '7d'"
+    try:
+        if isinstance(value, timedelta):
+            duration = value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            duration = timedelta(seconds=value)
+        elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+            duration = timedelta(seconds=float(match[1]) * _UNITS[match[2].lower()])
+        else:
+            raise ValueError(f"must be {allowed}")
+    except OverflowError as error:
+        raise ValueError(f"is too large; give {allowed}") from error
+    if duration < timedelta(0):
+        raise ValueError(f"must not be negative; give {allowed}")
+    return duration
+
+
+def redact_url(url: str) -> str:
+    """Hide the user information of one NATS address or of a comma list of them.
+
+    Args:
+        url: Such as `nats://user:secret@host:4222`.
+
+    Returns:
+        The same text with everything before each `@` replaced by `***`.
+    """
+    return ",".join(re.sub(r"^(\s*[a-z]+://)?.*@", r"\1***@", part) for part in url.split(","))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """Everything NAQ can be told from outside, checked once at the edge.
+
+    `Settings.load()` resolves each field on its own: argument, then `NAQ_<FIELD>`, then the
+    `NATS_*` fall-back, then `naq.toml` or `[tool.naq]` in `pyproject.toml`, then the default.
+    `Settings(...)` takes only its arguments and reads nothing from outside.
+
+    Raises:
+        ConfigurationError: A value is not allowed.
+    """
+
+    nats_url: str = "nats://localhost:4222"
+    """Server address, or a comma list of them. Fall-back: `NATS_URL`."""
+    namespace: str = "naq"
+    """Prefix of every stream, bucket and subject: one namespace is one trust domain."""
+    default_queue: str = "default"
+    """Queue of a job for which none was named."""
+    job_serializer: Literal["pickle", "json"] = "pickle"
+    """How functions, arguments and results are encoded. With `json` nothing is unpickled."""
+    allowed_functions: tuple[str, ...] = ()
+    """What a worker may run: `module:qualname`, `module:*`, `module.*`. Empty: see the serializer."""
+    result_ttl: timedelta = timedelta(days=7)
+    """How long the record of a succeeded job is kept. Default 7 days."""
+    failure_ttl: timedelta = timedelta(days=30)
+    """How long the record of a job that did not succeed is kept. Default 30 days."""
+    dead_ttl: timedelta = timedelta(days=30)
+    """How long a dead job can be requeued. Default 30 days."""
+    replicas: int = 1
+    """Copies of every stream and bucket in a cluster, 1 to 5. Default 1."""
+    ack_wait: timedelta = timedelta(seconds=15)
+    """After this silence of a worker its job is delivered again. Default 15 s, at least 1 s."""
+    heartbeat_interval: timedelta = timedelta(seconds=5)
+    """How often a worker renews its presence. Default 5 s."""
+    worker_ttl: timedelta = timedelta(seconds=15)
+    """After this silence a worker counts as gone. Default 15 s, above the heartbeat interval."""
+    concurrency: int = 10
+    """Jobs that one worker runs at a time. Default 10."""
+    processes: int = 0
+    """Processes for jobs that ask for one; 0 (the default) means one per CPU."""
+    shutdown_grace: timedelta = timedelta(seconds=30)
+    """How long running jobs may take to finish after a stop signal. Default 30 s."""
+    max_crashes: int = 3
+    """A job that took its worker down this many times is dead. Default 3."""
+    publish_timeout: timedelta = timedelta(seconds=5)
+    """How long one publish waits for its acknowledgement. Default 5 s."""
+    publish_budget: timedelta = timedelta(seconds=30)
+    """How long an operation is repeated while the server is away. Default 30 s."""
+    max_in_flight: int = 4096
+    """Publishes that may wait for an acknowledgement at the same time. Default 4096."""
+    nats_user: str | None = None
+    """User name. Fall-back: `NATS_USER`."""
+    nats_password: str | None = None
+    """Password. Fall-backs: `NAQ_NATS_PASSWORD_FILE`, `NATS_PASSWORD`, `NATS_PASSWORD_FILE`."""
+    nats_token: str | None = None
+    """Token. Fall-backs: `NAQ_NATS_TOKEN_FILE`, `NATS_TOKEN`, `NATS_TOKEN_FILE`."""
+    nats_creds: str | None = None
+    """Path of a credentials file. Fall-back: `NATS_CREDS`."""
+    nats_nkey: str | None = None
+    """Path of an NKey seed file. Fall-back: `NATS_NKEY`."""
+    nats_tls_ca: str | None = None
+    """Path of the certificate authority's PEM file. Fall-back: `NATS_CA`."""
+    nats_tls_cert: str | None = None
+    """Path of the client certificate's PEM file. Fall-back: `NATS_CERT`."""
+    nats_tls_key: str | None = None
+    """Path of the client key's PEM file. Fall-back: `NATS_KEY`."""
+    log_level: str = "INFO"
+    """Level of the log of NAQ's own commands. Default INFO."""
+    sources: Mapping[str, str] = field(default_factory=lambda: types.MappingProxyType({}), compare=False)
+    """Where each field's value comes from; written by `load`, read through `source`."""
+
+    def __post_init__(self) -> None:
+        """Convert and check every field."""
+        for name in _field_types():
+            try:
+                value = _convert(name, getattr(self, name))
+                _check(name, value)
+            except ValueError as error:
+                raise ConfigurationError(name, str(error), self.source(name)) from error
+            object.__setattr__(self, name, value)
+        if self.worker_ttl <= self.heartbeat_interval:
+            problem = f"must be longer than heartbeat_interval ({self.heartbeat_interval}), not {self.worker_ttl}"
+            raise ConfigurationError("worker_ttl", problem, self.source("worker_ttl"))
+
+    def __repr__(self) -> str:
+        """Show what differs from the defaults, without secrets."""
+        shown = {n: v for n in _field_types() if (v := getattr(self, n)) != _defaults()[n]}
+        if "nats_url" in shown:
+            shown["nats_url"] = self.redacted_url()
+        shown |= {name: "***" for name in _SECRETS if name in shown}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by value; a read-only mapping itself cannot be pickled."""
+        values = {name: getattr(self, name) for name in _field_types()}
+        return _rebuild, (type(self), values, dict(self.sources))
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Resolve every field from argument, environment, file and default.
+
+        Args:
+            overrides: Field values; None means unset and leaves the choice to the others.
+
+        Returns:
+            The settings; `source` tells of each value where it came from.
+
+        Raises:
+            ConfigurationError: An unknown field, or a value that is not allowed.
+        """
+        names = _field_types().keys()
+        for name in overrides.keys() - names:
+            raise ConfigurationError(name, f"is not a setting{_meant(name, names)}", "argument")
+        _warn_about_unknown_environment(names)
+        path, from_file = read_settings_file(Path.cwd())
+        for name in from_file.keys() - names:
+            log.warning("%s: %s is not a NAQ setting%s", path, name, _meant(name, names))
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name in names:
+            if overrides.get(name) is not None:
+                values[name], sources[name] = overrides[name], "argument"
+            elif found := _from_environment(name):
+                values[name], sources[name] = found
+            elif name in from_file:
+                values[name], sources[name] = from_file[name], str(path)
+        return cls(**values, sources=types.MappingProxyType(sources))
+
+    def source(self, name: str) -> str:
+        """Tell where a field's value came from.
+
+        Args:
+            name: The field.
+
+        Returns:
+            `argument`, the environment variable's name, the file's path, or `default`.
+        """
+        known = self.sources.get(name)
+        if known is not None:
+            return known
+        return "default" if getattr(self, name) == _defaults()[name] else "argument"
+
+    def redacted_url(self) -> str:
+        """Return `nats_url` without user information, for messages and logs."""
+        return redact_url(self.nats_url)
+
+
+def _rebuild(cls: type[Settings], values: dict[str, Any], sources: dict[str, str]) -> Settings:
+    return cls(**values, sources=types.MappingProxyType(sources))
+
+
+@cache
+def _field_types() -> dict[str, Any]:
+    hints = get_type_hints(Settings)
+    return {f.name: hints[f.name] for f in dataclasses.fields(Settings) if f.name != "sources"}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {f.name: f.default for f in dataclasses.fields(Settings)}
+
+
+def _convert(name: str, value: object) -> object:
+    """Bring a raw value (text from the environment, TOML value, argument) to its field's type."""
+    kind = _field_types()[name]
+    if kind is timedelta:
+        return parse_duration(value)
+    if kind is int:
+        return _whole_number(value)
+    if name == "allowed_functions":
+        return _names(value)
+    if value is None and _defaults()[name] is None:
+        return None
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {value!r}")  # noqa: TRY004 - one error type for all
+    return value.upper() if name == "log_level" else value
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}", value.strip()):
+        return int(value)
+    raise ValueError(f"must be a whole number, not {value!r}")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, Iterable):
+        raise ValueError(f"must be a list of names, not {value!r}")  # noqa: TRY004 - as above
+    names = tuple(str(item).strip() for item in value)
+    return tuple(name for name in names if name)
+
+
+_LEAST_NUMBER = {"replicas": 1, "concurrency": 1, "max_crashes": 1, "max_in_flight": 1, "processes": 0}
+_LEAST_DURATION = {
+    "result_ttl": 1.0,
+    "failure_ttl": 1.0,
+    "dead_ttl": 1.0,
+    "ack_wait": 1.0,
+    "heartbeat_interval": 0.1,
+    "worker_ttl": 1.0,
+    "publish_timeout": 0.1,
+}
+_FUNCTION_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:\*|\.\*|:[^\W\d]\w*(\.[^\W\d]\w*)*)")
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise ValueError, saying what is allowed, when the value is outside its range."""
+    if name in _LEAST_NUMBER and value < _LEAST_NUMBER[name]:
+        raise ValueError(f"must be at least {_LEAST_NUMBER[name]}, not {value}")
+    if name in _LEAST_DURATION and value.total_seconds() < _LEAST_DURATION[name]:
+        raise ValueError(f"must be at least {_LEAST_DURATION[name]:g} s, not {value}")
+    match name:
+        case "replicas" if value > 5:
+            raise ValueError(f"must be at most 5, not {value}")
+        case "namespace" | "default_queue" if not _TOKEN.fullmatch(value):
+            raise ValueError(f"may hold letters, digits, '_' and '-' only, not {value!r}")
+        case "job_serializer" if value not in {"pickle", "json"}:
+            raise ValueError(f"must be 'pickle' or 'json', not {value!r}")
+        case "log_level" if value not in _LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}, not {value!r}")
+        case "nats_url":
+            _check_url(value)
+        case "allowed_functions":
+            for wrong in (item for item in value if not _FUNCTION_NAME.fullmatch(item)):
+                raise ValueError(f"takes module:qualname, module:* or module.*, not {wrong!r}")
+        case _:
+            pass
+
+
+def _check_url(value: str) -> None:
+    allowed = "nats://host:port (also tls, ws and wss; several with commas)"
+    for part in value.split(","):
+        address = part.strip()
+        try:
+            parts = urlsplit(address if "://" in address else f"nats://{address}")
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError as error:
+            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}") from error
+        if not usable or parts.scheme not in {"nats", "tls", "ws", "wss"}:
+            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}")
+
+
+def _from_environment(name: str) -> tuple[str, str] | None:
+    """Return the value and the variable it stands in; an empty variable counts as unset."""
+    own, fallback = f"NAQ_{name.upper()}", _FALLBACK_ENV.get(name)
+    for variable in (own, fallback):
+        if variable is None:
+            continue
+        if value := os.environ.get(variable):
+            return value, variable
+        if name in _SECRETS and (path := os.environ.get(f"{variable}_FILE")):
+            return _read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
+    return None
+
+
+def _read_secret(name: str, path: str, variable: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(name, f"cannot be read from {path}: {error}", variable) from error
+
+
+def _warn_about_unknown_environment(names: Iterable[str]) -> None:
+    known = {f"NAQ_{name.upper()}" for name in names}
+    known |= {variable for variable in _FALLBACK_ENV.values() if variable.startswith("NAQ_")}
+    known |= {f"NAQ_{name.upper()}_FILE" for name in _SECRETS}
+    for variable in sorted(os.environ):
+        foreign = not variable.startswith("NAQ_") or variable.startswith(_FOREIGN_PREFIXES)
+        if not foreign and variable not in known:
+            log.warning("%s is not a NAQ setting%s", variable, _meant(variable, known))
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,65 @@
+"""The jobs a worker holds right now, shared by the event loop and the keep-alive thread."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from naq_core.broker import Delivery
+from naq_core.record import JobRecord, Progress
+
+
+def boottime() -> float:
+    """Return seconds on a clock that goes on while the machine sleeps: leases are measured on it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """One delivery in this worker's hands, from its arrival until it is settled."""
+
+    delivery: Delivery
+    lease_until: float
+    """On the boot-time clock; after it the server may give the job to another worker."""
+    started_at: float = 0.0
+    """Wall clock of the claim; 0 while it waits for a slot."""
+    task: asyncio.Task[None] | None = None
+    is_running: bool = False
+    """The user's function runs: only then may the task be cancelled."""
+    lease_lost: bool = False
+    stopping: bool = False
+    progress: Progress | None = None
+    progress_task: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the job is known by in this worker."""
+        return self.delivery.queue, self.delivery.job_id
+
+    def interrupt(self, *, lease_lost: bool) -> None:
+        """Stop the function, from the event loop; before and after it the task is left to finish its bookkeeping."""
+        self.lease_lost = self.lease_lost or lease_lost
+        self.stopping = True
+        if self.task is not None and self.is_running:
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class Claim:
+    """A claimed attempt: its record and the revision to compare-and-set against."""
+
+    record: JobRecord
+    revision: int
+    fence: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a worker has done since it started; part of its presence."""
+
+    processed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    skipped: int = 0
+    """Re-deliveries of jobs that had ended or were in living hands: runs that the claim prevented."""
+    queues: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,73 @@
+"""Calling a job's function and turning whatever it does into an outcome; used in the worker and in child processes."""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
+from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
+from naq_core.retry import RetryPolicy
+from naq_core.serialization import clean_text, encode_result
+from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
+
+TRACEBACK_LIMIT = 20_000
+MESSAGE_LIMIT = 2_000
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Return whether calling it gives a coroutine: async functions, partials of them, objects with an async `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+
+
+def of_value(value: Any, serializer: str) -> Outcome:
+    """Return the outcome of a function that returned."""
+    control = as_control(value)
+    if control is not None:
+        return of_control(control)
+    try:
+        return Completed(*encode_result(value, serializer))
+    except EncodeError as error:
+        return of_error(error, None)
+
+
+def of_control(control: JobControl) -> Outcome:
+    """Return the outcome of a job that said what is to happen."""
+    match control:
+        case Retry(delay=delay, reason=reason):
+            return Failed("Retry", clean_text(reason, MESSAGE_LIMIT) or "the job asked to be retried", delay=delay)
+        case Snooze(delay=delay, reason=reason):
+            return Snoozed(delay, clean_text(reason, MESSAGE_LIMIT))
+        case Cancel(reason=reason):
+            return Cancelled(clean_text(reason, MESSAGE_LIMIT))
+    return Failed(type(control).__name__, str(control))
+
+
+def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
+    """Return the outcome of a function that raised.
+
+    Args:
+        policy: Its filters decide whether the error may be retried; None means never.
+    """
+    if isinstance(error, JobControl):
+        return of_control(error)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a foreign __str__ must not hide that the job failed
+        message = f"<no message: {type(broken).__name__}>"
+    retry = policy is not None and not isinstance(error, DecodeError | UnknownTaskError) and policy.wants(error)
+    return Failed(name, clean_text(message, MESSAGE_LIMIT), format_traceback(error), retry=retry)
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback as text, bounded."""
+    try:
+        text = "".join(traceback.format_exception(error, limit=-50))
+    except Exception:  # noqa: BLE001 - as above
+        return ""
+    return clean_text(text, TRACEBACK_LIMIT)

@@ -1,0 +1,134 @@
+"""Claiming a delivered job: exactly one worker may run it, whatever the server has forgotten."""
+
+import logging
+import time
+from typing import Any
+
+import msgspec
+
+from naq_core.broker import EXPECTED_SEQUENCE, Connection, Delivery, Stored, WrongSequenceError, read_presence, read_record
+from naq_core.envelope import Envelope
+from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_worker._active import Claim
+
+log = logging.getLogger(__name__)
+
+BUSY_DELAY = 1.0
+"""Seconds before a job in another worker's living hands is looked at again."""
+EARLY = 0.05
+"""A retry that arrives this much before its time is run."""
+
+
+class Claims:
+    """Claims jobs for one worker."""
+
+    def __init__(self, connection: Connection, worker_id: str) -> None:
+        self._connection = connection
+        self._worker_id = worker_id
+        self._busy_delay = min(BUSY_DELAY, connection.settings.ack_wait.total_seconds() / 3)
+
+    async def claim(self, delivery: Delivery, envelope: Envelope) -> Claim | Stored | None:
+        """Claim a job, or find out why not.
+
+        Returns:
+            The claim; or the final record of a job that has ended, whose duties may be undone; or None where the delivery
+            has been settled, as another worker has the job or its time has not come.
+        """
+        record = self._first_record(delivery, envelope)
+        if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
+            claim = await self._write(record, 0)
+            if claim is not None:
+                return claim
+        while True:
+            stored = await read_record(self._connection, delivery.queue, delivery.job_id)
+            decision = await self._decide(delivery, stored, record)
+            if not isinstance(decision, JobRecord):
+                return decision
+            claim = await self._write(decision, 0 if stored is None else stored.revision)
+            if claim is not None:
+                return claim
+
+    def _first_record(self, delivery: Delivery, envelope: Envelope) -> JobRecord:
+        return JobRecord(
+            state=JobState.RUNNING,
+            job_id=delivery.job_id,
+            queue=delivery.queue,
+            function=envelope.fn,
+            run=envelope.run,
+            worker=self._worker_id,
+            enqueued_at=envelope.at,
+            started_at=time.time(),
+            arguments=envelope.args,
+        )
+
+    async def _decide(self, delivery: Delivery, stored: Stored | None, fresh: JobRecord) -> JobRecord | Stored | None:
+        """Return the record to write, the final one that stands, or None after settling."""
+        if stored is None:
+            return fresh
+        old = stored.record
+        if old.state.is_final:
+            return fresh if old.run != fresh.run else stored
+        if old.superseded == delivery.sequence:
+            await delivery.ack()  # its retry lies on the held subject
+            return None
+        old_time = time.time()
+        match old.state:
+            case JobState.RUNNING if old.worker == self._worker_id:
+                return self._take_over(old, fresh, "the worker lost track of the job")
+            case JobState.RUNNING:
+                if await self._is_held_by_owner(old):
+                    await delivery.nak(self._busy_delay)
+                    return None
+                return self._take_over(old, fresh, f"worker {old.worker} died under the job")
+            case JobState.RETRYING if old.next_at - old_time > EARLY:
+                await delivery.nak(min(old.next_at - old_time, 60))
+                return None
+            case JobState.RETRYING:
+                return self._next(old, fresh, attempt=old.attempt + 1)
+            case _:  # handed back by a worker that stopped: the same attempt again
+                return self._next(old, fresh, attempt=old.attempt)
+
+    def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
+        return msgspec.structs.replace(
+            fresh, attempt=attempt, crashes=old.crashes, errors=old.errors, started_at=time.time(), **changes
+        )
+
+    def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:
+        """A crash of its worker counts against the job: one that kills its workers must not go on for ever."""
+        log.warning("job %s: %s (crash %d)", old.job_id, reason, old.crashes + 1)
+        error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)
+        record = self._next(old, fresh, attempt=old.attempt + 1)
+        record.crashes = old.crashes + 1
+        record.errors = [*old.errors, error]
+        return record
+
+    async def _is_held_by_owner(self, record: JobRecord) -> bool:
+        """Return whether the worker in the record lives and still runs the job, by its presence.
+
+        Its two stamps, of the claim and of the presence, are of one clock: a presence older than the claim cannot list it.
+        """
+        data = await read_presence(self._connection, record.worker)
+        if data is None:
+            # The presence may have expired while the server was down; a living owner renews it right after reconnecting.
+            patience = self._connection.settings.worker_ttl.total_seconds()
+            return self._connection.generation > 0 and self._connection.seconds_connected < patience
+        try:
+            presence = msgspec.json.decode(data)
+            return record.job_id in presence["running"] or float(presence["at"]) <= record.started_at
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            log.warning("the presence of worker %s is unreadable: taken for gone", record.worker)
+            return False
+
+    async def _write(self, record: JobRecord, revision: int) -> Claim | None:
+        """Compare-and-set the claim; None where somebody else was faster."""
+        subject = self._connection.names.result(record.queue, record.job_id)
+        try:
+            sequence = await self._connection.publish(subject, encode_record(record), {EXPECTED_SEQUENCE: str(revision)})
+        except WrongSequenceError as error:
+            if not error.repeated:
+                return None
+            stored = await read_record(self._connection, record.queue, record.job_id)
+            if stored is None or stored.record != record:
+                return None
+            sequence = stored.revision  # an earlier try of ours had been stored, its answer lost
+        return Claim(record, sequence, sequence)

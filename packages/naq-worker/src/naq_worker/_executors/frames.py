@@ -1,0 +1,67 @@
+"""What worker and child process say to each other: length-prefixed msgpack frames over a socket pair."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
+
+LENGTH_BYTES = 4
+
+
+class Setup(msgspec.Struct, tag=True):
+    """First frame to the child."""
+
+    path: list[str]
+    serializer: str
+    allowed: list[str]
+
+
+class Run(msgspec.Struct, tag=True):
+    """A job to run."""
+
+    envelope: bytes
+    queue: str
+    attempt: int
+    fence: int
+
+
+class Report(msgspec.Struct, tag=True):
+    """Progress of the running job."""
+
+    done: float
+    total: float | None
+    note: str
+
+
+class Ended(msgspec.Struct, tag=True):
+    """What the job came to: the name of an outcome class and its fields."""
+
+    kind: str
+    fields: dict[str, Any]
+
+
+ToChild: TypeAlias = Setup | Run
+FromChild: TypeAlias = Report | Ended
+
+_OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled)}
+_encoder = msgspec.msgpack.Encoder()
+decode_to_child = msgspec.msgpack.Decoder(ToChild).decode
+decode_from_child = msgspec.msgpack.Decoder(FromChild).decode
+
+
+def frame(message: ToChild | FromChild) -> bytes:
+    """Return a message with its length before it."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def ended(outcome: Outcome) -> Ended:
+    """Return the frame of an outcome."""
+    return Ended(type(outcome).__name__, {name: getattr(outcome, name) for name in outcome.__dataclass_fields__})
+
+
+def outcome_of(message: Ended) -> Outcome:
+    """Return the outcome of a frame."""
+    outcome: Outcome = _OUTCOMES[message.kind](**message.fields)
+    return outcome

@@ -1,0 +1,69 @@
+"""Daemon threads for synchronous jobs: as many as run at a time, kept for the next job.
+
+Not `ThreadPoolExecutor`: its threads are joined at exit, so one job that hangs would keep the worker from ever ending.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+_Item: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]] | None"
+
+
+class Threads:
+    """Runs functions in threads."""
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[_Item] = SimpleQueue()
+        self._idle = 0
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """Run a function in a copy of the current context; cancelling the future gives the thread up, it cannot stop it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = copy_context()
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            else:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"naq-job-{self._threads}", daemon=True).start()
+        self._items.put((future, lambda: context.run(function)))
+        return future
+
+    def close(self) -> None:
+        """Let idle threads end; a busy one ends after its job."""
+        for _ in range(self._threads):
+            self._items.put(None)
+
+    def _work(self) -> None:
+        while (item := self._items.get()) is not None:
+            future, function = item
+            del item
+            try:
+                result, error = function(), None
+            except BaseException as raised:  # noqa: BLE001 - whatever the job raised belongs to its future
+                result, error = None, raised
+            with self._lock:
+                self._idle += 1
+            try:
+                future.get_loop().call_soon_threadsafe(_resolve, future, result, error)
+            except RuntimeError:
+                return  # the loop is closed: the worker has ended without this job
+            del future, function, result, error
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):
+        future.set_exception(RuntimeError(f"the job raised {error!r}"))  # a future cannot carry StopIteration
+    else:
+        future.set_exception(error)

@@ -1,0 +1,181 @@
+"""The worker's second heart: a thread with its own connection that keeps leases and presence alive.
+
+Neither a blocked event loop nor a job that holds the CPU can stop it (`docs/adr/0004-keep-alive-thread.md`).
+"""
+
+import asyncio
+import logging
+import math
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import nats.errors
+
+from naq_core.broker import TTL, Connection, DisconnectedError, NotReadyError, remove_presence
+from naq_core.errors import BrokerError
+from naq_core.settings import Settings
+from naq_worker._active import Active, boottime
+
+log = logging.getLogger(__name__)
+
+BLOCKED_AFTER = 1.0
+"""Seconds without a turn of the event loop after which the thread says where it is stuck."""
+
+
+class KeepAlive:
+    """Renews the leases of what `held()` returns and publishes what `presence()` returns.
+
+    Args:
+        held: Returns the deliveries in hand; called from the thread.
+        presence: Returns the worker's presence document; called from the thread.
+        lost: Called from the thread, for each delivery whose lease has passed, and for a failure of the thread itself.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker_id: str,
+        held: Callable[[], Iterable[Active]],
+        presence: Callable[[], dict[str, Any]],
+        lost: Callable[[Active], None],
+    ) -> None:
+        self._settings = settings
+        self._worker_id = worker_id
+        self._held = held
+        self._presence = presence
+        self._lost = lost
+        self._lease = settings.ack_wait.total_seconds()
+        self._renew_every = self._lease / 3
+        self._beat_every = settings.heartbeat_interval.total_seconds()
+        self._main_loop = asyncio.get_running_loop()
+        self._main_thread = threading.get_ident()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._started: asyncio.Future[None] = self._main_loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="naq-keepalive", daemon=True)
+        self.failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Start the thread and wait until the first presence is stored: only then may jobs be claimed.
+
+        Raises:
+            BrokerError: The thread cannot connect.
+        """
+        self._thread.start()
+        await self._started
+
+    async def stop(self) -> None:
+        """Remove the presence and end the thread."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join, 5)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:  # noqa: BLE001 - reported: a worker without keep-alive must end
+            self.failure = error
+            self._tell(self._started.set_exception, error)
+
+    def _tell(self, setter: Callable[..., Any], *args: Any) -> None:
+        def set_once() -> None:
+            if not self._started.done():
+                setter(*args)
+
+        try:
+            self._main_loop.call_soon_threadsafe(set_once)
+        except RuntimeError:
+            log.debug("the worker's event loop is closed")
+
+    async def _live(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
+            await self._beat(connection)
+            connection.on_reconnect(lambda: None)
+            self._tell(self._started.set_result, None)
+            duties = [
+                asyncio.create_task(self._every(self._renew_every, self._renew, connection), name="renew"),
+                asyncio.create_task(self._every(self._beat_every, self._beat, connection), name="beat"),
+                asyncio.create_task(self._watch_main_loop(), name="watch"),
+            ]
+            stopped = asyncio.create_task(self._stop.wait(), name="stop")
+            await asyncio.wait([*duties, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in (*duties, stopped):
+                task.cancel()
+            for outcome in await asyncio.gather(*duties, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    raise outcome
+            try:
+                await remove_presence(connection, self._worker_id)
+            except BrokerError as error:
+                log.info("presence not removed (%s): it expires by itself", error)
+
+    async def _every(self, seconds: float, duty: Callable[[Connection], Any], connection: Connection) -> None:
+        """Do a duty at fixed times, and at once after a reconnect."""
+        again = asyncio.Event()
+        connection.on_reconnect(again.set)
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    await again.wait()
+            except TimeoutError:
+                pass
+            again.clear()
+            await duty(connection)
+
+    async def _renew(self, connection: Connection) -> None:
+        """Tell the server that the jobs in hand are in progress; only a proven round trip extends the local lease.
+
+        The deadline counts from before the request, and nothing is renewed after its deadline: somebody else may have it.
+        """
+        begun = boottime()
+        renewed = []
+        for active in self._held():
+            if active.lease_until <= begun:
+                if not active.lease_lost:
+                    self._lost(active)
+            else:
+                renewed.append(active)
+        if not renewed or not connection.is_connected:
+            return
+        try:
+            for active in renewed:
+                await connection.client.publish(active.delivery.ack_subject, b"+WPI")
+            await connection.client.flush(timeout=max(1, int(self._renew_every)))
+        except (nats.errors.Error, OSError) as error:
+            log.warning("leases not renewed: %r", error)
+            return
+        for active in renewed:
+            active.lease_until = begun + self._lease
+
+    async def _beat(self, connection: Connection) -> None:
+        """Publish the presence; the server removes it when it is not renewed."""
+        if not connection.is_connected:
+            return
+        ttl = f"{max(1, math.ceil(self._settings.worker_ttl.total_seconds()))}s"
+        body = msgspec.json.encode(self._presence())
+        try:
+            await connection.publish_once(connection.names.worker(self._worker_id), body, {TTL: ttl})
+        except (NotReadyError, DisconnectedError, BrokerError) as error:
+            log.warning("heartbeat not stored: %s", error)
+
+    async def _watch_main_loop(self) -> None:
+        """Say so when a job blocks the event loop: the other jobs of the worker stand still meanwhile."""
+        while True:
+            turned = threading.Event()
+            self._main_loop.call_soon_threadsafe(turned.set)
+            await asyncio.sleep(BLOCKED_AFTER)
+            if turned.is_set():
+                continue
+            since = time.monotonic() - BLOCKED_AFTER
+            frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - the documented way to see another thread
+            where = "".join(traceback.format_stack(frame)[-4:]) if frame is not None else "unknown"
+            log.warning("a job blocks the worker's event loop for over %g s; it is at:\n%s", BLOCKED_AFTER, where)
+            while not turned.is_set():
+                await asyncio.sleep(0.2)
+            log.warning("the event loop turns again after %.1f s", time.monotonic() - since)

@@ -1,0 +1,251 @@
+"""From outcome to record, retry or dead job, and only then the acknowledgement."""
+
+import logging
+import math
+import time
+from datetime import UTC, datetime
+
+import msgspec
+
+from naq_core.broker import (
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    FAR_FUTURE,
+    SCHEDULE,
+    SCHEDULE_TARGET,
+    STATE,
+    TTL,
+    Connection,
+    Delivery,
+    WrongSequenceError,
+    read_record,
+)
+from naq_core.envelope import JobOptions
+from naq_core.errors import PayloadTooLargeError
+from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.serialization import clean_text
+from naq_worker._active import Claim, Counters
+from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAK = 10.0
+"""A longer delay becomes a held message: a NAKed one counts as in flight, for the consumer's limit and for autoscalers."""
+
+
+MOST_ERRORS = 20
+MOST_TRACEBACKS = 3
+
+
+class LostError(Exception):
+    """Somebody else owns the job now: its result is thrown away and nothing is acknowledged."""
+
+
+class Settler:
+    """Ends attempts for one worker."""
+
+    def __init__(self, connection: Connection, counters: Counters) -> None:
+        self._connection = connection
+        self._settings = connection.settings
+        self._counters = counters
+
+    async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> None:
+        """Record what the attempt came to and acknowledge, or hand the job on to its next attempt."""
+        record = claim.record
+        try:
+            match outcome:
+                case Completed():
+                    await self._succeed(delivery, options, claim, outcome)
+                case Failed():
+                    await self._fail(delivery, options, claim, outcome)
+                case Crashed(reason=reason):
+                    await self._crash(delivery, claim, reason)
+                case Snoozed(delay=delay, reason=reason):
+                    record.reason = reason
+                    record.attempt -= 1  # the next claim adds one: a snooze uses up no attempt
+                    await self._again(delivery, claim, delay)
+                case Cancelled(reason=reason):
+                    record.reason = reason
+                    await self._end(delivery, claim, JobState.CANCELLED, self._settings.failure_ttl.total_seconds())
+                case Interrupted(lease_lost=lease_lost):
+                    await self._hand_back(delivery, claim, lease_lost=lease_lost)
+        except LostError:
+            log.warning("job %s: another worker has taken it over, this attempt's %s is dropped", record.job_id, type(outcome).__name__)
+
+    async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
+        record = claim.record
+        record.result_type, record.result = outcome.content_type, outcome.result
+        ttl = self._settings.result_ttl.total_seconds() if options.result_ttl is None else options.result_ttl
+        try:
+            await self._end(delivery, claim, JobState.SUCCEEDED, ttl)
+        except PayloadTooLargeError as error:
+            record.result_type, record.result = "", b""
+            failed = Failed("naq_core.errors.PayloadTooLargeError", f"the result: {error}", retry=False)
+            await self._fail(delivery, options, claim, failed)
+
+    async def _fail(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Failed) -> None:
+        record, policy = claim.record, options.retry
+        self._note(record, outcome.type, outcome.message, outcome.traceback)
+        failures = record.attempt - record.crashes
+        if outcome.retry and failures <= policy.max_retries:
+            self._counters.retried += 1
+            await self._again(delivery, claim, policy.delay(failures) if outcome.delay is None else outcome.delay)
+        else:
+            await self._die(delivery, claim)
+
+    async def _crash(self, delivery: Delivery, claim: Claim, reason: str) -> None:
+        record = claim.record
+        record.crashes += 1
+        self._note(record, "WorkerLost", reason)
+        if record.crashes >= self._settings.max_crashes:
+            await self._die(delivery, claim)
+        else:
+            await self._again(delivery, claim, 0)
+
+    async def die_of_crashes(self, delivery: Delivery, claim: Claim) -> None:
+        """End a job that has taken its workers down too often, without running it again."""
+        try:
+            await self._die(delivery, claim)
+        except LostError:
+            log.info("job %s: taken over by another worker", claim.record.job_id)
+
+    async def bury(self, delivery: Delivery, error: Exception) -> None:
+        """Move a message that is no job to the dead ones, with the reason."""
+        record = JobRecord(state=JobState.DEAD, job_id=delivery.job_id, queue=delivery.queue, function="?", attempt=0)
+        self._note(record, type(error).__name__, str(error))
+        record.ended_at = time.time()
+        log.error("queue %s: message %s is not a job and goes to the dead ones: %s", delivery.queue, delivery.job_id, error)
+        self._counters.failed += 1
+        try:
+            await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
+        except LostError:
+            log.info("job %s has a record already, which stays", delivery.job_id)
+        await self._keep_dead(delivery)
+        await delivery.ack()
+
+    async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
+        """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
+        self._counters.skipped += 1
+        if record.state is JobState.DEAD:
+            await self._keep_dead(delivery)
+        await delivery.ack()
+
+    async def progress(self, claim: Claim) -> None:
+        """Write the record of a running job, with its progress."""
+        try:
+            await self._write(claim, None)
+        except LostError:
+            log.info("job %s: progress refused, it is another worker's now", claim.record.job_id)
+
+    def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
+        error = AttemptError(kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=time.time(), worker=record.worker)
+        record.errors = shortened([*record.errors, error])
+
+    async def _end(self, delivery: Delivery, claim: Claim, state: JobState, ttl: float) -> None:
+        claim.record.state = state
+        claim.record.ended_at = time.time()
+        await self._write(claim, ttl)
+        if state is JobState.SUCCEEDED:
+            self._counters.succeeded += 1
+        await delivery.ack()
+
+    async def _die(self, delivery: Delivery, claim: Claim) -> None:
+        record = claim.record
+        record.state, record.ended_at = JobState.DEAD, time.time()
+        await self._write(claim, self._settings.failure_ttl.total_seconds())
+        self._counters.failed += 1
+        last = record.errors[-1]
+        log.error("job %s (%s) failed for good after %d attempts: %s: %s", record.job_id, record.function, record.attempt, last.type, last.message)
+        await self._keep_dead(delivery)
+        await delivery.ack()
+
+    async def _keep_dead(self, delivery: Delivery) -> None:
+        """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL."""
+        names = self._connection.names
+        headers = {
+            EXPECTED_SEQUENCE: "0",
+            SCHEDULE: f"@at {FAR_FUTURE}",
+            SCHEDULE_TARGET: names.ready(delivery.queue, delivery.job_id),
+            TTL: _ttl(self._settings.dead_ttl.total_seconds()),
+        }
+        try:
+            self._connection.check_size("the dead job", len(delivery.data))
+            await self._connection.publish(names.dead(delivery.queue, delivery.job_id), delivery.data, headers)
+        except WrongSequenceError:
+            log.debug("job %s is among the dead ones already", delivery.job_id)
+        except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was
+            log.error("job %s cannot be kept for requeue: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
+
+    async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
+        record = claim.record
+        record.state, record.next_at = JobState.RETRYING, time.time() + delay
+        if delay <= LONGEST_NAK:
+            await self._write(claim, None)
+            await delivery.nak(delay)
+            return
+        await self._hold(delivery, delay)
+        record.superseded = delivery.sequence
+        await self._write(claim, None)
+        await delivery.ack()
+
+    async def _hold(self, delivery: Delivery, delay: float) -> None:
+        """Publish the job on its held subject, against its own ready message, so that it can happen only once."""
+        names = self._connection.names
+        due = datetime.fromtimestamp(time.time() + delay, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        headers = {
+            EXPECTED_SEQUENCE: str(delivery.sequence),
+            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
+            SCHEDULE: f"@at {due}",
+            SCHEDULE_TARGET: names.ready(delivery.queue, delivery.job_id),
+        }
+        try:
+            await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
+        except WrongSequenceError:
+            log.debug("job %s is held already", delivery.job_id)
+
+    async def _hand_back(self, delivery: Delivery, claim: Claim, *, lease_lost: bool) -> None:
+        claim.record.state = JobState.QUEUED
+        claim.record.reason = "lease lost" if lease_lost else "handed back by a stopping worker"
+        await self._write(claim, None)
+        await delivery.nak()
+
+    async def _write(self, claim: Claim, ttl: float | None) -> None:
+        """Compare-and-set the record.
+
+        Raises:
+            LostError: It is somebody else's now.
+            PayloadTooLargeError: The record is larger than the server accepts.
+        """
+        record = claim.record
+        headers = {EXPECTED_SEQUENCE: str(claim.revision)}
+        if record.state.is_final:
+            headers[STATE] = record.state.value
+        if ttl is not None:
+            headers[TTL] = _ttl(ttl)
+        body = encode_record(record)
+        try:
+            self._connection.check_size(f"the record of job {record.job_id}", len(body))
+        except PayloadTooLargeError:
+            if not record.errors or record.result:
+                raise
+            record.errors = [msgspec.structs.replace(each, message=each.message[:200], traceback="") for each in record.errors[-3:]]
+            body = encode_record(record)
+        try:
+            claim.revision = await self._connection.publish(self._connection.names.result(record.queue, record.job_id), body, headers)
+        except WrongSequenceError as error:
+            stored = await read_record(self._connection, record.queue, record.job_id) if error.repeated else None
+            if stored is None or encode_record(stored.record) != body:
+                raise LostError from error
+            claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
+
+
+def shortened(errors: list[AttemptError]) -> list[AttemptError]:
+    """Keep a long history within bounds: the first error and the newest ones, tracebacks of the last few."""
+    if len(errors) > MOST_ERRORS:
+        errors = [errors[0], *errors[-(MOST_ERRORS - 1) :]]
+    old, new = errors[:-MOST_TRACEBACKS], errors[-MOST_TRACEBACKS:]
+    return [*(msgspec.structs.replace(each, traceback="") for each in old), *new]
+
+
+def _ttl(seconds: float) -> str:
+    return f"{max(1, math.ceil(seconds))}s"

@@ -1,0 +1,128 @@
+"""The command that runs a worker process: `naq worker` and `python -m naq_worker`."""
+
+import asyncio
+import importlib
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from naq_core.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    InvalidNameError,
+)
+from naq_core.settings import Settings
+from naq_worker.worker import Worker
+
+__all__ = ["worker"]
+
+_USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
+
+log = logging.getLogger(__name__)
+
+
+def worker(
+    *queues: str,
+    concurrency: int | None = None,
+    burst: bool = False,
+    nats_url: str | None = None,
+    imports: tuple[str, ...] = (),
+    log_level: str | None = None,
+) -> int:
+    """Run a worker process until a signal stops it.
+
+    SIGTERM or Ctrl-C: no new jobs are taken, running ones may finish (NAQ_SHUTDOWN_GRACE),
+    the rest goes back to its queue. The current directory is importable.
+
+    Args:
+        queues: The queues to take jobs from. Without any: NAQ_DEFAULT_QUEUE.
+        concurrency: How many jobs run at a time (NAQ_CONCURRENCY, else 10).
+        burst: Stop as soon as the queues are empty.
+        nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
+        imports: A module to import first, so that its tasks are registered. May be repeated.
+        log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+
+    Returns:
+        The exit code: 0 stopped cleanly, 2 a wrong setting, 3 no usable NATS server, 4 a
+        module cannot be imported, 130 interrupted before it was running.
+    """
+    try:
+        settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
+        _configure_logging(settings.log_level)
+        _make_current_directory_importable()
+        for module in imports:
+            if not _import(module):
+                return _IMPORT_FAILED
+        names = list(queues) or [settings.default_queue]
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(names, settings, burst=burst))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (ConfigurationError, InvalidNameError) as error:
+        return _complain(str(error), _USAGE)
+    except BrokerUnavailableError as error:
+        return _complain(_unreachable(nats_url, error), _UNREACHABLE)
+    except BrokerError as error:
+        return _complain(str(error), _UNREACHABLE)
+    return 0
+
+
+async def _run(queues: list[str], settings: Settings, *, burst: bool) -> None:
+    await Worker(queues, settings=settings, burst=burst).run()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Choose uvloop where it is installed."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _configure_logging(level: str) -> None:
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def _make_current_directory_importable() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _import(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        log.debug("importing %s failed", module, exc_info=True)
+        kind = type(error).__name__
+        _complain(
+            f"cannot import {module} (from --imports): {kind}: {error}."
+            f" Looked in {Path.cwd()} and the Python path; --log-level DEBUG shows the traceback.",
+            _IMPORT_FAILED,
+        )
+        return False
+    return True
+
+
+def _unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
+    settings = Settings.load(nats_url=nats_url)
+    source = settings.source("nats_url")
+    origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
+    return (
+        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
+        " Start one: naq server, or docker run -p 4222:4222 nats -js"
+    )
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"naq worker: {message}\n")
+    return code

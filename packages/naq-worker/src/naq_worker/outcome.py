@@ -1,0 +1,57 @@
+"""What one attempt came to; `_settle` acts on it, `_attempt` knows nothing of NATS."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The function returned."""
+
+    content_type: str
+    result: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised, or could not be called."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    retry: bool = True
+    """Whether the policy's filters let it be retried (the count is decided later)."""
+    delay: float | None = None
+    """Seconds asked for by `Retry(delay=…)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The job asked to be run later, without using up an attempt."""
+
+    delay: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job gave up without failing."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The child process died under the job."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker took the job back: it stops, or it has lost the lease."""
+
+    lease_lost: bool = False
+
+
+Outcome: TypeAlias = Completed | Failed | Snoozed | Cancelled | Crashed | Interrupted

@@ -1,0 +1,396 @@
+"""The worker: takes jobs from queues, runs as many at a time as it has slots, and stops without losing one."""
+
+import asyncio
+import inspect
+import logging
+import os
+import platform
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from naq_core import __version__
+from naq_core.broker import Connection, Delivery, Pull, Stored, consumer_state, ensure_queue
+from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import BrokerError, ConfigurationError, DecodeError, UnknownWireVersionError
+from naq_core.inspect import list_workers
+from naq_core.names import check_queue, new_id
+from naq_core.record import Progress
+from naq_core.settings import Settings
+from naq_worker._active import Active, Claim, Counters, boottime
+from naq_worker._attempt import Attempts
+from naq_worker._claim import Claims
+from naq_worker._executors.processes import Processes
+from naq_worker._executors.threads import Threads
+from naq_worker._keepalive import KeepAlive
+from naq_worker._settle import Settler
+from naq_worker._signals import stop_on_signals
+from naq_worker.outcome import Completed, Outcome
+
+log = logging.getLogger(__name__)
+
+Hook: TypeAlias = Callable[[], Awaitable[None] | None]
+
+CHECK_INTERVAL = 1.0
+GATHER = 0.002
+"""Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
+PROGRESS_INTERVAL = 0.3
+NEWER_VERSION_DELAY = 5.0
+NEWER_VERSION_TRIES = 20
+
+
+class Worker:
+    """Runs jobs.
+
+    Args:
+        queues: Names of the queues; their jobs share the slots.
+        nats_url: The server; by default the setting.
+        concurrency: How many jobs run at a time; by default the setting, 10.
+        settings: Ready settings, instead of those of the environment.
+        burst: Leave when the queues are empty, instead of waiting for more.
+        on_startup: Functions (plain or async) called before the first job; one that raises stops the worker.
+        on_shutdown: Functions called after the last job.
+        overrides: Any other setting by its name.
+
+    Raises:
+        InvalidNameError, ConfigurationError: A name or setting is wrong.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str] | str,
+        nats_url: str | None = None,
+        concurrency: int | None = None,
+        *,
+        settings: Settings | None = None,
+        burst: bool = False,
+        on_startup: Iterable[Hook] = (),
+        on_shutdown: Iterable[Hook] = (),
+        **overrides: Any,
+    ) -> None:
+        self.settings = settings or Settings.load(nats_url=nats_url, concurrency=concurrency, **overrides)
+        self.concurrency = self.settings.concurrency if concurrency is None else concurrency
+        if self.concurrency < 1:
+            raise ConfigurationError("concurrency", f"{self.concurrency!r} is not a whole number from 1 up")
+        names = [queues] if isinstance(queues, str) else list(queues)
+        if not names:
+            raise ConfigurationError("queues", "a worker needs at least one queue")
+        self.queues = [check_queue(name) for name in dict.fromkeys(names)]
+        self.burst = burst
+        self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
+        self.counters = Counters()
+        self.started_at = 0.0
+        self._on_startup = tuple(on_startup)
+        self._on_shutdown = tuple(on_shutdown)
+        self._active: dict[tuple[str, str], Active] = {}
+        self._waiting: deque[Active] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._pulls: list[Pull] = []
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.worker_id} of {', '.join(self.queues)}>"
+
+    @staticmethod
+    async def list_workers(nats_url: str | None = None, *, settings: Settings | None = None) -> list[dict[str, Any]]:
+        """Return the presence of every living worker: id, host, pid, queues, concurrency, running jobs, counters."""
+        async with Connection(settings or Settings.load(nats_url=nats_url), name="naq-list-workers") as connection:
+            return await list_workers(connection)
+
+    def stop(self) -> None:
+        """Take no more jobs, let the running ones finish within the grace, hand the rest back. Callable from any thread."""
+        self._call_on_loop(self._begin_stop)
+
+    def stop_now(self) -> None:
+        """Stop, and interrupt the running jobs at once; they are handed back. Callable from any thread."""
+        self._call_on_loop(self._begin_stop)
+        self._call_on_loop(self._hurry.set)
+
+    def _call_on_loop(self, function: Callable[[], None]) -> None:
+        if self._loop is None or threading.get_ident() == self._thread:
+            function()
+        else:
+            self._loop.call_soon_threadsafe(function)
+
+    def _begin_stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Run until `stop()`, a signal (in the main thread), or with `burst` until the queues are empty.
+
+        Raises:
+            BrokerError: No usable server, or its connection is lost for good. Whatever a start-up hook raises.
+        """
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self.started_at = time.time()
+        async with Connection(self.settings, name=f"naq-worker-{self.worker_id}") as connection:
+            self._connection = connection
+            for queue in self.queues:
+                await ensure_queue(connection, queue)
+            self._claims = Claims(connection, self.worker_id)
+            self._settler = Settler(connection, self.counters)
+            settings = self.settings
+            processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
+            self._attempts = Attempts(settings, Threads(), processes)
+            keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
+            for hook in self._on_startup:
+                await _call_hook(hook)
+            await keepalive.start()
+            try:
+                with stop_on_signals(self):
+                    await self._work(keepalive)
+            finally:
+                await self._attempts.processes.close()
+                self._attempts.threads.close()
+                await keepalive.stop()
+                for hook in self._on_shutdown:
+                    await _call_hook(hook)
+        if self._failure is not None:
+            raise self._failure
+        log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
+
+    async def _work(self, keepalive: KeepAlive) -> None:
+        for queue in self.queues:
+            pull = Pull(self._connection, queue, self._on_delivery, self._wake.set)
+            await pull.start()
+            self._pulls.append(pull)
+        log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
+        self._wake.set()
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._wake.wait()
+            except TimeoutError:
+                for pull in self._pulls:
+                    pull.check()
+            self._wake.clear()
+            self._raise_failures(keepalive)
+            await self._ask()
+            if self.burst and await self._is_drained():
+                break
+        await self._finish()
+
+    def _raise_failures(self, keepalive: KeepAlive) -> None:
+        """End loudly what cannot go on: no silent stop."""
+        failures = [self._failure, keepalive.failure, *(pull.failure for pull in self._pulls), self._connection.lost]
+        for failure in failures:
+            if failure is not None:
+                self._failure = failure
+                self._begin_stop()
+
+    async def _ask(self) -> None:
+        """Keep as many deliveries on order as there are free slots, shared between the queues."""
+        free = self.concurrency - len(self._active) - len(self._waiting)
+        on_order = sum(pull.credit for pull in self._pulls)
+        if 0 < on_order and free - on_order < self.concurrency // 8:
+            await asyncio.sleep(GATHER)
+            free = self.concurrency - len(self._active) - len(self._waiting)
+        share = max(1, free // len(self._pulls)) if free > 0 else 0
+        if self._stopping.is_set():
+            return
+        for pull in self._pulls:
+            await pull.ask(share - pull.credit, no_wait=self.burst)
+
+    async def _is_drained(self) -> bool:
+        """Return whether all queues are empty and nothing of theirs is in this worker's hands or waits for its retry."""
+        if self._active or self._waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
+            return False
+        for queue in self.queues:
+            pending, unsettled = await consumer_state(self._connection, queue)
+            if pending or (unsettled and self.counters.retried):
+                await asyncio.sleep(0.05)
+                self._wake.set()
+                return False
+        return not (self._active or self._waiting)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
+        known = self._active.get(active.key)
+        if known is not None:  # the server has forgotten that we have it: go on under the new delivery
+            known.delivery = delivery
+            known.lease_until = active.lease_until
+        elif self._stopping.is_set():
+            self._spawn(delivery.nak())
+        elif len(self._active) < self.concurrency:
+            self._begin(active)
+        else:
+            self._waiting.append(active)
+
+    def _begin(self, active: Active) -> None:
+        self._active[active.key] = active
+        active.task = self._spawn(self._process(active))
+
+    def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
+        assert self._loop is not None
+        task: asyncio.Task[None] = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, BrokerError):
+            log.critical("worker %s stops on an error of its own", self.worker_id, exc_info=error)
+            self._failure = error
+        self._wake.set()
+
+    async def _process(self, active: Active) -> None:
+        """Take one delivery from claim to acknowledgement."""
+        try:
+            try:
+                envelope = decode_envelope(active.delivery.data)
+            except UnknownWireVersionError as error:
+                await self._leave_to_newer(active.delivery, error)
+                return
+            except DecodeError as error:
+                await self._settler.bury(active.delivery, error)
+                return
+            await self._attempt(active, envelope)
+        except BrokerError as error:
+            # Not acknowledged, so it is delivered again, to whoever can settle it.
+            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
+        finally:
+            del self._active[active.key]
+            if self._waiting and not self._stopping.is_set():
+                self._begin(self._waiting.popleft())
+            elif self._stopping.is_set() or not self._wake.is_set():
+                self._wake.set()
+
+    async def _attempt(self, active: Active, envelope: Envelope) -> None:
+        fast = envelope.opt.fast and active.delivery.delivered == 1
+        claim: Claim | None = None
+        if not fast:
+            active.started_at = time.time()
+            claim = await self._claim(active, envelope)
+            if claim is None:
+                return
+        self.counters.processed += 1
+        attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
+
+        def report(done: float, total: float | None, note: str) -> None:
+            if claim is not None and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._note_progress, active, claim, Progress(done, total, note))
+
+        outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
+        if claim is None:
+            if isinstance(outcome, Completed):
+                self.counters.succeeded += 1
+                await active.delivery.ack()
+                return
+            claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
+            if claim is None:
+                return
+        if active.progress_task is not None:
+            await active.progress_task
+        await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
+
+    async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
+        claim = await self._claims.claim(active.delivery, envelope)
+        if isinstance(claim, Stored):
+            await self._settler.finish_duties(active.delivery, claim.record)
+            return None
+        if claim is None:
+            self.counters.skipped += 1
+        elif claim.record.crashes >= self.settings.max_crashes:
+            await self._settler.die_of_crashes(active.delivery, claim)
+            return None
+        return claim
+
+    async def _leave_to_newer(self, delivery: Delivery, error: UnknownWireVersionError) -> None:
+        """A newer worker may come: hand the job back for a while, then give it up."""
+        if delivery.delivered < NEWER_VERSION_TRIES:
+            log.warning("job %s: %s", delivery.job_id, error)
+            await delivery.nak(NEWER_VERSION_DELAY)
+        else:
+            await self._settler.bury(delivery, error)
+
+    def _note_progress(self, active: Active, claim: Claim, progress: Progress) -> None:
+        """Keep the newest report and write it a few times a second at most."""
+        claim.record.progress = progress
+        if active.progress_task is None or active.progress_task.done():
+            active.progress_task = self._spawn(self._write_progress(active, claim))
+
+    async def _write_progress(self, active: Active, claim: Claim) -> None:
+        await self._settler.progress(claim)
+        if active.is_running:
+            await asyncio.sleep(PROGRESS_INTERVAL)
+
+    def _held(self) -> list[Active]:
+        return [*tuple(self._active.values()), *tuple(self._waiting)]
+
+    def _lease_lost(self, active: Active) -> None:
+        """From the keep-alive thread: the job may be another worker's by now."""
+        active.lease_lost = True
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(lambda: active.interrupt(lease_lost=True))
+
+    def presence(self) -> dict[str, Any]:
+        """Return what other processes may know of this worker; the time is taken before the list of jobs."""
+        at = time.time()
+        counters = self.counters
+        return {
+            "worker_id": self.worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": self.queues,
+            "concurrency": self.concurrency,
+            "state": "stopping" if self._stopping.is_set() else "running",
+            "started_at": self.started_at,
+            "at": at,
+            "running": {active.delivery.job_id: active.started_at for active in tuple(self._active.values())},
+            "processed": counters.processed,
+            "succeeded": counters.succeeded,
+            "failed": counters.failed,
+            "retried": counters.retried,
+            "skipped": counters.skipped,
+            "rss": _rss(),
+            "version": __version__,
+            "python": platform.python_version(),
+        }
+
+    async def _finish(self) -> None:
+        """Let the running jobs end within the grace, then hand everything else back."""
+        self._begin_stop()
+        while self._waiting:
+            await self._waiting.popleft().delivery.nak()
+        for pull in self._pulls:
+            await pull.stop()
+        if self._active:
+            log.info("waiting for %d running jobs", len(self._active))
+        await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())
+        for active in tuple(self._active.values()):
+            active.interrupt(lease_lost=False)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+
+    async def _wait_for_jobs(self, grace: float) -> None:
+        if not self._tasks:
+            return
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        jobs = asyncio.ensure_future(asyncio.wait(self._tasks))
+        await asyncio.wait([hurry, jobs], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in (hurry, jobs):
+            waiter.cancel()
+
+
+async def _call_hook(hook: Hook) -> None:
+    result = hook()
+    if inspect.isawaitable(result):
+        await result
+
+
+def _rss() -> int:
+    """Return the resident memory of this process in bytes, 0 where it cannot be known."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""The tests of NAQ, all against a real nats-server."""

@@ -1,0 +1,76 @@
+"""The worker command, through `naq worker` and through `python -m naq_worker`."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from naq_client import Queue
+from naq_core.server import EmbeddedServer
+from naq_core.settings import Settings
+from tests.cli.commands import environment, run
+
+NOBODY = "nats://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("start", [("naq_cli", "worker"), ("naq_worker",)], ids=["naq worker", "python -m naq_worker"])
+class TestWorker:
+    async def test_it_runs_the_jobs_of_its_queues(
+        self, start: tuple[str, ...], settings: Settings, tmp_path: Path
+    ) -> None:
+        (tmp_path / "shop.py").write_text("def price(count):\n    return count * 7\n")
+        async with Queue("emails", settings=settings) as queue:
+            job = await queue.enqueue(pow, 2, 5)
+            done = await asyncio.to_thread(
+                run,
+                *start,
+                *("--imports", "shop", "emails", "--burst", "--concurrency", "2"),
+                cwd=tmp_path,
+                NAQ_NATS_URL=settings.nats_url,
+                NAQ_NAMESPACE=settings.namespace,
+            )
+            assert done.returncode == 0, done.stderr
+            assert await job.result(timeout=5) == 32
+
+    def test_sigterm_stops_it_cleanly(self, start: tuple[str, ...], settings: Settings) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", *start, "emails"],
+            env=environment(NAQ_NATS_URL=settings.nats_url, NAQ_NAMESPACE=settings.namespace),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            first = process.stderr.readline()
+            assert "naq_worker" in first
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=20)
+        assert process.returncode == 0, first + rest
+        assert "Traceback" not in rest
+
+    def test_no_server_names_the_address_and_where_it_came_from(self, start: tuple[str, ...]) -> None:
+        done = run(*start, "emails", NAQ_NATS_URL=NOBODY, NAQ_PUBLISH_BUDGET="1s")
+        assert done.returncode == 3, done.stderr
+        assert f"naq worker: cannot reach NATS at {NOBODY} (from NAQ_NATS_URL)" in done.stderr
+        assert "naq server" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_wrong_setting_is_a_usage_error(self, start: tuple[str, ...]) -> None:
+        done = run(*start, "emails", NAQ_ACK_WAIT="soon")
+        assert done.returncode == 2
+        assert "NAQ_ACK_WAIT" in done.stderr
+
+    def test_a_wrong_queue_name_is_a_usage_error(self, start: tuple[str, ...], nats_server: EmbeddedServer) -> None:
+        done = run(*start, "a.b", NAQ_NATS_URL=nats_server.url)
+        assert done.returncode == 2, done.stderr
+        assert "a.b" in done.stderr
+
+    def test_a_module_that_cannot_be_imported_is_named(self, start: tuple[str, ...], tmp_path: Path) -> None:
+        (tmp_path / "broken.py").write_text("raise RuntimeError('no luck')\n")
+        done = run(*start, "emails", "--imports", "broken", cwd=tmp_path)
+        assert done.returncode == 4
+        assert "cannot import broken" in done.stderr
+        assert "no luck" in done.stderr

@@ -1,0 +1,116 @@
+"""F5: the network between NAQ and the server stalls, goes half-open, resets and cuts messages."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+
+from naq_client import Queue
+from naq_core import BrokerError, EnqueueUnknownError, Settings
+from naq_core.server import EmbeddedServer
+from tests.support import jobs
+from tests.support.checker import Limits, check
+from tests.support.eventually import eventually
+from tests.support.forms import short_and_long
+from tests.support.history import Event, History, boottime
+from tests.support.load import Load
+from tests.support.observer import Observer
+from tests.support.processes import Fleet
+from tests.support.proxy import Proxy
+
+# nats-py leaves the socket of a failed attempt to reconnect to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+class Break(NamedTuple):
+    """What is done to the connections, for how long, and how fast NAQ must work again."""
+
+    begin: Callable[[Proxy], None]
+    end: Callable[[Proxy], None]
+    seconds: float
+    resumes: float
+
+
+def leave(_: Proxy) -> None:
+    """Do nothing: the break is over by itself."""
+
+
+BREAKS = {
+    "stall": Break(Proxy.blackhole, Proxy.heal, 3.0, 5.0),
+    "half-open": Break(Proxy.blackhole, lambda proxy: proxy.heal(revive=False), 3.0, 10.0),
+    "reset": Break(Proxy.reset, leave, 0.0, 5.0),
+    "cut": Break(lambda proxy: proxy.cut_after(random.randrange(2000)), leave, 0.5, 5.0),
+}
+
+
+@short_and_long(2, 40)
+@pytest.mark.parametrize("kind", BREAKS)
+async def test_work_resumes_by_itself_after_the_network_broke(
+    kind: str,
+    form: int,
+    nats_server: EmbeddedServer,
+    settings: Settings,
+    fleet: Fleet,
+    history: History,
+    observer: Observer,
+) -> None:
+    what = BREAKS[kind]
+    async with Proxy(nats_server.port) as proxy:
+        through = dataclasses.replace(settings, nats_url=proxy.url)
+        fleet.start(settings=through)
+        async with Queue("default", settings=through) as queue:
+            load = Load(queue, history, observer)
+            async with load.steady(lambda: (jobs.work, 0.02), pause=0.02):
+                await eventually(lambda: _started_after(history, 0), 15)
+                for _ in range(form):
+                    with history.fault(kind):
+                        what.begin(proxy)
+                        await asyncio.sleep(what.seconds)
+                        what.end(proxy)
+                    healed = boottime()
+                    await eventually(lambda: _started_after(history, healed), what.resumes)  # noqa: B023
+            await load.finish(20)
+    report = check(history.events(), Limits(lease=what.resumes, drain=15))
+    assert not report.violations, report
+    assert report.extra_runs == 0, report
+
+
+def _started_after(history: History, since: float) -> Event:
+    started = [event for event in history.events("start") if event.at > since]
+    assert started, "no job has started since the network works again"
+    return started[0]
+
+
+@pytest.mark.parametrize("budget", [2.0, 9.0], ids=["connection-seems-up", "connection-known-down"])
+async def test_an_enqueue_whose_answer_is_lost_is_never_called_not_stored(
+    budget: float, nats_server: EmbeddedServer, settings: Settings, observer: Observer
+) -> None:
+    async with Proxy(nats_server.port) as proxy:
+        through = dataclasses.replace(
+            settings,
+            nats_url=proxy.url,
+            publish_timeout=timedelta(seconds=1),
+            publish_budget=timedelta(seconds=budget),
+        )
+        async with Queue("default", settings=through) as queue:
+            await queue.enqueue(jobs.work)
+            proxy.blackhole()
+            with pytest.raises(EnqueueUnknownError) as unknown:
+                await queue.options(job_id="perhaps").enqueue(jobs.work)
+            assert unknown.value.job_ids == ["perhaps"]
+            proxy.heal()
+            await eventually(lambda: _is_accepted(queue), 10)
+        assert (await observer.live("default"))["normal"] == 2
+
+
+async def _is_accepted(queue: Queue) -> None:
+    try:
+        await queue.options(job_id="perhaps").enqueue(jobs.work)
+    except BrokerError as error:
+        raise AssertionError(repr(error)) from error

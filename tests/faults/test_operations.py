@@ -1,0 +1,128 @@
+"""F7, F22 and F26: a full disk, many jobs in a long back-off, and an operator who deletes things."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from naq_client import Queue
+from naq_core import BrokerError, JobState, QueueFullError, Settings
+from naq_core.server import EmbeddedServer
+from tests.support import jobs
+from tests.support.checker import check
+from tests.support.eventually import eventually
+from tests.support.forms import short_and_long
+from tests.support.history import History
+from tests.support.load import Load
+from tests.support.observer import Observer
+from tests.support.processes import Fleet
+
+MEGABYTE = 1024 * 1024
+
+
+@contextmanager
+def server_with(store: Path, megabytes: int, port: int = 0) -> Iterator[EmbeddedServer]:
+    """Run a server whose JetStream may use so much disk."""
+    limit = f'jetstream {{ store_dir: "{store}", max_file: {megabytes}MB }}'
+    with EmbeddedServer(store_dir=store, config=limit, port=port) as server:
+        yield server
+
+
+async def test_a_full_store_is_a_typed_error_and_everything_accepted_runs_once_there_is_room(
+    own_settings: Settings, own_server: EmbeddedServer, history: History, tmp_path: Path
+) -> None:
+    own_server.kill()
+    store = tmp_path / "store"
+    with server_with(store, 8, own_server.port):
+        async with Queue("default", settings=own_settings) as queue, Observer(own_settings) as observer:
+            load = Load(queue, history, observer)
+            with pytest.raises(QueueFullError):
+                await fill(queue, load)
+    with server_with(store, 64, own_server.port), Fleet(own_settings, history, tmp_path) as fleet:
+        async with Queue("default", settings=own_settings) as queue, Observer(own_settings) as observer:
+            load.observer = observer
+            fleet.start()
+            await load.finish(20)
+    assert len(load.accepted) > 50
+    report = check(history.events())
+    assert not report.violations, report
+    assert report.extra_runs == 0, report
+
+
+async def fill(queue: Queue, load: Load) -> None:
+    """Enqueue large jobs until the server takes no more."""
+    for number in range(1000):
+        job_id = f"large-{number:04d}"
+        load.history.record("enq_invoke", job=job_id)
+        await queue.options(job_id=job_id).enqueue(jobs.work_on, b"x" * 50_000)
+        load.history.record("enq_ok", job=job_id)
+        load.accepted.append(job_id)
+
+
+@short_and_long(300, 5000)
+async def test_jobs_in_a_long_back_off_do_not_block_fresh_ones(
+    form: int, fleet: Fleet, load: Load, observer: Observer
+) -> None:
+    fleet.start()
+    failing = load.queue.options(max_retries=3, retry_delay=600)
+    await asyncio.gather(*(failing.enqueue(jobs.fail_with, b"") for _ in range(form)))
+
+    async def all_wait() -> None:
+        live = await observer.live("default")
+        assert (live["held"], live["normal"]) == (form, 0), live
+
+    await eventually(all_wait, 10 + form / 100, interval=0.1)
+    assert await observer.ack_pending("default") == 0
+    since = time.monotonic()
+    job = await load.queue.enqueue(jobs.measure, b"fresh")
+    assert await job.result(timeout=10) == 5
+    assert time.monotonic() - since < 1
+
+
+@pytest.mark.parametrize("what", ["consumer", "stream", "purge"])
+async def test_work_goes_on_after_an_operator_deleted_something(
+    what: str, fleet: Fleet, load: Load, observer: Observer, settings: Settings
+) -> None:
+    names = observer.names
+    worker = fleet.start()
+    job = await load.queue.enqueue(jobs.measure, b"before")
+    assert await job.result(timeout=15) == 6
+    requests = {
+        "consumer": f"CONSUMER.DELETE.{names.jobs_stream}.{names.consumer('default')}",
+        "stream": f"STREAM.DELETE.{names.jobs_stream}",
+        "purge": f"STREAM.PURGE.{names.jobs_stream}",
+    }
+    await observer.client.request(f"$JS.API.{requests[what]}", b"", 5)
+
+    async def works() -> None:
+        nonlocal worker
+        if not worker.is_alive:  # a clear end is allowed; a supervisor starts it again
+            assert "ERROR" in worker.output(), worker.output()
+            worker = fleet.start()
+        async with Queue("default", settings=settings) as fresh:
+            again = await fresh.enqueue(jobs.measure, b"after")
+            try:
+                assert await again.result(timeout=3) == 5
+            except BrokerError as error:
+                raise AssertionError(f"{error}\n{worker.output()}") from error
+            except TimeoutError as error:
+                raise AssertionError(f"a silent stop: {error}\n{worker.output()}") from error
+
+    await eventually(works, 12)
+
+
+async def test_the_state_of_a_job_in_back_off_is_retrying(fleet: Fleet, load: Load, observer: Observer) -> None:
+    fleet.start()
+    job = await load.queue.options(max_retries=1, retry_delay=600).enqueue(jobs.fail_with, b"")
+
+    async def is_retrying() -> None:
+        record = await observer.record("default", job.job_id)
+        assert record is not None
+        assert record.state is JobState.RETRYING, record
+
+    await eventually(is_retrying, 15)

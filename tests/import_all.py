@@ -1,0 +1,30 @@
+"""Imports every module of the packages named on the command line.
+
+Run where only those packages are installed, it finds dependencies that none of them declares.
+"""
+
+import importlib
+import pkgutil
+import sys
+
+
+def import_all(package: str) -> list[str]:
+    """Import a package and all modules below it, except those that are programs.
+
+    Args:
+        package: The import name.
+
+    Returns:
+        The names of the modules, sorted.
+    """
+    root = importlib.import_module(package)
+    below = pkgutil.walk_packages(root.__path__, prefix=f"{package}.")
+    names = [package, *(module.name for module in below if not module.name.endswith(".__main__"))]
+    for name in names:
+        importlib.import_module(name)
+    return sorted(names)
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(f"{argument}: {len(import_all(argument))} modules import")

@@ -1,0 +1,1 @@
+"""What the tests share: polling, processes, a fault-injecting proxy, histories and their checker."""

@@ -1,0 +1,138 @@
+"""Job functions that write down what they do.
+
+Worker processes import this module, so that the functions travel by name; the history file is
+named by the environment variable `NAQ_TEST_HISTORY`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from naq_core import current_job
+from tests.support.history import HISTORY_VARIABLE, History
+from tests.support.sink import apply_once
+
+
+@cache
+def _history(path: str) -> History:
+    return History(path)
+
+
+def history() -> History:
+    """Return the history of the test that this process belongs to."""
+    return _history(os.environ[HISTORY_VARIABLE])
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    """Record the start and the end of one run."""
+    job = current_job()
+    about = {"job": job.job_id, "attempt": job.attempt, "fence": job.fence, "worker": os.getpid()}
+    history().record("start", **about)
+    outcome = "ok"
+    try:
+        yield
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    except BaseException:
+        outcome = "error"
+        raise
+    finally:
+        history().record("end", **about, outcome=outcome)
+
+
+async def work(seconds: float = 0.0) -> int:
+    """Take a while without blocking; return the worker's process id."""
+    with _recorded():
+        await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+async def work_with_effect(seconds: float, sink: str) -> int:
+    """Take a while, apply an effect to the sink, and return the worker's process id."""
+    job = current_job()
+    with _recorded():
+        await asyncio.sleep(seconds)
+        applied = apply_once(Path(sink), job.job_id, job.fence)
+        history().record("effect", job=job.job_id, fence=job.fence, applied=applied)
+    return os.getpid()
+
+
+async def block_the_loop(seconds: float) -> int:
+    """Block the event loop, as careless code does."""
+    with _recorded():
+        time.sleep(seconds)  # noqa: ASYNC251 - the point of it
+    return os.getpid()
+
+
+async def spin_the_loop(seconds: float) -> int:
+    """Keep the event loop and the interpreter busy."""
+    with _recorded():
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            pass
+    return os.getpid()
+
+
+def work_in_a_process(seconds: float = 0.0) -> int:
+    """Take a while in a child process; return its process id."""
+    with _recorded():
+        time.sleep(seconds)
+    return os.getpid()
+
+
+def exit_at_once() -> None:
+    """Take the child process down without an exception."""
+    with _recorded():
+        os._exit(3)
+
+
+def segfault() -> None:
+    """Take the child process down by a bad read."""
+    with _recorded():
+        ctypes.string_at(0)
+
+
+def return_bytes(size: int) -> bytes:
+    """Return a result of a given size."""
+    return b"r" * size
+
+
+def measure(payload: bytes) -> int:
+    """Return the size of the argument."""
+    return len(payload)
+
+
+def fail_with(payload: bytes) -> None:
+    """Fail, whatever the argument."""
+    raise RuntimeError(f"{len(payload)} bytes refused")
+
+
+def fail_loudly(size: int) -> None:
+    """Fail with a message of a given size."""
+    raise RuntimeError("x" * size)
+
+
+async def exit_the_worker() -> None:
+    """Take the whole worker down."""
+    with _recorded():
+        os._exit(3)
+
+
+async def work_on(payload: bytes) -> int:
+    """Return the size of the argument, and leave a trace."""
+    with _recorded():
+        return len(payload)
+
+
+def fail_with_a_file_name() -> None:
+    """Fail with the name of a file that is not UTF-8, as Python decodes it."""
+    raise RuntimeError("no such file: " + os.fsdecode(b"caf\xe9"))

@@ -1,0 +1,128 @@
+"""Enqueue many jobs while things break, and see all of them to their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from naq_client import Queue
+from naq_core import BrokerError, DuplicateJobError, EnqueueUnknownError
+from naq_core.record import JobRecord
+from tests.support.eventually import eventually
+from tests.support.history import History, boottime
+from tests.support.observer import Observer
+
+GIVE_UP_SECONDS = 60.0
+Call = tuple[Any, ...]
+
+
+class Load:
+    """Jobs enqueued through one queue, each noted in the history.
+
+    An enqueue with an unknown outcome is repeated with the same id, which promise G2 allows.
+
+    Args:
+        queue: An open queue.
+        history: Where to note what happened.
+        observer: Reads the records at the end.
+        name: The queue's name.
+        prefix: Starts every job id.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        history: History,
+        observer: Observer,
+        name: str = "default",
+        prefix: str = "job",
+    ) -> None:
+        self.queue = queue
+        self.history = history
+        self.observer = observer
+        self.name = name
+        self.accepted: list[str] = []
+        self.unknown = 0
+        self.refused = 0
+        self.false_duplicates: list[str] = []
+        self.slowest = 0.0
+        self._ids = (f"{prefix}-{number:06d}" for number in itertools.count())
+
+    async def enqueue(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
+        """Enqueue one job, repeating while its outcome is unknown or the server is away."""
+        job_id = next(self._ids)
+        self.history.record("enq_invoke", job=job_id)
+        since = time.monotonic()
+        is_unsure = False
+        while True:
+            try:
+                await self.queue.options(job_id=job_id, **options).enqueue(function, *args)
+                break
+            except EnqueueUnknownError:
+                is_unsure = True
+                self.unknown += 1
+                self.history.record("enq_unknown", job=job_id)
+            except DuplicateJobError:
+                if not is_unsure:
+                    self.false_duplicates.append(job_id)
+                break
+            except BrokerError:
+                self.refused += 1
+                self.history.record("enq_fail", job=job_id)
+            assert time.monotonic() - since < GIVE_UP_SECONDS, f"{job_id} was never accepted"
+            await asyncio.sleep(0.05)
+        self.accepted.append(job_id)
+        self.slowest = max(self.slowest, time.monotonic() - since)
+        self.history.record("enq_ok", job=job_id)
+        return job_id
+
+    @asynccontextmanager
+    async def steady(self, make: Callable[[], Call], *, pause: float, clients: int = 1) -> AsyncIterator[None]:
+        """Enqueue what `make` returns (function and arguments) again and again during the body."""
+        over = asyncio.Event()
+
+        async def client() -> None:
+            while not over.is_set():
+                await self.enqueue(*make())
+                await asyncio.sleep(pause)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(client())
+            try:
+                yield
+            finally:
+                over.set()
+
+    async def finish(self, within: float) -> dict[str, JobRecord]:
+        """Wait until every accepted job has ended and the queue is empty; note it all.
+
+        Raises:
+            AssertionError: Some did not `within` so many seconds.
+        """
+        records: dict[str, JobRecord] = {}
+
+        async def all_ended() -> None:
+            live = await self.observer.live(self.name)
+            live.pop("dead", None)
+            assert not live.total(), f"still stored: {live}"
+            assert await self.observer.ack_pending(self.name) == 0
+            waiting = [job_id for job_id in self.accepted if job_id not in records]
+            found = await self.observer.records(self.name, waiting)
+            records.update({k: v for k, v in found.items() if v.state.is_final})
+            left = [job_id for job_id in waiting if job_id not in records]
+            assert not left, f"gone without an end: {len(left)} of {len(self.accepted)}: {left[:5]}"
+
+        try:
+            await eventually(all_ended, within, interval=0.1)
+            self.history.record("drained")
+        finally:
+            offset = boottime() - time.time()
+            for job_id, record in records.items():
+                ended_at = record.ended_at + offset if record.ended_at else boottime()
+                self.history.record("terminal", job=job_id, state=str(record.state), ended_at=ended_at)
+        return records

@@ -1,0 +1,113 @@
+"""Every example runs as a user would run it, and prints what its reader is promised."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+EXPECTED = {
+    "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
+    "enqueue_and_result.py": [r"2 \+ 3 = 5", r"HELLO", r"state: succeeded"],
+    "enqueue_many.py": [r"atomic: True sum: 285", r"atomic: False \(5,000 jobs", r"sum: 41654167500"],
+    "idempotent_enqueue.py": [r"one job: True one result: True", r"attempts: 1"],
+    "json_serializer.py": [
+        r"allowed: \{'number': 7, 'total': 4.0\}",
+        r"refused by the client",
+        r"refused by the worker",
+    ],
+    "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
+    "progress.py": [r"5 of 5: loaf 5 is out|4 of 5: loaf 4 is out", r"job bread on queue 'default', attempt 1"],
+    "retries.py": [
+        r"done at attempt 3",
+        r"attempt 2: ConnectionError: no answer",
+        r"not retried: .*the input is wrong",
+    ],
+    "sync_client.py": [r"2 \+ 3 = 5 state: succeeded", r"doubled: \[0, 2, 4\]", r"Hello, Ada!"],
+    "task_decorator.py": [r"'Welcome' sent to ada", r"'Hello' sent to bob", r"called here: 'Hello' sent to carol"],
+    "timeouts.py": [r"the attempt was stopped: ", r"not ended yet, state: (running|queued)", r"later: finished"],
+    "worker_in_program.py": [
+        r"connected\na found in the database\nb found|connected\ndisconnected\na found in the database"
+    ],
+}
+# Modules the examples import.
+NOT_PROGRAMS = {"_server.py", "json_tasks.py"}
+
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("NAQ_", "NATS_"))}
+
+
+def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment(), check=False)
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} - NOT_PROGRAMS == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_an_example_prints_what_it_promises(name: str) -> None:
+    done = run(EXAMPLES / name)
+    assert done.returncode == 0, done.stderr
+    for pattern in EXPECTED[name]:
+        assert re.search(pattern, done.stdout), f"{pattern!r} is not in\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_counts_every_word_once(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a.txt").write_text("apple Apple banana\n", encoding="utf-8")
+    (tmp_path / "deep" / "b.md").write_text("apple cherry", encoding="utf-8")
+    (tmp_path / "c.bin").write_bytes(b"apple apple")
+    done = run(EXAMPLES / "wordcount" / "demo.py", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "5 words in 2 files" in done.stdout
+    rows = re.findall(r"^\s+\d+\s+(\w+)\s+(\d+) ", done.stdout, re.MULTILINE)
+    assert rows[0] == ("apple", "3")
+    assert set(rows) == {("apple", "3"), ("banana", "1"), ("cherry", "1")}
+
+
+def test_the_demo_says_when_there_is_nothing_to_count(tmp_path: Path) -> None:
+    done = run(EXAMPLES / "wordcount" / "demo.py", str(tmp_path))
+    assert done.returncode == 2
+    assert "no text files" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_leaves_nothing_behind_when_it_is_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+    for index in range(3000):
+        (tmp_path / f"{index}.txt").write_text("word " * 200, encoding="utf-8")
+    mark = {**environment(), "TMPDIR": str(tmp_path), "NAQ_TEST_MARK": tmp_path.name}
+    command = [sys.executable, str(EXAMPLES / "wordcount" / "demo.py"), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=mark) as demo:
+        assert demo.stdout is not None
+        assert "NATS server" in demo.stdout.readline()
+        demo.send_signal(number)
+        demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    deadline = time.monotonic() + 10
+    while (left := processes_marked(tmp_path.name)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+    assert list(tmp_path.glob("naq-server-*")) == []
+
+
+def processes_marked(mark: str) -> list[str]:
+    """Return the command lines of processes whose environment carries the mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"NAQ_TEST_MARK={mark}".encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " "))
+        except OSError:
+            continue  # it has ended, or is not ours
+    return found
