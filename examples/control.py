@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from _server import naq
+from local import naq
 
 from naq_client import Cancel, Queue, Retry, Snooze, current_job
 from naq_core import JobCancelledError

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from _server import naq
+from local import naq
 
 from naq_client import Queue
 

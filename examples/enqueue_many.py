@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from _server import naq
+from local import naq
 
 from naq_client import Queue
 

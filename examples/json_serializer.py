@@ -3,7 +3,7 @@
 import asyncio
 
 import json_tasks
-from _server import naq
+from local import naq
 
 from naq_client import Queue
 from naq_core import EncodeError, JobFailedError
@@ -17,7 +17,7 @@ async def main() -> None:
         try:
             await queue.enqueue(lambda: None)
         except EncodeError as error:
-            print("refused by the client:", str(error).split(":")[0])
+            print("refused by the client:", error)
         try:
             await (await queue.enqueue(json_tasks.not_a_task)).result(timeout=10)
         except JobFailedError as error:

@@ -1,6 +1,6 @@
 """The blocking client, for programs without an event loop: scripts, Django and Flask views, notebooks."""
 
-from _server import naq
+from local import naq
 
 from naq_client import SyncQueue, task
 

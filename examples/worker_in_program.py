@@ -3,28 +3,11 @@
 import asyncio
 import os
 
+from hook_tasks import connect, disconnect, lookup
+
 from naq_client import Queue
 from naq_core.server import EmbeddedServer
 from naq_worker import Worker
-
-connections: list[str] = []
-
-
-async def connect() -> None:
-    """Open what the jobs need, once per worker."""
-    connections.append("database")
-    print("connected")
-
-
-async def disconnect() -> None:
-    """Close it again."""
-    connections.clear()
-    print("disconnected")
-
-
-async def lookup(key: str) -> str:
-    """Use what the hook has opened."""
-    return f"{key} found in the {connections[0]}"
 
 
 async def main(url: str) -> None:

@@ -24,7 +24,7 @@ EXPECTED = {
         r"refused by the worker",
     ],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
-    "progress.py": [r"5 of 5: loaf 5 is out|4 of 5: loaf 4 is out", r"job bread on queue 'default', attempt 1"],
+    "progress.py": [r"[1-5] of 5: loaf [1-5] is out", r"job bread on queue 'default', attempt 1"],
     "retries.py": [
         r"done at attempt 3",
         r"attempt 2: ConnectionError: no answer",
@@ -33,12 +33,10 @@ EXPECTED = {
     "sync_client.py": [r"2 \+ 3 = 5 state: succeeded", r"doubled: \[0, 2, 4\]", r"Hello, Ada!"],
     "task_decorator.py": [r"'Welcome' sent to ada", r"'Hello' sent to bob", r"called here: 'Hello' sent to carol"],
     "timeouts.py": [r"the attempt was stopped: ", r"not ended yet, state: (running|queued)", r"later: finished"],
-    "worker_in_program.py": [
-        r"connected\na found in the database\nb found|connected\ndisconnected\na found in the database"
-    ],
+    "worker_in_program.py": [r"connected\ndisconnected\na found in the database\nb found in"],
 }
 # Modules the examples import.
-NOT_PROGRAMS = {"_server.py", "json_tasks.py"}
+NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py"}
 
 
 def environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ counts up, prints the most frequent words, and stops what it started; at Ctrl-C 
 import argparse
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,9 +27,9 @@ from naq_core.server import EmbeddedServer
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
-SUFFIXES = frozenset(
-    ".bash .c .cfg .conf .cpp .css .csv .go .h .html .ini .java .js .json .md .php .py .rb .rs .rst .sh .sql .tex .toml"
-    " .ts .txt .xml .yaml .yml".split()
+SUFFIXES = re.compile(
+    r"\.(bash|c|cfg|conf|cpp|css|csv|go|h|html|ini|java|js|json|md|php|py|rb|rs|rst|sh|sql|tex|toml|ts|txt|xml|ya?ml)",
+    re.IGNORECASE,
 )
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist"})
 LARGEST = 256 * 1024  # bytes: the counts of a file have to fit into one NATS message
@@ -41,7 +42,7 @@ def text_files(folders: Iterable[Path]) -> Iterator[Path]:
             names[:] = sorted(name for name in names if not name.startswith(".") and name not in SKIPPED_FOLDERS)
             for name in sorted(files):
                 path = Path(folder, name)
-                if path.suffix.lower() in SUFFIXES and path.is_file() and path.stat().st_size <= LARGEST:
+                if SUFFIXES.fullmatch(path.suffix) and path.is_file() and path.stat().st_size <= LARGEST:
                     yield path.resolve()
 
 

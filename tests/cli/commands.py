@@ -1,9 +1,12 @@
 """Runs the command line in a process of its own, away from the caller's settings."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -25,3 +28,31 @@ def run(module: str, *arguments: str, cwd: Path | None = None, **variables: str)
         timeout=45,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def started(module: str, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a process group of its own; kill it at the end if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_line(stream: IO[str] | None, text: str) -> str:
+    """Read until a line holds the text; return all that was read."""
+    assert stream is not None
+    seen = ""
+    for line in stream:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"the process ended without {text!r}; it said:\n{seen}")

@@ -11,7 +11,7 @@ import pytest
 
 from naq_cli import app as cli
 from naq_core.server import EmbeddedServer
-from tests.cli.commands import environment, naq
+from tests.cli.commands import naq, started, wait_for_line
 
 
 class TestRoot:
@@ -57,9 +57,7 @@ class TestPlugins:
         assert cli.run(["worker", "emails", "--concurrency", "3", "--help"]) == 127
         assert "pip install naq-worker" in capsys.readouterr().err
 
-    def test_a_broken_plugin_is_named(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_broken_plugin_is_named(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         boom = EntryPoint("boom", "no_such_module_anywhere:command", cli.ENTRY_POINT_GROUP)
         monkeypatch.setattr(cli, "entry_points", lambda **_: [boom])
         assert cli.run(["--help"]) == 0
@@ -78,17 +76,9 @@ class TestPlugins:
 class TestServer:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_it_runs_until_a_signal(self, number: signal.Signals) -> None:
-        with subprocess.Popen(
-            [sys.executable, "-m", "naq_cli", "server", "--port", "0"],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            assert url.startswith("nats://127.0.0.1:")
+        with started("naq_cli", "server", "--port", "0") as process:
+            wait_for_line(process.stdout, "nats://127.0.0.1:")
+            wait_for_line(process.stderr, "is ready")
             began = time.monotonic()
             # As Ctrl-C does: to the whole process group.
             os.killpg(process.pid, number)

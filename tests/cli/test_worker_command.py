@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +9,14 @@ import pytest
 from naq_client import Queue
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
-from tests.cli.commands import environment, run
+from tests.cli.commands import run, started, wait_for_line
 
 NOBODY = "nats://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("start", [("naq_cli", "worker"), ("naq_worker",)], ids=["naq worker", "python -m naq_worker"])
 class TestWorker:
-    async def test_it_runs_the_jobs_of_its_queues(
-        self, start: tuple[str, ...], settings: Settings, tmp_path: Path
-    ) -> None:
+    async def test_it_runs_the_jobs_of_its_queues(self, start: tuple[str, ...], settings: Settings, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text("def price(count):\n    return count * 7\n")
         async with Queue("emails", settings=settings) as queue:
             job = await queue.enqueue(pow, 2, 5)
@@ -36,20 +32,13 @@ class TestWorker:
             assert await job.result(timeout=5) == 32
 
     def test_sigterm_stops_it_cleanly(self, start: tuple[str, ...], settings: Settings) -> None:
-        with subprocess.Popen(
-            [sys.executable, "-m", *start, "emails"],
-            env=environment(NAQ_NATS_URL=settings.nats_url, NAQ_NAMESPACE=settings.namespace),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr is not None
-            first = process.stderr.readline()
-            assert "naq_worker" in first
+        variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+        with started(*start, "emails", **variables) as process:
+            said = wait_for_line(process.stderr, "takes jobs from emails")
             process.send_signal(signal.SIGTERM)
-            _, rest = process.communicate(timeout=20)
-        assert process.returncode == 0, first + rest
-        assert "Traceback" not in rest
+            said += process.communicate(timeout=20)[1]
+        assert process.returncode == 0, said
+        assert "Traceback" not in said
 
     def test_no_server_names_the_address_and_where_it_came_from(self, start: tuple[str, ...]) -> None:
         done = run(*start, "emails", NAQ_NATS_URL=NOBODY, NAQ_PUBLISH_BUDGET="1s")

@@ -83,7 +83,7 @@ async def test_the_largest_accepted_job_can_also_fail(
     async with Queue("default", settings=own_settings) as queue, Observer(own_settings) as observer:
         size = await largest_accepted(queue)
         failing = queue.options(max_retries=1, retry_delay=retry_delay, jitter=False)
-        job = await failing.enqueue(jobs.fail_with, b"x" * (size - 50))
+        job = await failing.enqueue(jobs.fail_with, b"x" * (size - 300))
         worker = own_fleet.start()
         record = await eventually(lambda: ended(observer, job.job_id), 30)
         assert (record.state, record.attempt) == (JobState.DEAD, 2), worker.output()

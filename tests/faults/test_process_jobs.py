@@ -55,9 +55,7 @@ async def test_a_child_that_died_while_idle_costs_no_job_a_crash(
     assert (records[second].state, records[second].crashes) == (JobState.SUCCEEDED, 0)
 
 
-async def test_a_stop_signal_to_the_whole_group_lets_process_jobs_finish(
-    fleet: Fleet, load: Load, history: History
-) -> None:
+async def test_a_stop_signal_to_the_whole_group_lets_process_jobs_finish(fleet: Fleet, load: Load, history: History) -> None:
     worker = fleet.start()
     job_id = await load.enqueue(jobs.work_in_a_process, 1.5, process=True)
     await eventually(lambda: _has_started(history, job_id), 15)
@@ -74,6 +72,23 @@ def ended(history: History, job_id: str) -> Event:
     ends = history.events("end", job_id)
     assert ends, f"{job_id} has not ended"
     return ends[0]
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_a_module_that_fails_to_import_fails_the_job_and_not_the_worker(
+    process: bool, fleet: Fleet, load: Load, observer: Observer
+) -> None:
+    worker = fleet.start()
+    broken = await load.queue.options(process=process).enqueue("tests.support.broken_import:f")
+
+    async def is_dead() -> None:
+        record = await observer.record("default", broken.job_id)
+        assert record is not None, worker.output()
+        assert record.state is JobState.DEAD, worker.output()
+        assert "A_VARIABLE_NOBODY_SET" in record.errors[-1].message + record.errors[-1].traceback
+
+    await eventually(is_dead, 10)
+    assert worker.is_alive, worker.output()
 
 
 async def test_a_job_that_crashes_whole_workers_ends_dead_and_the_queue_goes_on(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -67,7 +70,7 @@ async def test_a_server_killed_every_two_seconds_loses_and_repeats_nothing(
     rng = random.Random(2)
     own_fleet.start()
     own_fleet.start()
-    async with own_load.steady(lambda: (jobs.work, rng.uniform(0.001, 0.1)), pause=0.005, clients=4):
+    async with own_load.steady(lambda: (jobs.work, rng.uniform(0.001, 0.1)), pause=0.02, clients=4):
         await eventually(lambda: _some_started(history), 15)
         for _ in range(form.kills):
             await asyncio.sleep(2)
@@ -85,6 +88,36 @@ async def test_a_server_killed_every_two_seconds_loses_and_repeats_nothing(
 
 def _some_started(history: History) -> None:
     assert history.events("start"), "nothing has started"
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["hangs", "hangs-and-dies"])
+async def test_a_hanging_server_under_a_backlog_loses_and_confuses_nothing(
+    crashes: bool, own_server: EmbeddedServer, own_load: Load, own_fleet: Fleet, history: History
+) -> None:
+    """Meanwhile leases pass and pull requests pile up; afterwards more jobs arrive than there are slots."""
+    worker = own_fleet.start()
+    for _ in range(300):
+        await own_load.enqueue(jobs.work, 0.1)
+    await eventually(lambda: _some_started(history), 15)
+    with history.fault("server hangs"):
+        await asyncio.to_thread(hang, own_server, 6.0)
+        if crashes:
+            await asyncio.to_thread(crash, own_server)
+    await own_load.finish(40)
+    report = check(history.events(), Limits(lease=5, drain=30))
+    assert not report.violations, report
+    assert report.extra_runs <= 3 * 8, report
+    assert worker.is_alive, worker.output()
+
+
+def hang(server: EmbeddedServer, seconds: float) -> None:
+    """Freeze the server for a while."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("restart", ["before the run", "after the run"])

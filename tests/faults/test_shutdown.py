@@ -15,7 +15,6 @@ from naq_core.server import EmbeddedServer
 from tests.support import jobs
 from tests.support.checker import Limits, check
 from tests.support.eventually import eventually
-from tests.support.forms import short_and_long
 from tests.support.history import History, boottime
 from tests.support.load import Load
 from tests.support.observer import Observer
@@ -53,19 +52,28 @@ async def stop(worker: WorkerProcess, history: History | None = None) -> float:
 
 
 class Deploys(NamedTuple):
-    """How many rolling restarts of two workers."""
+    """How many rolling restarts of two workers, under how many clients with how long jobs."""
 
     rounds: int
+    clients: int = 2
+    longest: float = 0.3
 
 
-@short_and_long(Deploys(2), Deploys(30))
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(Deploys(2), id="short"),
+        pytest.param(Deploys(3, clients=40, longest=0.02), id="quick-jobs"),
+        pytest.param(Deploys(30), id="long", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_rolling_deploy_under_load_repeats_and_delays_nothing(
     form: Deploys, fleet: Fleet, load: Load, history: History
 ) -> None:
     rng = random.Random(3)
     fleet.start()
     fleet.start()
-    async with load.steady(lambda: (jobs.work, rng.uniform(0.01, 0.3)), pause=0.01, clients=2):
+    async with load.steady(lambda: (jobs.work, rng.uniform(0.001, form.longest)), pause=0.01, clients=form.clients):
         for _ in range(form.rounds):
             await eventually(lambda: all_busy(history, fleet), 15)
             oldest = fleet.alive()[0]
@@ -160,9 +168,7 @@ async def test_a_worker_with_running_jobs_stops_while_the_server_is_away(
     assert await worker.ended(GRACE + 5) in {0, 1}, worker.output()
 
 
-async def test_a_worker_that_never_found_a_server_stops_when_asked(
-    own_server: EmbeddedServer, own_fleet: Fleet
-) -> None:
+async def test_a_worker_that_never_found_a_server_stops_when_asked(own_server: EmbeddedServer, own_fleet: Fleet) -> None:
     own_server.kill()
     worker = own_fleet.start()
     await asyncio.sleep(1.5)

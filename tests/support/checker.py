@@ -138,8 +138,7 @@ class Checker:
         for event in self._by_kind["terminal"]:
             self._ends[event.job].append(event)
         self._faults = [
-            Fault(f["name"], f["t0"], f["t1"], f.get("worker"))
-            for f in (event.fields for event in self._by_kind["fault"])
+            Fault(f["name"], f["t0"], f["t1"], f.get("worker")) for f in (event.fields for event in self._by_kind["fault"])
         ]
 
     def check(self) -> Report:

@@ -73,9 +73,7 @@ class History:
 
     def events(self, kind: str | None = None, job: str | None = None) -> list[Event]:
         """Return the events so far, oldest first, of one kind and one job if given."""
-        found = [
-            event for event in load(self.path) if kind in (None, event.kind) and job in (None, event.fields.get("job"))
-        ]
+        found = [event for event in load(self.path) if kind in (None, event.kind) and job in (None, event.fields.get("job"))]
         return sorted(found, key=lambda event: event.at)
 
     def close(self) -> None:

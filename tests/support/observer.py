@@ -41,9 +41,7 @@ class Observer:
         return self._client
 
     async def __aenter__(self) -> Self:
-        self._client = await nats.connect(
-            self._url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore
-        )
+        self._client = await nats.connect(self._url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
         return self
 
     async def __aexit__(
@@ -59,9 +57,7 @@ class Observer:
         subject = self.names.result(queue, job_id)
         try:
             async with self._gate:
-                reply = await self.client.request(
-                    f"$JS.API.DIRECT.GET.{self.names.results_stream}.{subject}", b"", REPLY_SECONDS
-                )
+                reply = await self.client.request(f"$JS.API.DIRECT.GET.{self.names.results_stream}.{subject}", b"", REPLY_SECONDS)
         except (nats.errors.Error, TimeoutError):
             return None
         if not reply.data or (reply.headers or {}).get("Status"):

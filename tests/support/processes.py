@@ -55,7 +55,7 @@ def environment(settings: Settings, history: History | None = None) -> dict[str,
 
 def _as_text(value: object) -> str:
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return f"{value.total_seconds():.3f}s"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)

@@ -176,9 +176,7 @@ class TestChecks:
         with pytest.raises(ConfigurationError, match="did you mean concurrency"):
             Settings.load(concurency=3)
 
-    def test_an_unknown_variable_is_warned_about(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_an_unknown_variable_is_warned_about(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         monkeypatch.setenv("NAQ_CONCURENCY", "3")
         monkeypatch.setenv("NAQ_TEST_ANYTHING", "1")
         with caplog.at_level(logging.WARNING):

@@ -113,8 +113,7 @@ def _missing(name: str, distribution: str) -> Callable[..., int]:
     def command(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
         del tokens
         _complain(
-            f"naq {name}: {distribution} is not installed. Install it:"
-            f" pip install {distribution}  # or: uv add {distribution}"
+            f"naq {name}: {distribution} is not installed. Install it: pip install {distribution}  # or: uv add {distribution}"
         )
         return ExitCode.NOT_INSTALLED
 

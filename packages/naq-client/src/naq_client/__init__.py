@@ -3,7 +3,7 @@
 from naq_client._portal import SyncJob
 from naq_client.queue import EnqueuedMany, Queue
 from naq_client.sync import SyncQueue
-from naq_client.task import Task, disconnect, task
+from naq_client.task import Task, disconnect, disconnect_sync, task
 from naq_core import Cancel, Job, JobState, Retry, Snooze, __version__, current_job
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "__version__",
     "current_job",
     "disconnect",
+    "disconnect_sync",
     "task",
 ]

@@ -281,5 +281,7 @@ def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         parameters = None
     if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         name = min(named)
-        raise ConfigurationError(name, f"may be an option or an argument of {function!r}: write queue.options({name}=…).enqueue(…)")
+        raise ConfigurationError(
+            name, f"may be an option or an argument of {function!r}: write queue.options({name}=…).enqueue(…)"
+        )
     return {name: kwargs.pop(name) for name in named if name not in parameters}

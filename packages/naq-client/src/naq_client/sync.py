@@ -25,7 +25,14 @@ class SyncQueue:
     Args and errors are those of `Queue`.
     """
 
-    def __init__(self, name: str | None = None, nats_url: str | None = None, *, settings: Settings | None = None, **overrides: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        nats_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        **overrides: Any,
+    ) -> None:
         self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
         self.name = check_queue(self.settings.default_queue if name is None else name)
         self._queue: Queue | None = None

@@ -19,7 +19,7 @@ from naq_core.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
-C = TypeVar("C", covariant=True)
+C_co = TypeVar("C_co", covariant=True)
 
 _queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Queue]]" = WeakKeyDictionary()
 
@@ -44,17 +44,22 @@ async def disconnect() -> None:
         await queue.close()
 
 
-class Task(Generic[P, R, C]):
+def disconnect_sync() -> None:
+    """As `disconnect`, for the connection behind `enqueue_sync`."""
+    portal().run(disconnect())
+
+
+class Task(Generic[P, R, C_co]):
     """A function that can be enqueued; calling it calls the function."""
 
-    def __init__(self, function: Callable[P, C], queue: str | None, options: JobOptions, job_id: str | None = None) -> None:
+    def __init__(self, function: Callable[P, C_co], queue: str | None, options: JobOptions, job_id: str | None = None) -> None:
         functools.update_wrapper(self, function)
         self.__naq_function__ = function
         self.queue = None if queue is None else check_queue(queue)
         self._options = options
         self._job_id = job_id
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Call the function here."""
         return self.__naq_function__(*args, **kwargs)
 
@@ -91,7 +96,7 @@ class Task(Generic[P, R, C]):
         """Enqueue from code without an event loop, from any thread."""
         return SyncJob(portal().run(self.enqueue(*args, **kwargs)))
 
-    def options(  # noqa: PLR0913 - one keyword for each option
+    def options(
         self,
         *,
         queue: str | None = None,
@@ -103,7 +108,7 @@ class Task(Generic[P, R, C]):
         process: bool | None = None,
         fast: bool | None = None,
         **more: Any,
-    ) -> "Task[P, R, C]":
+    ) -> "Task[P, R, C_co]":
         """Return the same task with other options (those of `Queue.options`, and `queue`); the rest stays as decorated."""
         given = {
             "max_retries": max_retries,
@@ -113,7 +118,11 @@ class Task(Generic[P, R, C]):
             "process": process,
             "fast": fast,
         }
-        merged = {**_scalars(self._options), **{key: value for key, value in given.items() if value is not None}, **more}
+        merged = {
+            **_scalars(self._options),
+            **{key: value for key, value in given.items() if value is not None},
+            **more,
+        }
         return Task(
             self.__naq_function__,
             queue or self.queue,
@@ -173,4 +182,4 @@ def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -
     return decorate if function is None else decorate(function)
 
 
-__all__ = ["Task", "disconnect", "task"]
+__all__ = ["Task", "disconnect", "disconnect_sync", "task"]

@@ -5,6 +5,7 @@ from naq_core.connection import Connection, ensure_stream, get_jetstream_context
 from naq_core.context import JobContext, current_job
 from naq_core.control import Cancel, Retry, Snooze
 from naq_core.errors import (
+    AttemptTimeoutError,
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -35,6 +36,7 @@ from naq_core.settings import Settings
 
 __all__ = [
     "AttemptError",
+    "AttemptTimeoutError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",

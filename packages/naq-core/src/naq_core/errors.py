@@ -1,23 +1,24 @@
 """Every error NAQ raises.
 
-    NaqError
-    ├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
-    ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
-    ├─ BrokerError
-    │  ├─ BrokerUnavailableError            no server answers at the address
-    │  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
-    │  ├─ JetStreamDisabledError            the server runs without JetStream
-    │  ├─ ServerTooOldError                 the server lacks what NAQ needs
-    │  ├─ WrongSequenceError                a compare-and-set lost (JetStream error 10071)
-    │  ├─ QueueFullError                    a limit of the stream or the disk is reached
-    │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
-    │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
-    ├─ SerializationError
-    │  ├─ EncodeError · DecodeError · UnknownWireVersionError
-    ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
-    └─ JobError (job_id)
-       ├─ JobNotFoundError (LookupError) · DuplicateJobError
-       └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
+NaqError
+├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
+├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
+├─ BrokerError
+│  ├─ BrokerUnavailableError            no server answers at the address
+│  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
+│  ├─ JetStreamDisabledError            the server runs without JetStream
+│  ├─ ServerTooOldError                 the server lacks what NAQ needs
+│  ├─ WrongSequenceError                a compare-and-set lost (JetStream error 10071)
+│  ├─ QueueFullError                    a limit of the stream or the disk is reached
+│  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
+│  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
+├─ SerializationError
+│  ├─ EncodeError · DecodeError · UnknownWireVersionError
+├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
+└─ JobError (job_id)
+   ├─ JobNotFoundError (LookupError) · DuplicateJobError
+   ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
+   └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
 """
 
 
@@ -202,6 +203,14 @@ class JobExpiredError(JobError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id, "expired before it was started")
+
+
+class AttemptTimeoutError(JobError, TimeoutError):
+    """An attempt took longer than the job's `timeout` and was stopped; this is what its record says."""
+
+    def __init__(self, job_id: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(job_id, f"the attempt was stopped after its timeout of {seconds:g} s")
 
 
 class JobTimeoutError(JobError, TimeoutError):

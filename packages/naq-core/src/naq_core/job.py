@@ -37,7 +37,7 @@ R = TypeVar("R")
 _LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
 
 
-def make_options(
+def make_options(  # noqa: PLR0913 - one keyword for each option
     *,
     max_retries: int = 0,
     retry_delay: Delay | Sequence[Delay] = 0,
@@ -88,7 +88,19 @@ class Job(Generic[R]):
         ConfigurationError, InvalidNameError: An option or a name is wrong.
     """
 
-    __slots__ = ("_call", "_connection", "_function", "_kwargs", "_args", "_serializer", "enqueued_at", "job_id", "options", "queue", "run")
+    __slots__ = (
+        "_args",
+        "_call",
+        "_connection",
+        "_function",
+        "_kwargs",
+        "_serializer",
+        "enqueued_at",
+        "job_id",
+        "options",
+        "queue",
+        "run",
+    )
 
     def __init__(  # noqa: PLR0913 - the promised signature
         self,
@@ -201,7 +213,7 @@ class Job(Generic[R]):
         """
         envelope = decode_envelope(data)
         job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer, options=envelope.opt)
-        job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)  # noqa: SLF001 - its own class
+        job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
         job.run, job.enqueued_at = envelope.run, envelope.at
         return job
 
@@ -261,7 +273,9 @@ class Job(Generic[R]):
         return None if stored is None else stored.record
 
     @staticmethod
-    async def fetch_result(job_id: str, nats_url: str | None = None, *, timeout: float | None = 0, settings: Settings | None = None) -> Any:
+    async def fetch_result(
+        job_id: str, nats_url: str | None = None, *, timeout: float | None = 0, settings: Settings | None = None
+    ) -> Any:
         """Return the result of a job by its id, over a connection of its own.
 
         Args:

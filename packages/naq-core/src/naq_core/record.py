@@ -35,7 +35,9 @@ FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobSta
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.HELD, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
-    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.RETRYING, JobState.QUEUED, JobState.DEAD, JobState.CANCELLED, JobState.RUNNING}),
+    JobState.RUNNING: frozenset(
+        {JobState.SUCCEEDED, JobState.RETRYING, JobState.QUEUED, JobState.DEAD, JobState.CANCELLED, JobState.RUNNING}
+    ),
     JobState.RETRYING: frozenset({JobState.RUNNING, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
     **{state: frozenset() for state in FINAL},
 }

@@ -57,7 +57,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
     def wants(self, error: BaseException) -> bool:
         """Return whether the policy's filters let this error be retried (the count is the caller's)."""
-        names = set()
+        names: set[str] = set()
         for cls in type(error).__mro__:
             names.update((cls.__name__, f"{cls.__module__}.{cls.__qualname__}"))
         if names.intersection(self.ignore_on):

@@ -98,6 +98,8 @@ def import_function(name: str) -> Callable[..., Any]:
         raise UnknownTaskError(name, f"cannot import {module_name!r} here ({error})") from error
     except AttributeError as error:
         raise UnknownTaskError(name, f"module {module_name!r} has no {qualname!r}") from error
+    except (Exception, SystemExit) as error:
+        raise UnknownTaskError(name, f"importing {module_name!r} raised {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UnknownTaskError(name, f"is a {type(found).__name__}, not a function")
     return unwrap(found)
@@ -107,9 +109,7 @@ def is_allowed(name: str, allowed: Sequence[str]) -> bool:
     """Return whether an allow-list (`module:function`, `module:*`, `package.*`) names the function."""
     module = name.partition(":")[0]
     return any(
-        name == rule
-        or (rule.endswith(":*") and module == rule[:-2])
-        or (rule.endswith(".*") and module.startswith(rule[:-1]))
+        name == rule or (rule.endswith(":*") and module == rule[:-2]) or (rule.endswith(".*") and module.startswith(rule[:-1]))
         for rule in allowed
     )
 
@@ -148,7 +148,9 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
     return Call(label, encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments"), PICKLE, by_value=True)
 
 
-def decode_call(call: Call, serializer: str, allowed: Sequence[str] = ()) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def decode_call(
+    call: Call, serializer: str, allowed: Sequence[str] = ()
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """Turn bytes back into function, positional and keyword arguments.
 
     Args:
@@ -228,7 +230,7 @@ def decode_pickle(data: bytes, what: str) -> Any:
     """
     try:
         return pickle.loads(data)  # noqa: S301 - the default serializer; SECURITY.md says what that means
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DecodeError(f"the {what} cannot be unpickled here: {type(error).__name__}: {error}") from error
 
 
@@ -275,7 +277,7 @@ def encode_result(value: Any, serializer: str) -> tuple[str, bytes]:
 def _is_json_scalar(value: Any) -> bool:
     kind = type(value)
     if kind is int:
-        return -(2**63) <= value < 2**63
+        return bool(-(2**63) <= value < 2**63)
     return value is None or kind is bool or kind is str or (kind is float and math.isfinite(value))
 
 
@@ -298,11 +300,8 @@ def preview(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Return the call's arguments as short text, for people: dashboards and the CLI show it instead of unpickling."""
     if not args and not kwargs:
         return ""
-    parts = []
-    for each in args:
-        parts.append(_short(each))
-    for key, each in kwargs.items():
-        parts.append(f"{key}={_short(each)}")
+    parts = [_short(each) for each in args]
+    parts += [f"{key}={_short(each)}" for key, each in kwargs.items()]
     return ", ".join(parts)[:PREVIEW_LENGTH]
 
 

@@ -1,7 +1,6 @@
 """One attempt: call the function where it belongs, within its time, and return an outcome. Knows nothing of NATS."""
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, encode_envelope
-from naq_core.errors import DecodeError, JobTimeoutError, UnknownTaskError
+from naq_core.errors import AttemptTimeoutError
 from naq_core.serialization import Call, decode_call
 from naq_core.settings import Settings
 from naq_worker._active import Active
@@ -19,8 +18,6 @@ from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker.outcome import Interrupted, Outcome
-
-_is_async = functools.lru_cache(maxsize=1024)(is_async)
 
 
 @dataclass(slots=True)
@@ -31,16 +28,25 @@ class Attempts:
     threads: Threads
     processes: Processes
 
-    async def run(self, active: Active, envelope: Envelope, attempt: int, fence: int, report: Callable[[float, float | None, str], None]) -> Outcome:
+    async def run(
+        self,
+        active: Active,
+        envelope: Envelope,
+        attempt: int,
+        fence: int,
+        report: Callable[[float, float | None, str], None],
+    ) -> Outcome:
         """Run one attempt; the task may be cancelled through `active.interrupt` while it does."""
         options = envelope.opt
         if options.process:
-            job: Any = self.processes.run(Run(encode_envelope(envelope), active.delivery.queue, attempt, fence), options.timeout, report)
+            job: Any = self.processes.run(
+                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence), options.timeout, report
+            )
         else:
             try:
                 call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
                 function, args, kwargs = decode_call(call, self.settings.job_serializer, self.settings.allowed_functions)
-            except (DecodeError, UnknownTaskError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a payload must not take the worker down
                 return of_error(error, None)
             set_current_job(
                 JobContext(
@@ -60,6 +66,7 @@ class Attempts:
         """Await the call within the job's time-out; a child process's time-out begins when it has one."""
         options = envelope.opt
         limit = None if options.process else options.timeout
+        within = asyncio.timeout(limit)
         active.is_running = True
         try:
             if active.stopping:
@@ -68,7 +75,7 @@ class Attempts:
             if limit is None:
                 value = await job
             else:
-                async with asyncio.timeout(limit) as within:
+                async with within:
                     value = await job
         except asyncio.CancelledError as error:
             if active.stopping:
@@ -76,8 +83,8 @@ class Attempts:
                 return Interrupted(lease_lost=active.lease_lost)
             return of_error(error, options.retry)  # raised by the function itself
         except TimeoutError as error:
-            if options.process and options.timeout is not None or (limit is not None and within.expired()):
-                return of_error(JobTimeoutError(envelope.id, options.timeout or 0), options.retry)
+            if (options.process and options.timeout is not None) or within.expired():
+                return of_error(AttemptTimeoutError(envelope.id, options.timeout or 0), options.retry)
             return of_error(error, options.retry)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
             return of_error(error, options.retry)
@@ -86,7 +93,7 @@ class Attempts:
         return value if options.process else of_value(value, self.settings.job_serializer)
 
     async def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _is_async(function):
+        if is_async(function):
             return await function(*args, **kwargs)
         result = await self.threads.run(lambda: function(*args, **kwargs))
         return await result if inspect.isawaitable(result) else result

@@ -43,7 +43,8 @@ def of_control(control: JobControl) -> Outcome:
             return Snoozed(delay, clean_text(reason, MESSAGE_LIMIT))
         case Cancel(reason=reason):
             return Cancelled(clean_text(reason, MESSAGE_LIMIT))
-    return Failed(type(control).__name__, str(control))
+        case _:
+            return Failed(type(control).__name__, clean_text(str(control), MESSAGE_LIMIT))
 
 
 def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:

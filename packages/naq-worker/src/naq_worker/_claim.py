@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import EXPECTED_SEQUENCE, Connection, Delivery, Stored, WrongSequenceError, read_presence, read_record
+from naq_core.broker import (
+    EXPECTED_SEQUENCE,
+    Connection,
+    Delivery,
+    Stored,
+    WrongSequenceError,
+    read_presence,
+    read_record,
+)
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_worker._active import Claim

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-import nats.errors
 
-from naq_core.broker import TTL, Connection, DisconnectedError, NotReadyError, remove_presence
+from naq_core.broker import TTL, Connection, remove_presence
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
 from naq_worker._active import Active, boottime
@@ -73,7 +72,7 @@ class KeepAlive:
         """Remove the presence and end the thread."""
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-        await asyncio.to_thread(self._thread.join, 5)
+        await asyncio.to_thread(self._thread.join, 2)
 
     def _run(self) -> None:
         try:
@@ -96,7 +95,6 @@ class KeepAlive:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
             await self._beat(connection)
-            connection.on_reconnect(lambda: None)
             self._tell(self._started.set_result, None)
             duties = [
                 asyncio.create_task(self._every(self._renew_every, self._renew, connection), name="renew"),
@@ -110,10 +108,11 @@ class KeepAlive:
             for outcome in await asyncio.gather(*duties, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     raise outcome
-            try:
-                await remove_presence(connection, self._worker_id)
-            except BrokerError as error:
-                log.info("presence not removed (%s): it expires by itself", error)
+            if connection.is_connected:
+                try:
+                    await remove_presence(connection, self._worker_id)
+                except BrokerError as error:
+                    log.info("presence not removed (%s): it expires by itself", error)
 
     async def _every(self, seconds: float, duty: Callable[[Connection], Any], connection: Connection) -> None:
         """Do a duty at fixed times, and at once after a reconnect."""
@@ -143,15 +142,10 @@ class KeepAlive:
                 renewed.append(active)
         if not renewed or not connection.is_connected:
             return
-        try:
+        subjects = [active.delivery.ack_subject for active in renewed]
+        if await connection.tell_all(subjects, b"+WPI", timeout=self._renew_every):
             for active in renewed:
-                await connection.client.publish(active.delivery.ack_subject, b"+WPI")
-            await connection.client.flush(timeout=max(1, int(self._renew_every)))
-        except (nats.errors.Error, OSError) as error:
-            log.warning("leases not renewed: %r", error)
-            return
-        for active in renewed:
-            active.lease_until = begun + self._lease
+                active.lease_until = begun + self._lease
 
     async def _beat(self, connection: Connection) -> None:
         """Publish the presence; the server removes it when it is not renewed."""
@@ -161,7 +155,7 @@ class KeepAlive:
         body = msgspec.json.encode(self._presence())
         try:
             await connection.publish_once(connection.names.worker(self._worker_id), body, {TTL: ttl})
-        except (NotReadyError, DisconnectedError, BrokerError) as error:
+        except BrokerError as error:
             log.warning("heartbeat not stored: %s", error)
 
     async def _watch_main_loop(self) -> None:
@@ -176,6 +170,6 @@ class KeepAlive:
             frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - the documented way to see another thread
             where = "".join(traceback.format_stack(frame)[-4:]) if frame is not None else "unknown"
             log.warning("a job blocks the worker's event loop for over %g s; it is at:\n%s", BLOCKED_AFTER, where)
-            while not turned.is_set():
+            while not turned.is_set():  # noqa: ASYNC110 - the other thread sets it
                 await asyncio.sleep(0.2)
             log.warning("the event loop turns again after %.1f s", time.monotonic() - since)

@@ -70,7 +70,11 @@ class Settler:
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, lease_lost=lease_lost)
         except LostError:
-            log.warning("job %s: another worker has taken it over, this attempt's %s is dropped", record.job_id, type(outcome).__name__)
+            log.warning(
+                "job %s: another worker has taken it over, this attempt's %s is dropped",
+                record.job_id,
+                type(outcome).__name__,
+            )
 
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
@@ -138,7 +142,9 @@ class Settler:
             log.info("job %s: progress refused, it is another worker's now", claim.record.job_id)
 
     def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
-        error = AttemptError(kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=time.time(), worker=record.worker)
+        error = AttemptError(
+            kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=time.time(), worker=record.worker
+        )
         record.errors = shortened([*record.errors, error])
 
     async def _end(self, delivery: Delivery, claim: Claim, state: JobState, ttl: float) -> None:
@@ -155,7 +161,14 @@ class Settler:
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         last = record.errors[-1]
-        log.error("job %s (%s) failed for good after %d attempts: %s: %s", record.job_id, record.function, record.attempt, last.type, last.message)
+        log.error(
+            "job %s (%s) failed for good after %d attempts: %s: %s",
+            record.job_id,
+            record.function,
+            record.attempt,
+            last.type,
+            last.message,
+        )
         await self._keep_dead(delivery)
         await delivery.ack()
 
@@ -228,10 +241,14 @@ class Settler:
         except PayloadTooLargeError:
             if not record.errors or record.result:
                 raise
-            record.errors = [msgspec.structs.replace(each, message=each.message[:200], traceback="") for each in record.errors[-3:]]
+            record.errors = [
+                msgspec.structs.replace(each, message=each.message[:200], traceback="") for each in record.errors[-3:]
+            ]
             body = encode_record(record)
         try:
-            claim.revision = await self._connection.publish(self._connection.names.result(record.queue, record.job_id), body, headers)
+            claim.revision = await self._connection.publish(
+                self._connection.names.result(record.queue, record.job_id), body, headers
+            )
         except WrongSequenceError as error:
             stored = await read_record(self._connection, record.queue, record.job_id) if error.repeated else None
             if stored is None or encode_record(stored.record) != body:

@@ -13,6 +13,10 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+ECHO = 0.5
+"""A signal so soon after the first is the same one, sent to the process and to its group."""
+
+
 class _Stoppable(Protocol):
     def stop(self) -> None: ...
     def stop_now(self) -> None: ...
@@ -26,11 +30,16 @@ def stop_on_signals(worker: _Stoppable) -> Iterator[None]:
         return
     loop = asyncio.get_running_loop()
     seen = 0
+    first_at = 0.0
 
     def on_signal(name: str) -> None:
-        nonlocal seen
+        nonlocal seen, first_at
+        now = loop.time()
+        if seen and now - first_at < ECHO:
+            return
         seen += 1
         if seen == 1:
+            first_at = now
             log.info("%s: finishing the running jobs; once more to stop at once", name)
             worker.stop()
         else:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 import os
+import pathlib
 import platform
 import socket
 import threading
@@ -15,9 +16,9 @@ from typing import Any, TypeAlias
 from naq_core import __version__
 from naq_core.broker import Connection, Delivery, Pull, Stored, consumer_state, ensure_queue
 from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import BrokerError, ConfigurationError, DecodeError, UnknownWireVersionError
+from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
 from naq_core.inspect import list_workers
-from naq_core.names import check_queue, new_id
+from naq_core.names import check_job_id, check_queue, new_id
 from naq_core.record import Progress
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
@@ -37,6 +38,9 @@ Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 CHECK_INTERVAL = 1.0
 GATHER = 0.002
 """Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
+BURST_PAUSE = 0.05
+HAND_BACK = 2.0
+"""Seconds that handing back interrupted jobs may take."""
 PROGRESS_INTERVAL = 0.3
 NEWER_VERSION_DELAY = 5.0
 NEWER_VERSION_TRIES = 20
@@ -93,7 +97,7 @@ class Worker:
         self._hurry = asyncio.Event()
         self._pulls: list[Pull] = []
         self._failure: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
         return f"<Worker {self.worker_id} of {', '.join(self.queues)}>"
@@ -114,7 +118,7 @@ class Worker:
         self._call_on_loop(self._hurry.set)
 
     def _call_on_loop(self, function: Callable[[], None]) -> None:
-        if self._loop is None or threading.get_ident() == self._thread:
+        if not self.started_at or threading.get_ident() == self._thread:
             function()
         else:
             self._loop.call_soon_threadsafe(function)
@@ -173,9 +177,9 @@ class Worker:
                     pull.check()
             self._wake.clear()
             self._raise_failures(keepalive)
-            await self._ask()
-            if self.burst and await self._is_drained():
+            if self.burst and await self._is_drained():  # before asking again, which makes the answer unknown
                 break
+            await self._ask()
         await self._finish()
 
     def _raise_failures(self, keepalive: KeepAlive) -> None:
@@ -190,7 +194,7 @@ class Worker:
         """Keep as many deliveries on order as there are free slots, shared between the queues."""
         free = self.concurrency - len(self._active) - len(self._waiting)
         on_order = sum(pull.credit for pull in self._pulls)
-        if 0 < on_order and free - on_order < self.concurrency // 8:
+        if on_order > 0 and free - on_order < self.concurrency // 8:
             await asyncio.sleep(GATHER)
             free = self.concurrency - len(self._active) - len(self._waiting)
         share = max(1, free // len(self._pulls)) if free > 0 else 0
@@ -205,9 +209,8 @@ class Worker:
             return False
         for queue in self.queues:
             pending, unsettled = await consumer_state(self._connection, queue)
-            if pending or (unsettled and self.counters.retried):
-                await asyncio.sleep(0.05)
-                self._wake.set()
+            if pending or (unsettled and self.counters.retried):  # a retry of ours is not due yet: look again soon
+                asyncio.get_running_loop().call_later(BURST_PAUSE, self._wake.set)
                 return False
         return not (self._active or self._waiting)
 
@@ -218,7 +221,7 @@ class Worker:
             known.delivery = delivery
             known.lease_until = active.lease_until
         elif self._stopping.is_set():
-            self._spawn(delivery.nak())
+            _ = self._spawn(delivery.nak())
         elif len(self._active) < self.concurrency:
             self._begin(active)
         else:
@@ -229,7 +232,6 @@ class Worker:
         active.task = self._spawn(self._process(active))
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
-        assert self._loop is not None
         task: asyncio.Task[None] = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
@@ -246,7 +248,14 @@ class Worker:
         """Take one delivery from claim to acknowledgement."""
         try:
             try:
+                check_job_id(active.delivery.job_id)
+            except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
+                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400
+                await active.delivery.ack()
+                return
+            try:
                 envelope = decode_envelope(active.delivery.data)
+                _check_identity(envelope, active.delivery)
             except UnknownWireVersionError as error:
                 await self._leave_to_newer(active.delivery, error)
                 return
@@ -276,7 +285,7 @@ class Worker:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
 
         def report(done: float, total: float | None, note: str) -> None:
-            if claim is not None and self._loop is not None:
+            if claim is not None:
                 self._loop.call_soon_threadsafe(self._note_progress, active, claim, Progress(done, total, note))
 
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
@@ -329,7 +338,6 @@ class Worker:
     def _lease_lost(self, active: Active) -> None:
         """From the keep-alive thread: the job may be another worker's by now."""
         active.lease_lost = True
-        assert self._loop is not None
         self._loop.call_soon_threadsafe(lambda: active.interrupt(lease_lost=True))
 
     def presence(self) -> dict[str, Any]:
@@ -369,7 +377,9 @@ class Worker:
         for active in tuple(self._active.values()):
             active.interrupt(lease_lost=False)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+            await asyncio.wait(self._tasks, timeout=HAND_BACK)
+        for task in tuple(self._tasks):  # the server is away: the jobs are delivered again by themselves
+            task.cancel()
 
     async def _wait_for_jobs(self, grace: float) -> None:
         if not self._tasks:
@@ -381,6 +391,11 @@ class Worker:
             waiter.cancel()
 
 
+def _check_identity(envelope: Envelope, delivery: Delivery) -> None:
+    if envelope.id != delivery.job_id:
+        raise DecodeError(f"its subject names job {delivery.job_id}, its envelope {envelope.id!r}")
+
+
 async def _call_hook(hook: Hook) -> None:
     result = hook()
     if inspect.isawaitable(result):
@@ -390,7 +405,7 @@ async def _call_hook(hook: Hook) -> None:
 def _rss() -> int:
     """Return the resident memory of this process in bytes, 0 where it cannot be known."""
     try:
-        with open("/proc/self/statm", "rb") as file:
+        with pathlib.Path("/proc/self/statm").open("rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import msgspec
@@ -39,6 +39,21 @@ HEADER_ROOM = 1024
 PENDING_SIZE = 16 * 1024 * 1024
 
 
+class _Client(Client):
+    """nats-py's client, without the one way in which a foreign message could end its read loop."""
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Msg:
+        """A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever."""
+        return self.msg_class(
+            subject=subject.decode(errors="replace"),
+            reply=reply.decode(errors="replace"),
+            data=data,
+            headers=headers,
+            _client=self,
+            _sid=sid,
+        )
+
+
 class Connection:
     """One client connection with what NAQ needs on top of nats-py.
 
@@ -48,7 +63,7 @@ class Connection:
     def __init__(self, settings: Settings, *, name: str = "naq") -> None:
         self.settings = settings
         self.names = Names(settings.namespace)
-        self.client = Client()
+        self.client = _Client()
         self.generation = 0
         self.connected_at = 0.0
         self.ready: set[str] = set()
@@ -191,7 +206,9 @@ class Connection:
         """Return the deadline, in loop time, until which an operation begun now is repeated."""
         return self._loop.time() + self.settings.publish_budget.total_seconds()
 
-    async def publish(self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, deadline: float | None = None) -> int:
+    async def publish(
+        self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, deadline: float | None = None
+    ) -> int:
         """Publish to JetStream, repeating until it is acknowledged or the budget is used up.
 
         Repeat only what is safe to repeat: a write with an expected sequence, or one that replaces itself.
@@ -213,7 +230,9 @@ class Connection:
             except BrokerUnavailableError as error:
                 if not repeated:
                     raise
-                raise BrokerTimeoutError(f"publish to {subject} ({error})", self.settings.publish_budget.total_seconds()) from error
+                raise BrokerTimeoutError(
+                    f"publish to {subject} ({error})", self.settings.publish_budget.total_seconds()
+                ) from error
             try:
                 return await (await self.publisher.send(subject, body, headers))
             except WrongSequenceError as error:
@@ -239,6 +258,17 @@ class Connection:
     def is_past(self, deadline: float) -> bool:
         """Whether a deadline in loop time has passed."""
         return self._loop.time() > deadline
+
+    async def tell_all(self, subjects: Iterable[str], body: bytes, *, timeout: float) -> bool:
+        """Send the same to many subjects without answers, and return whether the server has got it all, by a round trip."""
+        try:
+            for subject in subjects:
+                await self.client.publish(subject, body)
+            await self.client.flush(timeout=max(1, int(timeout)))
+        except (nats.errors.Error, OSError) as error:
+            log.warning("no round trip to NATS: %r", error)
+            return False
+        return True
 
     async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0, deadline: float | None = None) -> Msg:
         """Send an idempotent request, repeating it while nobody answers.

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from nats.aio.msg import Msg
-
 import msgspec
+from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.records import read_last
@@ -51,4 +50,8 @@ async def read_one(connection: Connection, worker_id: str) -> bytes | None:
 async def remove(connection: Connection, worker_id: str) -> None:
     """Remove a worker's presence at once, at its orderly end."""
     names = connection.names
-    await connection.api(f"STREAM.PURGE.{names.workers_stream}", {"filter": names.worker(worker_id)}, deadline=asyncio.get_running_loop().time() + 1)
+    await connection.api(
+        f"STREAM.PURGE.{names.workers_stream}",
+        {"filter": names.worker(worker_id)},
+        deadline=asyncio.get_running_loop().time() + 1,
+    )

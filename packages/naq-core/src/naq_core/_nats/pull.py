@@ -66,7 +66,9 @@ class Pull:
         on_change: Called when more can be asked for (a request ended); usually sets an event.
     """
 
-    def __init__(self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], Any], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], Any], on_change: Callable[[], None]
+    ) -> None:
         self.queue = queue
         self.credit = 0
         """Deliveries that were asked for and have not come yet."""

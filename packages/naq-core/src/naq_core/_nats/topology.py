@@ -95,7 +95,15 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
 
 
 def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    must = ("subjects", "retention", "allow_msg_schedules", "allow_msg_ttl", "allow_atomic", "max_msgs_per_subject", "republish")
+    must = (
+        "subjects",
+        "retention",
+        "allow_msg_schedules",
+        "allow_msg_ttl",
+        "allow_atomic",
+        "max_msgs_per_subject",
+        "republish",
+    )
     for key in must:
         if key in wanted and found.get(key) != wanted[key]:
             raise ConfigurationError(

@@ -4,6 +4,7 @@ Started by `processes.py` as `python -m naq_worker._executors.child FD`.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import signal
 import socket
@@ -96,10 +97,8 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
     with socket.socket(fileno=int(sys.argv[1])) as connection:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker is gone: no reason to go on
             Child(connection).serve()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the worker is gone, so is the reason to go on
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from naq_worker._executors.frames import LENGTH_BYTES, Report, Run, Setup, decode_from_child, frame, outcome_of
 from naq_worker.outcome import Crashed, Outcome
 
-
 DYING = 0.2
 """Seconds a child whose socket is closed may take to end by itself, so that its exit code is its own."""
 

@@ -1,0 +1,172 @@
+"""What is measured. Each function is one benchmark: it adds one repetition of its figures to the results."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from naq_client import Queue
+from tests.benchmarks import floor_client, jobs
+from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
+
+DRAIN = 20_000
+SLEEPS = 5_000
+SERIAL = 3_000
+ROUND_TRIPS = 500
+IMPORTS = 5
+
+Function: TypeAlias = Callable[[int], Coroutine[Any, Any, int]]
+
+
+async def drain(lab: Lab) -> None:
+    """Work off 20,000 no-op jobs with one worker process, results kept."""
+    floor = await _floor_drain(lab, "safe")
+    rate = await _drain(lab, jobs.noop, DRAIN)
+    lab.results.add("drain", "jobs/s", rate, floor, "pull, claim, record, ack")
+
+
+async def drain_fast(lab: Lab) -> None:
+    """Do the same with `fast=True`: no claim, no record."""
+    floor = await _floor_drain(lab, "fast")
+    rate = await _drain(lab, jobs.noop, DRAIN, fast=True)
+    lab.results.add("drain, fast", "jobs/s", rate, floor, "pull, ack")
+
+
+async def drain_sleep(lab: Lab) -> None:
+    """Work off 5,000 jobs that sleep 50 ms, 100 at a time: at best 2,000 per second."""
+    rate = await _drain(lab, jobs.sleep, SLEEPS)
+    lab.results.add("drain of sleep(0.05), 100 at a time", "jobs/s", rate, 100 / 0.05, "the ideal")
+
+
+async def enqueue_many(lab: Lab) -> None:
+    """Enqueue 20,000 jobs in one call."""
+    async with Namespace(lab) as space:
+        floor = await floor_client.publish_many(space.settings, DRAIN)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        started = time.perf_counter()
+        await queue.enqueue_many(queue.call(jobs.noop, slot) for slot in range(DRAIN))
+        rate = DRAIN / (time.perf_counter() - started)
+    lab.results.add("enqueue_many", "jobs/s", rate, floor, "pipelined publishes")
+
+
+async def enqueue_serial(lab: Lab) -> None:
+    """Enqueue 3,000 jobs one after the other."""
+    async with Namespace(lab) as space:
+        floor = await floor_client.publish_one_by_one(space.settings, SERIAL)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        started = time.perf_counter()
+        for slot in range(SERIAL):
+            await queue.enqueue(jobs.noop, slot)
+        rate = SERIAL / (time.perf_counter() - started)
+    lab.results.add("enqueue, each awaited", "jobs/s", rate, floor, "js.publish, each awaited")
+
+
+async def round_trip(lab: Lab) -> None:
+    """Enqueue one job and wait for its result, 500 times, with an idle worker."""
+    async with Namespace(lab) as space:
+        with lab.floor_worker(space.settings, "unstamped"):
+            floor_p50, floor_p99 = await floor_client.round_trips(space.settings, ROUND_TRIPS)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        with lab.worker(space.settings):
+            await (await queue.enqueue(jobs.answer, 0)).result(timeout=30)
+            taken = []
+            for number in range(ROUND_TRIPS):
+                started = time.perf_counter()
+                job = await queue.enqueue(jobs.answer, number)
+                assert await job.result(timeout=30) == number
+                taken.append((time.perf_counter() - started) * 1e3)
+                await asyncio.sleep(0.002)
+    kind = "publish, event, read"
+    lab.results.add("enqueue to result, p50", "ms", percentile(taken, 0.5), floor_p50, kind)
+    lab.results.add("enqueue to result, p99", "ms", percentile(taken, 0.99), floor_p99, kind)
+
+
+async def memory(lab: Lab) -> None:
+    """Look at the worker's memory: idle, and whether 20,000 more jobs make it grow."""
+    stamps = lab.stamps(DRAIN)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        with lab.worker(space.settings) as pid:
+            await (await queue.enqueue(jobs.answer, 0)).result(timeout=30)
+            idle = rss_mb(pid)
+            half = DRAIN // 2
+            await queue.enqueue_many(queue.call(jobs.noop, slot) for slot in range(half))
+            await until(lambda: stamps.count() >= half, "first half")
+            await asyncio.sleep(0.5)
+            warm = rss_mb(pid)
+            await queue.enqueue_many(queue.call(jobs.noop, slot) for slot in range(half, DRAIN))
+            await until(lambda: stamps.count() >= DRAIN, "second half")
+            await asyncio.sleep(0.5)
+            later = rss_mb(pid)
+        floor = _connected_rss(space.settings.nats_url)
+    lab.results.add("worker RSS, idle", "MB", idle, floor, "nats-py connected")
+    lab.results.add("worker RSS after 10,000 jobs", "MB", warm)
+    lab.results.add("growth over 10,000 more", "MB", later - warm)
+
+
+async def imports(lab: Lab) -> None:
+    """Time `import naq_client`."""
+    bare = _wall("pass")
+    value, floor = _wall("import naq_client") - bare, _wall("import nats") - bare
+    lab.results.add("import naq_client", "ms", value, floor, "import nats")
+
+
+async def _drain(lab: Lab, function: Function, count: int, *, fast: bool = False) -> float:
+    stamps = lab.stamps(count)
+    async with Namespace(lab) as space:
+        async with Queue(QUEUE, settings=space.settings) as queue:
+            chosen = queue.options(fast=fast)
+            await queue.enqueue_many(chosen.call(function, slot) for slot in range(count))
+        with lab.worker(space.settings):
+            await until(lambda: stamps.count() >= count, "drain")
+            await asyncio.sleep(0.2)
+    if stamps.extra_runs():
+        sys.stderr.write(f"{stamps.extra_runs()} jobs ran more than once\n")
+    return stamps.rate()
+
+
+async def _floor_drain(lab: Lab, mode: str) -> float:
+    stamps = lab.stamps(DRAIN)
+    async with Namespace(lab) as space:
+        await floor_client.publish_many(space.settings, DRAIN)
+        with lab.floor_worker(space.settings, mode):
+            await until(lambda: stamps.count() >= DRAIN, "floor")
+    return stamps.rate()
+
+
+def _connected_rss(url: str) -> float:
+    program = f"""
+import asyncio, nats
+async def main():
+    client = await nats.connect({url!r})
+    print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")][0])
+    await client.close()
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
+
+
+def _wall(statement: str) -> float:
+    taken = []
+    for _ in range(IMPORTS + 1):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True)
+        taken.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(taken[1:])  # the first one may compile
+
+
+MEASURES: dict[str, Measure] = {
+    "drain": drain,
+    "drain-fast": drain_fast,
+    "drain-sleep": drain_sleep,
+    "enqueue-many": enqueue_many,
+    "enqueue-serial": enqueue_serial,
+    "round-trip": round_trip,
+    "memory": memory,
+    "imports": imports,
+}
