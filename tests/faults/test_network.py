@@ -15,7 +15,7 @@ from naq_client import Queue
 from naq_core import BrokerError, EnqueueUnknownError, Settings
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
-from tests.support.checker import Limits, check
+from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
 from tests.support.forms import short_and_long
 from tests.support.history import Event, History, boottime
@@ -76,8 +76,7 @@ async def test_work_resumes_by_itself_after_the_network_broke(
                     healed = boottime()
                     await eventually(lambda: _started_after(history, healed), what.resumes)  # noqa: B023
             await load.finish(20)
-    report = check(history.events(), Limits(lease=what.resumes, drain=15))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(lease=what.resumes, drain=15))
     assert report.extra_runs == 0, report
 
 

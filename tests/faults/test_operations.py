@@ -14,7 +14,7 @@ from naq_client import Queue
 from naq_core import BrokerError, JobState, QueueFullError, Settings
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
-from tests.support.checker import check
+from tests.support.checker import verify
 from tests.support.eventually import eventually
 from tests.support.forms import short_and_long
 from tests.support.history import History
@@ -49,8 +49,7 @@ async def test_a_full_store_is_a_typed_error_and_everything_accepted_runs_once_t
             fleet.start()
             await load.finish(20)
     assert len(load.accepted) > 50
-    report = check(history.events())
-    assert not report.violations, report
+    report = verify(history.events())
     assert report.extra_runs == 0, report
 
 

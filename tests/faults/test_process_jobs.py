@@ -13,7 +13,7 @@ import pytest
 from naq_core import JobState, Settings
 from naq_core.record import JobRecord
 from tests.support import jobs
-from tests.support.checker import check
+from tests.support.checker import verify
 from tests.support.eventually import eventually
 from tests.support.forms import short_and_long
 from tests.support.history import Event, History
@@ -38,8 +38,7 @@ async def test_a_job_that_crashes_its_process_ends_dead_and_harms_no_other(
     assert len(history.events("start", bad)) == settings.max_crashes
     assert {record.state for record in records.values()} == {JobState.SUCCEEDED}
     assert worker.is_alive, worker.output()
-    report = check(event for event in history.events() if event.fields.get("job") != bad)
-    assert not report.violations, report
+    report = verify(event for event in history.events() if event.fields.get("job") != bad)
     assert report.extra_runs == 0, report
 
 
@@ -125,8 +124,7 @@ async def test_a_job_that_blocks_the_event_loop_keeps_its_lease(
         await load.enqueue(jobs.work)
     await load.finish(form + 20)
     assert len(history.events("start", blocking)) == 1
-    report = check(history.events())
-    assert not report.violations, report
+    report = verify(history.events())
 
 
 def _has_started(history: History, job_id: str) -> None:

@@ -18,7 +18,7 @@ from naq_client import Queue
 from naq_core import DuplicateJobError, JobState, Settings
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
-from tests.support.checker import Limits, check
+from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
 from tests.support.history import History
 from tests.support.load import Load
@@ -78,8 +78,7 @@ async def test_a_server_killed_every_two_seconds_loses_and_repeats_nothing(
                 await asyncio.to_thread(crash, own_server)
         await asyncio.sleep(1)
     await own_load.finish(30)
-    report = check(history.events(), Limits(lease=4, drain=15))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(lease=4, drain=15))
     assert report.extra_runs == 0, report
     assert own_load.false_duplicates == []
     assert own_load.slowest < 4, "enqueueing did not resume soon after the port opened"
@@ -104,8 +103,7 @@ async def test_a_hanging_server_under_a_backlog_loses_and_confuses_nothing(
         if crashes:
             await asyncio.to_thread(crash, own_server)
     await own_load.finish(40)
-    report = check(history.events(), Limits(lease=5, drain=30))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(lease=5, drain=30))
     assert report.extra_runs <= 3 * 8, report
     assert worker.is_alive, worker.output()
 

@@ -13,7 +13,7 @@ import pytest
 from naq_core import Settings
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
-from tests.support.checker import Limits, check
+from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
 from tests.support.history import History, boottime
 from tests.support.load import Load
@@ -80,8 +80,7 @@ async def test_a_rolling_deploy_under_load_repeats_and_delays_nothing(
             await stop(oldest, history)
             fleet.start()
     records = await load.finish(20)
-    report = check(history.events(), Limits(drain=15))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(drain=15))
     assert report.extra_runs == 0, report
     assert {record.crashes for record in records.values()} == {0}
 
@@ -108,8 +107,7 @@ async def test_jobs_longer_than_the_grace_are_handed_back_at_once(fleet: Fleet, 
         assert second.fields["fence"] > first.fields["fence"]
     records = await load.finish(20)
     assert {record.crashes for record in records.values()} == {0}, "a hand-back is not a crash"
-    report = check(history.events())
-    assert not report.violations, report
+    report = verify(history.events())
 
 
 def started_times(history: History, job_ids: list[str], times: int) -> None:
@@ -140,8 +138,7 @@ async def test_a_worker_stops_in_the_middle_of_pulling_and_what_it_held_is_run_a
     await stop(worker, history)
     fleet.start()
     await load.finish(20)
-    report = check(history.events(), Limits(drain=20))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(drain=20))
     assert report.extra_runs == 0, report
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from naq_core import JobRecord, JobState, Settings
 from tests.support import jobs
-from tests.support.checker import Limits, check
+from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
 from tests.support.forms import short_and_long
 from tests.support.history import Event, History
@@ -55,8 +55,7 @@ async def test_killed_workers_lose_nothing_and_repeat_only_what_was_in_flight(
     await load.finish(30)
     lease = settings.ack_wait.total_seconds()
     limits = Limits(lease=lease, drain=lease + settings.worker_ttl.total_seconds() + 10)
-    report = check(history.events(), limits)
-    assert not report.violations, report
+    report = verify(history.events(), limits)
     assert report.extra_runs <= form.kills * settings.concurrency
     assert max(report.recovery, default=0) <= lease + 2.5, report
 
@@ -81,8 +80,7 @@ async def test_a_frozen_worker_that_comes_back_cannot_write_its_old_result(
     for _ in range(form):
         await freeze_one(fleet, load, history, observer, tmp_path / "sink.db")
     await load.finish(20)
-    report = check(history.events(), Limits(lease=4))
-    assert not report.violations, report
+    report = verify(history.events(), Limits(lease=4))
 
 
 async def freeze_one(fleet: Fleet, load: Load, history: History, observer: Observer, sink: Path) -> None:

@@ -276,3 +276,11 @@ class Checker:
 def check(events: Iterable[Event], limits: Limits | None = None) -> Report:
     """Judge a history by every rule."""
     return Checker(events, limits).check()
+
+
+def verify(events: Iterable[Event], limits: Limits | None = None) -> Report:
+    """Judge a history, show the figures (`pytest -rP`), and fail if a rule is broken."""
+    report = check(events, limits)
+    print(report)
+    assert not report.violations, report
+    return report

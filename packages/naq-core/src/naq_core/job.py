@@ -96,6 +96,7 @@ class Job(Generic[R]):
         "_kwargs",
         "_serializer",
         "enqueued_at",
+        "is_fresh",
         "job_id",
         "options",
         "queue",
@@ -126,6 +127,8 @@ class Job(Generic[R]):
         self._serializer = serializer
         self._connection: Connection | None = None
         self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
+        self.is_fresh = job_id is None
+        """The id was made here, so nobody else can have enqueued it."""
         self.queue = names.check_queue(queue)
         self.run = ""
         self.enqueued_at = 0.0

@@ -20,7 +20,8 @@ def is_async(function: Callable[..., Any]) -> bool:
     """Return whether calling it gives a coroutine: async functions, partials of them, objects with an async `__call__`."""
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - the class's, to look inside
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def of_value(value: Any, serializer: str) -> Outcome:

@@ -36,11 +36,26 @@ WATCHDOG_PATIENCE = 3.0
 NEEDED_API_LEVEL = 2
 HEADER_ROOM = 1024
 """Bytes kept free below `max_payload` for headers."""
+STATUS_AT = len("NATS/1.0")
 PENDING_SIZE = 16 * 1024 * 1024
 
 
 class _Client(Client):
-    """nats-py's client, without the one way in which a foreign message could end its read loop."""
+    """nats-py's client, without the ways in which a foreign message could end its read loop, and with cheaper headers."""
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """Return the headers; nats-py's parser takes 22 µs a message, a fifth of a job's whole cost, and may raise."""
+        if not headers:
+            return None
+        first, *lines = headers.decode(errors="replace").split("\r\n")
+        parsed: dict[str, str] = {}
+        if len(first) > STATUS_AT:
+            parsed["Status"], _, parsed["Description"] = first[STATUS_AT:].strip().partition(" ")
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if colon:
+                parsed[name] = value.strip()
+        return parsed or None
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Msg:
         """A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever."""

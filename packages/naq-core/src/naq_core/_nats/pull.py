@@ -178,7 +178,7 @@ class Pull:
         except JetStreamError as error:
             if error.code == 404:
                 self.failure = BrokerError(
-                    f"the consumer of queue {self.queue!r} was deleted ({error.description}): restart the workers to create it again"
+                    f"the consumer of queue {self.queue!r} was deleted ({error.description}): restart the workers, they create it"
                 )
                 self._on_change()
         except BrokerError as error:

@@ -96,9 +96,9 @@ def main() -> None:
     _die_with_parent()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker is gone: no reason to go on
-            Child(connection).serve()
+    # The pipe breaks when the worker is gone: no reason to go on.
+    with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        Child(connection).serve()
 
 
 if __name__ == "__main__":
