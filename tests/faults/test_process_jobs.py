@@ -124,7 +124,7 @@ async def test_a_job_that_blocks_the_event_loop_keeps_its_lease(
         await load.enqueue(jobs.work)
     await load.finish(form + 20)
     assert len(history.events("start", blocking)) == 1
-    report = verify(history.events())
+    verify(history.events())
 
 
 def _has_started(history: History, job_id: str) -> None:

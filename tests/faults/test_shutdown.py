@@ -107,7 +107,7 @@ async def test_jobs_longer_than_the_grace_are_handed_back_at_once(fleet: Fleet, 
         assert second.fields["fence"] > first.fields["fence"]
     records = await load.finish(20)
     assert {record.crashes for record in records.values()} == {0}, "a hand-back is not a crash"
-    report = verify(history.events())
+    verify(history.events())
 
 
 def started_times(history: History, job_ids: list[str], times: int) -> None:

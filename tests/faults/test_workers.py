@@ -80,7 +80,7 @@ async def test_a_frozen_worker_that_comes_back_cannot_write_its_old_result(
     for _ in range(form):
         await freeze_one(fleet, load, history, observer, tmp_path / "sink.db")
     await load.finish(20)
-    report = verify(history.events(), Limits(lease=4))
+    verify(history.events(), Limits(lease=4))
 
 
 async def freeze_one(fleet: Fleet, load: Load, history: History, observer: Observer, sink: Path) -> None:

@@ -170,6 +170,8 @@ def decode_call(
                 raise UnknownTaskError(call.function, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
             function = import_function(call.function)
         return function, *_arguments(decode_json(call.body, "arguments"))
+    if call.content_type not in {PICKLE, JSON}:
+        raise DecodeError(f"unknown content type {call.content_type!r}")
     if allowed and (call.by_value or not is_allowed(call.function, allowed)):
         raise UnknownTaskError(call.function, "is not in NAQ_ALLOWED_FUNCTIONS")
     if call.by_value:

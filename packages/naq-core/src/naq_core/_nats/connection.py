@@ -44,7 +44,7 @@ class _Client(Client):
     """nats-py's client, without the ways in which a foreign message could end its read loop, and with cheaper headers."""
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        """Return the headers; nats-py's parser takes 22 µs a message, a fifth of a job's whole cost, and may raise."""
+        """Return the headers; nats-py's parser takes 22 us a message, a fifth of a job's whole cost, and may raise."""
         if not headers:
             return None
         first, *lines = headers.decode(errors="replace").split("\r\n")

@@ -23,6 +23,7 @@ HEARTBEAT = 1.0
 SILENCE = 2.5
 """No message, no heartbeat for so long: the request is gone, ask again."""
 BACKOFF = 0.2
+DRAIN = 1.0
 
 
 class Delivery:
@@ -124,12 +125,20 @@ class Pull:
             self._look()
 
     async def stop(self) -> None:
-        """End the subscription; what was delivered before stays with the caller."""
+        """End the subscription, after handing on what the server has sent already: nothing is left to wait for its lease."""
         self._connection.forget_listener(self._forget)
         if self._checking is not None:
             self._checking.cancel()
-        if self._subscription is not None and not self._connection.client.is_closed:
-            await self._subscription.unsubscribe()
+        if self._subscription is None or self._connection.client.is_closed:
+            return
+        try:
+            async with asyncio.timeout(DRAIN):
+                if self._connection.is_connected:
+                    await self._subscription.drain()
+                else:
+                    await self._subscription.unsubscribe()
+        except (TimeoutError, nats.errors.Error) as error:
+            log.info("queue %s: deliveries on their way are left to their lease (%r)", self.queue, error)
 
     def _forget(self) -> None:
         """The server has dropped our requests (reconnect, leader change): start again."""

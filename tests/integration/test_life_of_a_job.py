@@ -1,0 +1,297 @@
+"""A job from enqueue to end, on the real server with a real worker."""
+
+import asyncio
+import os
+from datetime import timedelta
+
+import pytest
+
+from naq_client import Queue
+from naq_core import (
+    BrokerUnavailableError,
+    DuplicateJobError,
+    EncodeError,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    JobState,
+    JobTimeoutError,
+    NaqError,
+    PayloadTooLargeError,
+    Settings,
+    ensure_stream,
+    get_jetstream_context,
+    get_nats_connection,
+)
+from naq_worker import Worker
+from tests.conftest import RunWorker
+from tests.integration import work
+from tests.support.eventually import eventually
+
+
+async def test_a_result_comes_back(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.add, 1, b=2)
+    assert await job.status() == JobState.QUEUED
+
+    async with run_worker():
+        assert await job.result(10) == 3
+
+    assert await job.status() == JobState.SUCCEEDED
+    assert await Job.fetch_result(job.job_id, settings=queue.settings) == 3
+    record = await Job.fetch_record(job.job_id, settings=queue.settings)
+    assert (record.function, record.attempt, record.arguments) == ("tests.integration.work:add", 1, "1, b=2")
+
+
+async def test_functions_run_on_the_loop_in_a_thread_or_in_a_process(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        in_thread = await (await queue.enqueue(work.where)).result(10)
+        in_process = await (await queue.options(process=True).enqueue(work.where)).result(20)
+
+    assert os.getpid() == in_thread[0]
+    assert in_thread[1] != "MainThread"
+    assert os.getpid() != in_process[0]
+
+
+async def test_a_failed_job_is_dead_kept_whole_and_says_why(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.fail, "bad thing")
+    async with run_worker():
+        with pytest.raises(JobFailedError, match="ValueError: bad thing") as caught:
+            await job.result(10)
+        assert "in fail" in caught.value.error_traceback
+        connection = await queue.connection()
+        names = connection.names
+
+        async def kept() -> None:
+            message = await connection.api(
+                f"STREAM.MSG.GET.{names.jobs_stream}", {"last_by_subj": names.dead("default", job.job_id)}
+            )
+            assert message["message"]["data"]
+
+        await eventually(kept)
+    assert await job.status() == JobState.DEAD
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_retries_count_and_end_in_success(queue: Queue, run_worker: RunWorker, process: bool) -> None:
+    job = await queue.options(max_retries=3, retry_delay=0.01, process=process).enqueue(work.fail_until, 3)
+    async with run_worker():
+        assert await job.result(20) == 3
+    record = await job.record()
+    assert record is not None
+    assert [error.attempt for error in record.errors] == [1, 2]
+
+
+async def test_a_long_back_off_leaves_the_ready_subject(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.fail, max_retries=1, retry_delay=3600)
+    async with run_worker():
+
+        async def is_held() -> None:
+            connection = await queue.connection()
+            names = connection.names
+            await connection.api(f"STREAM.MSG.GET.{names.jobs_stream}", {"last_by_subj": names.held("default", job.job_id)})
+            info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer('default')}")
+            assert (info["num_pending"], info["num_ack_pending"]) == (0, 0)
+
+        await eventually(is_held)
+    assert await job.status() == JobState.RETRYING
+
+
+async def test_ignored_errors_are_not_retried(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(max_retries=5, ignore_on=(ValueError,)).enqueue(work.fail)
+    async with run_worker():
+        with pytest.raises(JobFailedError):
+            await job.result(10)
+    record = await job.record()
+    assert record is not None
+    assert record.attempt == 1
+
+
+async def test_snooze_retry_and_cancel(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        assert await (await queue.enqueue(work.control, "snooze")).result(10) == 1
+        assert await (await queue.enqueue(work.control, "retry", max_retries=1)).result(10) == 2
+        with pytest.raises(JobCancelledError, match="no need"):
+            await (await queue.enqueue(work.control, "cancel")).result(10)
+
+
+@pytest.mark.parametrize(("function", "process"), [(work.sleep, False), (work.block, False), (work.block, True)])
+async def test_a_timeout_ends_the_attempt(queue: Queue, run_worker: RunWorker, function: object, process: bool) -> None:
+    async with run_worker():
+        job = await queue.options(timeout=1.5 if process else 0.1, process=process).enqueue(function, 5)  # type: ignore[call-overload]
+        with pytest.raises(JobFailedError, match="AttemptTimeoutError"):
+            await job.result(15)
+
+
+async def test_a_job_that_kills_its_process_dies_after_its_crashes_and_hurts_nobody(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        poison = await queue.options(process=True).enqueue(work.kill_process)
+        others = [await queue.options(process=True).enqueue(work.where) for _ in range(3)]
+        for other in others:
+            await other.result(30)
+        with pytest.raises(JobFailedError, match="exited with code 7"):
+            await poison.result(30)
+    record = await poison.record()
+    assert record is not None
+    assert queue.settings.max_crashes == record.crashes
+
+
+async def test_the_context_tells_id_attempt_and_fence(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        for process in (False, True):
+            job = await queue.options(process=process).enqueue(work.report)
+            job_id, attempt, fence = await job.result(20)
+            assert (job.job_id, 1) == (job_id, attempt)
+            assert fence > 0
+            record = await job.record()
+            assert record is not None
+            assert record.progress is not None
+            assert (record.progress.done, record.progress.total, record.progress.note) == (1.0, 4.0, "first")
+
+
+async def test_a_chosen_id_is_enqueued_and_run_once(queue: Queue, run_worker: RunWorker) -> None:
+    first = await queue.options(job_id="welcome-7").enqueue(work.add, 1)
+    again = await queue.enqueue(work.add, 2, job_id="welcome-7")
+    async with run_worker() as worker:
+        assert [await first.result(10), await again.result(10)] == [1, 1]
+        third = await queue.options(job_id="welcome-7").enqueue(work.add, 3)
+        assert await third.result(10) == 1
+
+        async def skipped() -> None:
+            assert worker.counters.skipped == 1
+
+        await eventually(skipped)
+
+
+async def test_many_are_atomic_up_to_a_thousand_and_pipelined_above(queue: Queue, run_worker: RunWorker) -> None:
+    few = await queue.enqueue_many(queue.call(work.add, n) for n in range(1000))
+    many = await queue.enqueue_many(queue.call(work.add, n) for n in range(1001))
+    assert (few.atomic, many.atomic) == (True, False)
+    async with run_worker(concurrency=100):
+        assert list(range(1000)) == await asyncio.gather(*(job.result(30) for job in few))
+        assert await many[-1].result(30) == 1000
+
+
+async def test_an_atomic_batch_with_a_known_id_stores_nothing(queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, job_id="there")
+    with pytest.raises(DuplicateJobError):
+        await queue.enqueue_many([queue.call(work.add, 1), queue.call(work.add, 2, job_id="there")])
+    assert await queue.purge() == 1
+
+
+async def test_purge_counts_what_it_deletes(queue: Queue) -> None:
+    jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(25))
+    assert await queue.purge() == 25
+    assert await queue.purge() == 0
+    with pytest.raises(JobNotFoundError):
+        await jobs[0].status()
+
+
+async def test_fast_jobs_leave_no_record(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(fast=True).enqueue(work.add, 1)
+    async with run_worker(burst=True) as worker:
+        pass
+    assert worker.counters.succeeded == 1
+    assert await job.record() is None
+    with pytest.raises(NaqError, match="stores no result"):
+        await job.result(1)
+
+
+async def test_a_result_that_is_too_large_fails_the_job_by_name(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        job = await queue.enqueue(work.large, 2_000_000)
+        with pytest.raises(JobFailedError, match="PayloadTooLargeError"):
+            await job.result(10)
+
+
+async def test_bad_calls_are_refused_before_anything_is_sent(queue: Queue) -> None:
+    with pytest.raises(PayloadTooLargeError):
+        await queue.enqueue(work.add, b"x" * 2_000_000)
+    with pytest.raises(EncodeError):
+        await queue.enqueue(42)  # type: ignore[call-overload]
+    with pytest.raises(EncodeError):
+        await queue.enqueue(work.add, (each for each in ()))
+    with pytest.raises(EncodeError):
+        await queue.enqueue_many([work.add])  # type: ignore[list-item]
+    assert await queue.purge() == 0
+
+
+async def test_waiting_gives_up_in_time_and_the_job_goes_on(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.sleep, 0.3)
+    async with run_worker():
+        with pytest.raises(JobTimeoutError):
+            await job.result(0.05)
+        assert await job.result(10) == "slept"
+
+
+async def test_a_stopping_worker_hands_its_jobs_back_at_once(queue: Queue, settings: Settings, run_worker: RunWorker) -> None:
+    work.started.clear()
+    job = await queue.enqueue(work.sleep, 30)
+    impatient = Settings.load(
+        nats_url=settings.nats_url,
+        namespace=settings.namespace,
+        shutdown_grace=timedelta(seconds=0.05),
+        ack_wait=timedelta(minutes=5),
+    )
+    async with run_worker(settings=impatient):
+        await eventually(lambda: work.started.is_set() or pytest.fail("not started"))
+    record = await job.record()
+    assert record is not None
+    assert (record.state, record.crashes) == (JobState.QUEUED, 0)
+    connection = await queue.connection()
+    names = connection.names
+
+    async def is_ready_again() -> None:
+        info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer('default')}")
+        assert info["num_redelivered"] + info["num_ack_pending"] == 1 or info["num_ack_pending"] == 1
+
+    await eventually(is_ready_again)
+
+
+async def test_hooks_run_around_the_jobs_and_a_failing_one_stops_the_worker(settings: Settings, queue: Queue) -> None:
+    seen: list[str] = []
+
+    async def up() -> None:
+        seen.append("up")
+
+    await queue.enqueue(work.add, 1)
+    await Worker(["default"], settings=settings, burst=True, on_startup=[up], on_shutdown=[lambda: seen.append("down")]).run()
+    assert seen == ["up", "down"]
+
+    def broken() -> None:
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError, match="no database"):
+        await Worker(["default"], settings=settings, burst=True, on_startup=[broken]).run()
+
+
+async def test_workers_are_listed_while_they_live(settings: Settings, run_worker: RunWorker) -> None:
+    async with run_worker("default", "other") as worker:
+
+        async def is_listed() -> None:
+            (listed,) = await Worker.list_workers(settings=settings)
+            assert (worker.worker_id, ["default", "other"]) == (listed["worker_id"], listed["queues"])
+
+        await eventually(is_listed)
+
+    async def is_gone() -> None:
+        assert await Worker.list_workers(settings=settings) == []
+
+    await eventually(is_gone)
+
+
+async def test_no_server_is_its_own_error() -> None:
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1\b.*naq server"):
+        async with Queue("default", "nats://127.0.0.1:1"):
+            pass
+
+
+async def test_the_promised_doors_to_plain_nats(settings: Settings, namespace: str) -> None:
+    client = await get_nats_connection(settings.nats_url)
+    try:
+        context = await get_jetstream_context(client)
+        info = await ensure_stream(context, f"{namespace}_mine", [f"{namespace}.mine.*"])
+        assert info.config.retention == "workqueue"
+        assert f"{namespace}_mine" == (await ensure_stream(context, f"{namespace}_mine", [f"{namespace}.mine.*"])).config.name
+    finally:
+        await client.close()
