@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -119,6 +120,42 @@ def started_times(history: History, job_ids: list[str], times: int) -> None:
 async def is_present(observer: Observer, workers: int) -> None:
     """Assert that so many workers have announced themselves."""
     assert await observer.workers() >= workers
+
+
+async def test_a_second_signal_hands_running_jobs_back_at_once(
+    fleet: Fleet, load: Load, history: History, settings: Settings
+) -> None:
+    patient = dataclasses.replace(settings, shutdown_grace=timedelta(seconds=30))
+    worker = fleet.start(settings=patient)
+    job_id = await load.enqueue(jobs.work, 2.0)
+    await eventually(lambda: started_times(history, [job_id], 1), 15)
+    worker.terminate()
+    await eventually(lambda: _says(worker, "SIGTERM"), 5)
+    worker.terminate()
+    assert await worker.ended(3) == 0, worker.output()
+    fleet.start()
+    record = (await load.finish(10))[job_id]
+    assert (record.attempt, record.crashes) == (1, 0)
+
+
+def _says(worker: WorkerProcess, text: str) -> None:
+    assert text in worker.output()
+
+
+@pytest.mark.parametrize("stubborn", [jobs.block_a_thread, jobs.refuse_to_be_cancelled])
+async def test_a_job_that_cannot_be_stopped_does_not_keep_the_worker(
+    stubborn: Callable[..., Any], fleet: Fleet, load: Load, history: History
+) -> None:
+    worker = fleet.start()
+    job_id = await load.enqueue(stubborn, 25.0)
+    await eventually(lambda: started_times(history, [job_id], 1), 15)
+    since = boottime()
+    worker.terminate()
+    await worker.ended(GRACE + 8)
+    assert boottime() - since < GRACE + 8
+    if stubborn is jobs.block_a_thread:
+        fleet.start()
+        await eventually(lambda: started_times(history, [job_id], 2), 5)
 
 
 async def test_an_idle_worker_stops_within_its_grace(fleet: Fleet, observer: Observer, load: Load) -> None:

@@ -7,6 +7,7 @@ named by the environment variable `NAQ_TEST_HISTORY`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import time
@@ -136,3 +137,19 @@ async def work_on(payload: bytes) -> int:
 def fail_with_a_file_name() -> None:
     """Fail with the name of a file that is not UTF-8, as Python decodes it."""
     raise RuntimeError("no such file: " + os.fsdecode(b"caf\xe9"))
+
+
+def block_a_thread(seconds: float) -> int:
+    """Take a while in a thread, which nobody can stop."""
+    with _recorded():
+        time.sleep(seconds)
+    return os.getpid()
+
+
+async def refuse_to_be_cancelled(seconds: float) -> None:
+    """Go on whatever happens."""
+    with _recorded():
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.1)
