@@ -2,7 +2,7 @@
 
 from local import naq
 
-from naq_client import SyncQueue, task
+from naq_client import SyncQueue, disconnect_sync, task
 
 
 def add(a: int, b: int) -> int:
@@ -24,6 +24,7 @@ def main() -> None:
         jobs = queue.enqueue_many(queue.call(add, n, n) for n in range(3))
         print("doubled:", [each.result(timeout=10) for each in jobs])
     print(greet.enqueue_sync("Ada").result(timeout=10))
+    disconnect_sync()  # the connection that tasks share
 
 
 if __name__ == "__main__":

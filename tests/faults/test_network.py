@@ -1,4 +1,4 @@
-"""F5: the network between NAQ and the server stalls, goes half-open, resets and cuts messages."""
+"""F5 and F6: the network between NAQ and the server stalls, goes half-open, resets, cuts, is slow."""
 
 from __future__ import annotations
 
@@ -84,6 +84,28 @@ def _started_after(history: History, since: float) -> Event:
     started = [event for event in history.events("start") if event.at > since]
     assert started, "no job has started since the network works again"
     return started[0]
+
+
+@short_and_long(0.05, 0.3)
+async def test_a_slow_network_costs_time_and_no_lease(
+    form: float,
+    nats_server: EmbeddedServer,
+    settings: Settings,
+    fleet: Fleet,
+    history: History,
+    observer: Observer,
+) -> None:
+    async with Proxy(nats_server.port) as proxy:
+        proxy.delay = form
+        through = dataclasses.replace(settings, nats_url=proxy.url)
+        fleet.start(settings=through)
+        fleet.start(settings=through)
+        async with Queue("default", settings=through) as queue:
+            load = Load(queue, history, observer)
+            await asyncio.gather(*(load.enqueue(jobs.work, 0.5) for _ in range(30)))
+            records = await load.finish(60)
+    assert verify(history.events()).extra_runs == 0
+    assert {(record.attempt, record.crashes) for record in records.values()} == {(1, 0)}
 
 
 @pytest.mark.parametrize("budget", [2.0, 9.0], ids=["connection-seems-up", "connection-known-down"])

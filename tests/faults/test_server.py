@@ -70,6 +70,8 @@ async def test_a_server_killed_every_two_seconds_loses_and_repeats_nothing(
     rng = random.Random(2)
     own_fleet.start()
     own_fleet.start()
+    await own_load.enqueue(jobs.work)
+    await own_load.finish(15)  # the base line
     async with own_load.steady(lambda: (jobs.work, rng.uniform(0.001, 0.1)), pause=0.02, clients=4):
         await eventually(lambda: _some_started(history), 15)
         for _ in range(form.kills):

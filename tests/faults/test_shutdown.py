@@ -74,6 +74,8 @@ async def test_a_rolling_deploy_under_load_repeats_and_delays_nothing(
     rng = random.Random(3)
     fleet.start()
     fleet.start()
+    await load.enqueue(jobs.work)
+    await load.finish(15)  # the base line
     async with load.steady(lambda: (jobs.work, rng.uniform(0.001, form.longest)), pause=0.01, clients=form.clients):
         for _ in range(form.rounds):
             await eventually(lambda: all_busy(history, fleet), 15)

@@ -45,6 +45,8 @@ async def test_killed_workers_lose_nothing_and_repeat_only_what_was_in_flight(
     rng = random.Random(1)
     for _ in range(form.workers):
         fleet.start()
+    await load.enqueue(jobs.work)
+    await load.finish(15)  # the base line
     make = lambda: (jobs.work, rng.uniform(0.005, 0.2))  # noqa: E731
     async with load.steady(make, pause=0.02, clients=2):
         for _ in range(form.kills):

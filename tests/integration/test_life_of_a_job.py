@@ -208,7 +208,7 @@ async def test_bad_calls_are_refused_before_anything_is_sent(queue: Queue) -> No
     with pytest.raises(EncodeError):
         await queue.enqueue(42)  # type: ignore[call-overload]
     with pytest.raises(EncodeError):
-        await queue.enqueue(work.add, (each for each in ()))
+        await queue.enqueue(work.add, (n for n in range(3)))
     with pytest.raises(EncodeError):
         await queue.enqueue_many([work.add])  # type: ignore[list-item]
     assert await queue.purge() == 0

@@ -50,6 +50,7 @@ class Load:
         self.refused = 0
         self.false_duplicates: list[str] = []
         self.slowest = 0.0
+        self._noted: set[str] = set()
         self._ids = (f"{prefix}-{number:06d}" for number in itertools.count())
 
     async def enqueue(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
@@ -101,6 +102,8 @@ class Load:
     async def finish(self, within: float) -> dict[str, JobRecord]:
         """Wait until every accepted job has ended and the queue is empty; note it all.
 
+        The gauges of the first call are the base line to which those of a later one are held.
+
         Raises:
             AssertionError: Some did not `within` so many seconds.
         """
@@ -120,9 +123,12 @@ class Load:
         try:
             await eventually(all_ended, within, interval=0.1)
             self.history.record("drained")
+            self.history.record("gauge", values=await self.observer.gauges(self.name))
         finally:
             offset = boottime() - time.time()
-            for job_id, record in records.items():
+            for job_id in records.keys() - self._noted:
+                record = records[job_id]
                 ended_at = record.ended_at + offset if record.ended_at else boottime()
                 self.history.record("terminal", job=job_id, state=str(record.state), ended_at=ended_at)
+            self._noted |= records.keys()
         return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from types import TracebackType
@@ -44,6 +45,8 @@ class _Link:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
             await self.flowing.wait()
+            if self._proxy.delay > 0:
+                await asyncio.sleep(random.uniform(0.5, 1.5) * self._proxy.delay)
             allowed = self._proxy.take(len(data))
             writer.write(data[:allowed])
             await writer.drain()
@@ -80,6 +83,8 @@ class Proxy:
         self.target = (host, port)
         self.port = 0
         self.accepted = 0
+        self.delay = 0.0
+        """Seconds by which each chunk is delayed, give or take a half."""
         self._server: asyncio.Server | None = None
         self._links: dict[_Link, asyncio.Task[None]] = {}
         self._is_passing = True

@@ -184,7 +184,7 @@ class Worker:
 
     def _raise_failures(self, keepalive: KeepAlive) -> None:
         """End loudly what cannot go on: no silent stop."""
-        failures = [self._failure, keepalive.failure, *(pull.failure for pull in self._pulls), self._connection.lost]
+        failures = [self._failure, keepalive.failure, self._connection.lost]
         for failure in failures:
             if failure is not None:
                 self._failure = failure

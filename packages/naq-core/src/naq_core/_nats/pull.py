@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from naq_core._nats.connection import Connection
-from naq_core.errors import BrokerError, JetStreamError
+from naq_core._nats.topology import ensure_queue
+from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,6 @@ class Pull:
         """Deliveries that were asked for and have not come yet."""
         self.is_empty = False
         """The last `no_wait` request found nothing."""
-        self.failure: BrokerError | None = None
         self._connection = connection
         self._on_delivery = on_delivery
         self._on_change = on_change
@@ -134,7 +134,7 @@ class Pull:
         try:
             async with asyncio.timeout(DRAIN):
                 if self._connection.is_connected:
-                    await self._subscription.drain()
+                    _ = await self._subscription.drain()  # type: ignore[no-untyped-call]
                 else:
                     await self._subscription.unsubscribe()
         except (TimeoutError, nats.errors.Error) as error:
@@ -177,7 +177,7 @@ class Pull:
         self._look()
 
     def _look(self) -> None:
-        """Find out whether the consumer still exists; without it the queue would stand still in silence."""
+        """Create the consumer again if it was deleted; without it the queue would stand still in silence."""
         if self._checking is None or self._checking.done():
             self._checking = self._loop.create_task(self._check_consumer(), name=f"naq-check-{self.queue}")
 
@@ -186,12 +186,19 @@ class Pull:
             await self._connection.api(self._info)
         except JetStreamError as error:
             if error.code == 404:
-                self.failure = BrokerError(
-                    f"the consumer of queue {self.queue!r} was deleted ({error.description}): restart the workers, they create it"
-                )
-                self._on_change()
+                log.warning("the consumer of queue %s was deleted: creating it again", self.queue)
+                self._connection.ready.clear()
+                await self._restore()
         except BrokerError as error:
             log.warning("queue %s: %s", self.queue, error)
+
+    async def _restore(self) -> None:
+        """Create what was deleted; jobs that were in flight are delivered anew, and their claims still stand."""
+        try:
+            await ensure_queue(self._connection, self.queue)
+        except (BrokerError, ConfigurationError) as error:
+            log.error("queue %s cannot be restored: %s", self.queue, error)  # noqa: TRY400 - tried again at the next silence
+        self._on_change()
 
 
 async def consumer_state(connection: Connection, queue: str) -> tuple[int, int]:
