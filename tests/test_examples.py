@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -84,16 +85,17 @@ def test_the_demo_says_when_there_is_nothing_to_count(tmp_path: Path) -> None:
 def test_the_demo_leaves_nothing_behind_when_it_is_interrupted(number: signal.Signals, tmp_path: Path) -> None:
     for index in range(3000):
         (tmp_path / f"{index}.txt").write_text("word " * 200, encoding="utf-8")
-    mark = {**environment(), "TMPDIR": str(tmp_path), "NAQ_TEST_MARK": tmp_path.name}
+    mark = secrets.token_hex(8)
+    marked = {**environment(), "TMPDIR": str(tmp_path), "NAQ_TEST_MARK": mark}
     command = [sys.executable, str(EXAMPLES / "wordcount" / "demo.py"), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=mark) as demo:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=marked) as demo:
         assert demo.stdout is not None
         assert "NATS server" in demo.stdout.readline()
         demo.send_signal(number)
         demo.communicate(timeout=30)
     assert demo.returncode == 130
     deadline = time.monotonic() + 10
-    while (left := processes_marked(tmp_path.name)) and time.monotonic() < deadline:
+    while (left := processes_marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
     assert list(tmp_path.glob("naq-server-*")) == []

@@ -145,9 +145,9 @@ def main() -> int:
     if not paths:
         print("no text files there:", *given.folders, file=sys.stderr)
         return 2
-    # Without this a SIGTERM or a closed terminal would leave the worker behind.
+    # A SIGTERM or a closed terminal shall stop everything in order too: the same way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with EmbeddedServer() as server, worker(server.url):
             print(f"NATS server {server.url}, one worker, {len(paths):,} files", flush=True)

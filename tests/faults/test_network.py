@@ -45,7 +45,7 @@ BREAKS = {
     "stall": Break(Proxy.blackhole, Proxy.heal, 3.0, 5.0),
     "half-open": Break(Proxy.blackhole, lambda proxy: proxy.heal(revive=False), 3.0, 10.0),
     "reset": Break(Proxy.reset, leave, 0.0, 5.0),
-    "cut": Break(lambda proxy: proxy.cut_after(random.randrange(2000)), leave, 0.5, 5.0),
+    "cut": Break(lambda proxy: proxy.cut_after(random.randrange(2000)), leave, 0.5, 10.0),
 }
 
 
@@ -61,29 +61,56 @@ async def test_work_resumes_by_itself_after_the_network_broke(
     observer: Observer,
 ) -> None:
     what = BREAKS[kind]
+    idle: list[float] = []
     async with Proxy(nats_server.port) as proxy:
         through = dataclasses.replace(settings, nats_url=proxy.url)
         fleet.start(settings=through)
         async with Queue("default", settings=through) as queue:
             load = Load(queue, history, observer)
             async with load.steady(lambda: (jobs.work, 0.02), pause=0.02):
-                await eventually(lambda: _started_after(history, 0), 15)
+                await eventually(lambda: _started_after(history, 0, fleet), 15)
                 for _ in range(form):
                     with history.fault(kind):
                         what.begin(proxy)
                         await asyncio.sleep(what.seconds)
                         what.end(proxy)
                     healed = boottime()
-                    await eventually(lambda: _started_after(history, healed), what.resumes)  # noqa: B023
+                    await eventually(lambda: _started_after(history, healed, fleet), what.resumes)  # noqa: B023
+                    idle.append(boottime() - healed)
             await load.finish(20)
+    print(f"{kind}: {form} breaks, idle afterwards at most {max(idle):.2f} s")
     report = verify(history.events(), Limits(lease=what.resumes, drain=15))
     assert report.extra_runs == 0, report
 
 
-def _started_after(history: History, since: float) -> Event:
+def _started_after(history: History, since: float, fleet: Fleet) -> Event:
     started = [event for event in history.events("start") if event.at > since]
-    assert started, "no job has started since the network works again"
+    assert started, f"no job has started since the network works again\n{fleet.outputs()}"
     return started[0]
+
+
+@short_and_long(60, 1000)
+async def test_a_storm_of_resets_ends_no_worker(
+    form: int, nats_server: EmbeddedServer, settings: Settings, fleet: Fleet, load: Load, history: History
+) -> None:
+    """Some of so many resets fall between a look at the connection and the write to it."""
+    rng = random.Random(7)
+    async with Proxy(nats_server.port) as proxy:
+        worker = fleet.start(settings=dataclasses.replace(settings, nats_url=proxy.url))
+        async with load.steady(lambda: (jobs.work, 0.01), pause=0.005, clients=4):
+            await eventually(lambda: _started_after(history, 0, fleet), 15)
+            with history.fault("resets"):
+                for _ in range(form):
+                    proxy.reset()
+                    await asyncio.sleep(rng.uniform(0.005, 0.15))
+                    assert worker.is_alive, worker.output()
+        try:
+            await load.finish(30)
+        except AssertionError as error:
+            error.add_note(worker.output()[-4000:])
+            raise
+    report = verify(history.events(), Limits(lease=5, drain=25))
+    assert report.extra_runs == 0, report
 
 
 @short_and_long(0.05, 0.3)

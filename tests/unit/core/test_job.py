@@ -12,7 +12,9 @@ from naq_core.serialization import Call, clean_text, decode_call, encode_call, e
 
 
 async def test_a_job_survives_its_wire_form() -> None:
-    job = Job(functools.partial(divmod, 7), (2,), max_retries=3, retry_delay=[1, 5], job_id="mine", timeout=9)
+    job: Job[tuple[int, int]] = Job(
+        functools.partial(divmod, 7), (2,), max_retries=3, retry_delay=[1, 5], job_id="mine", timeout=9
+    )
 
     again = Job.deserialize(job.serialize())
 

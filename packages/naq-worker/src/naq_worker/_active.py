@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from naq_core.broker import Delivery
-from naq_core.record import JobRecord, Progress
+from naq_core.record import JobRecord
 
 
 def boottime() -> float:
@@ -27,8 +27,8 @@ class Active:
     """The user's function runs: only then may the task be cancelled."""
     lease_lost: bool = False
     stopping: bool = False
-    progress: Progress | None = None
     progress_task: asyncio.Task[None] | None = None
+    progress_timer: asyncio.TimerHandle | None = None
 
     @property
     def key(self) -> tuple[str, str]:

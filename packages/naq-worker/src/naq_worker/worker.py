@@ -285,8 +285,13 @@ class Worker:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
 
         def report(done: float, total: float | None, note: str) -> None:
-            if claim is not None:
-                self._loop.call_soon_threadsafe(self._note_progress, active, claim, Progress(done, total, note))
+            if claim is None:
+                return
+            progress = Progress(done, total, note)
+            if threading.get_ident() == self._thread:
+                self._note_progress(active, claim, progress)
+            else:
+                self._loop.call_soon_threadsafe(self._note_progress, active, claim, progress)
 
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
         if claim is None:
@@ -322,15 +327,18 @@ class Worker:
             await self._settler.bury(delivery, error)
 
     def _note_progress(self, active: Active, claim: Claim, progress: Progress) -> None:
-        """Keep the newest report and write it a few times a second at most."""
+        """Keep the newest report, and write it unless one was written a moment ago; the end of the job writes the last."""
+        if not active.is_running:
+            return  # a thread that was given up still talks
         claim.record.progress = progress
-        if active.progress_task is None or active.progress_task.done():
-            active.progress_task = self._spawn(self._write_progress(active, claim))
+        if active.progress_timer is None:
+            active.progress_timer = self._loop.call_later(PROGRESS_INTERVAL, self._next_progress, active, claim, progress)
+            active.progress_task = self._spawn(self._settler.progress(claim))
 
-    async def _write_progress(self, active: Active, claim: Claim) -> None:
-        await self._settler.progress(claim)
-        if active.is_running:
-            await asyncio.sleep(PROGRESS_INTERVAL)
+    def _next_progress(self, active: Active, claim: Claim, written: Progress) -> None:
+        active.progress_timer = None
+        if claim.record.progress is not written and claim.record.progress is not None:
+            self._note_progress(active, claim, claim.record.progress)
 
     def _held(self) -> list[Active]:
         return [*tuple(self._active.values()), *tuple(self._waiting)]
