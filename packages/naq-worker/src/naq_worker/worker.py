@@ -36,6 +36,11 @@ log = logging.getLogger(__name__)
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 CHECK_INTERVAL = 1.0
+AHEAD = 0.05
+"""Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
+and long jobs are never hoarded."""
+LONGEST_WAIT = 0.5
+"""Seconds after which a delivery that found no slot goes back, for a worker that has one."""
 GATHER = 0.002
 """Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
 BURST_PAUSE = 0.05
@@ -97,6 +102,7 @@ class Worker:
         self._hurry = asyncio.Event()
         self._pulls: list[Pull] = []
         self._failure: BaseException | None = None
+        self._mean_seconds = 1.0
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -175,6 +181,8 @@ class Worker:
             except TimeoutError:
                 for pull in self._pulls:
                     pull.check()
+            if self._waiting:
+                await self._return_waiting()
             self._wake.clear()
             self._raise_failures(keepalive)
             if self.burst and await self._is_drained():  # before asking again, which makes the answer unknown
@@ -192,16 +200,27 @@ class Worker:
 
     async def _ask(self) -> None:
         """Keep as many deliveries on order as there are free slots, shared between the queues."""
-        free = self.concurrency - len(self._active) - len(self._waiting)
+        free = self._free()
         on_order = sum(pull.credit for pull in self._pulls)
         if on_order > 0 and free - on_order < self.concurrency // 8:
             await asyncio.sleep(GATHER)
-            free = self.concurrency - len(self._active) - len(self._waiting)
+            free = self._free()
         share = max(1, free // len(self._pulls)) if free > 0 else 0
         if self._stopping.is_set():
             return
         for pull in self._pulls:
             await pull.ask(share - pull.credit, no_wait=self.burst)
+
+    def _free(self) -> int:
+        """Return how many more deliveries there is use for."""
+        ahead = int(self.concurrency * min(0.25, AHEAD / max(self._mean_seconds, AHEAD)))
+        return self.concurrency + ahead - len(self._active) - len(self._waiting)
+
+    async def _return_waiting(self) -> None:
+        """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
+        latest = boottime() - LONGEST_WAIT + self.settings.ack_wait.total_seconds()
+        while self._waiting and self._waiting[0].lease_until < latest:
+            await self._waiting.popleft().delivery.nak()
 
     async def _is_drained(self) -> bool:
         """Return whether all queues are empty and nothing of theirs is in this worker's hands or waits for its retry."""
@@ -293,7 +312,9 @@ class Worker:
             else:
                 self._loop.call_soon_threadsafe(self._note_progress, active, claim, progress)
 
+        begun = self._loop.time()
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
+        self._mean_seconds += (self._loop.time() - begun - self._mean_seconds) / 10
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1

@@ -40,5 +40,7 @@ async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout:
                 await changed.wait()
     finally:
         connection.forget_listener(changed.set)
-        with contextlib.suppress(nats.errors.Error):
-            await subscription.unsubscribe()
+        # Bounded: while an event loop is torn down nobody empties nats-py's full flush queue any more.
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(1):
+                await subscription.unsubscribe()
