@@ -109,10 +109,10 @@ async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: 
     try:
         for subject, body, headers in messages:
             futures.append(await send(subject, body, headers))
-    except NotReadyError:
+    except (NotReadyError, DisconnectedError):
         pass  # disconnected on the way: the rest is sent one by one below
     outcomes: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
-    outcomes += [NotReadyError("not sent")] * (len(messages) - len(futures))
+    outcomes += [DisconnectedError("perhaps not sent")] * (len(messages) - len(futures))
     unknown: list[str] = []
     reason = ""
     for job, outcome in zip(jobs, outcomes, strict=True):

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -71,7 +72,11 @@ def worker(
 
 
 async def _run(queues: list[str], settings: Settings, *, burst: bool) -> None:
-    await Worker(queues, settings=settings, burst=burst).run()
+    worker = Worker(queues, settings=settings, burst=burst)
+    await worker.run()
+    if worker.stuck_jobs:  # closing the event loop would wait for them for ever
+        logging.shutdown()
+        os._exit(0)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

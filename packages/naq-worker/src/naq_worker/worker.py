@@ -103,6 +103,8 @@ class Worker:
         self._pulls: list[Pull] = []
         self._failure: BaseException | None = None
         self._mean_seconds = 1.0
+        self.stuck_jobs = 0
+        """Jobs that ran on after the stop, as they swallow their cancellation; an event loop cannot be closed over them."""
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -409,6 +411,11 @@ class Worker:
             await asyncio.wait(self._tasks, timeout=HAND_BACK)
         for task in tuple(self._tasks):  # the server is away: the jobs are delivered again by themselves
             task.cancel()
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks, timeout=1)
+            self.stuck_jobs = len(stuck)
+            if stuck:
+                log.error("%d jobs refuse to be cancelled; they are run again elsewhere", len(stuck))
 
     async def _wait_for_jobs(self, grace: float) -> None:
         if not self._tasks:

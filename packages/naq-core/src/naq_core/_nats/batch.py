@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
 from naq_core._nats.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
 from naq_core.errors import BrokerTimeoutError, WrongSequenceError
 from naq_core.names import new_id
@@ -30,20 +30,20 @@ async def publish_batch(connection: Connection, messages: Sequence[tuple[str, by
     while True:
         await connection.wait_connected(deadline)
         batch = new_id()
-        # Each message but the last goes out without a reply: the commit's answer speaks for all.
-        for number, (subject, body, headers) in enumerate(messages[:-1], 1):
-            await connection.client.publish(subject, body, headers={**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
         subject, body, headers = messages[-1]
         commit = {**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
         try:
+            # Each message but the last goes out without a reply: the commit's answer speaks for all.
+            for number, (each, data, extra) in enumerate(messages[:-1], 1):
+                await connection.client.publish(each, data, headers={**extra, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
             await connection.publish_once(subject, body, commit)
         except WrongSequenceError as error:
             error.repeated = repeated
             raise
-        except (NotReadyError, BrokerTimeoutError, DisconnectedError):
+        except (NotReadyError, BrokerTimeoutError, DisconnectedError, *CLIENT_ERRORS) as error:
             repeated = True
             if connection.is_past(deadline):
-                raise
+                raise BrokerTimeoutError(f"atomic batch ({error})", connection.settings.publish_budget.total_seconds()) from error
             await asyncio.sleep(0.05)
         else:
             return

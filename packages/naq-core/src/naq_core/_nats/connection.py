@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error
+from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
 from naq_core._nats.publish import Publisher
 from naq_core._nats.subjects import Names
 from naq_core.errors import (
@@ -36,12 +36,42 @@ WATCHDOG_PATIENCE = 3.0
 NEEDED_API_LEVEL = 2
 HEADER_ROOM = 1024
 """Bytes kept free below `max_payload` for headers."""
+RECONNECT_PAUSE = 0.1
 STATUS_AT = len("NATS/1.0")
 PENDING_SIZE = 16 * 1024 * 1024
 
 
 class _Client(Client):
-    """nats-py's client, without the ways in which a foreign message could end its read loop, and with cheaper headers."""
+    """nats-py's client, without the ways in which a foreign message or uvloop could end its tasks, and with cheaper headers.
+
+    uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.
+    """
+
+    async def publish(self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None) -> None:
+        """Publish; a transport that is gone is an OSError: the message may still be sent after the reconnect."""
+        try:
+            await super().publish(subject, payload, reply, headers)
+        except (RuntimeError, AttributeError) as error:
+            raise ConnectionResetError(str(error)) from error
+
+    async def flush(self, timeout: int = 10) -> None:
+        """Make a round trip; a transport that is gone is an OSError."""
+        try:
+            await super().flush(timeout)
+        except (RuntimeError, AttributeError) as error:
+            raise ConnectionResetError(str(error)) from error
+
+    async def _attempt_reconnect(self) -> None:
+        """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
+        while not self.is_closed:
+            try:
+                await super()._attempt_reconnect()
+            except (RuntimeError, AttributeError) as error:
+                log.info("reconnecting failed on the way (%r): again", error)
+                self._status = Client.RECONNECTING
+                await asyncio.sleep(RECONNECT_PAUSE)
+            else:
+                return
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """Return the headers; nats-py's parser takes 22 us a message, a fifth of a job's whole cost, and may raise."""
@@ -280,7 +310,7 @@ class Connection:
             for subject in subjects:
                 await self.client.publish(subject, body)
             await self.client.flush(timeout=max(1, int(timeout)))
-        except (nats.errors.Error, OSError) as error:
+        except CLIENT_ERRORS as error:
             log.warning("no round trip to NATS: %r", error)
             return False
         return True
@@ -297,7 +327,7 @@ class Connection:
             await self.wait_connected(deadline)
             try:
                 return await self.client.request(subject, payload, timeout=timeout)
-            except nats.errors.Error as error:
+            except CLIENT_ERRORS as error:
                 last = error
             if self._loop.time() + pause > deadline:
                 raise BrokerTimeoutError(f"request to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
@@ -356,7 +386,7 @@ class Connection:
                 continue
             try:
                 await self.client.flush(timeout=WATCHDOG_PATIENCE)  # type: ignore[arg-type]  # seconds, any number
-            except (nats.errors.Error, OSError):
+            except CLIENT_ERRORS:
                 if self.client.is_connected and not self._closing:
                     log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
                     self._mark_down()

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import nats.errors
 
 from naq_core.errors import BrokerError, JetStreamError, QueueFullError, WrongSequenceError
 
@@ -34,6 +35,9 @@ class NotReadyError(BrokerError):
 class DisconnectedError(BrokerError):
     """The connection was lost while an answer was due: the outcome is unknown."""
 
+
+CLIENT_ERRORS = (nats.errors.Error, OSError)
+"""What a call of the client may raise while the connection is lost or being made again."""
 
 decode_ack = msgspec.json.Decoder(PubAck).decode
 

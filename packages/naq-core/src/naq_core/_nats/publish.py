@@ -44,7 +44,7 @@ class Publisher:
         """Send one message; await the returned future for its stream sequence.
 
         Raises:
-            NotReadyError: It was not sent. PayloadTooLargeError: It never can be.
+            NotReadyError: It was not sent. DisconnectedError: It may have been. PayloadTooLargeError: It never can be.
         """
         while len(self._pending) >= self._max_in_flight:
             self._room.clear()
@@ -62,6 +62,9 @@ class Publisher:
             if isinstance(error, nats.errors.MaxPayloadError):
                 raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
             raise NotReadyError(f"not sent: {error}") from error
+        except OSError as error:
+            self._pending.pop(token, None)
+            raise DisconnectedError(f"the connection was lost while sending: {error}") from error
         except BaseException:
             self._pending.pop(token, None)
             raise

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.topology import ensure_queue
 from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
@@ -56,7 +56,7 @@ class Delivery:
             return  # the server forgets in-flight state of a lost connection's pulls by itself: it will deliver again
         try:
             await self._connection.client.publish(self.ack_subject, verb)
-        except nats.errors.Error as error:
+        except CLIENT_ERRORS as error:
             log.warning("cannot settle %s (%s): it will be delivered again", self.job_id, error)
 
 
@@ -113,7 +113,7 @@ class Pull:
         self.is_empty = False
         try:
             await self._connection.client.publish(self._next, msgspec.json.encode(request), reply=self._inbox)
-        except nats.errors.Error as error:
+        except CLIENT_ERRORS as error:
             log.debug("pull on %s: %r", self.queue, error)
             self.credit = 0
 
@@ -137,7 +137,7 @@ class Pull:
                     _ = await self._subscription.drain()  # type: ignore[no-untyped-call]
                 else:
                     await self._subscription.unsubscribe()
-        except (TimeoutError, nats.errors.Error) as error:
+        except (TimeoutError, *CLIENT_ERRORS) as error:
             log.info("queue %s: deliveries on their way are left to their lease (%r)", self.queue, error)
 
     def _forget(self) -> None:

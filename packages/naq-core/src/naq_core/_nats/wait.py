@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 
-import nats.errors
 from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.records import Stored, peek_record, read_record
 from naq_core._nats.subjects import STATE
 
@@ -41,6 +41,6 @@ async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout:
     finally:
         connection.forget_listener(changed.set)
         # Bounded: while an event loop is torn down nobody empties nats-py's full flush queue any more.
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
+        with contextlib.suppress(TimeoutError, *CLIENT_ERRORS):
             async with asyncio.timeout(1):
                 await subscription.unsubscribe()
