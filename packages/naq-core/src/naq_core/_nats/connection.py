@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from naq_core._nats.client import QuickClient
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
 from naq_core._nats.publish import Publisher
 from naq_core._nats.subjects import Names
@@ -36,67 +36,7 @@ WATCHDOG_PATIENCE = 3.0
 NEEDED_API_LEVEL = 2
 HEADER_ROOM = 1024
 """Bytes kept free below `max_payload` for headers."""
-RECONNECT_PAUSE = 0.1
-STATUS_AT = len("NATS/1.0")
 PENDING_SIZE = 16 * 1024 * 1024
-
-
-class _Client(Client):
-    """nats-py's client, without the ways in which a foreign message or uvloop could end its tasks, and with cheaper headers.
-
-    uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.
-    """
-
-    async def publish(self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Publish; a transport that is gone is an OSError: the message may still be sent after the reconnect."""
-        try:
-            await super().publish(subject, payload, reply, headers)
-        except (RuntimeError, AttributeError) as error:
-            raise ConnectionResetError(str(error)) from error
-
-    async def flush(self, timeout: int = 10) -> None:
-        """Make a round trip; a transport that is gone is an OSError."""
-        try:
-            await super().flush(timeout)
-        except (RuntimeError, AttributeError) as error:
-            raise ConnectionResetError(str(error)) from error
-
-    async def _attempt_reconnect(self) -> None:
-        """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
-        while not self.is_closed:
-            try:
-                await super()._attempt_reconnect()
-            except (RuntimeError, AttributeError) as error:
-                log.info("reconnecting failed on the way (%r): again", error)
-                self._status = Client.RECONNECTING
-                await asyncio.sleep(RECONNECT_PAUSE)
-            else:
-                return
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        """Return the headers; nats-py's parser takes 22 us a message, a fifth of a job's whole cost, and may raise."""
-        if not headers:
-            return None
-        first, *lines = headers.decode(errors="replace").split("\r\n")
-        parsed: dict[str, str] = {}
-        if len(first) > STATUS_AT:
-            parsed["Status"], _, parsed["Description"] = first[STATUS_AT:].strip().partition(" ")
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if colon:
-                parsed[name] = value.strip()
-        return parsed or None
-
-    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Msg:
-        """A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever."""
-        return self.msg_class(
-            subject=subject.decode(errors="replace"),
-            reply=reply.decode(errors="replace"),
-            data=data,
-            headers=headers,
-            _client=self,
-            _sid=sid,
-        )
 
 
 class Connection:
@@ -108,7 +48,7 @@ class Connection:
     def __init__(self, settings: Settings, *, name: str = "naq") -> None:
         self.settings = settings
         self.names = Names(settings.namespace)
-        self.client = _Client()
+        self.client = QuickClient()
         self.generation = 0
         self.connected_at = 0.0
         self.ready: set[str] = set()
