@@ -16,7 +16,7 @@ from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import decode_envelope
 from naq_core.serialization import Call, decode_call
 from naq_worker._calling import is_async, of_error, of_value
-from naq_worker._executors.frames import LENGTH_BYTES, Report, Run, Setup, decode_to_child, ended, frame
+from naq_worker._executors.frames import LENGTH_BYTES, Report, Run, Setup, Started, decode_to_child, ended, frame
 from naq_worker.outcome import Outcome
 
 _PR_SET_PDEATHSIG = 1
@@ -44,6 +44,7 @@ class Child:
                 self._setup = message
                 sys.path[:] = message.path
             else:
+                self._send(frame(Started()))
                 outcome = self._run(message)
                 self._send(frame(ended(outcome)))
 

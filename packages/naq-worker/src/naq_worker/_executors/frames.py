@@ -26,6 +26,10 @@ class Run(msgspec.Struct, tag=True):
     fence: int
 
 
+class Started(msgspec.Struct, tag=True):
+    """The child has the job: from here on its death counts against the job."""
+
+
 class Report(msgspec.Struct, tag=True):
     """Progress of the running job."""
 
@@ -42,7 +46,7 @@ class Ended(msgspec.Struct, tag=True):
 
 
 ToChild: TypeAlias = Setup | Run
-FromChild: TypeAlias = Report | Ended
+FromChild: TypeAlias = Started | Report | Ended
 
 _OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled)}
 _encoder = msgspec.msgpack.Encoder()

@@ -8,9 +8,20 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from naq_worker._executors.frames import LENGTH_BYTES, Report, Run, Setup, decode_from_child, frame, outcome_of
+from naq_worker._executors.frames import (
+    LENGTH_BYTES,
+    Ended,
+    FromChild,
+    Report,
+    Run,
+    Setup,
+    decode_from_child,
+    frame,
+    outcome_of,
+)
 from naq_worker.outcome import Crashed, Outcome
 
+NEW_CHILDREN = 3
 DYING = 0.2
 """Seconds a child whose socket is closed may take to end by itself, so that its exit code is its own."""
 
@@ -39,10 +50,10 @@ class Processes:
             TimeoutError: It took longer than `timeout` seconds and was killed.
         """
         async with self._slots:
-            child = await self._take()
+            child = await self._hand_over(run)
             try:
                 async with asyncio.timeout(timeout):
-                    outcome = await self._talk(child, run, report)
+                    outcome = await self._listen(child, report)
             except (asyncio.IncompleteReadError, ConnectionError):
                 return Crashed(await self._kill(child))
             except BaseException:
@@ -68,15 +79,34 @@ class Processes:
             await self._kill(child)
         return await self._start()
 
-    async def _talk(self, child: _Child, run: Run, report: Callable[[float, float | None, str], None]) -> Outcome:
-        child.writer.write(frame(run))
-        await child.writer.drain()
+    async def _hand_over(self, run: Run) -> _Child:
+        """Give the job to a child that says it has it; one that died while idle is no crash of the job.
+
+        Raises:
+            ChildProcessError: New children die before they take a job: nothing runs here.
+        """
+        for _ in range(len(self._idle) + NEW_CHILDREN):
+            child = await self._take()
+            try:
+                child.writer.write(frame(run))
+                await child.writer.drain()
+                await _read(child)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await self._kill(child)
+            except BaseException:
+                child.process.kill()
+                await self._kill(child)
+                raise
+            else:
+                return child
+        raise ChildProcessError(f"{NEW_CHILDREN} child processes died before they took the job")
+
+    async def _listen(self, child: _Child, report: Callable[[float, float | None, str], None]) -> Outcome:
         while True:
-            length = int.from_bytes(await child.reader.readexactly(LENGTH_BYTES), "big")
-            message = decode_from_child(await child.reader.readexactly(length))
+            message = await _read(child)
             if isinstance(message, Report):
                 report(message.done, message.total, message.note)
-            else:
+            elif isinstance(message, Ended):
                 return outcome_of(message)
 
     async def _start(self) -> _Child:
@@ -114,3 +144,9 @@ class Processes:
         with contextlib.suppress(ValueError):
             return f"the child process was ended by {signal.Signals(-code).name} under the job"
         return f"the child process was ended by signal {-code} under the job"
+
+
+async def _read(child: _Child) -> FromChild:
+    length = int.from_bytes(await child.reader.readexactly(LENGTH_BYTES), "big")
+    message: FromChild = decode_from_child(await child.reader.readexactly(length))
+    return message
