@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import cloudpickle
 import msgspec
 
-from naq_core.errors import ConfigurationError, DecodeError, EncodeError, UnknownTaskError
+from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 
 Serializer: TypeAlias = Literal["pickle", "json"]
 PICKLE = "pickle"
@@ -321,14 +321,3 @@ def clean_text(text: str, limit: int) -> str:
     """Return text that UTF-8 can hold (file names may carry lone surrogates), its middle left out above `limit` characters."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= limit else f"{text[: limit // 4]} … {text[-(limit - limit // 4 - 3) :]}"
-
-
-def check_serializer(name: str) -> str:
-    """Return the name of a serializer.
-
-    Raises:
-        ConfigurationError: There is no such serializer.
-    """
-    if name not in {PICKLE, JSON}:
-        raise ConfigurationError("job_serializer", f"{name!r} is not one of pickle, json")
-    return name

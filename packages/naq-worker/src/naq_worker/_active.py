@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from naq_core.broker import Delivery
 from naq_core.record import JobRecord
@@ -62,4 +62,3 @@ class Counters:
     retried: int = 0
     skipped: int = 0
     """Re-deliveries of jobs that had ended or were in living hands: runs that the claim prevented."""
-    queues: dict[str, int] = field(default_factory=dict)
