@@ -4,16 +4,14 @@ import asyncio
 import inspect
 import logging
 import os
-import pathlib
-import platform
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core import __version__
 from naq_core.broker import Connection, Delivery, Pull, Stored, consumer_state, ensure_queue
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
@@ -27,6 +25,7 @@ from naq_worker._claim import Claims
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._keepalive import KeepAlive
+from naq_worker._presence import process_facts, running_jobs
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
 from naq_worker.outcome import Completed, Outcome
@@ -372,27 +371,16 @@ class Worker:
         self._loop.call_soon_threadsafe(lambda: active.interrupt(lease_lost=True))
 
     def presence(self) -> dict[str, Any]:
-        """Return what other processes may know of this worker; the time is taken before the list of jobs."""
-        at = time.time()
-        counters = self.counters
+        """Return what other processes may know of this worker; callable from any thread."""
         return {
+            **process_facts(),
             "worker_id": self.worker_id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
             "queues": self.queues,
             "concurrency": self.concurrency,
             "state": "stopping" if self._stopping.is_set() else "running",
             "started_at": self.started_at,
-            "at": at,
-            "running": {active.delivery.job_id: active.started_at for active in tuple(self._active.values())},
-            "processed": counters.processed,
-            "succeeded": counters.succeeded,
-            "failed": counters.failed,
-            "retried": counters.retried,
-            "skipped": counters.skipped,
-            "rss": _rss(),
-            "version": __version__,
-            "python": platform.python_version(),
+            **running_jobs(self._active),
+            **asdict(self.counters),
         }
 
     async def _finish(self) -> None:
@@ -436,12 +424,3 @@ async def _call_hook(hook: Hook) -> None:
     result = hook()
     if inspect.isawaitable(result):
         await result
-
-
-def _rss() -> int:
-    """Return the resident memory of this process in bytes, 0 where it cannot be known."""
-    try:
-        with pathlib.Path("/proc/self/statm").open("rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

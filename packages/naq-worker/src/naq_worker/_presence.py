@@ -1,0 +1,39 @@
+"""What a worker tells of itself; `_keepalive` publishes it, `Worker.list_workers` and the claims of other workers read it."""
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from naq_core import __version__
+from naq_worker._active import Active
+
+
+def process_facts() -> dict[str, Any]:
+    """Return host, process id, resident memory in bytes (0 where it cannot be known) and versions."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "rss": _resident_bytes(),
+        "version": __version__,
+        "python": platform.python_version(),
+    }
+
+
+def running_jobs(active: Mapping[tuple[str, str], Active]) -> dict[str, Any]:
+    """Return the jobs in hand with their start times.
+
+    The time is taken before the jobs are listed: so a presence that is younger than a claim lists its job.
+    """
+    at = time.time()
+    return {"at": at, "running": {each.delivery.job_id: each.started_at for each in tuple(active.values())}}
+
+
+def _resident_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
