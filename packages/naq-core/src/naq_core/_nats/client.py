@@ -79,7 +79,7 @@ class QuickClient(Client):
                 return
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        """Return the headers; nats-py's parser was the largest single item in a profile of the drain, and may raise."""
+        """Return the headers; nats-py's parser stood out in a profile of the drain, and may raise."""
         if not headers:
             return None
         first, *lines = headers.decode(errors="replace").split("\r\n")
