@@ -66,6 +66,14 @@ class QuickClient(Client):
         except (RuntimeError, AttributeError) as error:
             raise ConnectionResetError(str(error)) from error
 
+    async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
+        """Send what is pending first: nats-py's ping overtakes it, so a flush answered for commands not yet sent."""
+        if self._pending and self._transport is not None and self.is_connected:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._send_ping(future)
+
     async def _attempt_reconnect(self) -> None:
         """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
         while not self.is_closed:
