@@ -44,6 +44,13 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     args: str = ""
     """A preview of the arguments."""
     opt: JobOptions = NO_OPTIONS
+    parents: tuple[str, ...] = ()
+    """Ids of the jobs it waits for."""
+    workflow: str = ""
+    schedule: str = ""
+    """The schedule that fired it."""
+    expires: float = 0.0
+    """Not to be started after this time (seconds since the epoch); 0 means never too late."""
 
 
 _encoder = msgspec.msgpack.Encoder()

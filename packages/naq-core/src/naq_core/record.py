@@ -63,6 +63,15 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
 
 
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line that a job logged."""
+
+    at: float
+    level: str
+    message: str
+    attempt: int = 1
+
+
 class JobRecord(msgspec.Struct, omit_defaults=True):
     """The state of a job. Times are seconds since the epoch (UTC) by the worker's clock."""
 
@@ -88,6 +97,11 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     errors: list[AttemptError] = []
     progress: Progress | None = None
+    logs: list[LogLine] = []
+    result_text: str = ""
+    """A preview of the result, for people: nothing that shows jobs ever unpickles."""
+    workflow: str = ""
+    schedule: str = ""
     result_type: str = ""
     result: bytes = b""
 

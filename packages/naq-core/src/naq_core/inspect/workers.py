@@ -1,4 +1,4 @@
-"""Reading the state of the whole: shared by the worker package, the CLI and the dashboard."""
+"""The workers that live."""
 
 from typing import Any
 

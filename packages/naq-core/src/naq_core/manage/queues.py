@@ -1,4 +1,4 @@
-"""Operations on queues, shared by the client, the CLI and the dashboard."""
+"""Operations on whole queues."""
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.topology import ensure_streams

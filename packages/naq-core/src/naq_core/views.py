@@ -1,0 +1,178 @@
+"""What the inspection operations return: one schema for `naq … --json`, the dashboard's API and programs.
+
+Times are aware datetimes (UTC); as JSON (`encode_view`) they are RFC 3339 text.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from naq_core.record import AttemptError, JobState, LogLine, Progress
+
+
+class JobView(msgspec.Struct, kw_only=True):
+    """A job as people see it, put together from its message and its record. Nothing in it was unpickled to be shown."""
+
+    job_id: str
+    queue: str
+    function: str = ""
+    state: JobState
+    priority: str = "normal"
+    attempt: int = 0
+    """The attempt that runs or was last; 0 before the first."""
+    max_attempts: int | None = None
+    """None where only the record is left, which does not know."""
+    crashes: int = 0
+    enqueued_at: datetime | None = None
+    due_at: datetime | None = None
+    """When a held or retrying job is next due; None while it waits on other jobs."""
+    expires_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    worker: str = ""
+    arguments: str = ""
+    """A preview as text, made by the producer."""
+    result: str | None = None
+    """A preview as text, made by the worker; None before success."""
+    result_type: str = ""
+    result_size: int = 0
+    reason: str = ""
+    errors: list[AttemptError] = []
+    logs: list[LogLine] = []
+    progress: Progress | None = None
+    parents: list[str] = []
+    children: list[str] = []
+    workflow: str = ""
+    schedule: str = ""
+    sequence: int = 0
+    """The stream sequence it was read at: the order of lists, and what pages continue from."""
+
+
+class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which jobs are meant; empty fields match everything."""
+
+    states: frozenset[JobState] = frozenset()
+    queue: str = ""
+    function: str = ""
+    """A function's name, or a part of it."""
+    worker: str = ""
+    workflow: str = ""
+    schedule: str = ""
+    text: str = ""
+    """Found in the id, the arguments preview or the last error's message."""
+    error: str = ""
+    """The last error's type."""
+    since: datetime | None = None
+    """Enqueued at or after."""
+    until: datetime | None = None
+
+
+class JobPage(msgspec.Struct, kw_only=True):
+    """Some jobs of a list, newest first."""
+
+    jobs: list[JobView]
+    cursor: str | None = None
+    """Hand it back for the next page; None after the last one."""
+    scanned: int = 0
+    """How many entries were looked at to find these: a search is bounded, and says so."""
+
+
+class QueueView(msgspec.Struct, kw_only=True):
+    """A queue: how many jobs it has in each state, and what the server says of its consumers."""
+
+    queue: str
+    waiting: int = 0
+    """Ready jobs that no worker has."""
+    by_priority: dict[str, int] = {}
+    running: int = 0
+    """Delivered and not yet settled, including short back-offs."""
+    held: int = 0
+    dead: int = 0
+    redelivered: int = 0
+    paused: bool = False
+    paused_until: datetime | None = None
+    limit: int | None = None
+    """The most jobs that may run at once over all workers."""
+    oldest_at: datetime | None = None
+    """When the oldest waiting job was stored."""
+    workers: int = 0
+
+
+class BrokerView(msgspec.Struct, kw_only=True):
+    """The server and NAQ's streams on it."""
+
+    url: str
+    server: str
+    version: str
+    cluster: str = ""
+    rtt: float = 0.0
+    """Seconds."""
+    namespace: str = ""
+    streams: list[dict[str, Any]] = []
+    """name, messages, bytes, replicas, leader, first and last sequence."""
+
+
+class Event(msgspec.Struct, kw_only=True):
+    """Something that happened to a job, as the server republished it."""
+
+    kind: str
+    """enqueued, held, dead, started, progress, retrying, succeeded, failed, cancelled, expired, removed …"""
+    at: datetime
+    queue: str
+    job_id: str
+    state: JobState | None = None
+    function: str = ""
+    attempt: int = 0
+    worker: str = ""
+    sequence: int = 0
+
+
+class ScheduleView(msgspec.Struct, kw_only=True):
+    """A recurring schedule."""
+
+    schedule_id: str
+    queue: str
+    function: str
+    arguments: str = ""
+    cron: str | None = None
+    interval: float | None = None
+    """Seconds."""
+    timezone: str = "UTC"
+    overlap: str = "allow"
+    misfire: str = "once"
+    grace: float | None = None
+    jitter: float = 0.0
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_runs: int | None = None
+    paused: bool = False
+    runs: int = 0
+    last_at: datetime | None = None
+    """The nominal time of the last firing."""
+    last_job: str = ""
+    next_at: datetime | None = None
+    """None while paused or after the last run."""
+    origin: str = ""
+    """Where it is declared (code, file); empty where it was made by hand."""
+
+
+class WorkflowView(msgspec.Struct, kw_only=True):
+    """A workflow: its jobs and how far they are."""
+
+    workflow_id: str
+    name: str = ""
+    created_at: datetime | None = None
+    counts: dict[str, int] = {}
+    """How many jobs in each state."""
+    total: int = 0
+    jobs: list[JobView] = []
+    """With their parents filled in; empty in lists."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_view(view: Any) -> bytes:
+    """Return any view, or a list of them, as JSON."""
+    return _encoder.encode(view)
