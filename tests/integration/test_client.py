@@ -53,8 +53,16 @@ async def test_a_flush_answers_for_everything_sent_before_it(settings: Settings)
 
 def test_what_is_overridden_exists() -> None:
     plain = Client()
-    for name in ("_process_headers", "_build_message", "_attempt_reconnect", "_flush_pending", "_send_ping"):
+    for name in (
+        "_process_headers",
+        "_build_message",
+        "_attempt_reconnect",
+        "_flush_pending",
+        "_send_ping",
+        "_process_msg",
+        "_remove_sub",
+    ):
         assert callable(getattr(plain, name))
-    for name in ("_pending", "_pending_data_size", "_max_pending_size", "_max_payload", "_flush_queue"):
+    for name in ("_pending", "_pending_data_size", "_max_pending_size", "_max_payload", "_flush_queue", "_ps"):
         assert hasattr(plain, name)
     assert QuickClient.__mro__[1] is Client

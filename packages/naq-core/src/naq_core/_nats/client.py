@@ -5,16 +5,26 @@ It overrides nats-py's internals (2.16), as no public hook exists; `tests/integr
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.protocol.parser import Parser
+
+from naq_core._nats.parser import QuickParser
 
 log = logging.getLogger(__name__)
 
+Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
+"""Takes subject, reply subject, body and header block of a message."""
+
 RECONNECT_PAUSE = 0.1
 STATUS_AT = len("NATS/1.0")
+CONGESTED = 1 << 20
+"""Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
 
 
 class QuickClient(Client):
@@ -22,6 +32,33 @@ class QuickClient(Client):
 
     uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps: Parser = QuickParser(self)
+        self._handlers: dict[int, Handler] = {}
+        self._is_write_due = False
+
+    async def listen(self, subject: str, handler: Handler) -> Subscription:
+        """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
+        subscription = await self.subscribe(subject, cb=_ignore)
+        self._handlers[subscription._id] = handler  # noqa: SLF001 - nats-py keeps its own table by it
+        return subscription
+
+    async def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Hand a message to its listener, or to nats-py's subscription."""
+        handler = self._handlers.get(sid)
+        if handler is None:
+            await self._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            handler(subject, reply, data, headers)
+        except Exception:
+            log.exception("a message on %r could not be handled", subject)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._handlers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
 
     async def publish(self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None) -> None:
         """Publish, without nats-py's checks of each subject and header: ours are made of checked names and numbers.
@@ -51,13 +88,36 @@ class QuickClient(Client):
             command = b"PUB %b %d\r\n%b\r\n" % (f"{subject} {reply}".encode(), size, payload)
         self._pending.append(command)
         self._pending_data_size += len(command)
-        try:
-            if self._pending_data_size > self._max_pending_size:
+        if not self._is_write_due:
+            self._is_write_due = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
+        if self._pending_data_size > self._max_pending_size:
+            try:
                 await self._flush_pending(force_flush=True)
-            elif self._flush_queue is not None and self._flush_queue.empty():
-                await self._flush_pending()
-        except (RuntimeError, AttributeError) as error:
-            raise ConnectionResetError(str(error)) from error
+            except (RuntimeError, AttributeError) as error:
+                raise ConnectionResetError(str(error)) from error
+
+    def _write_pending(self) -> None:
+        """Write what this turn of the event loop has published, in one go."""
+        self._is_write_due = False
+        if not self._pending or not self.is_connected or self._transport is None:
+            return
+        if self._backlog() < CONGESTED:
+            try:
+                self._transport.writelines(self._pending)
+            except (OSError, RuntimeError, AttributeError) as error:
+                log.debug("writing failed (%r): the flusher meets the same and reconnects", error)
+            else:
+                self._pending = []
+                self._pending_data_size = 0
+                return
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def _backlog(self) -> int:
+        """Return how many bytes the transport has not handed to the kernel yet."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return 0 if writer is None else int(writer.transport.get_write_buffer_size())
 
     async def flush(self, timeout: int = 10) -> None:
         """Make a round trip; a transport that is gone is an OSError."""
@@ -88,17 +148,7 @@ class QuickClient(Client):
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """Return the headers; nats-py's parser stood out in a profile of the drain, and may raise."""
-        if not headers:
-            return None
-        first, *lines = headers.decode(errors="replace").split("\r\n")
-        parsed: dict[str, str] = {}
-        if len(first) > STATUS_AT:
-            parsed["Status"], _, parsed["Description"] = first[STATUS_AT:].strip().partition(" ")
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if colon:
-                parsed[name] = value.strip()
-        return parsed or None
+        return parse_headers(headers) or None
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Msg:
         """A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever."""
@@ -110,3 +160,22 @@ class QuickClient(Client):
             _client=self,
             _sid=sid,
         )
+
+
+async def _ignore(message: Msg) -> None:
+    """Stand in for a callback where a listener takes the messages."""
+
+
+def parse_headers(block: bytes | None) -> dict[str, str]:
+    """Return a header block as a dictionary; an inline status becomes `Status` and `Description`."""
+    if not block:
+        return {}
+    first, *lines = block.decode(errors="replace").split("\r\n")
+    parsed: dict[str, str] = {}
+    if len(first) > STATUS_AT:
+        parsed["Status"], _, parsed["Description"] = first[STATUS_AT:].strip().partition(" ")
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            parsed[name] = value.strip()
+    return parsed

@@ -3,13 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from naq_core._nats.client import QuickClient, parse_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error, decode_ack
 from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError
 
@@ -23,12 +21,13 @@ class Publisher:
     `NotReadyError` (nobody there, nothing stored), `BrokerTimeoutError` or `DisconnectedError` (outcome unknown).
     """
 
-    def __init__(self, client: Client, *, timeout: float, max_in_flight: int) -> None:
+    def __init__(self, client: QuickClient, *, timeout: float, max_in_flight: int) -> None:
         self._client = client
         self._timeout = timeout
         self._max_in_flight = max_in_flight
-        self._pending: dict[str, tuple[asyncio.Future[int], float]] = {}
+        self._pending: dict[bytes, tuple[asyncio.Future[int], float]] = {}
         self._prefix = ""
+        self._token_at = 0
         self._next = 0
         self._room = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -38,7 +37,8 @@ class Publisher:
         """Subscribe the reply inbox; once per client, it survives reconnects."""
         inbox = self._client.new_inbox()
         self._prefix = f"{inbox}."
-        await self._client.subscribe(f"{inbox}.*", cb=self._on_reply, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        self._token_at = len(self._prefix)
+        await self._client.listen(f"{inbox}.*", self._on_reply)
 
     async def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
         """Send one message; await the returned future for its stream sequence.
@@ -50,13 +50,13 @@ class Publisher:
             self._room.clear()
             await self._room.wait()
         self._next += 1
-        token = str(self._next)
+        token = b"%d" % self._next
         future: asyncio.Future[int] = self._loop.create_future()
         self._pending[token] = (future, self._loop.time() + self._timeout)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._timeout, self._sweep)
         try:
-            await self._client.publish(subject, body, reply=self._prefix + token, headers=headers)
+            await self._client.publish(subject, body, f"{self._prefix}{self._next}", headers=headers)
         except nats.errors.Error as error:
             self._pending.pop(token, None)
             if isinstance(error, nats.errors.MaxPayloadError):
@@ -70,8 +70,8 @@ class Publisher:
             raise
         return future
 
-    async def _on_reply(self, message: Msg) -> None:
-        waiting = self._pending.pop(message.subject[len(self._prefix) :], None)
+    def _on_reply(self, subject: bytes, _: bytes, data: bytes, headers: bytes) -> None:
+        waiting = self._pending.pop(subject[self._token_at :], None)
         if waiting is None:
             return  # its time-out has been reported
         if not self._room.is_set():
@@ -79,13 +79,13 @@ class Publisher:
         future = waiting[0]
         if future.done():
             return
-        if not message.data:
-            future.set_exception(_status_error(message.headers))
+        if not data:
+            future.set_exception(_status_error(parse_headers(headers)))
             return
         try:
-            ack = decode_ack(message.data)
+            ack = decode_ack(data)
         except msgspec.DecodeError:
-            future.set_exception(BrokerTimeoutError(f"unreadable answer {message.data[:80]!r}", self._timeout))
+            future.set_exception(BrokerTimeoutError(f"unreadable answer {data[:80]!r}", self._timeout))
             return
         if ack.error is None:
             future.set_result(ack.seq)
@@ -122,8 +122,8 @@ class Publisher:
             self._sweeper = None
 
 
-def _status_error(headers: Mapping[str, Any] | None) -> Exception:
-    status = (headers or {}).get("Status", "")
+def _status_error(headers: Mapping[str, str]) -> Exception:
+    status = headers.get("Status", "")
     if status == "503":
         return NotReadyError("no JetStream stream takes this subject right now")
-    return NotReadyError(f"status {status} {(headers or {}).get('Description', '')}".strip())
+    return NotReadyError(f"status {status} {headers.get('Description', '')}".strip())

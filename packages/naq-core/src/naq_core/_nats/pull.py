@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.topology import ensure_queue
@@ -32,16 +32,16 @@ class Delivery:
 
     __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "queue", "sequence")
 
-    def __init__(self, connection: Connection, message: Msg) -> None:
+    def __init__(self, connection: Connection, subject: str, reply: str, data: bytes) -> None:
         self._connection = connection
-        self.data = message.data
-        self.ack_subject = message.reply
-        tokens = message.reply.split(".")
+        self.data = data
+        self.ack_subject = reply
+        tokens = reply.split(".")
         at = 4 if len(tokens) == 9 else 6
         """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
         self.delivered = int(tokens[at])
         self.sequence = int(tokens[at + 1])
-        self.queue, self.job_id = message.subject.rsplit(".", 2)[1:]
+        self.queue, self.job_id = subject.rsplit(".", 2)[1:]
 
     async def ack(self) -> None:
         """Done: the server may forget the message. A lost acknowledgement is repaired by the record on re-delivery."""
@@ -69,7 +69,7 @@ class Pull:
     """
 
     def __init__(
-        self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], Any], on_change: Callable[[], None]
+        self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], None], on_change: Callable[[], None]
     ) -> None:
         self.queue = queue
         self.credit = 0
@@ -92,9 +92,7 @@ class Pull:
     async def start(self) -> None:
         """Subscribe; nothing is delivered before `ask`."""
         self._inbox = self._connection.client.new_inbox()
-        self._subscription = await self._connection.client.subscribe(
-            self._inbox, cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._subscription = await self._connection.client.listen(self._inbox, self._on_message)
         self._connection.on_reconnect(self._forget)
 
     async def ask(self, count: int, *, no_wait: bool = False) -> None:
@@ -146,16 +144,15 @@ class Pull:
         self._seen = self._loop.time()
         self._on_change()
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, subject: bytes, reply: bytes, data: bytes, header_block: bytes) -> None:
         self._seen = self._loop.time()
-        if message.reply:
+        if reply:
             if self.credit > 0:
                 self.credit -= 1
-            outcome = self._on_delivery(Delivery(self._connection, message))
-            if outcome is not None:
-                await outcome
+            # A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever.
+            self._on_delivery(Delivery(self._connection, subject.decode(errors="replace"), reply.decode(errors="replace"), data))
             return
-        headers = message.headers or {}
+        headers = parse_headers(header_block)
         status = headers.get("Status", "")
         if status == "100":
             return
