@@ -47,6 +47,11 @@ async def sleep(seconds: float) -> str:
     return "slept"
 
 
+async def has_started() -> None:
+    """Wait, in a test, until a job has set `started`."""
+    assert await asyncio.to_thread(started.wait, 10)
+
+
 def block(seconds: float) -> str:
     time.sleep(seconds)
     return "blocked"

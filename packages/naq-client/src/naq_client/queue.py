@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._submit import submit, submit_many
@@ -11,7 +11,7 @@ from naq_core.broker import Connection
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import ConfigurationError, EncodeError
 from naq_core.job import Job, make_options
-from naq_core.manage import purge_queue
+from naq_core.manage import is_queue_paused, pause_queue, purge_queue, resume_queue
 from naq_core.names import check_queue
 from naq_core.retry import Delay
 from naq_core.serialization import unwrap
@@ -160,6 +160,27 @@ class Queue:
     async def purge(self) -> int:
         """Delete every job of this queue that waits, and return how many; running and dead jobs stay."""
         return await purge_queue(await self.connection(), self.name)
+
+    async def pause(self, until: datetime | None = None) -> None:
+        """Stop the delivery of this queue's jobs to all workers; running ones go on.
+
+        A fact of the server, so it holds for workers that start later and over restarts.
+
+        Args:
+            until: An aware time at which the server resumes by itself; by default `resume()` has to.
+
+        Raises:
+            ConfigurationError: `until` is naive or has passed.
+        """
+        await pause_queue(await self.connection(), self.name, until)
+
+    async def resume(self) -> None:
+        """Deliver the jobs of a paused queue again."""
+        await resume_queue(await self.connection(), self.name)
+
+    async def is_paused(self) -> bool:
+        """Return whether the server holds this queue's jobs back right now."""
+        return await is_queue_paused(await self.connection(), self.name)
 
     def options(  # noqa: PLR0913 - one keyword for each option
         self,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._portal import SyncJob, portal
@@ -84,6 +85,18 @@ class SyncQueue:
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""
         return portal().run(self._async().purge())
+
+    def pause(self, until: datetime | None = None) -> None:
+        """Stop the delivery of jobs; see `Queue.pause`."""
+        portal().run(self._async().pause(until))
+
+    def resume(self) -> None:
+        """Deliver jobs again; see `Queue.resume`."""
+        portal().run(self._async().resume())
+
+    def is_paused(self) -> bool:
+        """Return whether jobs are held back; see `Queue.is_paused`."""
+        return portal().run(self._async().is_paused())
 
     def options(self, **options: Any) -> "SyncQueueOptions":
         """Return an enqueuer with options; see `Queue.options`."""

@@ -25,9 +25,11 @@ class Names:
     jobs: str = field(init=False)
     results: str = field(init=False)
     workers: str = field(init=False)
+    queues: str = field(init=False)
     jobs_stream: str = field(init=False)
     results_stream: str = field(init=False)
     workers_stream: str = field(init=False)
+    queues_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -35,9 +37,11 @@ class Names:
             "jobs": f"{ns}.jobs",
             "results": f"$KV.{ns}_results",
             "workers": f"$KV.{ns}_workers",
+            "queues": f"$KV.{ns}_queues",
             "jobs_stream": f"{ns}_jobs",
             "results_stream": f"KV_{ns}_results",
             "workers_stream": f"KV_{ns}_workers",
+            "queues_stream": f"KV_{ns}_queues",
         }.items():
             object.__setattr__(self, name, value)
 
@@ -65,6 +69,10 @@ class Names:
         """What that consumer delivers."""
         return f"{self.jobs}.{LEVEL}.{queue}.*"
 
+    def consumers(self, queue: str) -> tuple[tuple[str, str], ...]:
+        """Every consumer of a queue, with what it delivers."""
+        return ((self.consumer(queue), self.ready_filter(queue)),)
+
     def result(self, queue: str, job_id: str) -> str:
         """The record of a job."""
         return f"{self.results}.{queue}.{job_id}"
@@ -76,6 +84,22 @@ class Names:
     def worker(self, worker_id: str) -> str:
         """The presence of a worker."""
         return f"{self.workers}.{worker_id}"
+
+    def queue_setting(self, queue: str) -> str:
+        """What was set for a queue at run time: its pause and its limit."""
+        return f"{self.queues}.setting.{queue}"
+
+    def queue_event(self, queue: str) -> str:
+        """What the server republishes when that changes."""
+        return f"{self.namespace}.event.queues.{queue}"
+
+    def slot(self, queue: str, number: int | str) -> str:
+        """One of the places in which the jobs of a limited queue run."""
+        return f"{self.queues}.slot.{queue}.{number}"
+
+    def control(self, worker_id: str) -> str:
+        """Where a worker takes requests."""
+        return f"{self.namespace}.control.{worker_id}"
 
 
 def state_of_subject(subject: str) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.queue_settings import read_queue_settings
 from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
         jobs,
         _bucket(names.results_stream, names.results, replicas, event=f"{names.namespace}.event.results.>"),
         _bucket(names.workers_stream, names.workers, replicas),
+        _queues_bucket(connection),
     ]
 
 
@@ -53,6 +55,14 @@ def _bucket(stream: str, prefix: str, replicas: int, event: str | None = None) -
     }
     if event is not None:
         config["republish"] = {"src": f"{prefix}.>", "dest": event, "headers_only": True}
+    return config
+
+
+def _queues_bucket(connection: Connection) -> dict[str, Any]:
+    """Settings of queues, whose changes workers are told of, and the slots of limited queues."""
+    names = connection.names
+    config = _bucket(names.queues_stream, names.queues, connection.settings.replicas)
+    config["republish"] = {"src": names.queue_setting("*"), "dest": names.queue_event("{{wildcard(1)}}")}
     return config
 
 
@@ -138,7 +148,8 @@ async def create_consumer(connection: Connection, queue: str) -> None:
     """Create the queue's consumer; two processes may do so at once, with the same outcome."""
     names, settings = connection.names, connection.settings
     consumer = names.consumer(queue)
-    config = {
+    wanted = await read_queue_settings(connection, queue)
+    config: dict[str, Any] = {
         "name": consumer,
         "durable_name": consumer,
         "filter_subject": names.ready_filter(queue),
@@ -146,9 +157,11 @@ async def create_consumer(connection: Connection, queue: str) -> None:
         "ack_policy": "explicit",
         "ack_wait": int(settings.ack_wait.total_seconds() * 1e9),
         "max_deliver": -1,
-        "max_ack_pending": MAX_ACK_PENDING,
+        "max_ack_pending": MAX_ACK_PENDING if wanted.limit is None else wanted.limit,
         "max_waiting": MAX_WAITING,
     }
+    if wanted.paused_until:
+        config["pause_until"] = wanted.paused_until
     try:
         await connection.api(
             f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{names.ready_filter(queue)}",

@@ -1,8 +1,82 @@
-"""Operations on whole queues."""
+"""Operations on whole queues: pause, resume, purge."""
+
+from datetime import UTC, datetime
+
+import msgspec
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.topology import ensure_streams
+from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
+from naq_core._nats.subjects import FAR_FUTURE
+from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams
+from naq_core.errors import ConfigurationError, JetStreamError
 from naq_core.names import check_queue
+
+
+async def pause_queue(connection: Connection, queue: str, until: datetime | None = None) -> None:
+    """Stop the delivery of a queue's jobs to all workers, those that start later included.
+
+    It is a fact of the server: it survives restarts, and no worker has to be reached. Jobs that run go on. Whatever becomes
+    ready meanwhile, be it enqueued, delayed or due for its retry, waits.
+
+    Args:
+        until: An aware time at which the server resumes the queue by itself; by default it stays paused until `resume_queue`.
+
+    Raises:
+        ConfigurationError: `until` is naive or has passed.
+        BrokerError: Not stored, or not at every consumer: pause again.
+    """
+    check_queue(queue)
+    paused_until = FAR_FUTURE if until is None else _instant(until)
+    await ensure_streams(connection)
+    await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, paused_until=paused_until))
+    await _pause_consumers(connection, queue, paused_until)
+
+
+async def resume_queue(connection: Connection, queue: str) -> None:
+    """Deliver a paused queue's jobs again; nothing happens to one that is not paused."""
+    check_queue(queue)
+    await ensure_streams(connection)
+
+    def resumed(old: QueueSettings) -> QueueSettings:
+        return msgspec.structs.replace(old, paused_until="")
+
+    await change_queue_settings(connection, queue, resumed)
+    names = connection.names
+    for consumer, _ in names.consumers(queue):
+        try:
+            await connection.api(f"CONSUMER.PAUSE.{names.jobs_stream}.{consumer}", {})
+        except JetStreamError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+
+
+async def _pause_consumers(connection: Connection, queue: str, paused_until: str) -> None:
+    await ensure_queue(connection, queue)
+    names = connection.names
+    for consumer, _ in names.consumers(queue):
+        operation = f"CONSUMER.PAUSE.{names.jobs_stream}.{consumer}"
+        try:
+            await connection.api(operation, {"pause_until": paused_until})
+        except JetStreamError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            # Deleted by hand. Whoever creates it reads the settings, but may have read them before ours: pause it anyway.
+            await create_consumer(connection, queue)
+            await connection.api(operation, {"pause_until": paused_until})
+
+
+async def is_queue_paused(connection: Connection, queue: str) -> bool:
+    """Return whether the server holds a queue's jobs back right now."""
+    check_queue(queue)
+    names = connection.names
+    consumer, _ = names.consumers(queue)[0]
+    try:
+        info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{consumer}")
+    except JetStreamError as error:
+        if error.code == 404:
+            return False  # nothing was ever enqueued to it or set for it
+        raise
+    return bool(info.get("paused", False))
 
 
 async def purge_queue(connection: Connection, queue: str) -> int:
@@ -21,3 +95,11 @@ async def purge_queue(connection: Connection, queue: str) -> int:
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
     return deleted
+
+
+def _instant(until: datetime) -> str:
+    if not isinstance(until, datetime) or until.tzinfo is None:
+        raise ConfigurationError("until", f"{until!r} is no aware datetime: add a time zone, as in datetime.now(UTC)")
+    if until <= datetime.now(UTC):
+        raise ConfigurationError("until", f"{until.isoformat()} has passed: give a time to come, or none")
+    return until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
