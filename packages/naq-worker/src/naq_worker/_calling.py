@@ -4,6 +4,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
@@ -18,6 +19,8 @@ MESSAGE_LIMIT = 2_000
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Return whether calling it gives a coroutine: async functions, partials of them, objects with an async `__call__`."""
+    if type(function) is FunctionType:  # nearly always, and inspect takes ten times as long
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     while isinstance(function, functools.partial):
         function = function.func
     call = getattr(type(function), "__call__", None)  # noqa: B004 - the class's, to look inside

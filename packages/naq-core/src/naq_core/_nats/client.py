@@ -61,10 +61,29 @@ class QuickClient(Client):
         super()._remove_sub(sid, max_msgs)
 
     async def publish(self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Publish, without nats-py's checks of each subject and header: ours are made of checked names and numbers.
+        """Publish as `post` does, and wait for the peer where too much is pending."""
+        self.post(subject, payload, reply, headers)
+        if self.is_full:
+            await self.relieve()
+
+    async def relieve(self) -> None:
+        """Wait until what is pending has been written; a transport that is gone is an OSError."""
+        try:
+            await self._flush_pending(force_flush=True)
+        except (RuntimeError, AttributeError) as error:
+            raise ConnectionResetError(str(error)) from error
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is pending than should be."""
+        return self._pending_data_size > self._max_pending_size
+
+    def post(self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
+        """Publish without waiting, and without nats-py's checks of each subject and header: ours are made of checked names.
+
+        It is written at the end of this turn of the event loop, or after the reconnect.
 
         Raises:
-            ConnectionResetError: The transport is gone; the message may still be sent after the reconnect.
             nats.errors.Error: It was not sent: closed, too large, or the buffer of a lost connection is full.
         """
         size = len(payload)
@@ -91,11 +110,6 @@ class QuickClient(Client):
         if not self._is_write_due:
             self._is_write_due = True
             asyncio.get_running_loop().call_soon(self._write_pending)
-        if self._pending_data_size > self._max_pending_size:
-            try:
-                await self._flush_pending(force_flush=True)
-            except (RuntimeError, AttributeError) as error:
-                raise ConnectionResetError(str(error)) from error
 
     def _write_pending(self) -> None:
         """Write what this turn of the event loop has published, in one go."""

@@ -206,12 +206,13 @@ class Connection:
                 unknown, so that the message found there may be ours.
             BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
         """
-        deadline = deadline or self.budget()
         repeated = False
         pause = 0.02
+        deadline = deadline or self.budget()
         while True:
             try:
-                await self.wait_connected(deadline)
+                if not self._up.is_set() or self._lost is not None:
+                    await self.wait_connected(deadline)
             except BrokerUnavailableError as error:
                 if not repeated:
                     raise
@@ -219,7 +220,7 @@ class Connection:
                     f"publish to {subject} ({error})", self.settings.publish_budget.total_seconds()
                 ) from error
             try:
-                return await (await self.publisher.send(subject, body, headers))
+                return await self.publish_once(subject, body, headers)
             except WrongSequenceError as error:
                 error.repeated = repeated
                 raise
@@ -232,13 +233,16 @@ class Connection:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
-    async def publish_once(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
+    async def publish_once(self, subject: str, body: bytes, headers: dict[str, str] | None) -> int:
         """Publish to JetStream without repeating.
 
         Raises:
             BrokerError: Refused, not sent, or the outcome is unknown.
         """
-        return await (await self.publisher.send(subject, body, headers))
+        publisher = self.publisher
+        return await (
+            publisher.post(subject, body, headers) if publisher.has_room else await publisher.send(subject, body, headers)
+        )
 
     def is_past(self, deadline: float) -> bool:
         """Whether a deadline in loop time has passed."""

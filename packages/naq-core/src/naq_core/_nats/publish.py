@@ -1,6 +1,7 @@
 """Pipelined JetStream publishing: one reply inbox, answers matched by token, an answer or an error for every publish."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -40,34 +41,40 @@ class Publisher:
         self._token_at = len(self._prefix)
         await self._client.listen(f"{inbox}.*", self._on_reply)
 
-    async def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
-        """Send one message; await the returned future for its stream sequence.
+    @property
+    def has_room(self) -> bool:
+        """Whether `post` may be used now; otherwise `send` waits until it may."""
+        return len(self._pending) < self._max_in_flight and not self._client.is_full
 
-        Raises:
-            NotReadyError: It was not sent. DisconnectedError: It may have been. PayloadTooLargeError: It never can be.
-        """
+    async def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
+        """Send one message as `post` does, after waiting for room."""
         while len(self._pending) >= self._max_in_flight:
             self._room.clear()
             await self._room.wait()
+        future = self.post(subject, body, headers)
+        if self._client.is_full:
+            with contextlib.suppress(OSError):  # the connection is lost: the future will tell
+                await self._client.relieve()
+        return future
+
+    def post(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
+        """Send one message; await the returned future for its stream sequence.
+
+        Raises:
+            NotReadyError: It was not sent. PayloadTooLargeError: It never can be.
+        """
         self._next += 1
         token = b"%d" % self._next
+        try:
+            self._client.post(subject, body, f"{self._prefix}{self._next}", headers)
+        except nats.errors.MaxPayloadError as error:
+            raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
+        except nats.errors.Error as error:
+            raise NotReadyError(f"not sent: {error}") from error
         future: asyncio.Future[int] = self._loop.create_future()
         self._pending[token] = (future, self._loop.time() + self._timeout)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._timeout, self._sweep)
-        try:
-            await self._client.publish(subject, body, f"{self._prefix}{self._next}", headers=headers)
-        except nats.errors.Error as error:
-            self._pending.pop(token, None)
-            if isinstance(error, nats.errors.MaxPayloadError):
-                raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
-            raise NotReadyError(f"not sent: {error}") from error
-        except OSError as error:
-            self._pending.pop(token, None)
-            raise DisconnectedError(f"the connection was lost while sending: {error}") from error
-        except BaseException:
-            self._pending.pop(token, None)
-            raise
         return future
 
     def _on_reply(self, subject: bytes, _: bytes, data: bytes, headers: bytes) -> None:

@@ -55,7 +55,7 @@ class Delivery:
         if not self._connection.is_connected:
             return  # the server forgets in-flight state of a lost connection's pulls by itself: it will deliver again
         try:
-            await self._connection.client.publish(self.ack_subject, verb)
+            self._connection.client.post(self.ack_subject, verb)
         except CLIENT_ERRORS as error:
             log.warning("cannot settle %s (%s): it will be delivered again", self.job_id, error)
 
