@@ -62,6 +62,13 @@ def test_an_example_prints_what_it_promises(name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_example_of_a_test_passes() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", str(EXAMPLES / "testing")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment(), check=False)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
 def test_the_demo_counts_every_word_once(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "a.txt").write_text("apple Apple banana\n", encoding="utf-8")

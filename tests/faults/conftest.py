@@ -30,7 +30,7 @@ SHORT_LEASES: dict[str, Any] = {
 
 
 @pytest.fixture
-def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
+def naq_settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
     """Give the test short leases and a namespace of its own on the session's server."""
     return Settings.load(nats_url=nats_server.url, namespace=namespace, **SHORT_LEASES)
 

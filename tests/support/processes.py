@@ -10,8 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -39,26 +38,13 @@ _DIE_WITH_THE_TESTS = _death_signal()
 def environment(settings: Settings, history: History | None = None) -> dict[str, str]:
     """Return the environment in which a child process sees these settings."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NAQ_", "NATS_"))}
-    for setting in fields(settings):
-        if setting.name == "sources":
-            continue
-        value = getattr(settings, setting.name)
-        if value is not None and value != ():
-            inherited[f"NAQ_{setting.name.upper()}"] = _as_text(value)
+    inherited |= settings.as_environment()
     ours = [entry for entry in sys.path if entry.startswith(str(ROOT)) and ".venv" not in entry]
     inherited["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *ours]))
     inherited["PYTHONFAULTHANDLER"] = ""
     if history is not None:
         inherited[HISTORY_VARIABLE] = str(history.path)
     return inherited
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, timedelta):
-        return f"{value.total_seconds():.3f}s"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value)
 
 
 @dataclass

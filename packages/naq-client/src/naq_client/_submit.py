@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from naq_core import after_enqueue
 from naq_core.broker import (
     BATCH_LIMIT,
     EXPECTED_SEQUENCE,
@@ -47,6 +48,13 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
     Raises:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
+    is_new = await _store(connection, job)
+    if after_enqueue.hooks:
+        await after_enqueue.tell({job.queue})
+    return is_new
+
+
+async def _store(connection: Connection, job: Job[Any]) -> bool:
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue)
     job.bind(connection)
@@ -83,6 +91,13 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
+    atomic = await _store_many(connection, jobs)
+    if after_enqueue.hooks:
+        await after_enqueue.tell({job.queue for job in jobs})
+    return atomic
+
+
+async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     messages = [message_of(connection, job) for job in jobs]
     for queue in {job.queue for job in jobs}:
         await ensure_queue(connection, queue)

@@ -244,7 +244,7 @@ class Job(Generic[R]):
         """Wait for the job to end and return what its function returned.
 
         Args:
-            timeout: Seconds to wait; None waits as long as it takes.
+            timeout: Seconds to wait; None waits as long as it takes, 0 looks once.
 
         Raises:
             JobFailedError, JobCancelledError, JobExpiredError: It ended otherwise.

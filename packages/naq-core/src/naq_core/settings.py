@@ -227,9 +227,23 @@ class Settings:
             return known
         return "default" if getattr(self, name) == _defaults()[name] else "argument"
 
+    def as_environment(self) -> dict[str, str]:
+        """Return the variables that tell another process these settings: `NAQ_<FIELD>` of what is not the default.
+
+        Secrets are among them, in plain text.
+        """
+        changed = {name: value for name in _field_types() if (value := getattr(self, name)) != _defaults()[name]}
+        return {f"NAQ_{name.upper()}": _as_text(value) for name, value in changed.items() if value is not None}
+
     def redacted_url(self) -> str:
         """Return `nats_url` without user information, for messages and logs."""
         return redact_url(self.nats_url)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(milliseconds=1)}ms"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _rebuild(cls: type[Settings], values: dict[str, Any], sources: dict[str, str]) -> Settings:

@@ -1,6 +1,7 @@
 """Reading messages and job records back from their streams."""
 
 from base64 import b64decode
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -85,3 +86,35 @@ async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Mes
     """Find the message of a live (or dead and kept) job."""
     names = connection.names
     return await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))
+
+
+async def count_by_subject(connection: Connection, stream: str, subject: str) -> dict[str, int]:
+    """Return how many messages lie on each subject that matches, over all pages of the server's answer."""
+    counts: dict[str, int] = {}
+    while True:
+        request = {"subjects_filter": subject, "offset": len(counts)}
+        try:
+            answer = await connection.api(f"STREAM.INFO.{stream}", request)
+        except JetStreamError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                return {}
+            raise
+        page = answer["state"].get("subjects") or {}
+        counts |= page
+        if not page or len(counts) >= int(answer.get("total", 0)):
+            return counts
+
+
+async def each_message(connection: Connection, stream: str, subject: str) -> AsyncIterator[Message]:
+    """Read every message of a subject, which may hold wildcards, one after the other, in the order of the stream."""
+    sequence = 1
+    while True:
+        try:
+            answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence, "next_by_subj": subject})
+        except JetStreamError as error:
+            if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
+                return
+            raise
+        message = answer["message"]
+        sequence = message["seq"] + 1
+        yield Message(message["subject"], message["seq"], b64decode(message.get("data", "")))

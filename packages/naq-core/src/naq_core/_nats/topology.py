@@ -171,3 +171,14 @@ async def create_consumer(connection: Connection, queue: str) -> None:
         if error.err_code not in {10105, 10148, 10013}:  # it exists: same settings, others, or the name is in use
             raise
     log.info("created consumer %s", consumer)
+
+
+async def delete_namespace(connection: Connection) -> None:
+    """Delete every stream and bucket of the namespace, with all that is in them."""
+    namespace = connection.settings.namespace
+    prefixes = (f"{namespace}_", f"KV_{namespace}_", f"OBJ_{namespace}_")
+    answer = await connection.api("STREAM.NAMES", {"subject": ""})
+    for name in answer.get("streams") or ():
+        if name.startswith(prefixes):
+            await connection.api(f"STREAM.DELETE.{name}")
+    connection.ready.clear()

@@ -17,9 +17,17 @@ async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout:
     The server republishes each change of the record, headers only; the one that ends the job carries its state. An event can
     be missed only while disconnected, so the record is read again after a reconnect.
 
+    Args:
+        timeout: Seconds; None waits as long as it takes, 0 looks once.
+
     Raises:
         TimeoutError: Not ended within `timeout` seconds.
     """
+    if timeout == 0:
+        stored = await read_record(connection, queue, job_id)
+        if stored is None or not stored.record.state.is_final:
+            raise TimeoutError
+        return stored
     changed = asyncio.Event()
 
     async def on_event(message: Msg) -> None:
