@@ -4,19 +4,23 @@ from naq_core._nats.batch import LIMIT as BATCH_LIMIT
 from naq_core._nats.batch import publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
 from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
-from naq_core._nats.records import Stored, read_record
+from naq_core._nats.records import Message, Stored, find_job, find_record, read_last, read_record
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
     FAR_FUTURE,
+    LEVELS,
+    NORMAL,
     SCHEDULE,
     SCHEDULE_TARGET,
     STATE,
     TTL,
     Names,
+    state_of_subject,
 )
 from naq_core._nats.topology import ensure_queue, ensure_streams
 from naq_core.errors import WrongSequenceError
@@ -26,6 +30,8 @@ __all__ = [
     "EXPECTED_SEQUENCE",
     "EXPECTED_SUBJECT",
     "FAR_FUTURE",
+    "LEVELS",
+    "NORMAL",
     "SCHEDULE",
     "SCHEDULE_TARGET",
     "STATE",
@@ -33,16 +39,29 @@ __all__ = [
     "Connection",
     "Delivery",
     "DisconnectedError",
+    "Message",
+    "Moved",
     "Names",
     "NotReadyError",
     "Pull",
     "Stored",
     "WrongSequenceError",
     "consumer_state",
+    "due_of",
     "ensure_queue",
     "ensure_streams",
+    "find_job",
+    "find_record",
+    "move",
     "publish_batch",
+    "read_last",
     "read_presence",
     "read_record",
+    "release",
+    "remove",
     "remove_presence",
+    "reschedule",
+    "schedule_headers",
+    "state_of_subject",
+    "target_of",
 ]

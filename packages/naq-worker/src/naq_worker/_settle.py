@@ -3,22 +3,19 @@
 import logging
 import math
 import time
-from datetime import UTC, datetime
 
 import msgspec
 
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
-    FAR_FUTURE,
-    SCHEDULE,
-    SCHEDULE_TARGET,
     STATE,
     TTL,
     Connection,
     Delivery,
     WrongSequenceError,
     read_record,
+    schedule_headers,
 )
 from naq_core.envelope import JobOptions
 from naq_core.errors import PayloadTooLargeError
@@ -177,8 +174,7 @@ class Settler:
         names = self._connection.names
         headers = {
             EXPECTED_SEQUENCE: "0",
-            SCHEDULE: f"@at {FAR_FUTURE}",
-            SCHEDULE_TARGET: names.ready(delivery.queue, delivery.job_id),
+            **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), None),
             TTL: _ttl(self._settings.dead_ttl.total_seconds()),
         }
         try:
@@ -204,12 +200,10 @@ class Settler:
     async def _hold(self, delivery: Delivery, delay: float) -> None:
         """Publish the job on its held subject, against its own ready message, so that it can happen only once."""
         names = self._connection.names
-        due = datetime.fromtimestamp(time.time() + delay, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         headers = {
             EXPECTED_SEQUENCE: str(delivery.sequence),
             EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
-            SCHEDULE: f"@at {due}",
-            SCHEDULE_TARGET: names.ready(delivery.queue, delivery.job_id),
+            **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), time.time() + delay),
         }
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)

@@ -30,7 +30,7 @@ DRAIN = 1.0
 class Delivery:
     """One delivered message and the means to settle it."""
 
-    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "queue", "sequence")
+    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "level", "pending", "queue", "sequence")
 
     def __init__(self, connection: Connection, subject: str, reply: str, data: bytes) -> None:
         self._connection = connection
@@ -41,7 +41,9 @@ class Delivery:
         """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
         self.delivered = int(tokens[at])
         self.sequence = int(tokens[at + 1])
-        self.queue, self.job_id = subject.rsplit(".", 2)[1:]
+        self.pending = int(tokens[at + 4])
+        """How many more jobs waited at its delivery."""
+        self.level, self.queue, self.job_id = subject.rsplit(".", 3)[1:]
 
     async def ack(self) -> None:
         """Done: the server may forget the message. A lost acknowledgement is repaired by the record on re-delivery."""

@@ -21,6 +21,13 @@ class Message(NamedTuple):
     subject: str
     sequence: int
     data: bytes
+    raw_headers: bytes = b""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers; where one stands twice, the last."""
+        lines = (line.split(":", 1) for line in self.raw_headers.decode(errors="replace").split("\r\n")[1:] if ":" in line)
+        return {name: value.strip() for name, value in lines}
 
 
 class Stored(NamedTuple):
@@ -39,7 +46,12 @@ async def read_last(connection: Connection, stream: str, subject: str, *, deadli
             return None
         raise
     message = answer["message"]
-    return Message(message["subject"], message["seq"], b64decode(message.get("data", "")))
+    return _message(message)
+
+
+def _message(stored: dict[str, Any]) -> Message:
+    data, headers = (b64decode(stored.get(part, "")) for part in ("data", "hdrs"))
+    return Message(stored["subject"], stored["seq"], data, headers)
 
 
 async def read_direct(connection: Connection, stream: str, subject: str) -> Message | None:

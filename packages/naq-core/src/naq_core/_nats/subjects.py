@@ -7,13 +7,17 @@ EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 TTL = "Nats-TTL"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
+SCHEDULE_NEXT = "Nats-Schedule-Next"
+SCHEDULER = "Nats-Scheduler"
 BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 STATE = "Naq-State"
 """Our own header on a record that ends a job: events are headers only, so waiters learn the end without a read."""
 
-LEVEL = "normal"
+LEVELS = ("high", "normal", "low")
+"""Priorities of ready jobs, first to last: a subject token each, with a consumer each."""
+NORMAL = "normal"
 FAR_FUTURE = "2200-01-01T00:00:00Z"
 
 
@@ -45,9 +49,9 @@ class Names:
         }.items():
             object.__setattr__(self, name, value)
 
-    def ready(self, queue: str, job_id: str) -> str:
+    def ready(self, queue: str, job_id: str, level: str = NORMAL) -> str:
         """Where a job waits for a worker."""
-        return f"{self.jobs}.{LEVEL}.{queue}.{job_id}"
+        return f"{self.jobs}.{level}.{queue}.{job_id}"
 
     def held(self, queue: str, job_id: str) -> str:
         """Where a job waits for its time."""
@@ -61,13 +65,13 @@ class Names:
         """Wherever a live job of that id is."""
         return f"{self.jobs}.*.{queue}.{job_id}"
 
-    def consumer(self, queue: str) -> str:
-        """The durable consumer of a queue; KEDA's scaler is pointed at it."""
-        return f"naq-worker-{queue}"
+    def consumer(self, queue: str, level: str = NORMAL) -> str:
+        """The durable consumer of a queue's level; KEDA's scaler is pointed at it."""
+        return f"naq-worker-{queue}" if level == NORMAL else f"naq-{level}-{queue}"
 
-    def ready_filter(self, queue: str) -> str:
+    def ready_filter(self, queue: str, level: str = NORMAL) -> str:
         """What that consumer delivers."""
-        return f"{self.jobs}.{LEVEL}.{queue}.*"
+        return f"{self.jobs}.{level}.{queue}.*"
 
     def consumers(self, queue: str) -> tuple[tuple[str, str], ...]:
         """Every consumer of a queue, with what it delivers."""

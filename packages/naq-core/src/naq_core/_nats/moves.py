@@ -1,0 +1,148 @@
+"""Moving a job between its subjects: one atomic compare-and-move of the server, safe to repeat.
+
+A message on a held or dead subject is a schedule of the server's. Publishing it anew as that schedule's firing
+(`Nats-Scheduler`, `Nats-Schedule-Next: purge`) stores the new message and removes the old one in one step, if the old one is
+still the job's newest: so of a release, a requeue, a cancellation and the schedule itself exactly one wins. A message on a
+ready subject is no schedule: it cannot be moved, it ends by its record and the acknowledgement, or `remove`.
+"""
+
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.records import Message, find_job
+from naq_core._nats.subjects import (
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    FAR_FUTURE,
+    SCHEDULE,
+    SCHEDULE_NEXT,
+    SCHEDULE_TARGET,
+    SCHEDULER,
+    TTL,
+    state_of_subject,
+)
+from naq_core.errors import JetStreamError, WrongSequenceError
+
+NO_SUCH_SEQUENCE = frozenset({10043, 10057})
+"""Past the last sequence, or a gap; the second code also wraps failures of the store, with another description."""
+
+
+class Moved(StrEnum):
+    """What became of a move."""
+
+    MOVED = "moved"
+    """By this call; also when its answer was lost and it was found done."""
+    ALREADY = "already"
+    """The job lies on the target: another one, or its own schedule, has moved it."""
+    CHANGED = "changed"
+    """The job lies somewhere else, or was rewritten where it lay: read it again and decide anew."""
+    GONE = "gone"
+    """No message of the job is left: it has ended, or was deleted."""
+
+
+def due_of(message: Message) -> float | None:
+    """Return when a held job is due (seconds since the epoch); None where it waits on something else, or is not held."""
+    schedule = message.headers.get(SCHEDULE, "")
+    if not schedule.startswith("@at ") or schedule == f"@at {FAR_FUTURE}":
+        return None
+    return datetime.fromisoformat(schedule[4:]).timestamp()
+
+
+def target_of(message: Message) -> str | None:
+    """Return the ready subject a held or dead job comes back to, None of a job that is ready."""
+    return message.headers.get(SCHEDULE_TARGET)
+
+
+def schedule_headers(ready: str, due: float | None) -> dict[str, str]:
+    """Return the headers that keep a message until it is due.
+
+    Args:
+        ready: The subject on which the server then publishes it.
+        due: Seconds since the epoch; None for never, as for a job that waits on others and for a dead one.
+    """
+    at = FAR_FUTURE if due is None else datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {SCHEDULE: f"@at {at}", SCHEDULE_TARGET: ready}
+
+
+async def move(
+    connection: Connection,
+    source: Message,
+    target: str,
+    *,
+    body: bytes | None = None,
+    due: float | None = None,
+    ttl: int | None = None,
+) -> Moved:
+    """Move a held or dead job to another subject of its, or give it another time where it lies.
+
+    Args:
+        source: The message, as `find_job` returned it; it is moved only if it is still the newest of its job.
+        target: A subject of the same job: ready, held (with `due`), dead, or the source's own, to reschedule it.
+        body: An envelope to put in place of the old one, such as one with a fresh run token.
+        due: For a held target: when (seconds since the epoch); None means not by itself.
+        ttl: Seconds after which the server deletes it; for dead ones.
+
+    Raises:
+        ValueError: The source is ready, or of another job: programming errors.
+        BrokerError: The server could not be asked; the outcome is unknown, and repeating is safe.
+    """
+    state, queue, job_id = state_of_subject(source.subject)
+    ready = target_of(source)
+    if ready is None or state not in {"held", "dead"} or state_of_subject(target)[1:] != (queue, job_id):
+        raise ValueError(f"a message on {source.subject} cannot be moved to {target}")
+    headers = {EXPECTED_SEQUENCE: str(source.sequence), EXPECTED_SUBJECT: connection.names.any_state(queue, job_id)}
+    if state_of_subject(target)[0] in {"held", "dead"}:
+        headers.update(schedule_headers(ready, due))
+    if target != source.subject:
+        headers.update({SCHEDULER: source.subject, SCHEDULE_NEXT: "purge"})
+    if ttl is not None:
+        headers[TTL] = f"{max(1, ttl)}s"
+    data = source.data if body is None else body
+    try:
+        await connection.publish(target, data, headers)
+    except WrongSequenceError as error:
+        return await _what_happened(connection, queue, job_id, target, data if error.repeated else None)
+    return Moved.MOVED
+
+
+async def _what_happened(connection: Connection, queue: str, job_id: str, target: str, ours: bytes | None) -> Moved:
+    found = await find_job(connection, job_id, queue)
+    if found is None:
+        return Moved.GONE
+    if found.subject != target:
+        return Moved.CHANGED
+    if state_of_subject(target)[0] in {"held", "dead"}:
+        return Moved.MOVED if found.data == ours else Moved.CHANGED
+    return Moved.MOVED if found.data == ours else Moved.ALREADY
+
+
+async def release(connection: Connection, source: Message, *, body: bytes | None = None) -> Moved:
+    """Make a held or dead job ready now, on the level it belongs to; as `move`."""
+    ready = target_of(source)
+    if ready is None:
+        raise ValueError(f"{source.subject} does not wait for anything")
+    return await move(connection, source, ready, body=body)
+
+
+async def reschedule(connection: Connection, source: Message, due: float | None, *, body: bytes | None = None) -> Moved:
+    """Give a held job another time; one that has passed makes it ready at once. As `move`."""
+    if due is not None and due <= time.time():
+        return await release(connection, source, body=body)
+    return await move(connection, source, source.subject, body=body, due=due)
+
+
+async def remove(connection: Connection, message: Message) -> bool:
+    """Delete one message, with its schedule; return whether it was there. Its end must be on record before.
+
+    A worker that has a ready message in its hands already is not stopped by this, but by the job's record.
+    """
+    request = {"seq": message.sequence, "no_erase": True}
+    try:
+        await connection.api(f"STREAM.MSG.DELETE.{connection.names.jobs_stream}", request)
+    except JetStreamError as error:
+        if error.err_code not in NO_SUCH_SEQUENCE or "found" not in error.description:
+            raise
+        return False
+    return True
