@@ -150,19 +150,19 @@ async def test_a_deleted_held_job_does_not_fire(connection: Connection) -> None:
 
 async def test_an_answer_that_was_lost_makes_no_second_move(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     message = await hold(connection)
-    send = connection.publisher.send
+    post = connection.publisher.post
     lost: list[str] = []
 
-    async def losing(subject: str, body: bytes, headers: dict[str, str] | None = None) -> "asyncio.Future[int]":
-        future = await send(subject, body, headers)
-        if not lost:
-            lost.append(subject)
-            await future
-            future = asyncio.get_running_loop().create_future()
-            future.set_exception(DisconnectedError("cut"))
-        return future
+    def losing(subject: str, body: bytes, headers: dict[str, str] | None = None) -> "asyncio.Future[int]":
+        stored = post(subject, body, headers)
+        if lost:
+            return stored
+        lost.append(subject)
+        cut: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        stored.add_done_callback(lambda _: cut.set_exception(DisconnectedError("cut")))
+        return cut
 
-    monkeypatch.setattr(connection.publisher, "send", losing)
+    monkeypatch.setattr(connection.publisher, "post", losing)
     assert await release(connection, message) == Moved.MOVED
     assert lost
     assert await subjects(connection) == {"normal.q.a": 1}
