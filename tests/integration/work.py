@@ -4,11 +4,15 @@ import asyncio
 import os
 import threading
 import time
+from pathlib import Path
 
-from naq_core import Cancel, Retry, Snooze, current_job
+from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job
 
 started = threading.Event()
 attempts: dict[str, int] = {}
+runs: dict[str, int] = {}
+told: list[str] = []
+"""Jobs in threads that learnt that they were cancelled."""
 
 
 async def add(a: int, b: int = 0) -> int:
@@ -55,6 +59,42 @@ async def has_started() -> None:
 def block(seconds: float) -> str:
     time.sleep(seconds)
     return "blocked"
+
+
+def ask_whether_cancelled(seconds: float) -> None:
+    """Run in a thread until it is told, and say so."""
+    job = current_job()
+    started.set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if job.is_cancelled:
+            told.append(job.job_id)
+            return
+        time.sleep(0.01)
+
+
+def report_until_cancelled(seconds: float) -> None:
+    """Run in a thread and report progress until that raises."""
+    job = current_job()
+    started.set()
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            job.progress(1)
+            time.sleep(0.01)
+    except JobCancelledError:
+        told.append(job.job_id)
+        raise
+
+
+def write_pid_and_sleep(path: str, seconds: float) -> None:
+    Path(path).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(seconds)
+
+
+async def count_run() -> None:
+    key = current_job().job_id
+    runs[key] = runs.get(key, 0) + 1
 
 
 def kill_process() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from naq_core.errors import NaqError
 from naq_core.job import Job
+from naq_core.manage import CancelOutcome
 from naq_core.record import JobRecord, JobState
 
 T = TypeVar("T")
@@ -85,6 +86,10 @@ class SyncJob(Generic[R]):
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end; see `Job.result`."""
         return portal().run(self.job.result(timeout))
+
+    def cancel(self, reason: str = "") -> CancelOutcome:
+        """End the job as cancelled; see `Job.cancel`."""
+        return portal().run(self.job.cancel(reason))
 
     def status(self) -> JobState:
         """Return the state; see `Job.status`."""

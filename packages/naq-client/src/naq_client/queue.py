@@ -11,7 +11,7 @@ from naq_core.broker import Connection
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import ConfigurationError, EncodeError
 from naq_core.job import Job, make_options
-from naq_core.manage import is_queue_paused, pause_queue, purge_queue, resume_queue
+from naq_core.manage import CancelOutcome, cancel_job, is_queue_paused, pause_queue, purge_queue, resume_queue
 from naq_core.names import check_queue
 from naq_core.retry import Delay
 from naq_core.serialization import unwrap
@@ -160,6 +160,14 @@ class Queue:
     async def purge(self) -> int:
         """Delete every job of this queue that waits, and return how many; running and dead jobs stay."""
         return await purge_queue(await self.connection(), self.name)
+
+    async def cancel(self, job_id: str, reason: str = "") -> CancelOutcome:
+        """End a job of this queue as cancelled, whether it waits, is held or runs; see `Job.cancel`.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists in this queue (any more).
+        """
+        return await cancel_job(await self.connection(), job_id, reason, queue=self.name)
 
     async def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of this queue's jobs to all workers; running ones go on.

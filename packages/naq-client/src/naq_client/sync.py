@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, overload
 from naq_client._portal import SyncJob, portal
 from naq_client.queue import Queue, QueueOptions
 from naq_core.job import Job
+from naq_core.manage import CancelOutcome
 from naq_core.names import check_queue
 from naq_core.settings import Settings
 
@@ -85,6 +86,10 @@ class SyncQueue:
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""
         return portal().run(self._async().purge())
+
+    def cancel(self, job_id: str, reason: str = "") -> CancelOutcome:
+        """End a job of this queue as cancelled; see `Queue.cancel`."""
+        return portal().run(self._async().cancel(job_id, reason))
 
     def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of jobs; see `Queue.pause`."""

@@ -28,8 +28,10 @@ from naq_core.errors import (
     SerializationError,
     ServerTooOldError,
     UnknownTaskError,
+    WorkerNotFoundError,
 )
 from naq_core.job import Job
+from naq_core.manage import CancelOutcome
 from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
@@ -41,6 +43,7 @@ __all__ = [
     "BrokerTimeoutError",
     "BrokerUnavailableError",
     "Cancel",
+    "CancelOutcome",
     "ConfigurationError",
     "Connection",
     "DecodeError",
@@ -70,6 +73,7 @@ __all__ = [
     "Settings",
     "Snooze",
     "UnknownTaskError",
+    "WorkerNotFoundError",
     "__version__",
     "current_job",
     "ensure_stream",

@@ -3,6 +3,9 @@
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
 from naq_core._nats.batch import publish_batch
 from naq_core._nats.connection import Connection
+from naq_core._nats.control import Reply as ControlReply
+from naq_core._nats.control import Request as ControlRequest
+from naq_core._nats.control import answer_requests
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
 from naq_core._nats.presence import read_one as read_presence
@@ -37,6 +40,8 @@ __all__ = [
     "STATE",
     "TTL",
     "Connection",
+    "ControlReply",
+    "ControlRequest",
     "Delivery",
     "DisconnectedError",
     "Message",
@@ -46,6 +51,7 @@ __all__ = [
     "Pull",
     "Stored",
     "WrongSequenceError",
+    "answer_requests",
     "consumer_state",
     "due_of",
     "ensure_queue",

@@ -7,10 +7,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from naq_core.errors import NaqError
+from naq_core.errors import JobCancelledError, NaqError
 from naq_core.serialization import clean_text
 
 _current: ContextVar[JobContext | None] = ContextVar("naq_current_job", default=None)
+
+
+class StopFlag:
+    """Tells an attempt that its result is not wanted any more; read from any thread."""
+
+    __slots__ = ("is_set",)
+
+    def __init__(self) -> None:
+        self.is_set = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +36,27 @@ class JobContext:
     """Grows with every attempt of the job, across workers: let a store refuse writes with a smaller one."""
     enqueued_at: datetime
     _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
+    _stop: StopFlag | None = field(default=None, repr=False)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this attempt should end now: the job was cancelled, its time is over, or the worker gave it up.
+
+        Async functions are cancelled and processes killed, so it is for functions in threads, which nobody can stop: what such
+        a function still does is its own affair, but what it returns is refused.
+        """
+        return self._stop is not None and self._stop.is_set
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Report progress; kept in the job's record, at most a few times a second, and readable while the job runs.
 
         Callable from async functions, threads and child processes; never blocks.
+
+        Raises:
+            JobCancelledError: `is_cancelled`; so that a function in a thread that reports progress ends soon.
         """
+        if self.is_cancelled:
+            raise JobCancelledError(self.job_id, "this attempt is not wanted any more")
         if self._report is not None:
             self._report(float(done), None if total is None else float(total), clean_text(str(note), 500))
 

@@ -15,6 +15,7 @@ NaqError
 ├─ SerializationError
 │  ├─ EncodeError · DecodeError · UnknownWireVersionError
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
+├─ WorkerNotFoundError (LookupError)    no worker answers to that id
 └─ JobError (job_id)
    ├─ JobNotFoundError (LookupError) · DuplicateJobError
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
@@ -156,6 +157,15 @@ class UnknownTaskError(NaqError, LookupError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         super().__init__(f"function {name!r}: {reason}")
+
+
+class WorkerNotFoundError(NaqError, LookupError):
+    """No worker of that id answers, or it cannot do what was asked any more."""
+
+    def __init__(self, worker_id: str, state: str | None) -> None:
+        self.worker_id = worker_id
+        problem = "no such worker answers" if state is None else f"it is {state} and refuses"
+        super().__init__(f"worker {worker_id}: {problem} (`naq workers` lists those that live)")
 
 
 class JobError(NaqError):

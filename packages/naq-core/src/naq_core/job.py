@@ -24,6 +24,7 @@ from naq_core.errors import (
     JobTimeoutError,
     NaqError,
 )
+from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.record import JobRecord, JobState
 from naq_core.retry import Delay, make_policy, seconds
 from naq_core.serialization import Call, decode_call, decode_result, encode_call, function_name, preview
@@ -261,6 +262,18 @@ class Job(Generic[R]):
             raise JobTimeoutError(self.job_id, timeout or 0) from None
         result: R = outcome(stored.record, self._serializer or connection.settings.job_serializer)
         return result
+
+    async def cancel(self, reason: str = "") -> CancelOutcome:
+        """End the job as cancelled, whether it waits, is held or runs, and say which it was.
+
+        Args:
+            reason: For people; kept in the record and in the `JobCancelledError` of those who wait.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists (any more).
+            BrokerError: It is unknown whether it was cancelled; do it again.
+        """
+        return await cancel_job(self._bound(), self.job_id, reason, queue=self.queue)
 
     async def status(self) -> JobState:
         """Return the job's state as it is now.

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from naq_core.broker import Delivery
+from naq_core.context import StopFlag
 from naq_core.record import JobRecord
 
 
@@ -27,6 +28,8 @@ class Active:
     """The user's function runs: only then may the task be cancelled."""
     lease_lost: bool = False
     stopping: bool = False
+    flag: StopFlag = field(default_factory=StopFlag)
+    """What the job itself can see of it."""
     progress_task: asyncio.Task[None] | None = None
     progress_timer: asyncio.TimerHandle | None = None
 
@@ -39,8 +42,13 @@ class Active:
         """Stop the function, from the event loop; before and after it the task is left to finish its bookkeeping."""
         self.lease_lost = self.lease_lost or lease_lost
         self.stopping = True
+        self.flag.is_set = True
         if self.task is not None and self.is_running:
             self.task.cancel()
+
+    def cancel(self) -> None:
+        """Stop the function as its record is final by another hand: handing the job back will be refused, and that ends it."""
+        self.interrupt(lease_lost=False)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ class Attempts:
                     fence=fence,
                     enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
                     _report=report,
+                    _stop=active.flag,
                 )
             )
             job = self._call(function, args, kwargs)
@@ -84,6 +85,7 @@ class Attempts:
             return of_error(error, options.retry)  # raised by the function itself
         except TimeoutError as error:
             if (options.process and options.timeout is not None) or within.expired():
+                active.flag.is_set = True  # a thread goes on regardless, but can be told
                 return of_error(AttemptTimeoutError(envelope.id, options.timeout or 0), options.retry)
             return of_error(error, options.retry)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome

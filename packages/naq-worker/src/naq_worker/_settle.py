@@ -67,11 +67,20 @@ class Settler:
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, lease_lost=lease_lost)
         except LostError:
-            log.warning(
-                "job %s: another worker has taken it over, this attempt's %s is dropped",
-                record.job_id,
-                type(outcome).__name__,
-            )
+            await self._give_up(delivery, record, outcome)
+
+    async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> None:
+        """Drop what an attempt came to that is not this worker's any more; one that was cancelled is still its to clear away."""
+        stored = await read_record(self._connection, record.queue, record.job_id)
+        if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
+            owner = "another worker has taken it over"
+        elif stored.record.state is JobState.CANCELLED:
+            owner = "it was cancelled"
+        else:
+            owner = "it has ended"
+        log.warning("job %s: %s, this attempt's %s is dropped", record.job_id, owner, type(outcome).__name__)
+        if stored is not None and stored.record.state.is_final and stored.record.run == record.run:
+            await self.finish_duties(delivery, stored.record)
 
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
@@ -131,12 +140,14 @@ class Settler:
             await self._keep_dead(delivery)
         await delivery.ack()
 
-    async def progress(self, claim: Claim) -> None:
-        """Write the record of a running job, with its progress."""
+    async def progress(self, claim: Claim) -> bool:
+        """Write the record of a running job, with its progress; return whether it is still this worker's."""
         try:
             await self._write(claim, None)
         except LostError:
-            log.info("job %s: progress refused, it is another worker's now", claim.record.job_id)
+            log.info("job %s: progress refused, it was cancelled or is another worker's now", claim.record.job_id)
+            return False
+        return True
 
     def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
         error = AttemptError(

@@ -7,11 +7,12 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core.broker import Connection, Delivery, Stored, ensure_queue
+from naq_core.broker import Connection, Delivery, Pull, Stored, consumer_state, ensure_queue
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
 from naq_core.inspect import list_workers
@@ -21,9 +22,9 @@ from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims
+from naq_worker._control import Control
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
-from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._settle import Settler
@@ -35,6 +36,14 @@ log = logging.getLogger(__name__)
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 CHECK_INTERVAL = 1.0
+AHEAD = 0.05
+"""Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
+and long jobs are never hoarded."""
+LONGEST_WAIT = 0.5
+"""Seconds after which a delivery that found no slot goes back, for a worker that has one."""
+GATHER = 0.002
+"""Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
+BURST_PAUSE = 0.05
 HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
 PROGRESS_INTERVAL = 0.3
@@ -86,11 +95,17 @@ class Worker:
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
         self._active: dict[tuple[str, str], Active] = {}
+        self._waiting: deque[Active] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._quiet = False
+        self._is_asleep = False
+        """The pulls have been stopped, as `quiet()` asks."""
+        self._pulls: list[Pull] = []
         self._failure: BaseException | None = None
+        self._mean_seconds = 1.0
         self.stuck_jobs = 0
         """Jobs that ran on after the stop, as they swallow their cancellation; an event loop cannot be closed over them."""
         self._loop: asyncio.AbstractEventLoop
@@ -112,6 +127,25 @@ class Worker:
         """Stop, and interrupt the running jobs at once; they are handed back. Callable from any thread."""
         self._call_on_loop(self._begin_stop)
         self._call_on_loop(self._hurry.set)
+
+    def quiet(self) -> None:
+        """Take no more jobs and finish the running ones, until `resume()` or `stop()`. Callable from any thread."""
+        self._call_on_loop(lambda: self._set_quiet(True))
+
+    def resume(self) -> None:
+        """Take jobs again after `quiet()`. Callable from any thread."""
+        self._call_on_loop(lambda: self._set_quiet(False))
+
+    def _set_quiet(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._wake.set()
+
+    @property
+    def state(self) -> str:
+        """What presence says of it: running, quiet or stopping."""
+        if self._stopping.is_set():
+            return "stopping"
+        return "quiet" if self._quiet else "running"
 
     def _call_on_loop(self, function: Callable[[], None]) -> None:
         if not self.started_at or threading.get_ident() == self._thread:
@@ -137,28 +171,22 @@ class Worker:
                 await ensure_queue(connection, queue)
             self._claims = Claims(connection, self.worker_id)
             self._settler = Settler(connection, self.counters)
-            self._fetch = Fetch(
-                connection,
-                self.queues,
-                self.concurrency,
-                burst=self.burst,
-                busy=self._active.__len__,
-                on_delivery=self._on_delivery,
-                wake=self._wake.set,
-            )
             settings = self.settings
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
             self._attempts = Attempts(settings, Threads(), processes)
+            control = Control(connection, self, lambda queue, job_id: self._active.get((queue, job_id)), self._held)
             keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
             for hook in self._on_startup:
                 await _call_hook(hook)
             await keepalive.start()
+            await control.start()
             try:
                 with stop_on_signals(self):
                     await self._work(keepalive)
             finally:
                 await self._attempts.processes.close()
                 self._attempts.threads.close()
+                control.stop()
                 await keepalive.stop()
                 for hook in self._on_shutdown:
                     await _call_hook(hook)
@@ -167,7 +195,10 @@ class Worker:
         log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
 
     async def _work(self, keepalive: KeepAlive) -> None:
-        await self._fetch.start()
+        for queue in self.queues:
+            pull = Pull(self._connection, queue, self._on_delivery, self._wake.set)
+            await pull.start()
+            self._pulls.append(pull)
         log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
         self._wake.set()
         while not self._stopping.is_set():
@@ -175,16 +206,32 @@ class Worker:
                 async with asyncio.timeout(CHECK_INTERVAL):
                     await self._wake.wait()
             except TimeoutError:
-                self._fetch.check()
-            await self._fetch.return_overdue(self.settings.ack_wait.total_seconds())
+                for pull in self._pulls:
+                    pull.check()
+            if self._waiting:
+                await self._return_waiting()
             self._wake.clear()
             self._raise_failures(keepalive)
-            if self.burst and await self._fetch.is_drained(
-                has_retries=self.counters.retried > 0
-            ):  # before asking again, which makes the answer unknown
+            if self._quiet != self._is_asleep:
+                await self._follow_quiet()
+            if self._quiet:
+                continue
+            if self.burst and await self._is_drained():  # before asking again, which makes the answer unknown
                 break
-            await self._fetch.ask(self._stopping.is_set)
+            await self._ask()
         await self._finish()
+
+    async def _follow_quiet(self) -> None:
+        """Withdraw what was ordered, or order again."""
+        self._is_asleep = self._quiet
+        if self._is_asleep:
+            log.info("worker %s takes no more jobs; %d run on", self.worker_id, len(self._active))
+            while self._waiting:
+                await self._waiting.popleft().delivery.nak()
+        else:
+            log.info("worker %s takes jobs again", self.worker_id)
+        for pull in self._pulls:
+            await (pull.stop() if self._is_asleep else pull.start())
 
     def _raise_failures(self, keepalive: KeepAlive) -> None:
         """End loudly what cannot go on: no silent stop."""
@@ -194,18 +241,53 @@ class Worker:
                 self._failure = failure
                 self._begin_stop()
 
+    async def _ask(self) -> None:
+        """Keep as many deliveries on order as there are free slots, shared between the queues."""
+        free = self._free()
+        on_order = sum(pull.credit for pull in self._pulls)
+        if on_order > 0 and free - on_order < self.concurrency // 8:
+            await asyncio.sleep(GATHER)
+            free = self._free()
+        share = max(1, free // len(self._pulls)) if free > 0 else 0
+        if self._stopping.is_set():
+            return
+        for pull in self._pulls:
+            await pull.ask(share - pull.credit, no_wait=self.burst)
+
+    def _free(self) -> int:
+        """Return how many more deliveries there is use for."""
+        ahead = int(self.concurrency * min(0.25, AHEAD / max(self._mean_seconds, AHEAD)))
+        return self.concurrency + ahead - len(self._active) - len(self._waiting)
+
+    async def _return_waiting(self) -> None:
+        """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
+        latest = boottime() - LONGEST_WAIT + self.settings.ack_wait.total_seconds()
+        while self._waiting and self._waiting[0].lease_until < latest:
+            await self._waiting.popleft().delivery.nak()
+
+    async def _is_drained(self) -> bool:
+        """Return whether all queues are empty and nothing of theirs is in this worker's hands or waits for its retry."""
+        if self._active or self._waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
+            return False
+        for queue in self.queues:
+            pending, unsettled = await consumer_state(self._connection, queue)
+            if pending or (unsettled and self.counters.retried):  # a retry of ours is not due yet: look again soon
+                asyncio.get_running_loop().call_later(BURST_PAUSE, self._wake.set)
+                return False
+        return not (self._active or self._waiting)
+
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
         known = self._active.get(active.key)
         if known is not None:  # the server has forgotten that we have it: go on under the new delivery
             known.delivery = delivery
             known.lease_until = active.lease_until
-        elif self._stopping.is_set():
+        elif self._stopping.is_set() or self._quiet:
             _ = self._spawn(delivery.nak())
         elif len(self._active) < self.concurrency:
             self._begin(active)
         else:
-            self._fetch.wait(active)
+            self._waiting.append(active)
 
     def _begin(self, active: Active) -> None:
         self._active[active.key] = active
@@ -248,8 +330,8 @@ class Worker:
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
         finally:
             del self._active[active.key]
-            if not self._stopping.is_set() and (following := self._fetch.next()) is not None:
-                self._begin(following)
+            if self._waiting and not self._stopping.is_set():
+                self._begin(self._waiting.popleft())
             elif self._stopping.is_set() or not self._wake.is_set():
                 self._wake.set()
 
@@ -275,7 +357,7 @@ class Worker:
 
         begun = self._loop.time()
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
-        self._fetch.note_length(self._loop.time() - begun)
+        self._mean_seconds += (self._loop.time() - begun - self._mean_seconds) / 10
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1
@@ -315,7 +397,11 @@ class Worker:
         claim.record.progress = progress
         if active.progress_timer is None:
             active.progress_timer = self._loop.call_later(PROGRESS_INTERVAL, self._next_progress, active, claim, progress)
-            active.progress_task = self._spawn(self._settler.progress(claim))
+            active.progress_task = self._spawn(self._write_progress(active, claim))
+
+    async def _write_progress(self, active: Active, claim: Claim) -> None:
+        if not await self._settler.progress(claim):
+            active.cancel()
 
     def _next_progress(self, active: Active, claim: Claim, written: Progress) -> None:
         active.progress_timer = None
@@ -323,7 +409,7 @@ class Worker:
             self._note_progress(active, claim, claim.record.progress)
 
     def _held(self) -> list[Active]:
-        return [*tuple(self._active.values()), *tuple(self._fetch.waiting)]
+        return [*tuple(self._active.values()), *tuple(self._waiting)]
 
     def _lease_lost(self, active: Active) -> None:
         """From the keep-alive thread: the job may be another worker's by now."""
@@ -337,7 +423,7 @@ class Worker:
             "worker_id": self.worker_id,
             "queues": self.queues,
             "concurrency": self.concurrency,
-            "state": "stopping" if self._stopping.is_set() else "running",
+            "state": self.state,
             "started_at": self.started_at,
             **running_jobs(self._active),
             **asdict(self.counters),
@@ -346,7 +432,11 @@ class Worker:
     async def _finish(self) -> None:
         """Let the running jobs end within the grace, then hand everything else back."""
         self._begin_stop()
-        await self._fetch.stop()
+        while self._waiting:
+            await self._waiting.popleft().delivery.nak()
+        if not self._is_asleep:
+            for pull in self._pulls:
+                await pull.stop()
         if self._active:
             log.info("waiting for %d running jobs", len(self._active))
         await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())

@@ -125,7 +125,11 @@ class Pull:
             self._look()
 
     async def stop(self) -> None:
-        """End the subscription, after handing on what the server has sent already: nothing is left to wait for its lease."""
+        """End the subscription, after handing on what the server has sent already: nothing is left to wait for its lease.
+
+        It can be started again.
+        """
+        self.credit = 0
         self._connection.forget_listener(self._forget)
         if self._checking is not None:
             self._checking.cancel()

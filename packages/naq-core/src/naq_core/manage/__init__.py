@@ -1,5 +1,17 @@
 """Changing what is there: operations on queues, jobs and workers, shared by the client, the CLI and the dashboard."""
 
+from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue
+from naq_core.manage.workers import quiet_worker, resume_worker, stop_worker
 
-__all__ = ["is_queue_paused", "pause_queue", "purge_queue", "resume_queue"]
+__all__ = [
+    "CancelOutcome",
+    "cancel_job",
+    "is_queue_paused",
+    "pause_queue",
+    "purge_queue",
+    "quiet_worker",
+    "resume_queue",
+    "resume_worker",
+    "stop_worker",
+]

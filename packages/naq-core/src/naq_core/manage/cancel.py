@@ -1,0 +1,202 @@
+"""Cancelling a job, wherever it is in its life."""
+
+import asyncio
+import logging
+import time
+from enum import StrEnum
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.control import Request, ask_worker
+from naq_core._nats.moves import remove
+from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, STATE, TTL, state_of_subject
+from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
+from naq_core.inspect import list_workers
+from naq_core.names import check_job_id, check_queue
+from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.serialization import clean_text
+
+log = logging.getLogger(__name__)
+
+REASON_LIMIT = 2000
+
+
+class CancelOutcome(StrEnum):
+    """What a job was doing when it was cancelled."""
+
+    BEFORE_START = "before_start"
+    """It waited, for a worker, its time, a retry or other jobs: nothing of it runs from now on."""
+    WHILE_RUNNING = "while_running"
+    """It ran. Its worker was told: an async function is cancelled, a process killed, a function in a thread can only be told
+    (`current_job().is_cancelled`). Whatever it still returns is refused. A `fast=True` job is always answered so, as nobody
+    but its worker knows whether it has started."""
+    ALREADY_ENDED = "already_ended"
+    """It had succeeded, failed, expired or been cancelled before; nothing was changed."""
+
+
+async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, queue: str = "*") -> CancelOutcome:
+    """End a job as cancelled, whether it waits, is held or runs.
+
+    The job's record is compared-and-set to cancelled: from then on no worker can claim the job or store a result, whatever
+    else is lost on the way. Then the worker that runs it is told, and the job is removed from its queue. Cancelling again is
+    safe, and completes what an earlier call did not.
+
+    Args:
+        reason: For people; kept in the record and in the `JobCancelledError` of those who wait. At most 2,000 characters.
+        queue: Its queue, where the same id is used in several.
+
+    Raises:
+        JobNotFoundError: Neither the job nor a record of it exists (any more).
+        BrokerError: It is unknown whether the job was cancelled; do it again.
+    """
+    check_job_id(job_id)
+    if queue != "*":
+        check_queue(queue)
+    while True:
+        job = await find(connection, job_id, queue)
+        record, revision = job.to_end()
+        if record is None:
+            if job.is_left_over:
+                await _conclude(connection, job.ended())
+            return CancelOutcome.ALREADY_ENDED
+        was_running = record.state is JobState.RUNNING
+        record.state, record.ended_at, record.next_at = JobState.CANCELLED, time.time(), 0.0
+        record.reason = clean_text(reason, REASON_LIMIT)
+        if not await store_end(connection, record, revision):
+            continue  # a claim, a report or the end came first: look again
+        may_run = was_running or job.is_fast
+        log.info("job %s (%s) is cancelled%s", job_id, record.function, " while it runs" if was_running else "")
+        await asyncio.gather(
+            _tell_workers(connection, record, known=was_running) if may_run else _nothing(), _conclude(connection, record)
+        )
+        return CancelOutcome.WHILE_RUNNING if may_run else CancelOutcome.BEFORE_START
+
+
+class Found(msgspec.Struct):
+    """A job's record and message, as they were found one right after the other."""
+
+    stored: Stored | None
+    message: Message | None
+    envelope: Envelope | None = None
+    """Of the message; None where it is no job."""
+    is_live: bool = False
+    """The message is ready or held, not dead."""
+
+    @property
+    def is_fast(self) -> bool:
+        """A live job that runs without a claim."""
+        return self.is_live and self.envelope is not None and self.envelope.opt.fast
+
+    @property
+    def is_of_record(self) -> bool:
+        """The message belongs to the run in the record, not to a later one of the same id."""
+        return self.stored is not None and (self.envelope is None or self.envelope.run == self.stored.record.run)
+
+    @property
+    def is_left_over(self) -> bool:
+        """The job has ended, but its live message is still there."""
+        return self.is_live and self.is_of_record
+
+    def ended(self) -> JobRecord:
+        """Return the record, which must be there."""
+        assert self.stored is not None  # noqa: S101 - of a job that is left over
+        return self.stored.record
+
+    def to_end(self) -> tuple[JobRecord | None, int]:
+        """Return the record with which to end the job, and the revision to compare-and-set against; None if it has ended."""
+        if self.stored is not None and not self.stored.record.state.is_final:
+            record, revision = self.stored
+            if self.is_live and self.envelope is not None:
+                record = msgspec.structs.replace(record, run=self.envelope.run)
+            return record, revision
+        if not self.is_live or (self.stored is not None and self.is_of_record):
+            return None, 0
+        return self._fresh(), 0 if self.stored is None else self.stored.revision
+
+    def _fresh(self) -> JobRecord:
+        """The record of a job that was never claimed."""
+        assert self.message is not None  # noqa: S101 - of a live job
+        _, queue, job_id = state_of_subject(self.message.subject)
+        record = JobRecord(state=JobState.QUEUED, job_id=job_id, queue=queue, function="?", attempt=0)
+        envelope = self.envelope
+        if envelope is not None:
+            record.function, record.run, record.enqueued_at = envelope.fn, envelope.run, envelope.at
+            record.arguments, record.workflow, record.schedule = envelope.args, envelope.workflow, envelope.schedule
+        return record
+
+
+async def find(connection: Connection, job_id: str, queue: str) -> Found:
+    """Look a job up.
+
+    Raises:
+        JobNotFoundError: There is neither record nor message.
+    """
+    if queue == "*":
+        stored, message = await asyncio.gather(find_record(connection, job_id), find_job(connection, job_id))
+        if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
+            stored = await read_record(connection, state_of_subject(message.subject)[1], job_id)  # the live one is meant
+    else:
+        stored, message = await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+    if stored is None and message is None:
+        raise JobNotFoundError(job_id)
+    found = Found(stored, message)
+    if message is not None:
+        found.is_live = state_of_subject(message.subject)[0] != "dead"
+        try:
+            found.envelope = decode_envelope(message.data)
+        except DecodeError as error:
+            log.debug("the message of job %s is no job: %s", job_id, error)
+    return found
+
+
+async def store_end(connection: Connection, record: JobRecord, revision: int) -> bool:
+    """Compare-and-set a final record; return False where somebody else was faster."""
+    headers = {
+        EXPECTED_SEQUENCE: str(revision),
+        STATE: record.state.value,
+        TTL: f"{max(1, int(connection.settings.failure_ttl.total_seconds()))}s",
+    }
+    body = encode_record(record)
+    try:
+        await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)
+    except WrongSequenceError as error:
+        if not error.repeated:
+            return False
+        stored = await read_record(connection, record.queue, record.job_id)
+        return stored is not None and encode_record(stored.record) == body
+    return True
+
+
+async def _tell_workers(connection: Connection, record: JobRecord, *, known: bool) -> None:
+    """Interrupt the job where it runs; a worker that cannot be reached finds out when it reconnects, reports or ends."""
+    # Presence is some seconds old: it may not list yet what a worker has just taken.
+    workers = [record.worker] if known else [each["worker_id"] for each in await list_workers(connection)]
+    request = Request("cancel", record.queue, record.job_id)
+    for worker_id, reply in zip(
+        workers, await asyncio.gather(*(ask_worker(connection, each, request) for each in workers)), strict=True
+    ):
+        if reply is None:
+            log.warning("job %s is cancelled, but worker %s does not answer", record.job_id, worker_id)
+
+
+async def _conclude(connection: Connection, record: JobRecord) -> None:
+    """Do what follows the end: all of it may be done again, by the job's next delivery or by another call."""
+    try:
+        message = await find_job(connection, record.job_id, record.queue)
+        if message is None or state_of_subject(message.subject)[0] == "dead":
+            return
+        try:
+            if decode_envelope(message.data).run != record.run:
+                return
+        except DecodeError:
+            pass  # it has no run, and its record ends it
+        await remove(connection, message)
+    except BrokerError as error:
+        log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)
+
+
+async def _nothing() -> None:
+    return

@@ -1,0 +1,50 @@
+"""Asking a worker to stop taking jobs, to take them again, or to end."""
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.control import Request, ask_worker
+from naq_core.errors import WorkerNotFoundError
+
+PATIENCE = 5.0
+
+
+async def quiet_worker(connection: Connection, worker_id: str) -> None:
+    """Let a worker take no more jobs and finish those it runs; it stays until it is stopped or resumed.
+
+    Raises:
+        WorkerNotFoundError: Nobody answers to this id within 5 s.
+    """
+    await _ask(connection, worker_id, "quiet")
+
+
+async def resume_worker(connection: Connection, worker_id: str) -> None:
+    """Let a quiet worker take jobs again.
+
+    Raises:
+        WorkerNotFoundError: Nobody answers to this id within 5 s, or the worker is stopping.
+    """
+    await _ask(connection, worker_id, "resume")
+
+
+async def stop_worker(connection: Connection, worker_id: str, *, now: bool = False) -> None:
+    """Stop a worker as its SIGTERM does: running jobs may finish within its grace, the rest is handed back.
+
+    Args:
+        now: Interrupt the running jobs and hand them back at once, as a second SIGTERM does.
+
+    Raises:
+        WorkerNotFoundError: Nobody answers to this id within 5 s.
+    """
+    await _ask(connection, worker_id, "stop_now" if now else "stop")
+
+
+async def _ask(connection: Connection, worker_id: str, verb: str) -> None:
+    reply = await ask_worker(connection, _checked(worker_id), Request(verb), patience=PATIENCE)
+    if reply is None or not reply.done:
+        raise WorkerNotFoundError(worker_id, None if reply is None else reply.state)
+
+
+def _checked(worker_id: str) -> str:
+    """Refuse what would change the subject of the request."""
+    if not isinstance(worker_id, str) or not worker_id or any(each in worker_id for each in " .*>\t\r\n"):
+        raise WorkerNotFoundError(str(worker_id), None)
+    return worker_id

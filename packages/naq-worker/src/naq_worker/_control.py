@@ -1,0 +1,100 @@
+"""What others ask of a worker while it runs: cancel a job, take no more jobs, take jobs again, stop."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from naq_core.broker import Connection, ControlReply, ControlRequest, answer_requests, read_record
+from naq_core.errors import BrokerError
+from naq_worker._active import Active
+
+log = logging.getLogger(__name__)
+
+
+class Controllable(Protocol):
+    """What the requests act on."""
+
+    worker_id: str
+
+    @property
+    def state(self) -> str: ...
+    def stop(self) -> None: ...
+    def stop_now(self) -> None: ...
+    def quiet(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Control:
+    """Takes requests for one worker.
+
+    Args:
+        find: Returns the job of a queue and id that the worker has in hand, or None.
+        held: Returns all jobs in hand.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        worker: Controllable,
+        find: Callable[[str, str], Active | None],
+        held: Callable[[], Iterable[Active]],
+    ) -> None:
+        self._connection = connection
+        self._worker = worker
+        self._find = find
+        self._held = held
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Answer requests from now on."""
+        await answer_requests(self._connection, self._worker.worker_id, self._handle)
+        self._connection.on_reconnect(self._look_again)
+
+    def stop(self) -> None:
+        """Look for nothing any more; requests are answered until the connection is closed."""
+        self._connection.forget_listener(self._look_again)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _handle(self, request: ControlRequest) -> ControlReply:
+        done = True
+        worker = self._worker
+        match request.verb:
+            case "cancel":
+                active = self._find(request.queue, request.job_id)
+                done = active is not None
+                if active is not None:
+                    log.info("job %s was cancelled", request.job_id)
+                    active.cancel()
+            case "quiet":
+                worker.quiet()
+            case "resume":
+                done = worker.state != "stopping"
+                worker.resume()
+            case "stop":
+                worker.stop()
+            case "stop_now":
+                worker.stop_now()
+            case verb:
+                log.warning("a request of the unknown verb %r was refused", verb)
+                done = False
+        return ControlReply(done, worker.state)
+
+    def _look_again(self) -> None:
+        """A request to cancel may have been lost with the connection."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._cancel_what_ended(), name="naq-look-for-cancelled")
+
+    async def _cancel_what_ended(self) -> None:
+        for active in tuple(self._held()):
+            if not active.is_running:
+                continue
+            try:
+                stored = await read_record(self._connection, *active.key)
+            except BrokerError as error:
+                log.info("cannot look whether running jobs were cancelled: %s", error)
+                return
+            if stored is not None and stored.record.state.is_final and stored.record.worker == self._worker.worker_id:
+                log.info("job %s was cancelled while the connection was lost", active.delivery.job_id)
+                active.cancel()
