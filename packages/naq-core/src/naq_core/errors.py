@@ -14,6 +14,7 @@ NaqError
 │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
 ├─ SerializationError
 │  ├─ EncodeError · DecodeError · UnknownWireVersionError
+├─ QueueNotFoundError (LookupError)     nothing was ever enqueued to a queue of that name
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
 ├─ WorkerNotFoundError (LookupError)    no worker answers to that id
 └─ JobError (job_id)
@@ -149,6 +150,14 @@ class UnknownWireVersionError(DecodeError):
     def __init__(self, version: object) -> None:
         self.version = version
         super().__init__(f"wire version {version!r} is not known to this version of NAQ: upgrade the worker")
+
+
+class QueueNotFoundError(NaqError, LookupError):
+    """Nothing was ever enqueued to a queue of that name, and no worker has taken jobs from it."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        super().__init__(f"there is no queue {queue!r}: nothing was enqueued to it and no worker serves it")
 
 
 class UnknownTaskError(NaqError, LookupError):

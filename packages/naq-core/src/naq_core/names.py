@@ -37,6 +37,11 @@ def check_job_id(job_id: object) -> str:
     return job_id
 
 
+def is_job_id(text: str) -> bool:
+    """Return whether text could identify a job."""
+    return bool(_JOB_ID.fullmatch(text))
+
+
 def new_id() -> str:
     """Return a new id of 28 hexadecimal digits that sorts by its time of making (48 bits of milliseconds, 64 random bits)."""
     global _random  # noqa: PLW0603 - a pool of random bytes: one system call for 512 ids instead of one for each

@@ -78,6 +78,15 @@ class JobPage(msgspec.Struct, kw_only=True):
     """How many entries were looked at to find these: a search is bounded, and says so."""
 
 
+class JobCount(msgspec.Struct, kw_only=True):
+    """How many jobs a filter matches."""
+
+    count: int
+    is_exact: bool = True
+    """False where the search was bounded: there are at least `count`."""
+    scanned: int = 0
+
+
 class QueueView(msgspec.Struct, kw_only=True):
     """A queue: how many jobs it has in each state, and what the server says of its consumers."""
 

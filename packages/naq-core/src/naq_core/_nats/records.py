@@ -130,3 +130,23 @@ async def each_message(connection: Connection, stream: str, subject: str) -> Asy
         message = answer["message"]
         sequence = message["seq"] + 1
         yield Message(message["subject"], message["seq"], b64decode(message.get("data", "")))
+
+
+class StreamSpan(NamedTuple):
+    """The sequences a stream holds; `last` is 0 where it is missing or empty."""
+
+    first: int
+    last: int
+    messages: int = 0
+
+
+async def stream_span(connection: Connection, stream: str) -> StreamSpan:
+    """Return from where to where a stream goes."""
+    try:
+        answer = await connection.api(f"STREAM.INFO.{stream}")
+    except JetStreamError as error:
+        if error.err_code == STREAM_NOT_FOUND:
+            return StreamSpan(0, 0)
+        raise
+    state = answer["state"]
+    return StreamSpan(state["first_seq"], state["last_seq"], state["messages"])

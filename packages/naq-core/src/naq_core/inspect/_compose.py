@@ -1,0 +1,118 @@
+"""A job as it is shown, from its message and its record; nothing is unpickled for it."""
+
+import re
+from datetime import UTC, datetime
+
+from naq_core._nats.direct import Entry
+from naq_core._nats.subjects import FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, state_of_subject
+from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
+from naq_core.views import JobView
+
+UNREADABLE = "?"
+"""The function of a message that is no job."""
+_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
+_FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+def view_of(record: JobRecord | None, message: Entry | None, *, sequence: int = 0) -> JobView:
+    """Return the view of a job of which at least one of the two is there.
+
+    A record whose run differs from the message's tells of an earlier life of the job: then the message alone counts.
+    """
+    envelope = None if message is None else envelope_of(message)
+    if record is not None and not is_of_this_run(record, message, envelope):
+        record = None
+    if record is None:
+        assert message is not None  # noqa: S101 - the caller's promise
+        state, queue, job_id = state_of_subject(message.subject)
+        view = JobView(job_id=job_id, queue=queue, state=_STATES.get(state, JobState.QUEUED), function=UNREADABLE)
+    else:
+        view = _of_record(record)
+    if message is not None:
+        _add_message(view, message, envelope)
+    view.sequence = sequence
+    return view
+
+
+def envelope_of(message: Entry) -> Envelope | None:
+    """Return the envelope, or None of what is no job."""
+    try:
+        return decode_envelope(message.data)
+    except DecodeError:
+        return None
+
+
+def is_of_this_run(record: JobRecord, message: Entry | None, envelope: Envelope | None) -> bool:
+    """Return whether a record tells of the same life of the job as its message."""
+    return message is None or envelope is None or not record.state.is_final or record.run == envelope.run
+
+
+def _of_record(record: JobRecord) -> JobView:
+    return JobView(
+        job_id=record.job_id,
+        queue=record.queue,
+        function=record.function,
+        state=record.state,
+        attempt=record.attempt,
+        crashes=record.crashes,
+        enqueued_at=instant(record.enqueued_at),
+        due_at=instant(record.next_at) if record.state is JobState.RETRYING else None,
+        started_at=instant(record.started_at),
+        ended_at=instant(record.ended_at),
+        worker=record.worker,
+        arguments=record.arguments,
+        result=result_text(record),
+        result_type=record.result_type,
+        result_size=len(record.result),
+        reason=record.reason,
+        errors=record.errors,
+        logs=record.logs,
+        progress=record.progress,
+        workflow=record.workflow,
+        schedule=record.schedule,
+    )
+
+
+def result_text(record: JobRecord) -> str | None:
+    """Return the preview of the result, None before success."""
+    return record.result_text if record.state is JobState.SUCCEEDED else None
+
+
+def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> None:
+    state = state_of_subject(message.subject)[0]
+    view.priority = state
+    if state in _STATES:  # its level is that of the subject it becomes ready on
+        target = message.headers.get(SCHEDULE_TARGET, "")
+        view.priority = target.split(".")[-3] if target.count(".") >= 3 else "normal"
+    if view.state is JobState.HELD:
+        due = message.headers.get(SCHEDULE, "").removeprefix("@at ")
+        view.due_at = None if due == FAR_FUTURE else parse_instant(due)
+    if envelope is None:
+        return
+    view.function = envelope.fn
+    view.max_attempts = envelope.opt.retry.max_retries + 1
+    view.enqueued_at = instant(envelope.at)
+    view.expires_at = instant(envelope.expires)
+    view.arguments = envelope.args
+    view.parents = list(envelope.parents)
+    view.workflow = envelope.workflow
+    view.schedule = envelope.schedule
+
+
+def instant(seconds: float) -> datetime | None:
+    """Return seconds since the epoch as a time, None for 0 or what no time can be."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Return RFC 3339 text (nanoseconds cut to microseconds) as a time, None for anything else."""
+    try:
+        found = datetime.fromisoformat(_FRACTION.sub(r".\1", text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

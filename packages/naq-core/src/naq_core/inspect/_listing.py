@@ -1,0 +1,217 @@
+"""Walking records and messages together, newest first, so that each job comes once."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, timedelta
+from typing import Any, Self
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.consumers import list_consumers
+from naq_core._nats.descent import Descent
+from naq_core._nats.direct import Entry, get_many
+from naq_core._nats.records import stream_span
+from naq_core._nats.subjects import state_of_subject
+from naq_core.errors import ConfigurationError, DecodeError
+from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
+from naq_core.inspect._match import matches, may_match
+from naq_core.names import check_queue
+from naq_core.record import JobRecord, JobState, decode_record
+from naq_core.views import JobFilter, JobView
+
+LEVELS = ("high", "normal", "low")
+PLACES: dict[JobState, frozenset[str]] = {
+    JobState.QUEUED: frozenset(LEVELS),
+    JobState.RUNNING: frozenset(LEVELS),
+    JobState.RETRYING: frozenset({*LEVELS, "held"}),
+    JobState.HELD: frozenset({"held"}),
+    JobState.DEAD: frozenset({"dead"}),
+}
+"""Where in the jobs stream the messages of jobs in these states lie; jobs in other states have none."""
+DELIVERED = frozenset({JobState.RUNNING, JobState.RETRYING})
+CLOCKS = timedelta(minutes=5)
+"""How much a producer's clock may be ahead of the server's for `since` to find all its jobs."""
+CHUNK = 1000
+
+
+class Source:
+    """One of the subjects that a listing merges."""
+
+    def __init__(self, descent: Descent, position: int, *, is_records: bool) -> None:
+        self.descent = descent
+        self.position = position
+        """What has been shown lies from here on up."""
+        self.is_records = is_records
+        self.buffer: deque[Entry] = deque()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return not self.buffer and self.descent.is_done
+
+
+class Listing:
+    """A list of jobs being paged through."""
+
+    def __init__(self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], skip: str) -> None:
+        self._connection = connection
+        self._filter = wanted
+        self._sources = sources
+        self._skip = skip
+        self._has_records = any(source.is_records for source in sources)
+        self._floor = "" if wanted.since is None else _sortable((wanted.since.astimezone(UTC) - CLOCKS).isoformat())
+
+    @classmethod
+    async def open(cls, connection: Connection, wanted: JobFilter, cursor: str | None, skip: str = "") -> Self:
+        """Find out where to look.
+
+        Args:
+            skip: The id of a job that is not to be listed, as it has been shown.
+
+        Raises:
+            ConfigurationError, InvalidNameError: The cursor is of another list, a time is naive, or the queue's name is none.
+        """
+        for name, at in (("since", wanted.since), ("until", wanted.until)):
+            if at is not None and at.tzinfo is None:
+                raise ConfigurationError(name, f"{at!r} is no aware datetime: add a time zone, as in datetime.now(UTC)")
+        names = connection.names
+        queue = check_queue(wanted.queue) if wanted.queue else "*"
+        records, jobs = await stream_span(connection, names.results_stream), await stream_span(connection, names.jobs_stream)
+        spans: list[tuple[str, str | None, int, int, bool]] = []
+        """Stream, subject, where to begin, the lowest sequence, whether it holds records."""
+        if not wanted.states <= PLACES.keys() or not wanted.states:
+            subject = None if queue == "*" else names.result(queue, "*")
+            spans.append((names.results_stream, subject, records.last + 1, records.first, True))
+        if not wanted.states:
+            if not (wanted.worker or wanted.error):  # what no worker has had has neither
+                spans.append((names.jobs_stream, names.any_state(queue, "*"), jobs.last + 1, jobs.first, False))
+        else:
+            ready = jobs.last
+            if JobState.QUEUED not in wanted.states and not DELIVERED.isdisjoint(wanted.states):
+                ready = await _delivered(connection, queue)
+            for place in sorted(frozenset().union(*(PLACES.get(state, ()) for state in wanted.states))):
+                top = ready if place in LEVELS else jobs.last
+                spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", top + 1, jobs.first, False))
+        positions = [top for _, _, top, _, _ in spans] if cursor is None else _read_cursor(cursor, len(spans))
+        sources = [
+            Source(Descent(connection, stream, subject, below=position, first=max(1, first)), position, is_records=is_records)
+            for (stream, subject, _, first, is_records), position in zip(spans, positions, strict=True)
+        ]
+        return cls(connection, wanted, sources, skip)
+
+    def cursor(self) -> str | None:
+        """Return what continues the list after what `page` has returned; None at its end."""
+        if all(source.is_done for source in self._sources):
+            return None
+        return "-".join(str(source.position) for source in self._sources)
+
+    async def page(self, limit: int, max_scan: int) -> tuple[list[JobView], int]:
+        """Return the next jobs, at most `limit`, and how many entries were looked at for them, at most `max_scan`."""
+        jobs: list[JobView] = []
+        scanned = 0
+        chunk = limit
+        while len(jobs) < limit and scanned < max_scan:
+            batch = await self._take(min(chunk, max_scan - scanned))
+            if not batch:
+                break
+            views = await self._views(batch)
+            before = len(jobs)
+            used = 0
+            for view in views:
+                if len(jobs) == limit:
+                    break
+                used += 1
+                if view is not None:
+                    jobs.append(view)
+            self._consume(batch, used)
+            scanned += used
+            if len(jobs) - before < used // 4:
+                chunk = min(CHUNK, chunk * 2)
+        return jobs, scanned
+
+    def _consume(self, batch: list[tuple[Source, Entry]], used: int) -> None:
+        for source, entry in batch[:used]:
+            source.position = entry.sequence
+        for source, entry in reversed(batch[used:]):
+            source.buffer.appendleft(entry)
+
+    async def _take(self, count: int) -> list[tuple[Source, Entry]]:
+        """Return the next entries of all sources, by the time they were stored; each source stays in its own order."""
+        batch: list[tuple[Source, Entry]] = []
+        while len(batch) < count:
+            for source in self._sources:
+                if not source.is_done and not source.buffer:
+                    source.buffer.extend(await source.descent.more(count))
+                if self._floor and source.buffer and _sortable(source.buffer[0].stored_at) < self._floor:
+                    source.buffer.clear()
+                    source.descent.end()
+            waiting = [source for source in self._sources if source.buffer]
+            if not waiting:
+                break
+            newest = max(waiting, key=_newest) if len(waiting) > 1 else waiting[0]
+            batch.append((newest, newest.buffer.popleft()))
+        return batch
+
+    async def _views(self, batch: Sequence[tuple[Source, Entry]]) -> list[JobView | None]:
+        """Return what is to be shown of each entry, None for nothing: no match, or it is shown in another place."""
+        names = self._connection.names
+        views: list[JobView | None] = [None] * len(batch)
+        records: dict[int, JobRecord] = {}
+        messages: dict[int, Entry] = {}
+        requests: list[dict[str, Any]] = []
+        for number, (source, entry) in enumerate(batch):
+            _, queue, job_id = state_of_subject(entry.subject)
+            if job_id == self._skip:
+                continue
+            if not source.is_records:
+                if may_match(self._filter, view_of(None, entry)):
+                    messages[number] = entry
+                    requests.append({"last_by_subj": names.result(queue, job_id)})
+                continue
+            record = _read(entry)
+            if record is not None and matches(self._filter, view_of(record, None)):
+                records[number] = record
+        for number, found in zip(messages, await get_many(self._connection, names.results_stream, requests), strict=True):
+            views[number] = self._of_message(messages[number], found)
+        live = [{"last_by_subj": names.any_state(each.queue, each.job_id)} for each in records.values()]
+        for number, found in zip(records, await get_many(self._connection, names.jobs_stream, live), strict=True):
+            record = records[number]
+            if found is None or is_of_this_run(record, found, envelope_of(found)):  # else: its new life is shown elsewhere
+                views[number] = view_of(record, found, sequence=batch[number][1].sequence)
+        return views
+
+    def _of_message(self, message: Entry, found: Entry | None) -> JobView | None:
+        record = None if found is None else _read(found)
+        if self._has_records and record is not None and is_of_this_run(record, message, envelope_of(message)):
+            return None  # it is, or was, listed at its record's place
+        view = view_of(record, message, sequence=message.sequence)
+        return view if matches(self._filter, view) else None
+
+
+async def _delivered(connection: Connection, queue: str) -> int:
+    """Return the highest sequence that was ever delivered: jobs above it wait, they do not run."""
+    consumers = await list_consumers(connection, queue)
+    return max((each.delivered for each in consumers), default=0)
+
+
+def _read_cursor(cursor: str, count: int) -> list[int]:
+    parts = cursor.split("-")
+    if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):
+        raise ConfigurationError("cursor", f"{cursor!r} is not one of this list: start it again without")
+    return [int(part) for part in parts]
+
+
+def _read(entry: Entry) -> JobRecord | None:
+    try:
+        return decode_record(entry.data)
+    except DecodeError:
+        return None
+
+
+def _newest(source: Source) -> str:
+    return _sortable(source.buffer[0].stored_at)
+
+
+def _sortable(stored_at: str) -> str:
+    """Return an RFC 3339 time (UTC) so that text order is time order: fractions have no fixed length."""
+    seconds, _, fraction = stored_at.replace("+00:00", "").rstrip("Z").partition(".")
+    return f"{seconds}.{fraction:<09}"

@@ -1,0 +1,126 @@
+"""Jobs: lists of them, newest first, counts, and one with all that is known of it."""
+
+import asyncio
+
+from naq_core._nats import records
+from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry, count_many, get_many
+from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
+from naq_core.inspect._compose import view_of
+from naq_core.inspect._listing import Listing
+from naq_core.inspect._match import matches
+from naq_core.names import check_job_id, check_queue, is_job_id
+from naq_core.record import JobState
+from naq_core.views import JobCount, JobFilter, JobPage, JobView
+
+MAX_SCAN = 20_000
+MOST_CHILDREN = 1000
+EVERYTHING = JobFilter()
+
+
+async def list_jobs(
+    connection: Connection,
+    filter: JobFilter = EVERYTHING,  # noqa: A002 - the word for it
+    limit: int = 50,
+    cursor: str | None = None,
+    max_scan: int = MAX_SCAN,
+) -> JobPage:
+    """Return a page of jobs, the one that changed last first, each job once.
+
+    Pages follow stream sequences, never times, so none is left out or shown twice because of equal times. A job that changes
+    while one pages moves to the front, to the pages already seen.
+
+    States that are places in the jobs stream (queued, held, retrying, running, dead) and queues are found by subject; for
+    the rest the entries are read one after the other, at most `max_scan` of them in one call.
+
+    Args:
+        limit: The most jobs on the page, 1 to 1,000.
+        cursor: What the page before this one returned.
+        max_scan: How many entries may be looked at; then the page ends early, and its cursor continues.
+
+    Raises:
+        ConfigurationError: A limit is out of range, or the cursor is of another list.
+    """
+    if not 1 <= limit <= 1000:
+        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 1,000")
+    if max_scan < 1:
+        raise ConfigurationError("max_scan", f"{max_scan!r} is below 1")
+    first: list[JobView] = []
+    skip = ""
+    if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
+        view = await _by_id(connection, filter.text)
+        if view is not None and matches(filter, view):
+            skip = filter.text
+            first = [view] if cursor is None else []
+    listing = await Listing.open(connection, filter, cursor, skip)
+    jobs, scanned = await listing.page(limit - len(first), max_scan)
+    return JobPage(jobs=first + jobs, cursor=listing.cursor(), scanned=scanned)
+
+
+async def count_jobs(
+    connection: Connection,
+    filter: JobFilter = EVERYTHING,  # noqa: A002 - the word for it
+    max_scan: int = MAX_SCAN,
+) -> JobCount:
+    """Count the jobs that a filter matches, looking at no more than `max_scan` entries.
+
+    Returns:
+        The count; where it is not exact, there are at least so many.
+    """
+    only_dead = JobFilter(states=frozenset({JobState.DEAD}), queue=filter.queue)
+    if filter == only_dead:
+        names = connection.names
+        dead = names.dead(check_queue(filter.queue) if filter.queue else "*", "*")
+        return JobCount(count=(await count_many(connection, names.jobs_stream, [dead]))[0])
+    listing = await Listing.open(connection, filter, None)
+    count = scanned = 0
+    while scanned < max_scan:
+        jobs, looked_at = await listing.page(1000, max_scan - scanned)
+        count += len(jobs)
+        scanned += looked_at
+        if listing.cursor() is None:
+            return JobCount(count=count, is_exact=True, scanned=scanned)
+    return JobCount(count=count, is_exact=False, scanned=scanned)
+
+
+async def get_job(connection: Connection, job_id: str) -> JobView:
+    """Return all that is known of a job.
+
+    Raises:
+        InvalidNameError: This can be no id.
+        JobNotFoundError: There is neither a job nor a record of this id.
+    """
+    check_job_id(job_id)
+    view, children = await asyncio.gather(_by_id(connection, job_id), _children(connection, job_id))
+    if view is None:
+        raise JobNotFoundError(job_id)
+    view.children = children
+    return view
+
+
+async def _by_id(connection: Connection, job_id: str) -> JobView | None:
+    names = connection.names
+    stored, message = await asyncio.gather(records.find_record(connection, job_id), records.find_job(connection, job_id))
+    if stored is None and message is None:
+        return None
+    entry: Entry | None = None
+    if message is not None:
+        found = await get_many(connection, names.jobs_stream, [{"seq": message.sequence}])
+        entry = found[0] or Entry(message.subject, message.sequence, "", {}, message.data)
+    sequence = stored.revision if stored is not None else entry.sequence if entry is not None else 0
+    return view_of(None if stored is None else stored.record, entry, sequence=sequence)
+
+
+async def _children(connection: Connection, job_id: str) -> list[str]:
+    subjects = await _subjects(connection, f"{connection.names.namespace}.edges.{job_id}.*")
+    return sorted(subject.rsplit(".", 1)[1] for subject in subjects)[:MOST_CHILDREN]
+
+
+async def _subjects(connection: Connection, subject: str) -> list[str]:
+    try:
+        answer = await connection.api(f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": subject})
+    except JetStreamError as error:
+        if error.err_code == records.STREAM_NOT_FOUND:
+            return []
+        raise
+    return list(answer["state"].get("subjects") or ())

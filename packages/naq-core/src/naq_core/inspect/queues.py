@@ -1,0 +1,95 @@
+"""The queues and how full they are."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.consumers import ConsumerFacts, list_consumers
+from naq_core._nats.direct import Entry, count_many, get_many
+from naq_core._nats.queue_settings import QueueSettings, decode_queue_settings
+from naq_core._nats.subjects import FAR_FUTURE
+from naq_core.errors import DecodeError, QueueNotFoundError
+from naq_core.inspect._compose import parse_instant
+from naq_core.inspect.workers import list_workers
+from naq_core.names import check_queue
+from naq_core.views import QueueView
+
+
+async def list_queues(connection: Connection) -> list[QueueView]:
+    """Return every queue that was ever enqueued to or worked on, by name."""
+    return await _views(connection, await list_consumers(connection))
+
+
+async def get_queue(connection: Connection, queue: str) -> QueueView:
+    """Return one queue.
+
+    Raises:
+        InvalidNameError: This can be no queue's name.
+        QueueNotFoundError: Nothing was ever enqueued to it, and no worker has taken jobs from it.
+    """
+    check_queue(queue)
+    views = await _views(connection, await list_consumers(connection, queue))
+    if not views:
+        raise QueueNotFoundError(queue)
+    return views[0]
+
+
+async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> list[QueueView]:
+    names = connection.names
+    queues = sorted({each.queue for each in consumers})
+    if not queues:
+        return []
+    views = {queue: QueueView(queue=queue) for queue in queues}
+    for each in consumers:
+        view = views[each.queue]
+        view.waiting += each.pending
+        view.running += each.unsettled
+        view.redelivered += each.redelivered
+        view.paused = view.paused or each.is_paused
+        view.by_priority[each.level] = each.pending
+    held = await count_many(connection, names.jobs_stream, [names.held(queue, "*") for queue in queues])
+    dead = await count_many(connection, names.jobs_stream, [names.dead(queue, "*") for queue in queues])
+    for queue, waiting, buried in zip(queues, held, dead, strict=True):
+        views[queue].held, views[queue].dead = waiting, buried
+    await _add_oldest(connection, consumers, views)
+    await _add_settings(connection, views)
+    for worker in await list_workers(connection):
+        for queue in worker.get("queues", ()):
+            if queue in views:
+                views[queue].workers += 1
+    return list(views.values())
+
+
+async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts], views: dict[str, QueueView]) -> None:
+    """The oldest waiting job is the first behind what was delivered last."""
+    names = connection.names
+    busy = [each for each in consumers if each.pending]
+    requests: list[dict[str, Any]] = [
+        {"seq": each.delivered + 1, "next_by_subj": f"{names.jobs}.{each.level}.{each.queue}.*"} for each in busy
+    ]
+    for each, found in zip(busy, await get_many(connection, names.jobs_stream, requests), strict=True):
+        at = None if found is None else parse_instant(found.stored_at)
+        view = views[each.queue]
+        view.oldest_at = _earlier(view.oldest_at, at)
+
+
+async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> None:
+    names = connection.names
+    requests: list[dict[str, Any]] = [{"last_by_subj": names.queue_setting(queue)} for queue in views]
+    for view, found in zip(views.values(), await get_many(connection, names.queues_stream, requests), strict=True):
+        settings = _settings(found)
+        view.limit = settings.limit
+        if view.paused and settings.paused_until != FAR_FUTURE:
+            view.paused_until = parse_instant(settings.paused_until)
+
+
+def _settings(found: Entry | None) -> QueueSettings:
+    try:
+        return QueueSettings() if found is None else decode_queue_settings(found.data)
+    except DecodeError:
+        return QueueSettings()
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)

@@ -1,0 +1,240 @@
+"""Jobs, queues and the broker as the CLI and the dashboard see them."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from naq_client import Queue
+from naq_core import ConfigurationError, InvalidNameError, JobNotFoundError, JobState, Settings, inspect
+from naq_core._nats.descent import Descent
+from naq_core.broker import EXPECTED_SEQUENCE, Connection, ensure_streams
+from naq_core.errors import QueueNotFoundError
+from naq_core.record import JobRecord, encode_record
+from naq_core.views import JobCount, JobFilter, JobPage, encode_view
+from tests.conftest import RunWorker
+from tests.integration import work
+from tests.support.eventually import eventually
+
+
+def states(*wanted: JobState) -> JobFilter:
+    return JobFilter(states=frozenset(wanted))
+
+
+async def all_pages(connection: Connection, wanted: JobFilter, limit: int, max_scan: int = 20_000) -> list[str]:
+    ids: list[str] = []
+    cursor = None
+    while True:
+        page = await inspect.list_jobs(connection, wanted, limit, cursor, max_scan)
+        assert len(page.jobs) <= limit
+        ids += [job.job_id for job in page.jobs]
+        cursor = page.cursor
+        if cursor is None:
+            return ids
+
+
+async def test_every_job_is_listed_once_the_newest_first(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    done = await queue.enqueue_many(queue.call(work.add, n, 0) for n in range(7))
+    failed = await queue.enqueue(work.fail, "bad thing")
+    async with run_worker():
+        await asyncio.gather(*(job.result(10) for job in done))
+        with pytest.raises(Exception, match="bad thing"):
+            await failed.result(10)
+
+        async def kept() -> None:
+            assert await inspect.count_jobs(connection, states(JobState.DEAD)) == JobCount(count=1)
+
+        await eventually(kept)
+    waiting = [await queue.enqueue(work.add, n, 1) for n in range(5)]
+
+    for limit in (1, 3, 50):
+        ids = await all_pages(connection, JobFilter(), limit)
+        assert ids[:5] == [job.job_id for job in reversed(waiting)]
+        assert sorted(ids) == sorted(job.job_id for job in [*done, failed, *waiting])
+    assert set(await all_pages(connection, states(JobState.SUCCEEDED), 3)) == {job.job_id for job in done}
+    assert await all_pages(connection, states(JobState.DEAD), 3) == [failed.job_id]
+    assert await all_pages(connection, states(JobState.QUEUED), 2) == [job.job_id for job in reversed(waiting)]
+    assert len(await all_pages(connection, states(JobState.QUEUED, JobState.SUCCEEDED), 4)) == 12
+
+
+async def test_running_and_retrying_jobs_are_found_behind_a_long_queue(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    running = await queue.enqueue(work.sleep, 30)
+    backing_off = await queue.options(max_retries=1, retry_delay=3600).enqueue(work.fail)
+    async with run_worker(concurrency=2) as worker:
+
+        async def begun() -> None:
+            assert await all_pages(connection, states(JobState.RUNNING), 5) == [running.job_id]
+            assert await all_pages(connection, states(JobState.RETRYING), 5) == [backing_off.job_id]
+
+        await eventually(begun)
+        page = await inspect.list_jobs(connection, states(JobState.RUNNING))
+        assert page.jobs[0].worker == worker.worker_id
+        [view] = (await inspect.list_jobs(connection, states(JobState.RETRYING))).jobs
+        assert view.due_at is not None
+        assert view.due_at > datetime.now(UTC) + timedelta(minutes=50)
+        assert (view.attempt, view.max_attempts, view.errors[0].type) == (1, 2, "ValueError")
+        assert len(await all_pages(connection, JobFilter(), 5)) == 2
+        worker.stop_now()
+
+
+async def test_filters(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:
+    connection = await queue.connection()
+    failed = await queue.enqueue(work.fail, "Needle")
+    added = await queue.enqueue(work.add, 1, 2, job_id="sum-1")
+    async with run_worker() as worker:
+        await added.result(10)
+        with pytest.raises(Exception, match="Needle"):
+            await failed.result(10)
+    async with Queue("other", connection=connection) as other:
+        elsewhere = await other.enqueue(work.add, 5, 6)
+
+    async def found(**wanted: object) -> set[str]:
+        return set(await all_pages(connection, JobFilter(**wanted), 10))  # type: ignore[arg-type]
+
+    everything = {failed.job_id, added.job_id, elsewhere.job_id}
+    assert await found(queue="other") == {elsewhere.job_id}
+    assert await found(queue="default", function="work:add") == {added.job_id}
+    assert await found(error="ValueError") == {failed.job_id}
+    assert await found(worker=worker.worker_id) == {failed.job_id, added.job_id}
+    assert await found(text="needle") == {failed.job_id}
+    assert await found(text="sum-1") == {added.job_id}
+    assert await found(text="5, 6") == {elsewhere.job_id}
+    assert await found(queue="nothing-here") == set()
+    assert await found(since=datetime.now(UTC) - timedelta(hours=1)) == everything
+    assert await found(since=datetime.now(UTC) + timedelta(hours=1)) == set()
+    assert await found(until=datetime.now(UTC) - timedelta(hours=1)) == set()
+    assert await found(schedule="none", workflow="none") == set()
+    page = await inspect.list_jobs(connection, JobFilter(text="needle"), max_scan=1)
+    assert page.scanned == 1
+
+
+@pytest.mark.parametrize("bad", [{"cursor": "x"}, {"cursor": "1-2-3-4"}, {"limit": 0}, {"limit": 5000}, {"max_scan": 0}], ids=str)
+async def test_nonsense_is_refused(queue: Queue, bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        await inspect.list_jobs(await queue.connection(), **bad)  # type: ignore[arg-type]
+
+
+async def test_naive_times_and_wrong_names_are_refused(queue: Queue) -> None:
+    connection = await queue.connection()
+    with pytest.raises(ConfigurationError, match="aware"):
+        await inspect.list_jobs(connection, JobFilter(since=datetime(2026, 1, 1)))  # noqa: DTZ001
+    with pytest.raises(InvalidNameError):
+        await inspect.list_jobs(connection, JobFilter(queue="a.b"))
+    with pytest.raises(JobNotFoundError):
+        await inspect.get_job(connection, "no-such-job")
+    with pytest.raises(QueueNotFoundError):
+        await inspect.get_queue(connection, "no-such-queue")
+
+
+async def test_an_empty_server_has_empty_lists(settings: Settings) -> None:
+    async with Connection(settings) as connection:
+        assert await inspect.list_jobs(connection) == JobPage(jobs=[])
+        assert await inspect.list_queues(connection) == []
+        assert (await inspect.count_jobs(connection)).count == 0
+
+
+async def test_a_message_that_is_no_job_is_listed_not_stumbled_over(queue: Queue) -> None:
+    connection = await queue.connection()
+    await ensure_streams(connection)
+    await connection.publish(connection.names.ready("default", "garbage"), b"\xff\x00", {EXPECTED_SEQUENCE: "0"})
+    await connection.publish(connection.names.result("default", "broken"), b"{", {EXPECTED_SEQUENCE: "0"})
+
+    [view] = (await inspect.list_jobs(connection)).jobs
+
+    assert (view.job_id, view.state, view.function) == ("garbage", JobState.QUEUED, "?")
+
+
+async def test_a_job_comes_whole(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    job = await queue.options(max_retries=2).enqueue(work.add, 1, b=2)
+    waiting = await inspect.get_job(connection, job.job_id)
+    assert (waiting.state, waiting.max_attempts, waiting.arguments, waiting.priority) == (JobState.QUEUED, 3, "1, b=2", "normal")
+    assert b'"state":"queued"' in encode_view(waiting)
+
+    async with run_worker():
+        await job.result(10)
+
+    view = await inspect.get_job(connection, job.job_id)
+    assert (view.state, view.attempt, view.queue) == (JobState.SUCCEEDED, 1, "default")
+    assert view.enqueued_at is not None
+    assert view.started_at is not None
+    assert view.ended_at is not None
+
+
+async def test_queues_say_how_full_they_are(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    await queue.enqueue(work.sleep, 30)
+    await queue.options(max_retries=1, retry_delay=3600).enqueue(work.fail)
+    async with run_worker(concurrency=1) as worker:
+        dead = await queue.enqueue(work.fail)
+
+        async def seen() -> None:
+            view = await inspect.get_queue(connection, "default")
+            assert (view.running, view.workers) == (1, 1)
+
+        await eventually(seen)
+        worker.stop_now()
+    async with run_worker(concurrency=3) as worker:
+
+        async def settled() -> None:
+            view = await inspect.get_queue(connection, "default")
+            assert (view.waiting, view.running, view.held, view.dead) == (0, 1, 1, 1)
+
+        await eventually(settled)
+        worker.stop_now()
+    await queue.enqueue(work.add, 1, 1)
+    [view] = await inspect.list_queues(connection)
+    assert view.queue == "default"
+    assert view.by_priority["normal"] == view.waiting
+    assert view.oldest_at is not None
+    assert view.oldest_at > before
+    assert dead.job_id
+
+
+async def test_a_pause_is_seen(queue: Queue) -> None:
+    connection = await queue.connection()
+    await queue.pause()
+    view = await inspect.get_queue(connection, "default")
+    assert (view.paused, view.paused_until) == (True, None)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await queue.pause(until)
+    assert (await inspect.get_queue(connection, "default")).paused_until == until
+
+
+async def test_the_broker_shows_itself(queue: Queue) -> None:
+    connection = await queue.connection()
+    await queue.enqueue(work.add, 1, 1)
+    view = await inspect.broker_info(connection)
+    assert view.version.startswith("2.")
+    assert view.rtt > 0
+    assert {stream["name"] for stream in view.streams} >= {connection.names.jobs_stream, connection.names.results_stream}
+    assert all(stream["name"].startswith((view.namespace, f"KV_{view.namespace}")) for stream in view.streams)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.1, 0.004])
+async def test_a_descent_meets_every_message_in_order(settings: Settings, density: float) -> None:
+    dice = random.Random(7)
+    async with Connection(settings) as connection:
+        await ensure_streams(connection)
+        names = connection.names
+        record = encode_record(JobRecord(state=JobState.RUNNING, job_id="x", queue="q"))
+        sending = []
+        expected = []
+        for number in range(3000):
+            # A quiet patch in the middle, and rewritten keys that leave holes.
+            wanted = dice.random() < density and not 1000 < number < 2000
+            subject = names.result("q", str(number)) if wanted else names.result("other", str(number % 50))
+            sending.append(await connection.publisher.send(subject, record))
+            if wanted:
+                expected.append(number + 1)
+        await asyncio.gather(*sending)
+        descent = Descent(connection, names.results_stream, names.result("q", "*"), below=3001, first=1)
+        found: list[int] = []
+        while entries := await descent.more(dice.randrange(1, 200)):
+            found += [entry.sequence for entry in entries]
+        assert descent.is_done
+        assert found == expected[::-1]
