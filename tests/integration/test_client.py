@@ -51,6 +51,17 @@ async def test_a_flush_answers_for_everything_sent_before_it(settings: Settings)
             await asyncio.wait_for(got.wait(), 5)
 
 
+async def test_the_answer_to_a_flush_that_was_given_up_ends_nothing(settings: Settings) -> None:
+    async with Connection(settings) as connection:
+        for _ in range(3):
+            flush = asyncio.create_task(connection.client.flush())
+            await asyncio.sleep(0)  # it has sent its ping
+            flush.cancel()
+        await connection.client.flush()
+        assert connection.client.is_connected
+        assert connection.generation == 0
+
+
 def test_what_is_overridden_exists() -> None:
     plain = Client()
     for name in (

@@ -41,7 +41,9 @@ class Observer:
         return self._client
 
     async def __aenter__(self) -> Self:
-        self._client = await nats.connect(self._url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
+        self._client = await nats.connect(
+            self._url.split(","), max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore
+        )
         return self
 
     async def __aexit__(

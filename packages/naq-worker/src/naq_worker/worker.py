@@ -7,12 +7,11 @@ import os
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core.broker import Connection, Delivery, Pull, Stored, consumer_state, ensure_queue
+from naq_core.broker import Connection, Delivery, Stored, ensure_queue
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
 from naq_core.inspect import list_workers
@@ -25,6 +24,7 @@ from naq_worker._claim import Claims
 from naq_worker._control import Control
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
+from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._settle import Settler
@@ -36,14 +36,6 @@ log = logging.getLogger(__name__)
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 CHECK_INTERVAL = 1.0
-AHEAD = 0.05
-"""Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
-and long jobs are never hoarded."""
-LONGEST_WAIT = 0.5
-"""Seconds after which a delivery that found no slot goes back, for a worker that has one."""
-GATHER = 0.002
-"""Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
-BURST_PAUSE = 0.05
 HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
 PROGRESS_INTERVAL = 0.3
@@ -95,17 +87,12 @@ class Worker:
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
         self._active: dict[tuple[str, str], Active] = {}
-        self._waiting: deque[Active] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._quiet = False
-        self._is_asleep = False
-        """The pulls have been stopped, as `quiet()` asks."""
-        self._pulls: list[Pull] = []
         self._failure: BaseException | None = None
-        self._mean_seconds = 1.0
         self.stuck_jobs = 0
         """Jobs that ran on after the stop, as they swallow their cancellation; an event loop cannot be closed over them."""
         self._loop: asyncio.AbstractEventLoop
@@ -171,6 +158,15 @@ class Worker:
                 await ensure_queue(connection, queue)
             self._claims = Claims(connection, self.worker_id)
             self._settler = Settler(connection, self.counters)
+            self._fetch = Fetch(
+                connection,
+                self.queues,
+                self.concurrency,
+                burst=self.burst,
+                busy=self._active.__len__,
+                on_delivery=self._on_delivery,
+                wake=self._wake.set,
+            )
             settings = self.settings
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
             self._attempts = Attempts(settings, Threads(), processes)
@@ -195,10 +191,7 @@ class Worker:
         log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
 
     async def _work(self, keepalive: KeepAlive) -> None:
-        for queue in self.queues:
-            pull = Pull(self._connection, queue, self._on_delivery, self._wake.set)
-            await pull.start()
-            self._pulls.append(pull)
+        await self._fetch.start()
         log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
         self._wake.set()
         while not self._stopping.is_set():
@@ -206,32 +199,29 @@ class Worker:
                 async with asyncio.timeout(CHECK_INTERVAL):
                     await self._wake.wait()
             except TimeoutError:
-                for pull in self._pulls:
-                    pull.check()
-            if self._waiting:
-                await self._return_waiting()
+                self._fetch.check()
+            await self._fetch.return_overdue(self.settings.ack_wait.total_seconds())
             self._wake.clear()
             self._raise_failures(keepalive)
-            if self._quiet != self._is_asleep:
+            if self._quiet == self._fetch.is_open:
                 await self._follow_quiet()
             if self._quiet:
                 continue
-            if self.burst and await self._is_drained():  # before asking again, which makes the answer unknown
+            if self.burst and await self._fetch.is_drained(
+                has_retries=self.counters.retried > 0
+            ):  # before asking again, which makes the answer unknown
                 break
-            await self._ask()
+            await self._fetch.ask(self._stopping.is_set)
         await self._finish()
 
     async def _follow_quiet(self) -> None:
         """Withdraw what was ordered, or order again."""
-        self._is_asleep = self._quiet
-        if self._is_asleep:
+        if self._quiet:
             log.info("worker %s takes no more jobs; %d run on", self.worker_id, len(self._active))
-            while self._waiting:
-                await self._waiting.popleft().delivery.nak()
+            await self._fetch.stop()
         else:
             log.info("worker %s takes jobs again", self.worker_id)
-        for pull in self._pulls:
-            await (pull.stop() if self._is_asleep else pull.start())
+            await self._fetch.start()
 
     def _raise_failures(self, keepalive: KeepAlive) -> None:
         """End loudly what cannot go on: no silent stop."""
@@ -240,41 +230,6 @@ class Worker:
             if failure is not None:
                 self._failure = failure
                 self._begin_stop()
-
-    async def _ask(self) -> None:
-        """Keep as many deliveries on order as there are free slots, shared between the queues."""
-        free = self._free()
-        on_order = sum(pull.credit for pull in self._pulls)
-        if on_order > 0 and free - on_order < self.concurrency // 8:
-            await asyncio.sleep(GATHER)
-            free = self._free()
-        share = max(1, free // len(self._pulls)) if free > 0 else 0
-        if self._stopping.is_set():
-            return
-        for pull in self._pulls:
-            await pull.ask(share - pull.credit, no_wait=self.burst)
-
-    def _free(self) -> int:
-        """Return how many more deliveries there is use for."""
-        ahead = int(self.concurrency * min(0.25, AHEAD / max(self._mean_seconds, AHEAD)))
-        return self.concurrency + ahead - len(self._active) - len(self._waiting)
-
-    async def _return_waiting(self) -> None:
-        """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
-        latest = boottime() - LONGEST_WAIT + self.settings.ack_wait.total_seconds()
-        while self._waiting and self._waiting[0].lease_until < latest:
-            await self._waiting.popleft().delivery.nak()
-
-    async def _is_drained(self) -> bool:
-        """Return whether all queues are empty and nothing of theirs is in this worker's hands or waits for its retry."""
-        if self._active or self._waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
-            return False
-        for queue in self.queues:
-            pending, unsettled = await consumer_state(self._connection, queue)
-            if pending or (unsettled and self.counters.retried):  # a retry of ours is not due yet: look again soon
-                asyncio.get_running_loop().call_later(BURST_PAUSE, self._wake.set)
-                return False
-        return not (self._active or self._waiting)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
@@ -287,7 +242,7 @@ class Worker:
         elif len(self._active) < self.concurrency:
             self._begin(active)
         else:
-            self._waiting.append(active)
+            self._fetch.wait(active)
 
     def _begin(self, active: Active) -> None:
         self._active[active.key] = active
@@ -330,8 +285,8 @@ class Worker:
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
         finally:
             del self._active[active.key]
-            if self._waiting and not self._stopping.is_set():
-                self._begin(self._waiting.popleft())
+            if not self._stopping.is_set() and (following := self._fetch.next()) is not None:
+                self._begin(following)
             elif self._stopping.is_set() or not self._wake.is_set():
                 self._wake.set()
 
@@ -357,7 +312,7 @@ class Worker:
 
         begun = self._loop.time()
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
-        self._mean_seconds += (self._loop.time() - begun - self._mean_seconds) / 10
+        self._fetch.note_length(self._loop.time() - begun)
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1
@@ -409,7 +364,7 @@ class Worker:
             self._note_progress(active, claim, claim.record.progress)
 
     def _held(self) -> list[Active]:
-        return [*tuple(self._active.values()), *tuple(self._waiting)]
+        return [*tuple(self._active.values()), *tuple(self._fetch.waiting)]
 
     def _lease_lost(self, active: Active) -> None:
         """From the keep-alive thread: the job may be another worker's by now."""
@@ -432,11 +387,7 @@ class Worker:
     async def _finish(self) -> None:
         """Let the running jobs end within the grace, then hand everything else back."""
         self._begin_stop()
-        while self._waiting:
-            await self._waiting.popleft().delivery.nak()
-        if not self._is_asleep:
-            for pull in self._pulls:
-                await pull.stop()
+        await self._fetch.stop()
         if self._active:
             log.info("waiting for %d running jobs", len(self._active))
         await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())

@@ -148,6 +148,12 @@ class QuickClient(Client):
             self._pending_data_size = 0
         await super()._send_ping(future)
 
+    async def _process_pong(self) -> None:
+        """Take an answer to a ping whose sender has given up: nats-py's read loop would end on it."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _attempt_reconnect(self) -> None:
         """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
         while not self.is_closed:

@@ -306,21 +306,32 @@ class Connection:
             raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)
 
     async def _check_server(self) -> None:
-        version = str(self.client.connected_server_version)
-        try:
-            message = await self.client.request("$JS.API.INFO", timeout=CONNECT_TIMEOUT)
-        except nats.errors.NoRespondersError as error:
-            raise JetStreamDisabledError(self.url) from error
-        except nats.errors.Error as error:
-            raise BrokerTimeoutError("JetStream account information", CONNECT_TIMEOUT) from error
-        answer = msgspec.json.decode(message.data)
-        if "error" in answer:
-            if answer["error"].get("err_code") in {10039, 10076}:
-                raise JetStreamDisabledError(self.url)
-            raise api_error("JetStream account information", answer["error"])
+        answer = await self._account()
         level = int(answer.get("api", {}).get("level", 0))
         if level < NEEDED_API_LEVEL:
-            raise ServerTooOldError(version, level, NEEDED_API_LEVEL)
+            raise ServerTooOldError(str(self.client.connected_server_version), level, NEEDED_API_LEVEL)
+
+    async def _account(self) -> dict[str, Any]:
+        """Ask what JetStream is there; a cluster that has no leader yet does not answer, so ask again for a while."""
+        deadline = self._loop.time() + CONNECT_TIMEOUT * 3
+        while True:
+            try:
+                message = await self.client.request("$JS.API.INFO", timeout=1)
+            except nats.errors.NoRespondersError as error:
+                raise JetStreamDisabledError(self.url) from error
+            except nats.errors.Error as error:
+                if self._loop.time() > deadline:
+                    raise BrokerTimeoutError("JetStream account information", CONNECT_TIMEOUT * 3) from error
+                continue
+            answer: dict[str, Any] = msgspec.json.decode(message.data)
+            if "error" not in answer:
+                return answer
+            if answer["error"].get("err_code") in {10039, 10076}:
+                raise JetStreamDisabledError(self.url)
+            refused = api_error("JetStream account information", answer["error"])
+            if not isinstance(refused, NotReadyError) or self._loop.time() > deadline:
+                raise refused
+            await asyncio.sleep(0.2)
 
     async def _watch(self) -> None:
         """Find the connections that look alive and are not: a half-open peer, a dead read loop."""
