@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import logging
 import os
 import pickle
@@ -112,6 +113,33 @@ class TestSecrets:
         assert "pw" not in repr(settings)
         assert settings.redacted_url() == "nats://***@host:4222"
 
+    def test_signing_keys_come_from_a_list_or_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("NAQ_SIGNING_KEY", "a" * 16 + "," + "b" * 16)
+        assert Settings.load().signing_key == ("a" * 16, "b" * 16)
+        monkeypatch.delenv("NAQ_SIGNING_KEY")
+        (tmp_path / "keys").write_text("c" * 32 + "\n" + "d" * 32 + "\n", encoding="utf-8")
+        monkeypatch.setenv("NAQ_SIGNING_KEY_FILE", str(tmp_path / "keys"))
+        settings = Settings.load()
+        assert (settings.signing_key, settings.source("signing_key")) == (("c" * 32, "d" * 32), "NAQ_SIGNING_KEY_FILE")
+
+    @pytest.mark.parametrize("name", ["signing_key", "nats_password", "nats_token"])
+    @pytest.mark.parametrize("value", [b"secret", 5_318_008, ("secret",), "secret"], ids=repr)
+    def test_no_message_shows_a_secret(self, name: str, value: object) -> None:
+        try:
+            shown = repr(Settings(**{name: value}))  # type: ignore[arg-type]
+        except ConfigurationError as error:
+            shown = str(error)
+        assert "secret" not in shown
+        assert "5318008" not in shown
+
+    def test_the_environment_of_a_child_process_gives_the_same_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = Settings(
+            namespace="n", ack_wait=timedelta(seconds=2.5), allowed_functions=("a:*", "b:c"), signing_key=("k" * 16,), replicas=3
+        )
+        for name, value in settings.as_environment().items():
+            monkeypatch.setenv(name, value)
+        assert Settings.load() == settings
+
     def test_each_address_of_a_list_is_redacted(self) -> None:
         assert redact_url("nats://a:b@one:1,two:2,c:d@three:3") == "nats://***@one:1,two:2,***@three:3"
 
@@ -218,3 +246,64 @@ def test_settings_survive_pickling_and_copying() -> None:
         assert twin == settings
         assert twin.source("concurrency") == "argument"
     assert hash(settings) == hash(copy.deepcopy(settings))
+
+
+class TestContexts:
+    """Contexts of the `nats` command."""
+
+    @pytest.fixture(autouse=True)
+    def context(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        monkeypatch.setenv("HOME", "/home/ada")
+        path = tmp_path / "nats" / "context" / "prod.json"
+        path.parent.mkdir(parents=True)
+        self.write(path, url="nats://a:1,nats://b:2", creds="~/a.creds", ca="file:///etc/ca.pem", user="", description="ours")
+        return path
+
+    @staticmethod
+    def write(path: Path, **fields: object) -> None:
+        path.write_text(json.dumps(fields), encoding="utf-8")
+
+    def test_a_context_gives_address_and_credentials(self, context: Path) -> None:
+        settings = Settings.load(nats_context="prod")
+        assert settings.nats_url == "nats://a:1,nats://b:2"
+        assert (settings.nats_creds, settings.nats_tls_ca, settings.nats_user) == ("/home/ada/a.creds", "/etc/ca.pem", None)
+        assert settings.source("nats_url") == f"context prod ({context})"
+
+    def test_what_is_set_otherwise_wins_but_for_the_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("naq.toml").write_text('nats_url = "nats://file:1"\n', encoding="utf-8")
+        monkeypatch.setenv("NATS_CONTEXT", "prod")
+        assert Settings.load().nats_url == "nats://a:1,nats://b:2"
+        monkeypatch.setenv("NATS_URL", "nats://variable:1")
+        assert Settings.load().nats_url == "nats://variable:1"
+
+    def test_the_file_that_names_the_context_wins_over_it(self) -> None:
+        Path("naq.toml").write_text('nats_context = "prod"\nnats_url = "nats://file:1"\n', encoding="utf-8")
+        assert Settings.load().nats_url == "nats://file:1"
+        assert Settings.load().nats_creds == "/home/ada/a.creds"
+
+    @pytest.mark.parametrize(
+        ("fields", "problem"),
+        [
+            ({"nsc": "nsc://op/acc/user"}, "sets nsc"),
+            ({"password": "op://vault/secret"}, "password in .* is a op:// reference"),
+            ({"creds": 5}, "creds in .* is not text"),
+        ],
+    )
+    def test_what_it_cannot_do_is_said_without_the_value(self, fields: dict[str, object], problem: str, context: Path) -> None:
+        self.write(context, **fields)
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            Settings.load(nats_context="prod")
+        assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["missing", "../prod", "a/b", ".."])
+    def test_a_context_that_is_not_there_is_named(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NAQ_NATS_CONTEXT", name)
+        with pytest.raises(ConfigurationError, match=r"nats_context \(from NAQ_NATS_CONTEXT\): ") as caught:
+            Settings.load()
+        assert name in str(caught.value)
+
+    def test_a_broken_context_is_named(self, context: Path) -> None:
+        context.write_text("{", encoding="utf-8")
+        with pytest.raises(ConfigurationError, match=r"prod\.json cannot be read"):
+            Settings.load(nats_context="prod")

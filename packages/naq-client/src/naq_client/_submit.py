@@ -31,7 +31,7 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     Raises:
         EncodeError, PayloadTooLargeError: Before anything is sent.
     """
-    body = job.serialize()
+    body = connection.signer.seal(job.serialize(), job.queue, job.job_id)
     connection.check_size(f"the call of {job.function_name}", len(body))
     subject = connection.names.ready(job.queue, job.job_id)
     if job.is_fresh and not again:

@@ -27,6 +27,7 @@ from naq_core.errors import (
     QueueFullError,
     SerializationError,
     ServerTooOldError,
+    SignatureError,
     UnknownTaskError,
     WorkerNotFoundError,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "SerializationError",
     "ServerTooOldError",
     "Settings",
+    "SignatureError",
     "Snooze",
     "UnknownTaskError",
     "WorkerNotFoundError",

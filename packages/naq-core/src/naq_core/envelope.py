@@ -6,6 +6,7 @@ import msgspec
 
 from naq_core.errors import DecodeError, UnknownWireVersionError
 from naq_core.retry import RetryPolicy
+from naq_core.signing import unsealed
 
 WIRE_VERSION = 1
 
@@ -70,12 +71,13 @@ def encode_envelope(envelope: Envelope) -> bytes:
 
 
 def decode_envelope(data: bytes) -> Envelope:
-    """Read a message body.
+    """Read a message body; a signature is passed over, `Signer.open` is what verifies it.
 
     Raises:
         UnknownWireVersionError: Written by a newer NAQ.
         DecodeError: Not a job.
     """
+    data = unsealed(data)
     try:
         envelope = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -13,7 +13,7 @@ NaqError
 │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
 │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
 ├─ SerializationError
-│  ├─ EncodeError · DecodeError · UnknownWireVersionError
+│  ├─ EncodeError · DecodeError · UnknownWireVersionError · SignatureError
 ├─ QueueNotFoundError (LookupError)     nothing was ever enqueued to a queue of that name
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
 ├─ WorkerNotFoundError (LookupError)    no worker answers to that id
@@ -142,6 +142,10 @@ class EncodeError(SerializationError):
 
 class DecodeError(SerializationError):
     """Bytes that are not what they should be."""
+
+
+class SignatureError(DecodeError):
+    """A job or a result that does not bear the signature this process asks for; it was not decoded."""
 
 
 class UnknownWireVersionError(DecodeError):

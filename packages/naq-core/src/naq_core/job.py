@@ -16,19 +16,18 @@ from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, de
 from naq_core.errors import (
     ConfigurationError,
     EncodeError,
-    JobCancelledError,
     JobError,
-    JobExpiredError,
-    JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
     NaqError,
 )
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.record import JobRecord, JobState
+from naq_core.results import outcome
 from naq_core.retry import Delay, make_policy, seconds
-from naq_core.serialization import Call, decode_call, decode_result, encode_call, function_name, preview
+from naq_core.serialization import Call, decode_call, encode_call, function_name, preview
 from naq_core.settings import Settings
+from naq_core.signing import Signer
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -184,7 +183,7 @@ class Job(Generic[R]):
         return self._serializer or Settings.load().job_serializer
 
     def serialize(self) -> bytes:
-        """Return the job's wire form.
+        """Return the job's wire form, unsigned.
 
         Raises:
             EncodeError: The function or an argument cannot be serialized; names it.
@@ -209,13 +208,21 @@ class Job(Generic[R]):
         )
 
     @classmethod
-    def deserialize(cls, data: bytes, *, queue: str = "default", serializer: str | None = None) -> Job[Any]:
+    def deserialize(
+        cls, data: bytes, *, queue: str = "default", serializer: str | None = None, settings: Settings | None = None
+    ) -> Job[Any]:
         """Read a job's wire form; function and arguments are decoded when they are asked for.
 
+        Args:
+            settings: Whose `signing_key` and `namespace` the job is verified with; by default those of the environment.
+
         Raises:
-            DecodeError: The bytes are no job; `UnknownWireVersionError` where a newer NAQ wrote them.
+            DecodeError: The bytes are no job; `UnknownWireVersionError` where a newer NAQ wrote them, `SignatureError` where
+                they are not signed as `signing_key` asks.
         """
+        settings = settings or Settings.load()
         envelope = decode_envelope(data)
+        Signer(settings.signing_key, settings.namespace).open(data, queue, envelope.id)
         job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer, options=envelope.opt)
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
         job.run, job.enqueued_at = envelope.run, envelope.at
@@ -260,7 +267,7 @@ class Job(Generic[R]):
             if isinstance(error, NaqError):
                 raise
             raise JobTimeoutError(self.job_id, timeout or 0) from None
-        result: R = outcome(stored.record, self._serializer or connection.settings.job_serializer)
+        result: R = await outcome(connection, stored.record, self._serializer)
         return result
 
     async def cancel(self, reason: str = "") -> CancelOutcome:
@@ -320,7 +327,7 @@ class Job(Generic[R]):
                     stored = await wait_for_end(connection, queue, job_id, timeout)
                 except TimeoutError:
                     raise JobTimeoutError(job_id, timeout or 0) from None
-            return outcome(stored.record, settings.job_serializer)
+            return await outcome(connection, stored.record)
 
     @staticmethod
     async def fetch_record(job_id: str, nats_url: str | None = None, *, settings: Settings | None = None) -> JobRecord:
@@ -352,18 +359,4 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
     return _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
 
 
-def outcome(record: JobRecord, serializer: str) -> Any:
-    """Return the result in a final record, or raise what it ended in."""
-    if record.state is JobState.SUCCEEDED:
-        return decode_result(record.result_type, record.result, serializer) if record.result_type else None
-    if record.state is JobState.CANCELLED:
-        raise JobCancelledError(record.job_id, record.reason)
-    if record.state is JobState.EXPIRED:
-        raise JobExpiredError(record.job_id)
-    last = record.errors[-1] if record.errors else None
-    if last is None:
-        raise JobFailedError(record.job_id, "Error", record.reason or "no reason was recorded")
-    raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
-
-
-__all__ = ["NO_OPTIONS", "Job", "job_state", "make_options", "outcome"]
+__all__ = ["NO_OPTIONS", "Job", "job_state", "make_options"]

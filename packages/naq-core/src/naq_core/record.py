@@ -104,6 +104,8 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     schedule: str = ""
     result_type: str = ""
     result: bytes = b""
+    signature: bytes = b""
+    """Of the result, where the worker has a signing key; see `naq_core.results`."""
 
 
 _encoder = msgspec.json.Encoder()

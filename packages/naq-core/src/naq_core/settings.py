@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,25 +11,23 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
-from urllib.parse import urlsplit
 
+from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file
+from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
 from naq_core.errors import ConfigurationError
 
 __all__ = ["Settings", "parse_duration", "redact_url"]
 
 log = logging.getLogger(__name__)
 
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _FALLBACK_ENV = {
     "nats_url": "NATS_URL",
     "nats_user": "NATS_USER",
     "nats_password": "NATS_PASSWORD",
     "nats_token": "NATS_TOKEN",
+    "nats_context": "NATS_CONTEXT",
     "nats_creds": "NATS_CREDS",
     "nats_nkey": "NATS_NKEY",
     "nats_tls_ca": "NATS_CA",
@@ -40,49 +37,8 @@ _FALLBACK_ENV = {
     "ack_wait": "NAQ_DEFAULT_ACK_WAIT",
     "heartbeat_interval": "NAQ_WORKER_HEARTBEAT_INTERVAL",
 }
-_SECRETS = ("nats_password", "nats_token")
+_SECRETS = ("nats_password", "nats_token", "signing_key")
 _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH")
-
-
-def parse_duration(value: object) -> timedelta:
-    """Turn `30`, `1.5`, `"30s"`, `"5m"`, `"1h"`, `"7d"` or a timedelta into a timedelta.
-
-    Args:
-        value: A bare number counts seconds; the units are ms, s, m, h and d.
-
-    Returns:
-        The duration, never negative.
-
-    Raises:
-        ValueError: The value is none of these forms, negative, or too large.
-    """
-    allowed = "a duration such as 30, '30s', '5m', '1h' or '7d'"
-    try:
-        if isinstance(value, timedelta):
-            duration = value
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            duration = timedelta(seconds=value)
-        elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-            duration = timedelta(seconds=float(match[1]) * _UNITS[match[2].lower()])
-        else:
-            raise ValueError(f"must be {allowed}")
-    except OverflowError as error:
-        raise ValueError(f"is too large; give {allowed}") from error
-    if duration < timedelta(0):
-        raise ValueError(f"must not be negative; give {allowed}")
-    return duration
-
-
-def redact_url(url: str) -> str:
-    """Hide the user information of one NATS address or of a comma list of them.
-
-    Args:
-        url: Such as `nats://user:secret@host:4222`.
-
-    Returns:
-        The same text with everything before each `@` replaced by `***`.
-    """
-    return ",".join(re.sub(r"^(\s*[a-z]+://)?.*@", r"\1***@", part) for part in url.split(","))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -107,6 +63,12 @@ class Settings:
     """How functions, arguments and results are encoded. With `json` nothing is unpickled."""
     allowed_functions: tuple[str, ...] = ()
     """What a worker may run: `module:qualname`, `module:*`, `module.*`. Empty: see the serializer."""
+    signing_key: tuple[str, ...] = ()
+    """Keys that jobs and results are signed with: the first signs, all verify. Fall-back: `NAQ_SIGNING_KEY_FILE`."""
+    large_threshold: int = 256 * 1024
+    """Arguments or results of more bytes go to the object store; 0 means never. Default 256 KiB."""
+    large_ttl: timedelta = timedelta(days=30)
+    """How long large arguments wait for their job to start. Default 30 days."""
     result_ttl: timedelta = timedelta(days=7)
     """How long the record of a succeeded job is kept. Default 7 days."""
     failure_ttl: timedelta = timedelta(days=30)
@@ -135,6 +97,10 @@ class Settings:
     """How long an operation is repeated while the server is away. Default 30 s."""
     max_in_flight: int = 4096
     """Publishes that may wait for an acknowledgement at the same time. Default 4096."""
+    nats_context: str | None = None
+    """A context of the `nats` command, for address and credentials that are not set here. Fall-back: `NATS_CONTEXT`."""
+    nats_inbox_prefix: str = "_INBOX"
+    """Where answers come to; one of its own for each role keeps users of one account from reading each other's."""
     nats_user: str | None = None
     """User name. Fall-back: `NATS_USER`."""
     nats_password: str | None = None
@@ -161,7 +127,7 @@ class Settings:
         for name in _field_types():
             try:
                 value = _convert(name, getattr(self, name))
-                _check(name, value)
+                check(name, value)
             except ValueError as error:
                 raise ConfigurationError(name, str(error), self.source(name)) from error
             object.__setattr__(self, name, value)
@@ -202,16 +168,13 @@ class Settings:
         path, from_file = read_settings_file(Path.cwd())
         for name in from_file.keys() - names:
             log.warning("%s: %s is not a NAQ setting%s", path, name, _meant(name, names))
-        values: dict[str, Any] = {}
-        sources: dict[str, str] = {}
-        for name in names:
-            if overrides.get(name) is not None:
-                values[name], sources[name] = overrides[name], "argument"
-            elif found := _from_environment(name):
-                values[name], sources[name] = found
-            elif name in from_file:
-                values[name], sources[name] = from_file[name], str(path)
-        return cls(**values, sources=types.MappingProxyType(sources))
+        found: dict[str, tuple[Any, str]] = {name: (value, str(path)) for name, value in from_file.items() if name in names}
+        found |= {name: value for name in names if (value := _from_environment(name))}
+        found |= {name: (value, "argument") for name, value in overrides.items() if value is not None}
+        if "nats_context" in found:
+            _add_context(found, str(path))
+        sources = {name: source for name, (_, source) in found.items()}
+        return cls(**{name: value for name, (value, _) in found.items()}, sources=types.MappingProxyType(sources))
 
     def source(self, name: str) -> str:
         """Tell where a field's value came from.
@@ -238,6 +201,15 @@ class Settings:
     def redacted_url(self) -> str:
         """Return `nats_url` without user information, for messages and logs."""
         return redact_url(self.nats_url)
+
+
+def _add_context(found: dict[str, tuple[Any, str]], file: str) -> None:
+    """Add a context's values: they yield to arguments and variables, and to the settings file only if that names the context."""
+    name, source = found["nats_context"]
+    path, values = read_context(str(name), source)
+    for setting, value in values.items():
+        if setting not in found or (found[setting][1] == file and source != file):
+            found[setting] = value, f"context {name} ({path})"
 
 
 def _as_text(value: object) -> str:
@@ -267,83 +239,16 @@ def _convert(name: str, value: object) -> object:
     if kind is timedelta:
         return parse_duration(value)
     if kind is int:
-        return _whole_number(value)
-    if name == "allowed_functions":
-        return _names(value)
+        return whole_number(value)
+    if kind == tuple[str, ...]:
+        return names(value)
     if value is None and _defaults()[name] is None:
         return None
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
-        raise ValueError(f"must be text, not {value!r}")  # noqa: TRY004 - one error type for all
+        raise ValueError(f"must be text, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
     return value.upper() if name == "log_level" else value
-
-
-def _whole_number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}", value.strip()):
-        return int(value)
-    raise ValueError(f"must be a whole number, not {value!r}")
-
-
-def _names(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, Iterable):
-        raise ValueError(f"must be a list of names, not {value!r}")  # noqa: TRY004 - as above
-    names = tuple(str(item).strip() for item in value)
-    return tuple(name for name in names if name)
-
-
-_LEAST_NUMBER = {"replicas": 1, "concurrency": 1, "max_crashes": 1, "max_in_flight": 1, "processes": 0}
-_LEAST_DURATION = {
-    "result_ttl": 1.0,
-    "failure_ttl": 1.0,
-    "dead_ttl": 1.0,
-    "ack_wait": 1.0,
-    "heartbeat_interval": 0.1,
-    "worker_ttl": 1.0,
-    "publish_timeout": 0.1,
-}
-_FUNCTION_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:\*|\.\*|:[^\W\d]\w*(\.[^\W\d]\w*)*)")
-
-
-def _check(name: str, value: Any) -> None:
-    """Raise ValueError, saying what is allowed, when the value is outside its range."""
-    if name in _LEAST_NUMBER and value < _LEAST_NUMBER[name]:
-        raise ValueError(f"must be at least {_LEAST_NUMBER[name]}, not {value}")
-    if name in _LEAST_DURATION and value.total_seconds() < _LEAST_DURATION[name]:
-        raise ValueError(f"must be at least {_LEAST_DURATION[name]:g} s, not {value}")
-    match name:
-        case "replicas" if value > 5:
-            raise ValueError(f"must be at most 5, not {value}")
-        case "namespace" | "default_queue" if not _TOKEN.fullmatch(value):
-            raise ValueError(f"may hold letters, digits, '_' and '-' only, not {value!r}")
-        case "job_serializer" if value not in {"pickle", "json"}:
-            raise ValueError(f"must be 'pickle' or 'json', not {value!r}")
-        case "log_level" if value not in _LOG_LEVELS:
-            raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}, not {value!r}")
-        case "nats_url":
-            _check_url(value)
-        case "allowed_functions":
-            for wrong in (item for item in value if not _FUNCTION_NAME.fullmatch(item)):
-                raise ValueError(f"takes module:qualname, module:* or module.*, not {wrong!r}")
-        case _:
-            pass
-
-
-def _check_url(value: str) -> None:
-    allowed = "nats://host:port (also tls, ws and wss; several with commas)"
-    for part in value.split(","):
-        address = part.strip()
-        try:
-            parts = urlsplit(address if "://" in address else f"nats://{address}")
-            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError as error:
-            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}") from error
-        if not usable or parts.scheme not in {"nats", "tls", "ws", "wss"}:
-            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}")
 
 
 def _from_environment(name: str) -> tuple[str, str] | None:

@@ -20,6 +20,7 @@ from naq_core.broker import (
 from naq_core.envelope import JobOptions
 from naq_core.errors import PayloadTooLargeError
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.results import sign_result
 from naq_core.serialization import clean_text
 from naq_worker._active import Claim, Counters
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
@@ -85,11 +86,12 @@ class Settler:
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
         record.result_type, record.result = outcome.content_type, outcome.result
+        sign_result(self._connection, record)
         ttl = self._settings.result_ttl.total_seconds() if options.result_ttl is None else options.result_ttl
         try:
             await self._end(delivery, claim, JobState.SUCCEEDED, ttl)
         except PayloadTooLargeError as error:
-            record.result_type, record.result = "", b""
+            record.result_type, record.result, record.signature = "", b"", b""
             failed = Failed("naq_core.errors.PayloadTooLargeError", f"the result: {error}", retry=False)
             await self._fail(delivery, options, claim, failed)
 

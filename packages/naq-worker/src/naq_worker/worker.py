@@ -271,7 +271,9 @@ class Worker:
                 await active.delivery.ack()
                 return
             try:
-                envelope = decode_envelope(active.delivery.data)
+                delivery = active.delivery
+                body = self._connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
+                envelope = decode_envelope(body)
                 _check_identity(envelope, active.delivery)
             except UnknownWireVersionError as error:
                 await self._leave_to_newer(active.delivery, error)

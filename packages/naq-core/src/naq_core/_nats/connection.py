@@ -26,6 +26,7 @@ from naq_core.errors import (
     WrongSequenceError,
 )
 from naq_core.settings import Settings, redact_url
+from naq_core.signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Connection:
     def __init__(self, settings: Settings, *, name: str = "naq") -> None:
         self.settings = settings
         self.names = Names(settings.namespace)
+        self.signer = Signer(settings.signing_key, settings.namespace)
         self.client = QuickClient()
         self.generation = 0
         self.connected_at = 0.0
@@ -401,6 +403,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "token": settings.nats_token,
         "user_credentials": settings.nats_creds,
         "nkeys_seed": settings.nats_nkey,
+        "inbox_prefix": settings.nats_inbox_prefix.encode(),
     }
     if settings.nats_tls_ca or settings.nats_tls_cert:
         try:

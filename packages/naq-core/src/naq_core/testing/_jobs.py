@@ -22,7 +22,8 @@ async def waiting_jobs(connection: Connection, queue: str = "*") -> list[Job[Any
     async for message in each_message(connection, names.jobs_stream, names.any_state(queue, "*")):
         state, its_queue, _ = state_of_subject(message.subject)
         if state in WAITING:
-            job = Job.deserialize(message.data, queue=its_queue, serializer=connection.settings.job_serializer)
+            settings = connection.settings
+            job = Job.deserialize(message.data, queue=its_queue, serializer=settings.job_serializer, settings=settings)
             job.bind(connection)
             jobs.append(job)
     return jobs

@@ -1,0 +1,49 @@
+"""What a final record holds: the result, or the error that the job ended in."""
+
+from typing import Any
+
+from naq_core._nats.connection import Connection
+from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError
+from naq_core.record import JobRecord, JobState
+from naq_core.serialization import decode_result
+from naq_core.signing import RESULT
+
+
+def signed_part(record: JobRecord) -> tuple[tuple[str, ...], bytes]:
+    """Return names and bytes that a result's signature binds."""
+    return (record.queue, record.job_id), b"\0".join((record.run.encode(), record.result_type.encode(), record.result))
+
+
+def sign_result(connection: Connection, record: JobRecord) -> None:
+    """Sign the result in a record, where this process has a key."""
+    if connection.signer:
+        record.signature = connection.signer.sign(RESULT, *signed_part(record))
+
+
+async def outcome(connection: Connection, record: JobRecord, serializer: str | None = None) -> Any:
+    """Return the result in a final record, or raise what the job ended in.
+
+    Args:
+        serializer: What may be decoded here; by default the setting `job_serializer`.
+
+    Raises:
+        JobFailedError, JobCancelledError, JobExpiredError: It did not succeed.
+        SignatureError: The result does not bear the signature that `signing_key` asks for; it was not decoded.
+        DecodeError: It cannot be decoded here.
+    """
+    match record.state:
+        case JobState.SUCCEEDED:
+            if connection.signer:
+                connection.signer.verify(RESULT, *signed_part(record), record.signature)
+            if not record.result_type:
+                return None
+            return decode_result(record.result_type, record.result, serializer or connection.settings.job_serializer)
+        case JobState.CANCELLED:
+            raise JobCancelledError(record.job_id, record.reason)
+        case JobState.EXPIRED:
+            raise JobExpiredError(record.job_id)
+        case _:
+            last = record.errors[-1] if record.errors else None
+            if last is None:
+                raise JobFailedError(record.job_id, "Error", record.reason or "no reason was recorded")
+            raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
