@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import EntryPoint
+from importlib.metadata import entry_points, version
+from pathlib import Path
 
 import pytest
 
 from naq_cli import app as cli
+from naq_cli._catalog import ALIASES, COMMANDS
+from naq_cli._plugins import Plugin, find_plugins, own_version
 from naq_core.server import EmbeddedServer
 from tests.cli.commands import naq, started, wait_for_line
 
@@ -44,33 +47,100 @@ class TestRoot:
         assert "--port" in done.stderr
 
     def test_building_the_commands_imports_none_of_them(self) -> None:
-        program = "import sys; from naq_cli.app import build; build(); print(*sys.modules)"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
-        assert not {"naq_core", "naq_worker", "nats", "msgspec"} & set(done.stdout.split())
+        loaded = modules_after("from naq_cli.app import build; build()")
+        assert not {"naq_core", "naq_worker", "nats", "msgspec", "litestar"} & loaded
+
+    @pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["wroker"]])
+    def test_the_help_and_the_version_import_next_to_nothing(self, words: list[str]) -> None:
+        loaded = modules_after(f"from naq_cli.app import run; run({words!r})")
+        assert not {"naq_core", "nats", "msgspec", "cyclopts", "rich", "litestar", "asyncio", "importlib.metadata"} & loaded
+
+    @pytest.mark.parametrize("name", sorted(name for name, command in COMMANDS.items() if command.target))
+    def test_the_help_of_a_command_needs_no_nats(self, name: str) -> None:
+        loaded = modules_after(f"from naq_cli.app import run; run([{name!r}, '--help'])")
+        assert not {"naq_core", "nats", "msgspec", "litestar"} & loaded
+
+    @pytest.mark.parametrize("alias", sorted(ALIASES))
+    def test_an_alias_stands_for_a_command_that_exists(self, alias: tuple[str, ...]) -> None:
+        done = naq(*alias, "--help")
+        assert done.returncode == 0, done.stderr
+        assert f"Usage: naq {ALIASES[alias][0]}" in done.stdout
+
+    def test_help_comes_with_colours_only_where_they_are_wanted(self) -> None:
+        assert "\033[" not in naq("--help").stdout
+        assert "\033[" in naq("--help", NO_COLOR="", FORCE_COLOR="1").stdout
+
+    def test_help_starts_quickly(self) -> None:
+        """250 ms are promised; a busy machine gets more, an accidental import of NATS or the parser would not fit."""
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            naq("--help")
+            times.append(time.perf_counter() - began)
+        assert min(times) < 0.25
+
+
+def modules_after(program: str) -> set[str]:
+    """Return the modules a program has loaded at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {program}; print('LOADED', *sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return set(done.stdout.rpartition("LOADED ")[2].split())
+
+
+def boom(**changes: str) -> dict[str, Plugin]:
+    """Stand in for an installed distribution whose command cannot be imported."""
+    plugin = Plugin("boom", "no_such_module_anywhere:command", "broken-x", "0.1", "It is broken.")._replace(**changes)
+    return {plugin.name: plugin}
 
 
 class TestPlugins:
     def test_a_missing_distribution_says_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(cli, "entry_points", lambda **_: [])
+        monkeypatch.setattr(cli, "find_plugins", dict)
         assert cli.run(["worker", "emails", "--concurrency", "3", "--help"]) == 127
         assert "pip install naq-worker" in capsys.readouterr().err
+        assert cli.run(["--help"]) == 0
+        assert "(pip install naq-worker)" in capsys.readouterr().out
 
     def test_a_broken_plugin_is_named(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        boom = EntryPoint("boom", "no_such_module_anywhere:command", cli.ENTRY_POINT_GROUP)
-        monkeypatch.setattr(cli, "entry_points", lambda **_: [boom])
+        monkeypatch.setattr(cli, "find_plugins", boom)
         assert cli.run(["--help"]) == 0
+        assert "It is broken." in capsys.readouterr().out
         assert cli.run(["boom"]) == 4
-        assert "plugin 'boom'" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("naq: plugin 'boom' (broken-x 0.1) cannot be imported: ModuleNotFoundError")
+        assert "pip install --force-reinstall broken-x" in said
 
-    def test_a_typo_beside_a_broken_plugin_is_no_traceback(
+    def test_a_broken_plugin_takes_no_other_command_with_it(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        boom = EntryPoint("boom", "no_such_module_anywhere:command", cli.ENTRY_POINT_GROUP)
-        monkeypatch.setattr(cli, "entry_points", lambda **_: [boom])
-        assert cli.run(["servr"]) in {2, 4}
-        assert capsys.readouterr().err.startswith("naq: ")
+        monkeypatch.setattr(cli, "find_plugins", boom)
+        assert cli.run(["config", "show", "--json"]) == 0
+        assert cli.run(["servr"]) == 2
+        assert capsys.readouterr().err == "naq: there is no command 'servr'. Did you mean server? See: naq --help\n"
+
+    def test_a_plugin_cannot_replace_a_command_of_naq(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "find_plugins", lambda: boom(name="config"))
+        assert cli.run(["config", "show", "--json"]) == 0
+
+    def test_a_plugin_is_found_where_it_is_installed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        info = tmp_path / "extra_thing-1.2.dist-info"
+        info.mkdir()
+        (info / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n\n[naq.commands]\nHello = extra.thing:run\n")
+        (info / "METADATA").write_text("Metadata-Version: 2.4\nSummary: Says hello.\n\nSummary: not this\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        assert find_plugins()["Hello"] == Plugin("Hello", "extra.thing:run", "extra-thing", "1.2", "Says hello.")
+
+    def test_the_finder_agrees_with_importlib_metadata(self) -> None:
+        known = {(point.name, point.value) for point in entry_points(group="naq.commands")}
+        assert {(plugin.name, plugin.target) for plugin in find_plugins().values()} == known
+        assert own_version() == version("naq-cli")
 
 
 class TestServer:

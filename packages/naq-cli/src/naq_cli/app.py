@@ -1,26 +1,27 @@
 """The root command: mounts what is installed and says how to install the rest.
 
-Nothing but cyclopts is imported until a command runs, so that `naq --help` stays quick and
-a broken package cannot take the other commands down with it.
+`naq --help` and `naq --version` import neither the parser nor NATS. Of everything else only the command that was named is
+imported, so that a broken package cannot take the other commands down with it.
 """
 
+import inspect
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Annotated, NoReturn
+from difflib import get_close_matches
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from cyclopts import App, CycloptsError, Group, Parameter
-
+from naq_cli._catalog import ALIASES, COMMANDS, resolve_alias
+from naq_cli._plugins import Plugin, find_plugins, own_version
+from naq_cli._root_help import print_root_help
 from naq_cli.exit_codes import ExitCode
 
-ENTRY_POINT_GROUP = "naq.commands"
+if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
 
-_SERVICES = {
-    "worker": ("naq-worker", "Run a worker process."),
-}
-_OWN = {
-    "server": ("naq_cli.commands.server:server", "Run a nats-server with JetStream in the foreground."),
-}
+_HELP, _VERSION = {"--help", "-h", "help"}, {"--version", "version"}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -29,7 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The command line without the program's name; None takes the process's own.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    signal.signal(signal.SIGTERM, _terminate)
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,107 +49,160 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    words = resolve_alias(list(arguments))
+    if not words or words[0] in _HELP:
+        if len(words) > 1:  # naq help job
+            return run([*words[1:], "--help"])
+        print_root_help(find_plugins())
+        return ExitCode.OK
+    if words[0] in _VERSION:
+        sys.stdout.write(f"naq {own_version() or '(not installed as a distribution)'}\n")
+        return ExitCode.OK
     try:
-        return _dispatch(arguments)
+        return _run_command(words)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except ImportError as error:
-        _complain(_import_problem(error))
-        return ExitCode.IMPORT_FAILED
+    except BrokenPipeError:
+        return ExitCode.OK
 
 
-def build() -> App:
-    """Put the command tree together from the entry points of the installed distributions.
+def build(only: str | None = None, plugins: dict[str, Plugin] | None = None) -> "App":
+    """Put the command tree together, importing none of the commands.
+
+    Args:
+        only: Mount this command alone.
+        plugins: The other distributions' commands; None looks for them.
 
     Returns:
-        The root command. A known command whose distribution is missing is there too: it
-        says what to install.
+        The root command. A known command whose distribution is missing is there too: it says what to install.
     """
-    app = App(
-        name="naq",
-        help="The task queue on NATS JetStream.",
-        version=_version_line,
-        help_format="rich",
-        suppress_keyboard_interrupt=False,
-    )
-    services = Group("Services", sort_key=1)
-    for name, (target, text) in _OWN.items():
-        app.command(target, name=name, group=services, help=text)
-    found = _plugins()
-    for name, plugin in found.items():
-        app.command(plugin.value, name=name, group=services, help=_summary(plugin))
-    for name, (distribution, text) in _SERVICES.items():
-        if name not in found:
-            app.command(
-                _missing(name, distribution),
-                name=name,
-                group=services,
-                help=f"{text} [dim](pip install {distribution})[/dim]",
-                help_flags=(),
-                version_flags=(),
-            )
+    from cyclopts import App
+
+    app = App(name="naq", help_format="plaintext", suppress_keyboard_interrupt=False)
+    plugins = find_plugins() if plugins is None else plugins
+    for name, command in COMMANDS.items():
+        if only not in {None, name}:
+            continue
+        if command.target:
+            app.command(command.target, name=name, help=command.help)
+        elif name not in plugins:
+            app.command(_missing(name, command.distribution), name=name, help=command.help, help_flags=(), version_flags=())
+    for name, plugin in plugins.items():
+        if only in {None, name} and not _is_own(name):
+            text = COMMANDS[name].help if name in COMMANDS else plugin.summary
+            app.command(plugin.target, name=name, help=text)
     return app
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
+def _run_command(words: list[str]) -> int:
+    plugins = find_plugins()
+    name = words[0]
+    if name not in COMMANDS and name not in plugins:
+        return _complain(_unknown(name, plugins), ExitCode.USAGE)
+    from cyclopts import CycloptsError
+
     try:
-        result = build()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        app = build(name, plugins)
+        if name in plugins and not _is_own(name):
+            app = _with_plugin(app, plugins[name])
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        # Looking for what a mistyped name may have meant imports every command.
-        _complain(_usage_problem(error))
-        return ExitCode.USAGE
+        return _complain(_usage_problem(error), ExitCode.USAGE)
+    except PluginImportError as error:
+        return _complain(str(error), ExitCode.IMPORT_FAILED)
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _plugins() -> dict[str, EntryPoint]:
-    """Return the other distributions' commands; naq-cli's own cannot be replaced."""
-    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return {point.name: point for point in points if point.name not in _OWN}
+class PluginImportError(Exception):
+    """Another distribution's command cannot be imported."""
+
+    def __init__(self, plugin: Plugin, cause: BaseException) -> None:
+        super().__init__(
+            f"naq: plugin '{plugin.name}' ({plugin.origin}) cannot be imported: {type(cause).__name__}: {cause}."
+            f" Reinstall it, pip install --force-reinstall {plugin.distribution}, or remove it."
+        )
 
 
-def _summary(plugin: EntryPoint) -> str:
-    known = _SERVICES.get(plugin.name)
-    if known is not None:
-        return known[1]
-    metadata = plugin.dist.metadata if plugin.dist else None
-    if metadata is not None and "Summary" in metadata:
-        return metadata["Summary"]
-    return f"From {plugin.value}."
+def _with_plugin(app: "App", plugin: Plugin) -> "App":
+    """Import a plugin's command and put it in the place of its name."""
+    from cyclopts import App
+
+    try:
+        command = plugin.load()
+        short = plugin.attribute("SHORT_OPTIONS") or {}
+    except Exception as error:  # whatever another package's module raises
+        raise PluginImportError(plugin, error) from error
+    del app[plugin.name]
+    if isinstance(command, App):
+        app.command(command, name=plugin.name)
+    else:
+        app.command(with_short_options(command, short), name=plugin.name)
+    return app
+
+
+def with_short_options(command: Callable[..., Any], short: dict[str, str]) -> Callable[..., Any]:
+    """Give parameters of a plain function short spellings, such as `-c` for `concurrency`.
+
+    Other distributions need not depend on the parser for it: they name them in `SHORT_OPTIONS` beside the function.
+    """
+    if not short:
+        return command
+    from cyclopts import Parameter
+
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [
+        each.replace(annotation=Annotated[each.annotation, Parameter(alias=short[each.name])]) if each.name in short else each
+        for each in signature.parameters.values()
+    ]
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect honours it
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    wrapped.__doc__, wrapped.__name__, wrapped.__module__ = command.__doc__, command.__name__, command.__module__
+    return wrapped
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether the command is naq-cli's, which no other distribution can replace."""
+    return name in COMMANDS and bool(COMMANDS[name].target)
 
 
 def _missing(name: str, distribution: str) -> Callable[..., int]:
+    from cyclopts import Parameter
+
     def command(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
         del tokens
-        _complain(
-            f"naq {name}: {distribution} is not installed. Install it: pip install {distribution}  # or: uv add {distribution}"
+        return _complain(
+            f"naq {name}: {distribution} is not installed. Install it: pip install {distribution}  # or: uv add {distribution}",
+            ExitCode.NOT_INSTALLED,
         )
-        return ExitCode.NOT_INSTALLED
 
     return command
 
 
-def _version_line() -> str:
-    try:
-        return f"naq {version('naq-cli')}"
-    except PackageNotFoundError:
-        return "naq (not installed as a distribution)"
+def _unknown(name: str, plugins: dict[str, Plugin]) -> str:
+    if name.startswith("-"):
+        return f"naq: {name} is not an option of naq itself; options follow the command. See: naq --help"
+    known = [*COMMANDS, *plugins, *(words[0] for words in ALIASES)]
+    close = get_close_matches(name, known, n=1)
+    meant = f" Did you mean {' '.join(resolve_alias(close))}?" if close else ""
+    return f"naq: there is no command '{name}'.{meant} See: naq --help"
 
 
-def _usage_problem(error: CycloptsError) -> str:
+def _usage_problem(error: "CycloptsError") -> str:
     chain = " ".join(("naq", *(error.command_chain or ())))
-    return f"{chain}: {error} See: {chain} --help"
+    text = " ".join(str(error).split())
+    return f"{chain}: {text} See: {chain} --help"
 
 
-def _import_problem(error: ImportError) -> str:
-    """Name the distribution whose command cannot be imported."""
-    for name, plugin in _plugins().items():
-        try:
-            plugin.load()
-        except Exception as cause:  # noqa: BLE001 - whatever another package's module raises
-            origin = f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else plugin.value
-            return f"naq: plugin '{name}' ({origin}) cannot be imported: {cause}. Reinstall or remove it."
-    return f"naq: cannot import what the command needs: {error}"
-
-
-def _complain(message: str) -> None:
+def _complain(message: str, code: ExitCode) -> ExitCode:
     sys.stderr.write(f"{message}\n")
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End with the code of SIGTERM; commands that run on install handlers of their own."""
+    del number, frame
+    raise SystemExit(ExitCode.TERMINATED)

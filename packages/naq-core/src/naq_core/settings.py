@@ -202,6 +202,13 @@ class Settings:
         """Return `nats_url` without user information, for messages and logs."""
         return redact_url(self.nats_url)
 
+    def redacted(self, name: str) -> Any:
+        """Return a field's value as it may be shown: secrets as `***`, addresses without user information."""
+        value = getattr(self, name)
+        if name in _SECRETS and value is not None:
+            return "***"
+        return self.redacted_url() if name == "nats_url" else value
+
 
 def _add_context(found: dict[str, tuple[Any, str]], file: str) -> None:
     """Add a context's values: they yield to arguments and variables, and to the settings file only if that names the context."""

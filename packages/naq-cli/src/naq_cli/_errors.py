@@ -1,0 +1,116 @@
+"""Turns errors into what a person at a terminal needs: what failed, where the value came from, what to type next."""
+
+import sys
+import traceback
+from typing import NamedTuple
+
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import (
+    BrokerError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    DuplicateJobError,
+    InvalidNameError,
+    JetStreamDisabledError,
+    JetStreamError,
+    JobCancelledError,
+    JobExpiredError,
+    JobFailedError,
+    JobTimeoutError,
+    NaqError,
+    QueueFullError,
+    SerializationError,
+    ServerTooOldError,
+    UnknownTaskError,
+    WrongSequenceError,
+)
+from naq_core.settings import Settings
+
+
+class CommandError(Exception):
+    """A command's own refusal, with its exit code."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Complaint(NamedTuple):
+    """What to say and how to exit."""
+
+    message: str
+    code: ExitCode
+
+
+_CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
+    ((BrokerUnavailableError, JetStreamDisabledError, ServerTooOldError), ExitCode.UNREACHABLE),
+    (JobTimeoutError, ExitCode.WAIT_TIMED_OUT),
+    (BrokerTimeoutError, ExitCode.TIMED_OUT),
+    ((DuplicateJobError, WrongSequenceError, QueueFullError), ExitCode.REFUSED),
+    ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
+    (UnknownTaskError, ExitCode.IMPORT_FAILED),
+    (InvalidNameError, ExitCode.USAGE),
+    (SerializationError, ExitCode.USAGE),
+    (LookupError, ExitCode.NOT_FOUND),
+)
+"""The first that fits counts."""
+
+
+def explain(error: BaseException, settings: Settings | None) -> Complaint:
+    """Return the message, without the command's name, and the exit code for an error that NAQ raises on purpose."""
+    if isinstance(error, CommandError):
+        return Complaint(str(error), error.code)
+    if isinstance(error, ConfigurationError):
+        # A stream that does not fit is no setting of the user's: it is what stands on the server.
+        return Complaint(_setting(error), ExitCode.REFUSED if error.setting.startswith("stream ") else ExitCode.USAGE)
+    if isinstance(error, BrokerUnavailableError) and settings is not None:
+        return Complaint(_unreachable(error, settings), ExitCode.UNREACHABLE)
+    if isinstance(error, JetStreamError) and "no permission" in error.description.lower():
+        return Complaint(f"{error}. The account or user may not do this; see docs/security.md.", ExitCode.REFUSED)
+    if isinstance(error, BrokerTimeoutError) and settings is not None:
+        return Complaint(f"{error}. The server is {_server(settings)}; naq doctor looks at it.", ExitCode.TIMED_OUT)
+    for kinds, code in _CODES:
+        if isinstance(error, kinds):
+            return Complaint(str(error), code)
+    return Complaint(str(error), ExitCode.FAILED)
+
+
+def report(command: str, error: BaseException, settings: Settings | None, *, debug: bool = False) -> ExitCode:
+    """Write an error to standard error and return the exit code; anything unforeseen is named as the bug it is."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, CommandError | NaqError | BrokerError):
+        message, code = explain(error, settings)
+        sys.stderr.write(f"naq {command}: {message}\n")
+        return code
+    sys.stderr.write(
+        f"naq {command}: unexpected {type(error).__name__}: {error}. This is a bug in NAQ or a package it uses;"
+        " NAQ_LOG_LEVEL=DEBUG shows the traceback.\n"
+    )
+    return ExitCode.FAILED
+
+
+def origin(settings: Settings, name: str) -> str:
+    """Say where a setting's value comes from."""
+    source = settings.source(name)
+    named = {"default": f"the default of NAQ_{name.upper()}", "argument": f"from --{name.replace('_', '-')}"}
+    return named.get(source, f"from {source}")
+
+
+def _server(settings: Settings) -> str:
+    return f"{settings.redacted_url()} ({origin(settings, 'nats_url')})"
+
+
+def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
+    reason = error.reason.rstrip(".")
+    if "authorization" in reason.lower() or "authentication" in reason.lower():
+        advice = "Check NAQ_NATS_USER, NAQ_NATS_PASSWORD, NAQ_NATS_TOKEN or NAQ_NATS_CREDS: naq config show"
+    else:
+        advice = "Start one: naq server, or docker run -p 4222:4222 nats -js"
+    return f"cannot reach NATS at {_server(settings)}: {reason}. {advice}"
+
+
+def _setting(error: ConfigurationError) -> str:
+    named = f"--{error.setting.replace('_', '-')}" if error.source == "argument" else None
+    return f"{named}: {error.problem}" if named else str(error)

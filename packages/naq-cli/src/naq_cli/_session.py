@@ -1,0 +1,79 @@
+"""Runs a command's action: settings, connection, output, and the errors of all three."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from naq_cli._errors import report
+from naq_cli._options import Common, Reading
+from naq_cli._output import Output
+from naq_cli.exit_codes import ExitCode
+from naq_core.connection import Connection
+from naq_core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What an action works with."""
+
+    connection: Connection
+    output: Output
+
+    @property
+    def settings(self) -> Settings:
+        """The settings the connection was made with."""
+        return self.connection.settings
+
+
+Action = Callable[[Session], Awaitable[int | None]]
+
+
+def online(command: str, options: Common, action: Action, **overrides: object) -> int:
+    """Connect, run the action and return the exit code; every error ends as one line on standard error."""
+
+    async def connected(settings: Settings, output: Output) -> int | None:
+        async with Connection(settings, name="naq-cli", patient=False) as connection:
+            return await action(Session(connection, output))
+
+    def work(settings: Settings, output: Output) -> int | None:
+        return asyncio.run(connected(settings, output))
+
+    return offline(command, options, work, **overrides)
+
+
+def offline(command: str, options: Common, work: Callable[[Settings, Output], int | None], **overrides: object) -> int:
+    """Run what needs no server, or connects itself, in the same way as `online`."""
+    settings: Settings | None = None
+    output = make_output(options)
+    configure_logging()
+    try:
+        settings = Settings.load(nats_url=options.nats_url, namespace=options.namespace, **overrides)
+        code = work(settings, output)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the user gets a line and a code
+        return report(command, error, settings, debug=_debugging())
+    return ExitCode.OK if code is None else code
+
+
+def make_output(options: Common) -> Output:
+    """Return the output that the options ask for."""
+    form = "auto"
+    if isinstance(options, Reading):
+        form = "json" if options.json else "jsonl" if options.jsonl else "auto"
+    return Output(form=form, quiet=options.quiet, color=options.color)
+
+
+def configure_logging() -> None:
+    """Let warnings (an unknown NAQ_ variable, a lost connection) reach the user as plain lines."""
+    level = logging.DEBUG if _debugging() else logging.WARNING
+    logging.basicConfig(level=level, format="naq: %(message)s" if level > logging.DEBUG else "%(name)s: %(message)s")
+    if not _debugging():
+        # What it logs of a lost connection is raised too, and then said with the address's origin.
+        logging.getLogger("naq_core._nats.connection").setLevel(logging.CRITICAL)
+
+
+def _debugging() -> bool:
+    return os.environ.get("NAQ_LOG_LEVEL", "").upper() == "DEBUG"

@@ -1,0 +1,250 @@
+"""The checks of `naq doctor`, each of which says what it found and what to do."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from naq_cli._format import as_time, size, span
+from naq_cli._output import Column
+from naq_cli._session import Session
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import JetStreamError
+from naq_core.inspect import check_topology, list_workers
+
+_RECOMMENDED = (2, 15)
+_TIGHT = 0.8
+_CLOCK_SECONDS = 2.0
+_SLOW_SECONDS = 0.25
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """What one check found."""
+
+    check: str
+    status: str
+    """ok, warning, problem or unknown."""
+    found: str
+    advice: str = ""
+
+
+COLUMNS = (
+    Column("Check", lambda finding: finding.check),
+    Column("Status", lambda finding: finding.status),
+    Column("Found", lambda finding: finding.found, wrap=True),
+    Column("What to do", lambda finding: finding.advice, wrap=True),
+)
+
+
+async def examine(session: Session, queues: list[str], monitor_url: str | None, *, strict: bool) -> int:
+    """Run every check and return 1 where one found a problem."""
+    findings = [finding async for finding in _checks(session, queues, monitor_url)]
+    output = session.output
+    if output.is_terminal:
+        _print(session, findings)
+    else:
+        output.list(findings, COLUMNS, key=lambda finding: f"{finding.check}={finding.status}", empty="")
+    bad = {"problem", "warning"} if strict else {"problem"}
+    return ExitCode.FAILED if any(finding.status in bad for finding in findings) else ExitCode.OK
+
+
+def _print(session: Session, findings: list[Finding]) -> None:
+    """One line for each finding, and below it what to do: sentences do not fit into columns."""
+    from rich.text import Text
+
+    console = session.output.console()
+    colors = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "bright_black"}
+    widest = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        console.print(
+            Text.assemble((f"{finding.status:>8}", colors[finding.status]), f"  {finding.check:<{widest}}  {finding.found}")
+        )
+        if finding.advice:
+            console.print(Text(f"{'':>8}  {'':<{widest}}  → {finding.advice}", style="dim"))
+
+
+async def _checks(session: Session, queues: list[str], monitor_url: str | None) -> AsyncIterator[Finding]:
+    yield _version(session)
+    yield await _round_trip(session)
+    account = await session.connection.api("INFO")
+    for finding in _limits(account):
+        yield finding
+    yield _payload(session)
+    async for finding in _topology(session, queues):
+        yield finding
+    yield await _clock(session)
+    yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
+    async for finding in _workers(session):
+        yield finding
+
+
+def _version(session: Session) -> Finding:
+    version = session.connection.server_version
+    known = tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdigit())
+    if known >= _RECOMMENDED:
+        return Finding(check="server", status="ok", found=f"nats-server {version} at {session.connection.url}")
+    wanted = ".".join(map(str, _RECOMMENDED))
+    return Finding(
+        check="server",
+        status="warning",
+        found=f"nats-server {version} at {session.connection.url}",
+        advice=f"It works; {wanted} or newer is what NAQ is tested with.",
+    )
+
+
+async def _round_trip(session: Session) -> Finding:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        await session.connection.api("INFO")
+        times.append(time.perf_counter() - began)
+    best = min(times)
+    if best < _SLOW_SECONDS:
+        return Finding(check="round trip", status="ok", found=f"{best * 1000:.1f} ms")
+    return Finding(
+        check="round trip",
+        status="warning",
+        found=f"{best * 1000:.0f} ms",
+        advice="Each job costs several round trips: run workers near the server.",
+    )
+
+
+def _limits(account: dict[str, Any]) -> list[Finding]:
+    limits = account.get("limits") or {}
+    findings = []
+    for name, used_key, limit_key in (("storage", "storage", "max_storage"), ("memory", "memory", "max_memory")):
+        used, limit = account.get(used_key, 0), limits.get(limit_key, -1)
+        if limit is None or limit <= 0:
+            if name == "storage":
+                findings.append(Finding(check=name, status="ok", found=f"{size(used)} used, no limit for this account"))
+            continue
+        full = used / limit
+        findings.append(
+            Finding(
+                check=name,
+                status="ok" if full < _TIGHT else "problem" if full >= 0.95 else "warning",
+                found=f"{size(used)} of {size(limit)} used ({full:.0%})",
+                advice="" if full < _TIGHT else f"A full store refuses jobs: raise the account's max {name}, or purge.",
+            )
+        )
+    return findings
+
+
+def _payload(session: Session) -> Finding:
+    limit = session.connection.max_payload
+    if limit >= 1_000_000:
+        return Finding(check="max_payload", status="ok", found=size(limit))
+    return Finding(
+        check="max_payload",
+        status="warning",
+        found=size(limit),
+        advice="Jobs with larger arguments are refused or stored aside: set max_payload: 1MB in the server's configuration.",
+    )
+
+
+async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Finding]:
+    fine = 0
+    for item in await check_topology(session.connection, queues):
+        name = f"{item.kind} {item.name}"
+        if item.state == "ok":
+            fine += 1
+        elif item.state == "missing":
+            # Streams are made when they are first needed; a queue that was named must be usable now.
+            status = "problem" if item.kind == "consumer" else "warning"
+            advice = f"naq setup {' '.join(queues)}".rstrip() + " creates it; so does the first enqueue."
+            yield Finding(check=name, status=status, found="missing", advice=advice)
+        else:
+            what = "; ".join(f"{key} is {text}" for key, text in item.differences.items())
+            yield Finding(
+                check=name,
+                status="problem" if item.breaks_promises else "warning",
+                found=what,
+                advice="naq setup --update changes it."
+                if item.can_update
+                else "It cannot be changed while it exists: use another NAQ_NAMESPACE, or delete it with what is in it.",
+            )
+    if fine:
+        yield Finding(check="streams", status="ok", found=f"{fine} streams and consumers are as they should be")
+
+
+async def _clock(session: Session) -> Finding:
+    before = datetime.now(UTC)
+    try:
+        answer = await session.connection.api(f"STREAM.INFO.{session.connection.names.jobs_stream}")
+    except JetStreamError:
+        answer = {}
+    after = datetime.now(UTC)
+    there = datetime.fromisoformat(answer["ts"]) if "ts" in answer else None
+    if there is None:
+        return Finding(check="clock", status="unknown", found="there is no stream yet whose answer tells the server's time")
+    off = max((before - there).total_seconds(), (there - after).total_seconds(), 0.0)
+    if off < _CLOCK_SECONDS:
+        return Finding(check="clock", status="ok", found="this machine and the server agree")
+    return Finding(
+        check="clock",
+        status="warning",
+        found=f"{span(off)} apart from the server's",
+        advice="Delays and expiries are off by as much: synchronise both by NTP.",
+    )
+
+
+def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Finding:
+    """Ask the monitoring port: no request over NATS tells it."""
+    named = monitor_url is not None
+    address = (monitor_url or _guess(nats_url)).rstrip("/")
+    try:
+        with urllib.request.urlopen(f"{address}/jsz?config=true", timeout=1) as answer:  # noqa: S310 - http, checked below
+            told = json.load(answer)
+        if not named and told.get("server_id") != server_id:
+            raise ValueError("another server answers there")  # noqa: TRY301 - one way to say that it is not known
+    except (OSError, ValueError) as error:
+        return Finding(
+            check="sync_interval",
+            status="problem" if named else "unknown",
+            found=f"{address} does not tell it: {error}",
+            advice="Name the monitoring address with --monitor-url (the server's http_port setting opens it).",
+        )
+    config = told.get("config") or {}
+    nanoseconds = int(config.get("sync_interval") or 0)
+    if config.get("sync_always"):
+        return Finding(check="sync_interval", status="ok", found="always: an accepted job survives a power cut")
+    return Finding(
+        check="sync_interval",
+        status="warning",
+        found=f"{span(nanoseconds / 1e9) if nanoseconds else '2m'}: a power cut may lose what was accepted since",
+        advice="In production set jetstream { sync_interval: always } on one server, or run three replicas.",
+    )
+
+
+def _guess(nats_url: str) -> str:
+    first = nats_url.split(",", maxsplit=1)[0].strip()
+    host = urlsplit(first if "://" in first else f"nats://{first}").hostname or "localhost"
+    return f"http://[{host}]:8222" if ":" in host else f"http://{host}:8222"
+
+
+async def _workers(session: Session) -> AsyncIterator[Finding]:
+    workers = await list_workers(session.connection)
+    if not workers:
+        yield Finding(check="workers", status="warning", found="none is alive", advice="Start one: naq worker")
+        return
+    yield Finding(check="workers", status="ok", found=f"{len(workers)} alive")
+    versions = {str(worker.get("version")) for worker in workers}
+    if len(versions) > 1:
+        found = f"run different versions: {', '.join(sorted(versions))}"
+        yield Finding(check="versions", status="warning", found=found, advice="Finish the roll-out.")
+    for worker in workers:
+        seen = as_time(worker.get("at"))
+        silent = (datetime.now(UTC) - seen).total_seconds() if seen else 0.0
+        if silent < -_CLOCK_SECONDS:
+            yield Finding(
+                check=f"worker {worker.get('worker_id')}",
+                status="warning",
+                found=f"its clock is {span(-silent)} ahead of this machine's",
+                advice=f"Synchronise {worker.get('host')} by NTP.",
+            )

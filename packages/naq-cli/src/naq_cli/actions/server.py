@@ -1,0 +1,61 @@
+"""Running nats-server in the foreground."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import ConfigurationError
+from naq_core.server import EmbeddedServer
+
+_LOOK_SECONDS = 0.1
+
+
+def serve(*, host: str, port: int, store_dir: Path | None) -> int:
+    """Run the server until a signal stops it."""
+    stop = _StopFlag()
+    embedded = EmbeddedServer(port=port, host=host, store_dir=store_dir)
+    try:
+        embedded.start()
+    except ConfigurationError as error:
+        return _refused(error, host, port)
+    try:
+        kept = f"Jobs are kept in {store_dir}." if store_dir else "Jobs are gone when it stops (see --store-dir)."
+        sys.stdout.write(f"{embedded.url}\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"naq server: nats-server {embedded.pid} is ready. {kept} Ctrl-C stops it.\n")
+        while not stop.is_set:
+            if not embedded.is_running:
+                sys.stderr.write("naq server: nats-server ended by itself.\n")
+                return ExitCode.FAILED
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        embedded.stop()
+    sys.stderr.write("naq server: stopped.\n")
+    return ExitCode.OK
+
+
+def _refused(error: ConfigurationError, host: str, port: int) -> int:
+    if "address already in use" in str(error):
+        sys.stderr.write(
+            f"naq server: port {port} on {host} (from --port) is taken, perhaps by another NATS server."
+            " Take a free one: naq server --port 0\n"
+        )
+        return ExitCode.FAILED
+    sys.stderr.write(f"naq server: {error}\n")
+    return ExitCode.USAGE if error.setting == "NATS_SERVER_BIN" else ExitCode.FAILED
+
+
+class _StopFlag:
+    """Remembers SIGINT or SIGTERM; setting a plain attribute is safe in a signal handler."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._set)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.is_set = True

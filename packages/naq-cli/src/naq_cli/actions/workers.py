@@ -1,0 +1,79 @@
+"""Showing and steering workers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from naq_cli._errors import CommandError
+from naq_cli._format import as_time, size
+from naq_cli._output import Column
+from naq_cli._session import Session
+from naq_cli.exit_codes import ExitCode
+from naq_core.inspect import list_workers
+
+Worker = dict[str, Any]
+
+
+def _slots(worker: Worker) -> str:
+    return f"{len(worker.get('running') or {})}/{worker.get('concurrency', '?')}"
+
+
+def _state(worker: Worker) -> str:
+    return str(worker.get("state") or "running")
+
+
+COLUMNS = (
+    Column("Worker", lambda worker: worker.get("worker_id", "")),
+    Column("Host", lambda worker: worker.get("host"), wrap=True),
+    Column("Pid", lambda worker: str(worker.get("pid", "")), width=100, right=True),
+    Column("State", _state, width=90),
+    Column("Queues", lambda worker: worker.get("queues"), wrap=True),
+    Column("Running", _slots, right=True),
+    Column("Started", lambda worker: as_time(worker.get("started_at")), right=True),
+    Column("Seen", lambda worker: as_time(worker.get("at")), width=90, right=True),
+    Column("Memory", lambda worker: size(worker.get("rss") or 0), width=110, right=True),
+    Column("Version", lambda worker: worker.get("version"), width=120),
+)
+
+
+async def list_all(session: Session, queue: str | None) -> None:
+    """List the workers, perhaps of one queue."""
+    workers = [each for each in await list_workers(session.connection) if queue is None or queue in (each.get("queues") or ())]
+    empty = "No worker is alive. Start one: naq worker" if queue is None else f"No worker takes jobs from {queue}."
+    session.output.list(workers, COLUMNS, key=lambda worker: str(worker.get("worker_id")), empty=empty)
+
+
+async def show_one(session: Session, worker_id: str) -> None:
+    """Show what a worker tells of itself."""
+    worker = await find_worker(session, worker_id)
+    now = datetime.now(UTC)
+    known = {"running", "started_at", "at", "rss", "worker_id", "queues"}
+    pairs = [
+        ("Worker", worker.get("worker_id")),
+        ("Queues", worker.get("queues")),
+        ("Running", _slots(worker)),
+        ("Started", as_time(worker.get("started_at"))),
+        ("Seen", as_time(worker.get("at"))),
+        ("Memory", size(worker.get("rss") or 0)),
+        *((name.replace("_", " ").capitalize(), str(value)) for name, value in worker.items() if name not in known),
+    ]
+    for job_id, started in (worker.get("running") or {}).items():
+        at = as_time(started)
+        pairs.append(("Job", f"{job_id} for {(now - at).total_seconds():.0f} s" if at else job_id))
+    session.output.facts(pairs, document=worker)
+
+
+async def find_worker(session: Session, worker_id: str) -> Worker:
+    """Return the one living worker whose id begins so.
+
+    Raises:
+        CommandError: There is none, or more than one.
+    """
+    workers = await list_workers(session.connection)
+    exact = [each for each in workers if each.get("worker_id") == worker_id]
+    found = exact or [each for each in workers if str(each.get("worker_id", "")).startswith(worker_id)]
+    if not found:
+        raise CommandError(f"no living worker has the id {worker_id}. See: naq workers", ExitCode.NOT_FOUND)
+    if len(found) > 1:
+        names = ", ".join(str(each.get("worker_id")) for each in found)
+        raise CommandError(f"{worker_id} is the beginning of {len(found)} ids: {names}", ExitCode.USAGE)
+    return found[0]

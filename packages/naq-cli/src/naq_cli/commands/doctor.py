@@ -1,0 +1,29 @@
+"""`naq doctor`: what is wrong, and what to do about it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from naq_cli._options import READING, Reading
+
+
+def doctor(
+    *queues: str,
+    monitor_url: str | None = None,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    options: Reading = READING,
+) -> int:
+    """Check the server, its settings and limits, NAQ's streams, the workers and the clocks.
+
+    Exit code 1 where a check found a problem, 3 where no server can be reached.
+
+    Args:
+        queues: Queues that must be usable.
+        monitor_url: The server's monitoring address (http://host:8222), which alone knows sync_interval. By default port 8222
+            of the server is tried.
+        strict: Warnings count as problems.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.doctor import examine
+
+    return online("doctor", options, lambda session: examine(session, list(queues), monitor_url, strict=strict))

@@ -1,0 +1,49 @@
+"""`naq queue`: queues and what can be done to all jobs of one."""
+
+from cyclopts import App
+
+from naq_cli._options import COMMON, DESTROYING, Common, Destroying
+
+app = App(name="queue", help="List, show, pause, limit and purge queues.")
+
+
+@app.command
+def pause(queue: str, *, until: str | None = None, options: Common = COMMON) -> int:
+    """Stop the delivery of a queue's jobs to all workers; running ones go on.
+
+    Args:
+        queue: The queue.
+        until: When the server resumes it by itself: a duration from now (30m) or a time (2026-11-24T12:30:00Z).
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue pause", options, lambda session: queues.pause(session, queue, until))
+
+
+@app.command
+def resume(queue: str, *, options: Common = COMMON) -> int:
+    """Deliver a paused queue's jobs again.
+
+    Args:
+        queue: The queue.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue resume", options, lambda session: queues.resume(session, queue))
+
+
+@app.command
+def purge(queue: str, *, options: Destroying = DESTROYING) -> int:
+    """Delete every job of a queue that waits for a worker or for its time.
+
+    Running and dead jobs stay; naq job delete state:dead queue:NAME deletes dead ones.
+
+    Args:
+        queue: The queue.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue purge", options, lambda session: queues.purge(session, queue, yes=options.yes))

@@ -1,0 +1,113 @@
+"""The words with which people filter jobs, in the terminal and in the dashboard's search field."""
+
+import shlex
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from naq_core.errors import ConfigurationError
+from naq_core.record import JobState
+from naq_core.settings import parse_duration
+from naq_core.views import JobFilter
+
+_FIELDS = {
+    "state": "states",
+    "queue": "queue",
+    "function": "function",
+    "task": "function",
+    "worker": "worker",
+    "workflow": "workflow",
+    "schedule": "schedule",
+    "error": "error",
+    "since": "since",
+    "until": "until",
+    "id": "text",
+}
+_STATES = {"failed": JobState.DEAD, "scheduled": JobState.HELD, "waiting": JobState.QUEUED, "done": JobState.SUCCEEDED}
+
+
+def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> JobFilter:
+    """Turn `state:dead queue:emails since:2h alice` into a filter; words without a field are searched as text.
+
+    Args:
+        words: One line, in which quotes keep words together, or words.
+        now: What durations in `since:` and `until:` count back from; by default the present.
+
+    Raises:
+        ConfigurationError: There is no such field, or its value is none; says which there are.
+    """
+    if isinstance(words, str):
+        try:
+            words = shlex.split(words)
+        except ValueError as error:
+            raise ConfigurationError("filter", f"{words!r}: {error}") from error
+    found: dict[str, Any] = {}
+    states: set[JobState] = set()
+    text: list[str] = []
+    for word in words:
+        name, colon, value = word.partition(":")
+        if not colon or not name.isidentifier():
+            text.append(word)
+        elif name not in _FIELDS:
+            raise ConfigurationError("filter", f"there is no field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
+        elif name == "state":
+            states.update(parse_state(each) for each in value.split(","))
+        elif name in {"since", "until"}:
+            found[name] = parse_instant(value, now=now, setting=name)
+        elif name == "id":
+            text.append(value)
+        else:
+            found[_FIELDS[name]] = value
+    return JobFilter(states=frozenset(states), text=" ".join(text), **found)
+
+
+def parse_state(text: str) -> JobState:
+    """Return the state of that name; `failed` means dead, `scheduled` held, `waiting` queued, `done` succeeded.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    name = text.strip().lower()
+    if name in _STATES:
+        return _STATES[name]
+    try:
+        return JobState(name)
+    except ValueError:
+        known = [str(state) for state in JobState]
+        raise ConfigurationError("state", f"there is no state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
+
+
+def parse_instant(text: str, *, now: datetime | None = None, setting: str = "time", ahead: bool = False) -> datetime:
+    """Return a point in time from a duration (`2h`: two hours ago) or from ISO 8601 text.
+
+    Args:
+        text: Without a zone it is UTC.
+        now: What a duration counts from; by default the present.
+        setting: What an error calls it.
+        ahead: A duration counts forward instead of back.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        duration = parse_duration(text)
+        return now + duration if ahead else now - duration
+    except (ValueError, OverflowError):
+        pass
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        example = "2026-11-24T12:30:00Z"
+        raise ConfigurationError(setting, f"{text!r} is neither a duration (30s, 2h, 7d) nor a time ({example})") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

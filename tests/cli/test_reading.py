@@ -1,0 +1,159 @@
+"""What the reading commands share: forms of output, where errors come from, exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from naq_core.settings import Settings
+from tests.cli.commands import naq
+from tests.cli.terminal import plain, screen
+
+NOBODY = "nats://127.0.0.1:9"
+ONLINE = [("workers",), ("queue", "resume", "emails"), ("setup",), ("doctor",)]
+
+
+@pytest.fixture
+def here(settings: Settings) -> dict[str, Any]:
+    """The variables that lead a process to this test's namespace."""
+    return {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+
+
+class TestWithoutAServer:
+    @pytest.mark.parametrize("words", ONLINE, ids=" ".join)
+    def test_it_says_what_failed_where_the_address_came_from_and_what_to_type(self, words: tuple[str, ...]) -> None:
+        done = naq(*words, NAQ_NATS_URL=NOBODY)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"naq {words[0]}")
+        assert f"cannot reach NATS at {NOBODY} (from NAQ_NATS_URL)" in done.stderr
+        assert "naq server" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_an_option_is_named_as_one(self) -> None:
+        done = naq("workers", "--nats-url", NOBODY)
+        assert "(from --nats-url)" in done.stderr
+
+    def test_a_wrong_setting_is_a_usage_error(self) -> None:
+        done = naq("workers", NAQ_ACK_WAIT="soon")
+        assert done.returncode == 2
+        assert "NAQ_ACK_WAIT" in done.stderr
+        done = naq("workers", "--namespace", "a.b")
+        assert done.returncode == 2
+        assert "--namespace" in done.stderr
+
+    def test_an_unknown_variable_is_a_warning_with_a_hint(self) -> None:
+        done = naq("config", "show", NAQ_NATS_ULR="x")
+        assert done.returncode == 0
+        assert "NAQ_NATS_ULR is not a NAQ setting; did you mean NAQ_NATS_URL?" in done.stderr
+
+
+class TestConfig:
+    def test_each_value_has_its_source_and_secrets_are_hidden(self, tmp_path: Path) -> None:
+        (tmp_path / "naq.toml").write_text("concurrency = 3\n")
+        variables = {"NAQ_NATS_URL": "nats://me:secret@host", "NATS_PASSWORD": "secret"}
+        done = naq("config", "show", "--json", "--namespace", "mine", cwd=tmp_path, **variables)
+        rows = {row["setting"]: (row["value"], row["source"]) for row in json.loads(done.stdout)}
+        assert rows["nats_url"] == ("nats://***@host", "NAQ_NATS_URL")
+        assert rows["nats_password"] == ("***", "NATS_PASSWORD")
+        assert rows["namespace"] == ("mine", "argument")
+        assert rows["concurrency"] == (3, str(tmp_path / "naq.toml"))
+        assert rows["ack_wait"] == ("15s", "default")
+        assert "secret" not in done.stdout
+
+    def test_in_a_pipe_it_is_tab_separated(self) -> None:
+        lines = [line.split("\t") for line in naq("config", "show").stdout.splitlines()]
+        assert lines[0] == ["setting", "value", "source"]
+        assert {len(line) for line in lines} == {3}
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_on_a_terminal_it_is_a_coloured_table_that_fits(self, width: int) -> None:
+        shown, code = screen("config", "show", width=width)
+        assert code == 0
+        assert "\x1b[1m" in shown
+        assert max(len(line.rstrip()) for line in plain(shown).splitlines()) <= width
+        assert "\t" not in shown
+
+    def test_no_color_is_honoured(self) -> None:
+        shown, _ = screen("config", "show", NO_COLOR="1")
+        assert "\x1b[3" not in shown
+        shown, _ = screen("config", "show", "--no-color")
+        assert "\x1b[3" not in shown
+
+
+class TestSetup:
+    def test_it_creates_what_is_missing_once(self, here: dict[str, Any]) -> None:
+        first = naq("setup", "emails", "--dry-run", "--jsonl", **here)
+        assert {json.loads(line)["state"] for line in first.stdout.splitlines()} == {"created"}
+        second = naq("setup", "emails", "--json", **here)
+        assert {item["state"] for item in json.loads(second.stdout)} == {"created"}
+        assert "naq-worker-emails" in [item["name"] for item in json.loads(second.stdout)]
+        third = naq("setup", "emails", "--json", **here)
+        assert {item["state"] for item in json.loads(third.stdout)} == {"ok"}
+
+    def test_what_differs_is_named_and_changed_only_on_demand(self, here: dict[str, Any]) -> None:
+        naq("setup", "emails", **here)
+        other = {**here, "NAQ_ACK_WAIT": "30s"}
+        first = naq("setup", "emails", **other)
+        assert first.returncode == 0
+        assert "consumer naq-worker-emails differs from what NAQ wants (ack_wait): naq setup --update changes it" in first.stderr
+        assert '"15 s", wanted "30 s"' in first.stdout
+        assert "updated" in naq("setup", "emails", "--update", **other).stdout
+        assert "differs" not in naq("setup", "emails", **other).stdout
+
+
+class TestDoctor:
+    def test_it_tells_what_it_found_and_what_to_do(self, here: dict[str, Any]) -> None:
+        done = naq("doctor", "--json", **here)
+        found = {finding["check"]: finding for finding in json.loads(done.stdout)}
+        assert done.returncode == 0
+        assert found["server"]["status"] == "ok"
+        assert found["workers"] == {
+            "check": "workers",
+            "status": "warning",
+            "found": "none is alive",
+            "advice": found["workers"]["advice"],
+        }
+        assert "naq worker" in found["workers"]["advice"]
+
+    def test_a_queue_that_cannot_be_used_is_a_problem(self, here: dict[str, Any]) -> None:
+        naq("setup", "emails", **here)
+        assert naq("doctor", "emails", **here).returncode == 0
+        done = naq("doctor", "letters", **here)
+        assert done.returncode == 1
+        assert "naq setup letters" in done.stdout
+        assert naq("doctor", "emails", "--strict", **here).returncode == 1
+
+    def test_on_a_terminal_it_reads_as_a_report(self, here: dict[str, Any]) -> None:
+        shown, code = screen("doctor", width=80, **here)
+        assert code == 0
+        assert "→ Start one: naq worker" in plain(shown)
+
+
+class TestQueues:
+    def test_a_paused_queue_is_resumed(self, here: dict[str, Any]) -> None:
+        assert "naq queue resume emails" in naq("queue", "pause", "emails", **here).stdout
+        assert naq("queue", "resume", "emails", "--quiet", **here).stdout == "emails\n"
+
+    def test_a_wrong_time_is_a_usage_error(self, here: dict[str, Any]) -> None:
+        done = naq("queue", "pause", "emails", "--until", "soon", **here)
+        assert done.returncode == 2
+        assert "'soon' is neither a duration" in done.stderr
+
+    def test_purging_asks_for_yes_where_nobody_can_be_asked(self, here: dict[str, Any]) -> None:
+        done = naq("queue", "purge", "emails", **here)
+        assert done.returncode == 2
+        assert "--yes" in done.stderr
+        assert naq("purge", "emails", "--yes", **here).returncode == 0
+
+
+class TestWorkers:
+    def test_without_any_a_pipe_gets_the_header_and_json_an_empty_list(self, here: dict[str, Any]) -> None:
+        assert naq("workers", **here).stdout.startswith("worker\thost\t")
+        assert naq("workers", "--json", **here).stdout == "[]\n"
+
+    def test_one_that_is_not_there_is_not_found(self, here: dict[str, Any]) -> None:
+        done = naq("worker", "show", "nobody", **here)
+        assert done.returncode == 5
+        assert "naq workers" in done.stderr
