@@ -57,8 +57,9 @@ async def cluster_of(connection: Connection, stream: str) -> dict[str, Any]:
     return dict((await connection.api(f"STREAM.INFO.{stream}"))["cluster"])
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("rounds", [pytest.param(2, id="short"), pytest.param(20, id="long", marks=LONG)])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(2, id="short", marks=pytest.mark.timeout(120)), pytest.param(20, id="long", marks=LONG)]
+)
 async def test_a_cluster_that_loses_one_server_at_a_time_loses_no_job(
     rounds: int, cluster: Cluster, connection: Connection, replicated: Settings, history: History, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ class Active:
     started_at: float = 0.0
     """Wall clock of the claim; 0 while it waits for a slot."""
     task: asyncio.Task[None] | None = None
+    has_slot: bool = False
+    """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
     is_running: bool = False
     """The user's function runs: only then may the task be cancelled."""
     lease_lost: bool = False

@@ -10,6 +10,8 @@ from naq_worker._active import Active, boottime
 AHEAD = 0.05
 """Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
 and long jobs are never hoarded."""
+MOST_AHEAD = 0.5
+"""The most that is ordered ahead, as a share of the slots."""
 LONGEST_WAIT = 0.5
 """Seconds after which a delivery that found no slot goes back, for a worker that has one."""
 GATHER = 0.002
@@ -24,6 +26,7 @@ class Fetch:
         slots: How many jobs run at a time.
         burst: Ask only for what is there now.
         busy: Returns how many slots are taken.
+        held: Returns how many jobs are in hands, those whose end is being recorded among them.
         on_delivery: Called for each delivery, from the event loop.
         wake: Called when it is worth asking again.
     """
@@ -36,6 +39,7 @@ class Fetch:
         *,
         burst: bool,
         busy: Callable[[], int],
+        held: Callable[[], int],
         on_delivery: Callable[[Delivery], None],
         wake: Callable[[], None],
     ) -> None:
@@ -47,6 +51,7 @@ class Fetch:
         self._slots = slots
         self._burst = burst
         self._busy = busy
+        self._held = held
         self._wake = wake
         self._pulls = [Pull(connection, queue, on_delivery, wake) for queue in queues]
         self._mean_seconds = 1.0
@@ -91,7 +96,7 @@ class Fetch:
 
     def _free(self) -> int:
         """Return how many more deliveries there is use for."""
-        ahead = int(self._slots * min(0.25, AHEAD / max(self._mean_seconds, AHEAD)))
+        ahead = int(self._slots * min(MOST_AHEAD, AHEAD / max(self._mean_seconds, AHEAD)))
         return self._slots + ahead - self._busy() - len(self.waiting)
 
     def wait(self, active: Active) -> None:
@@ -110,11 +115,11 @@ class Fetch:
 
     async def is_drained(self, *, has_retries: bool) -> bool:
         """Return whether all queues are empty and nothing of theirs waits here or, with `has_retries`, for its retry."""
-        if self._busy() or self.waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
+        if self._held() or self.waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
             return False
         for queue in self._queues:
             pending, unsettled = await consumer_state(self._connection, queue)
             if pending or (unsettled and has_retries):  # a retry of ours is not due yet: look again soon
                 asyncio.get_running_loop().call_later(BURST_PAUSE, self._wake)
                 return False
-        return not (self._busy() or self.waiting)
+        return not (self._held() or self.waiting)

@@ -87,6 +87,7 @@ class Worker:
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
         self._active: dict[tuple[str, str], Active] = {}
+        self._slots_taken = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -163,7 +164,8 @@ class Worker:
                 self.queues,
                 self.concurrency,
                 burst=self.burst,
-                busy=self._active.__len__,
+                busy=lambda: self._slots_taken,
+                held=self._active.__len__,
                 on_delivery=self._on_delivery,
                 wake=self._wake.set,
             )
@@ -239,14 +241,30 @@ class Worker:
             known.lease_until = active.lease_until
         elif self._stopping.is_set() or self._quiet:
             _ = self._spawn(delivery.nak())
-        elif len(self._active) < self.concurrency:
+        elif self._slots_taken < self.concurrency:
             self._begin(active)
         else:
             self._fetch.wait(active)
 
     def _begin(self, active: Active) -> None:
         self._active[active.key] = active
+        active.has_slot = True
+        self._slots_taken += 1
         active.task = self._spawn(self._process(active))
+
+    def _free_slot(self, active: Active) -> None:
+        """Let the next delivery begin; once for each."""
+        if not active.has_slot:
+            return
+        active.has_slot = False
+        self._slots_taken -= 1
+        while not self._stopping.is_set() and (following := self._fetch.next()) is not None:
+            known = self._active.get(following.key)
+            if known is None:
+                self._begin(following)
+                return
+            known.delivery, known.lease_until = following.delivery, following.lease_until  # delivered anew while it waited
+        self._wake.set()
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = self._loop.create_task(coroutine)
@@ -287,10 +305,7 @@ class Worker:
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
         finally:
             del self._active[active.key]
-            if not self._stopping.is_set() and (following := self._fetch.next()) is not None:
-                self._begin(following)
-            elif self._stopping.is_set() or not self._wake.is_set():
-                self._wake.set()
+            self._free_slot(active)
 
     async def _attempt(self, active: Active, envelope: Envelope) -> None:
         fast = envelope.opt.fast and active.delivery.delivered == 1
@@ -315,6 +330,7 @@ class Worker:
         begun = self._loop.time()
         outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
         self._fetch.note_length(self._loop.time() - begun)
+        self._free_slot(active)
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1
