@@ -39,6 +39,16 @@ class QuickClient(Client):
         self._handlers: dict[int, Handler] = {}
         self._is_write_due = False
 
+    @property
+    def server_version(self) -> str:
+        """The version of the server it is connected to; a class of nats-py's hides the text."""
+        return str(self._server_info.get("version", ""))
+
+    @property
+    def server_id(self) -> str:
+        """The id of that server, new at each of its starts; nats-py shows it nowhere."""
+        return str(self._server_info.get("server_id", ""))
+
     async def listen(self, subject: str, handler: Handler) -> Subscription:
         """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
         subscription = await self.subscribe(subject, cb=_ignore)

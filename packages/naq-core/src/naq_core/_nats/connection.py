@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -11,18 +10,17 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
+from naq_core._nats.account import check_server
 from naq_core._nats.client import QuickClient
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
+from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
 from naq_core._nats.subjects import Names
 from naq_core.errors import (
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
-    ConfigurationError,
-    JetStreamDisabledError,
     PayloadTooLargeError,
-    ServerTooOldError,
     WrongSequenceError,
 )
 from naq_core.settings import Settings, redact_url
@@ -31,10 +29,8 @@ from naq_core.signing import Signer
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
-PING_INTERVAL = 2
 WATCHDOG_INTERVAL = 3.0
 WATCHDOG_PATIENCE = 3.0
-NEEDED_API_LEVEL = 2
 HEADER_ROOM = 1024
 """Bytes kept free below `max_payload` for headers."""
 PENDING_SIZE = 16 * 1024 * 1024
@@ -90,12 +86,12 @@ class Connection:
     @property
     def server_version(self) -> str:
         """The version of the server it is connected to."""
-        return str(self.client._server_info.get("version", ""))  # noqa: SLF001 - a class of nats-py's hides the text
+        return self.client.server_version
 
     @property
     def server_id(self) -> str:
         """The id of the server it is connected to, new at each of its starts."""
-        return str(self.client._server_info.get("server_id", ""))  # noqa: SLF001 - shown nowhere else
+        return self.client.server_id
 
     @property
     def publisher(self) -> Publisher:
@@ -157,7 +153,7 @@ class Connection:
         self._mark_up()
         try:
             await self._publisher.start()
-            await self._check_server()
+            await check_server(self.client, self.url)
         except BaseException:
             await self.close()
             raise
@@ -340,34 +336,6 @@ class Connection:
         if size + HEADER_ROOM > self.client.max_payload:
             raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)
 
-    async def _check_server(self) -> None:
-        answer = await self._account()
-        level = int(answer.get("api", {}).get("level", 0))
-        if level < NEEDED_API_LEVEL:
-            raise ServerTooOldError(self.server_version, level, NEEDED_API_LEVEL)
-
-    async def _account(self) -> dict[str, Any]:
-        """Ask what JetStream is there; a cluster that has no leader yet does not answer, so ask again for a while."""
-        deadline = self._loop.time() + CONNECT_TIMEOUT * 3
-        while True:
-            try:
-                message = await self.client.request("$JS.API.INFO", timeout=1)
-            except nats.errors.NoRespondersError as error:
-                raise JetStreamDisabledError(self.url) from error
-            except nats.errors.Error as error:
-                if self._loop.time() > deadline:
-                    raise BrokerTimeoutError("JetStream account information", CONNECT_TIMEOUT * 3) from error
-                continue
-            answer: dict[str, Any] = msgspec.json.decode(message.data)
-            if "error" not in answer:
-                return answer
-            if answer["error"].get("err_code") in {10039, 10076}:
-                raise JetStreamDisabledError(self.url)
-            refused = api_error("JetStream account information", answer["error"])
-            if not isinstance(refused, NotReadyError) or self._loop.time() > deadline:
-                raise refused
-            await asyncio.sleep(0.2)
-
     async def _watch(self) -> None:
         """Find the connections that look alive and are not: a half-open peer, a dead read loop."""
         while True:
@@ -419,37 +387,6 @@ class Connection:
             self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({_reason(self._last_error)})")
             self._up.set()
             log.error("%s", self._lost)
-
-
-def connect_options(settings: Settings) -> dict[str, Any]:
-    """Return nats-py's connect options for the settings.
-
-    Raises:
-        ConfigurationError: A TLS file cannot be read.
-    """
-    options: dict[str, Any] = {
-        "servers": [each.strip() for each in settings.nats_url.split(",")],
-        "max_reconnect_attempts": -1,
-        "reconnect_time_wait": 0.1,
-        "ping_interval": PING_INTERVAL,
-        "max_outstanding_pings": 2,
-        "connect_timeout": 2,
-        "user": settings.nats_user,
-        "password": settings.nats_password,
-        "token": settings.nats_token,
-        "user_credentials": settings.nats_creds,
-        "nkeys_seed": settings.nats_nkey,
-        "inbox_prefix": settings.nats_inbox_prefix.encode(),
-    }
-    if settings.nats_tls_ca or settings.nats_tls_cert:
-        try:
-            context = ssl.create_default_context(cafile=settings.nats_tls_ca)
-            if settings.nats_tls_cert:
-                context.load_cert_chain(settings.nats_tls_cert, settings.nats_tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError("nats_tls_ca, nats_tls_cert, nats_tls_key", f"cannot load the TLS files: {error}") from error
-        options["tls"] = context
-    return {key: value for key, value in options.items() if value is not None}
 
 
 def _reason(error: BaseException | None) -> str:

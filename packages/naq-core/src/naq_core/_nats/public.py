@@ -9,7 +9,8 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from naq_core._nats.connection import CONNECT_TIMEOUT, connect_options
+from naq_core._nats.connection import CONNECT_TIMEOUT
+from naq_core._nats.options import connect_options
 from naq_core.errors import BrokerUnavailableError, ConfigurationError
 from naq_core.settings import Settings, redact_url
 

@@ -1,0 +1,52 @@
+"""What JetStream is there: asked once after connecting."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import nats.errors
+
+from naq_core._nats.client import QuickClient
+from naq_core._nats.errors import NotReadyError, api_error
+from naq_core.errors import BrokerTimeoutError, JetStreamDisabledError, ServerTooOldError
+
+NEEDED_API_LEVEL = 2
+PATIENCE = 15.0
+"""Seconds for a cluster to elect its leader, before which it does not answer."""
+DISABLED = frozenset({10039, 10076})
+
+
+async def check_server(client: QuickClient, url: str) -> None:
+    """Find out whether the server is one that NAQ can use.
+
+    Raises:
+        JetStreamDisabledError: JetStream is off. ServerTooOldError: It lacks what NAQ needs.
+        BrokerTimeoutError: Nobody answered for 15 s.
+    """
+    account = await _account(client, url)
+    level = int(account.get("api", {}).get("level", 0))
+    if level < NEEDED_API_LEVEL:
+        raise ServerTooOldError(client.server_version, level, NEEDED_API_LEVEL)
+
+
+async def _account(client: QuickClient, url: str) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while True:
+        try:
+            message = await client.request("$JS.API.INFO", timeout=1)
+        except nats.errors.NoRespondersError as error:
+            raise JetStreamDisabledError(url) from error
+        except nats.errors.Error as error:
+            if loop.time() > deadline:
+                raise BrokerTimeoutError("JetStream account information", PATIENCE) from error
+            continue
+        answer: dict[str, Any] = msgspec.json.decode(message.data)
+        if "error" not in answer:
+            return answer
+        if answer["error"].get("err_code") in DISABLED:
+            raise JetStreamDisabledError(url)
+        refused = api_error("JetStream account information", answer["error"])
+        if not isinstance(refused, NotReadyError) or loop.time() > deadline:
+            raise refused
+        await asyncio.sleep(0.2)
