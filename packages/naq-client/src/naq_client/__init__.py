@@ -4,10 +4,11 @@ from naq_client._portal import SyncJob
 from naq_client.queue import EnqueuedMany, Queue
 from naq_client.sync import SyncQueue
 from naq_client.task import Task, disconnect, disconnect_sync, task
-from naq_core import Cancel, Job, JobState, Retry, Snooze, __version__, current_job
+from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of
 
 __all__ = [
     "Cancel",
+    "Dependency",
     "EnqueuedMany",
     "Job",
     "JobState",
@@ -21,5 +22,7 @@ __all__ = [
     "current_job",
     "disconnect",
     "disconnect_sync",
+    "result_of",
+    "results_of",
     "task",
 ]

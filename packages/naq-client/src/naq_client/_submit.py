@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from naq_client._depend import submit_tied
 from naq_core import after_enqueue
 from naq_core.broker import (
     BATCH_LIMIT,
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
+    BrokerMessage,
     Connection,
     DisconnectedError,
     NotReadyError,
@@ -19,10 +21,8 @@ from naq_core.broker import (
 from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
 
-Message = tuple[str, bytes, dict[str, str]]
 
-
-def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> Message:
+def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> BrokerMessage:
     """Return subject, body and headers of a job.
 
     The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job. A fresh id cannot be there
@@ -48,6 +48,12 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
     Raises:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
+    if job.ties.after:
+        try:
+            await submit_tied(connection, [job], [message_of(connection, job, again=True)])
+        except DuplicateJobError:
+            return False
+        return True
     is_new = await _store(connection, job)
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue})
@@ -91,6 +97,8 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
+    if any(job.ties.after for job in jobs):
+        return await submit_tied(connection, jobs, [message_of(connection, job, again=bool(job.ties.after)) for job in jobs])
     atomic = await _store_many(connection, jobs)
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue for job in jobs})
@@ -116,7 +124,7 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     return True
 
 
-async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[Message]) -> None:
+async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[BrokerMessage]) -> None:
     """Send everything without waiting for each answer; what is not acknowledged is sent again, one by one."""
     await connection.wait_connected(connection.budget())
     send = connection.publisher.send

@@ -6,8 +6,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
+from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._submit import submit, submit_many
 from naq_core.broker import Connection
+from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import ConfigurationError, EncodeError
 from naq_core.job import Job, make_options
@@ -21,12 +23,15 @@ R = TypeVar("R")
 
 OPTION_NAMES = frozenset(
     {
+        "allow_failure",
+        "depends_on",
         "fast",
         "ignore_on",
         "jitter",
         "job_id",
         "max_delay",
         "max_retries",
+        "parent_results",
         "process",
         "result_ttl",
         "retry_delay",
@@ -205,6 +210,9 @@ class Queue:
         job_id: str | None = None,
         process: bool = False,
         fast: bool = False,
+        depends_on: DependsOn | None = None,
+        allow_failure: bool = False,
+        parent_results: bool = False,
     ) -> "QueueOptions":
         """Return an enqueuer with options, whose keywords all belong to the function.
 
@@ -223,6 +231,10 @@ class Queue:
                 enqueued or not run again.
             process: Run in a child process, which can be killed and whose crash hurts nobody else.
             fast: No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash.
+            depends_on: Jobs, their ids, or `Dependency(job, allow_failure=True)`, any number, of any queue: it starts when all
+                have succeeded. When one has not (failed, cancelled, expired, not known), it is cancelled and says why.
+            allow_failure: It starts when all of `depends_on` have ended, however.
+            parent_results: The job can read in `current_job().parents` what they came to; see also `result_of`.
 
         Raises:
             ConfigurationError, InvalidNameError: A value is wrong; names it.
@@ -243,6 +255,7 @@ class Queue:
                 fast=fast,
             ),
             job_id,
+            Ties(depends_on, allow_failure, parent_results),
         )
 
     @property
@@ -253,13 +266,16 @@ class Queue:
 class QueueOptions:
     """A queue with job options; made by `Queue.options`."""
 
-    __slots__ = ("_job_id", "_options", "_queue", "_seed_form")
+    __slots__ = ("_job_id", "_options", "_queue", "_seed_form", "_ties")
 
-    def __init__(self, queue: Queue, options: JobOptions, job_id: str | None, *, seed_form: bool = False) -> None:
+    def __init__(
+        self, queue: Queue, options: JobOptions, job_id: str | None, ties: Ties = UNTIED, *, seed_form: bool = False
+    ) -> None:
         self._queue = queue
         self._options = options
         self._job_id = job_id
         self._seed_form = seed_form
+        self._ties = ties
 
     @overload
     def call(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
@@ -269,10 +285,11 @@ class QueueOptions:
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
-        options, job_id = self._options, self._job_id
+        options, job_id, ties = self._options, self._job_id, self._ties
         if self._seed_form and kwargs and not OPTION_NAMES.isdisjoint(kwargs):
             given = split_options(function, kwargs)
             job_id = given.pop("job_id", None)
+            ties = take_ties(given)
             options = make_options(**given) if given else options
         return Job(
             function,
@@ -282,6 +299,7 @@ class QueueOptions:
             queue=self._queue.name,
             serializer=self._queue.settings.job_serializer,
             options=options,
+            **ties._asdict(),
         )
 
     @overload

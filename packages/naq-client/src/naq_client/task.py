@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
+from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._portal import SyncJob, portal
 from naq_client._submit import submit
 from naq_client.queue import Queue
@@ -52,12 +53,15 @@ def disconnect_sync() -> None:
 class Task(Generic[P, R, C_co]):
     """A function that can be enqueued; calling it calls the function."""
 
-    def __init__(self, function: Callable[P, C_co], queue: str | None, options: JobOptions, job_id: str | None = None) -> None:
+    def __init__(
+        self, function: Callable[P, C_co], queue: str | None, options: JobOptions, job_id: str | None = None, ties: Ties = UNTIED
+    ) -> None:
         functools.update_wrapper(self, function)
         self.__naq_function__ = function
         self.queue = None if queue is None else check_queue(queue)
         self._options = options
         self._job_id = job_id
+        self._ties = ties
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Call the function here."""
@@ -75,6 +79,7 @@ class Task(Generic[P, R, C_co]):
             job_id=self._job_id,
             queue=self.queue or Settings.load().default_queue,
             options=self._options,
+            **self._ties._asdict(),
         )
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
@@ -88,6 +93,7 @@ class Task(Generic[P, R, C_co]):
             queue=queue.name,
             serializer=queue.settings.job_serializer,
             options=self._options,
+            **self._ties._asdict(),
         )
         await submit(await queue.connection(), job)
         return job
@@ -123,11 +129,13 @@ class Task(Generic[P, R, C_co]):
             **{key: value for key, value in given.items() if value is not None},
             **more,
         }
+        ties = take_ties(merged)
         return Task(
             self.__naq_function__,
             queue or self.queue,
             make_options(**merged),
             None if job_id is None else check_job_id(job_id),
+            ties,
         )
 
 

@@ -4,6 +4,7 @@ from naq_core._version import __version__
 from naq_core.connection import Connection, ensure_stream, get_jetstream_context, get_nats_connection
 from naq_core.context import JobContext, current_job
 from naq_core.control import Cancel, Retry, Snooze
+from naq_core.dependency import Dependency, ParentOutcome, result_of, results_of
 from naq_core.errors import (
     AttemptTimeoutError,
     BrokerError,
@@ -30,6 +31,8 @@ from naq_core.errors import (
     SignatureError,
     UnknownTaskError,
     WorkerNotFoundError,
+    WorkflowError,
+    WorkflowNotFoundError,
 )
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -48,6 +51,7 @@ __all__ = [
     "ConfigurationError",
     "Connection",
     "DecodeError",
+    "Dependency",
     "DuplicateJobError",
     "EncodeError",
     "EnqueueUnknownError",
@@ -64,6 +68,7 @@ __all__ = [
     "JobState",
     "JobTimeoutError",
     "NaqError",
+    "ParentOutcome",
     "PayloadTooLargeError",
     "Progress",
     "QueueFullError",
@@ -76,9 +81,13 @@ __all__ = [
     "Snooze",
     "UnknownTaskError",
     "WorkerNotFoundError",
+    "WorkflowError",
+    "WorkflowNotFoundError",
     "__version__",
     "current_job",
     "ensure_stream",
     "get_jetstream_context",
     "get_nats_connection",
+    "result_of",
+    "results_of",
 ]

@@ -1,11 +1,12 @@
 """What NAQ's other packages need of the wire. Not for applications: it may change with any release."""
 
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
-from naq_core._nats.batch import publish_batch
+from naq_core._nats.batch import BrokerMessage, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Reply as ControlReply
 from naq_core._nats.control import Request as ControlRequest
 from naq_core._nats.control import answer_requests
+from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
 from naq_core._nats.presence import read_one as read_presence
@@ -26,6 +27,7 @@ from naq_core._nats.subjects import (
     state_of_subject,
 )
 from naq_core._nats.topology import ensure_queue, ensure_streams
+from naq_core._nats.waiting import end_waiting, final_record, record_end
 from naq_core.errors import WrongSequenceError
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "SCHEDULE_TARGET",
     "STATE",
     "TTL",
+    "BrokerMessage",
     "Connection",
     "ControlReply",
     "ControlRequest",
@@ -54,8 +57,11 @@ __all__ = [
     "answer_requests",
     "consumer_state",
     "due_of",
+    "edge_messages",
+    "end_waiting",
     "ensure_queue",
     "ensure_streams",
+    "final_record",
     "find_job",
     "find_record",
     "move",
@@ -63,6 +69,7 @@ __all__ = [
     "read_last",
     "read_presence",
     "read_record",
+    "record_end",
     "release",
     "remove",
     "remove_presence",
@@ -70,4 +77,5 @@ __all__ = [
     "schedule_headers",
     "state_of_subject",
     "target_of",
+    "waiting_headers",
 ]

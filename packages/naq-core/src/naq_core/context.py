@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from naq_core.dependency import ParentOutcome
 from naq_core.errors import JobCancelledError, NaqError
 from naq_core.serialization import clean_text
 
@@ -35,6 +36,9 @@ class JobContext:
     fence: int
     """Grows with every attempt of the job, across workers: let a store refuse writes with a smaller one."""
     enqueued_at: datetime
+    workflow: str = ""
+    """Id of the workflow it belongs to; empty where there is none."""
+    _parents: tuple[ParentOutcome, ...] | None = field(default=None, repr=False)
     _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
     _stop: StopFlag | None = field(default=None, repr=False)
 
@@ -46,6 +50,17 @@ class JobContext:
         a function still does is its own affair, but what it returns is refused.
         """
         return self._stop is not None and self._stop.is_set
+
+    @property
+    def parents(self) -> dict[str, ParentOutcome]:
+        """What the jobs it waited for came to, by their ids.
+
+        Raises:
+            NaqError: It was enqueued without `parent_results=True` (or arguments by `result_of`), so it was not told.
+        """
+        if self._parents is None:
+            raise NaqError("this job was not told what its parents came to: enqueue it with parent_results=True")
+        return {parent.job_id: parent for parent in self._parents}
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Report progress; kept in the job's record, at most a few times a second, and readable while the job runs.

@@ -28,6 +28,27 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 NO_OPTIONS = JobOptions()
 
 
+class Parent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A job that another one waits for."""
+
+    id: str
+    queue: str = "*"
+    """`*` where only the id was given."""
+    lenient: bool = False
+    """Its failure does not matter (`allow_failure`)."""
+
+
+class Fill(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """An argument that is the result of parents."""
+
+    at: int | str
+    """Position or name of the argument."""
+    of: tuple[int, ...]
+    """Which parents, by their place in `Envelope.after`."""
+    many: bool = False
+    """A list of their results, instead of the one result."""
+
+
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job as stored. Fields may be added; a change of meaning takes a new version."""
 
@@ -45,13 +66,22 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     args: str = ""
     """A preview of the arguments."""
     opt: JobOptions = NO_OPTIONS
-    parents: tuple[str, ...] = ()
-    """Ids of the jobs it waits for."""
+    after: tuple[Parent, ...] = ()
+    """The jobs it waits for."""
+    fill: tuple[Fill, ...] = ()
+    """Arguments to be filled with results of theirs."""
+    tell: bool = False
+    """Give the job what its parents came to (`parent_results`)."""
     workflow: str = ""
     schedule: str = ""
     """The schedule that fired it."""
     expires: float = 0.0
     """Not to be started after this time (seconds since the epoch); 0 means never too late."""
+
+    @property
+    def parents(self) -> list[str]:
+        """Ids of the jobs it waits for."""
+        return [parent.id for parent in self.after]
 
 
 _encoder = msgspec.msgpack.Encoder()

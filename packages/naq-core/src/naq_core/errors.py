@@ -15,6 +15,8 @@ NaqError
 ├─ SerializationError
 │  ├─ EncodeError · DecodeError · UnknownWireVersionError · SignatureError
 ├─ QueueNotFoundError (LookupError)     nothing was ever enqueued to a queue of that name
+├─ WorkflowError (ValueError)           jobs that cannot be put together: a cycle, a job that is there twice
+│  └─ WorkflowNotFoundError (LookupError)  no workflow of that id (any more)
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
 ├─ WorkerNotFoundError (LookupError)    no worker answers to that id
 └─ JobError (job_id)
@@ -179,6 +181,18 @@ class WorkerNotFoundError(NaqError, LookupError):
         self.worker_id = worker_id
         problem = "no such worker answers" if state is None else f"it is {state} and refuses"
         super().__init__(f"worker {worker_id}: {problem} (`naq workers` lists those that live)")
+
+
+class WorkflowError(NaqError, ValueError):
+    """Jobs that cannot be put together as asked; nothing was sent."""
+
+
+class WorkflowNotFoundError(WorkflowError, LookupError):
+    """No workflow of that id is known (any more)."""
+
+    def __init__(self, workflow_id: str) -> None:
+        self.workflow_id = workflow_id
+        super().__init__(f"workflow {workflow_id}: no such workflow; it never existed, or has passed its time to live")
 
 
 class JobError(NaqError):

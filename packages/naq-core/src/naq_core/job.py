@@ -12,6 +12,7 @@ from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.subjects import state_of_subject
 from naq_core._nats.wait import wait_for_end
+from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
 from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, decode_envelope, encode_envelope, now
 from naq_core.errors import (
     ConfigurationError,
@@ -83,6 +84,9 @@ class Job(Generic[R]):
         queue: Name of the queue.
         serializer: `pickle` or `json`; by default the setting `job_serializer`.
         options: Checked options instead of the scalar ones.
+        depends_on: Jobs (or their ids, or `Dependency`) that must have succeeded before it starts.
+        allow_failure: It is enough that they have ended.
+        parent_results: Tell the job what they came to: `current_job().parents`.
 
     Raises:
         ConfigurationError, InvalidNameError: An option or a name is wrong.
@@ -101,6 +105,8 @@ class Job(Generic[R]):
         "options",
         "queue",
         "run",
+        "ties",
+        "workflow",
     )
 
     def __init__(  # noqa: PLR0913 - the promised signature
@@ -116,8 +122,17 @@ class Job(Generic[R]):
         timeout: float | timedelta | None = None,
         serializer: str | None = None,
         options: JobOptions | None = None,
+        depends_on: DependsOn | None = None,
+        allow_failure: bool = False,
+        parent_results: bool = False,
         **more: Any,
     ) -> None:
+        self.ties = NO_TIES
+        """What it waits for."""
+        if depends_on is not None or parent_results or is_tied(args, kwargs or {}):
+            self.ties, args, kwargs = tie(
+                () if depends_on is None else depends_on, args, kwargs or {}, allow_failure=allow_failure, tell=parent_results
+            )
         if not callable(function) and not isinstance(function, str):
             raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
         self._function: Callable[..., Any] | str = function
@@ -131,6 +146,8 @@ class Job(Generic[R]):
         """The id was made here, so nobody else can have enqueued it."""
         self.queue = names.check_queue(queue)
         self.run = ""
+        self.workflow = ""
+        """The workflow it belongs to."""
         self.enqueued_at = 0.0
         if options is None:
             options = make_options(max_retries=max_retries, retry_delay=retry_delay, timeout=timeout, **more)
@@ -204,6 +221,10 @@ class Job(Generic[R]):
                 run=self.run,
                 args=preview(self._args, self._kwargs),
                 opt=self.options,
+                after=self.ties.after,
+                fill=self.ties.fill,
+                tell=self.ties.tell,
+                workflow=self.workflow,
             )
         )
 
@@ -225,7 +246,8 @@ class Job(Generic[R]):
         Signer(settings.signing_key, settings.namespace).open(data, queue, envelope.id)
         job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer, options=envelope.opt)
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
-        job.run, job.enqueued_at = envelope.run, envelope.at
+        job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
+        job.ties = Ties(envelope.after, envelope.fill, envelope.tell)
         return job
 
     async def execute(self) -> Any:

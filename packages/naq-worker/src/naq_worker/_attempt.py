@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from naq_core.context import JobContext, set_current_job
+from naq_core.dependency import ParentOutcome, fill_in
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
 from naq_core.serialization import Call, decode_call
@@ -35,17 +36,20 @@ class Attempts:
         attempt: int,
         fence: int,
         report: Callable[[float, float | None, str], None],
+        parents: tuple[ParentOutcome, ...] | None = None,
     ) -> Outcome:
         """Run one attempt; the task may be cancelled through `active.interrupt` while it does."""
         options = envelope.opt
         if options.process:
             job: Any = self.processes.run(
-                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence), options.timeout, report
+                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents), options.timeout, report
             )
         else:
             try:
                 call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
                 function, args, kwargs = decode_call(call, self.settings.job_serializer, self.settings.allowed_functions)
+                if parents is not None and envelope.fill:
+                    args, kwargs = fill_in(envelope, parents, args, kwargs)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a payload must not take the worker down
                 return of_error(error, None)
             set_current_job(
@@ -56,6 +60,8 @@ class Attempts:
                     attempt=attempt,
                     fence=fence,
                     enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
+                    workflow=envelope.workflow,
+                    _parents=parents,
                     _report=report,
                     _stop=active.flag,
                 )

@@ -67,6 +67,8 @@ class Claims:
             enqueued_at=envelope.at,
             started_at=time.time(),
             arguments=envelope.args,
+            workflow=envelope.workflow,
+            schedule=envelope.schedule,
         )
 
     async def _decide(self, delivery: Delivery, stored: Stored | None, fresh: JobRecord) -> JobRecord | Stored | None:

@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -35,6 +37,10 @@ MOST_ERRORS = 20
 MOST_TRACEBACKS = 3
 
 
+Finish: TypeAlias = Callable[[Delivery, JobRecord], None]
+"""Takes a job whose end is on record: does the duty to its dependents, and then acknowledges."""
+
+
 class LostError(Exception):
     """Somebody else owns the job now: its result is thrown away and nothing is acknowledged."""
 
@@ -42,10 +48,11 @@ class LostError(Exception):
 class Settler:
     """Ends attempts for one worker."""
 
-    def __init__(self, connection: Connection, counters: Counters) -> None:
+    def __init__(self, connection: Connection, counters: Counters, finish: Finish) -> None:
         self._connection = connection
         self._settings = connection.settings
         self._counters = counters
+        self._finish = finish
 
     async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> None:
         """Record what the attempt came to and acknowledge, or hand the job on to its next attempt."""
@@ -132,15 +139,20 @@ class Settler:
             await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
         except LostError:
             log.info("job %s has a record already, which stays", delivery.job_id)
-        await self._keep_dead(delivery)
-        await delivery.ack()
+        await self.keep_dead(delivery)
+        self._finish(delivery, record)
 
     async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
         """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
         self._counters.skipped += 1
         if record.state is JobState.DEAD:
-            await self._keep_dead(delivery)
-        await delivery.ack()
+            await self.keep_dead(delivery)
+        self._finish(delivery, record)
+
+    async def end_unrun(self, delivery: Delivery, record: JobRecord) -> None:
+        """Give up the message of a job that has ended on record without having run; it is kept, to be tried again."""
+        await self.keep_dead(delivery)
+        self._finish(delivery, record)
 
     async def progress(self, claim: Claim) -> bool:
         """Write the record of a running job, with its progress; return whether it is still this worker's."""
@@ -163,7 +175,7 @@ class Settler:
         await self._write(claim, ttl)
         if state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
-        await delivery.ack()
+        self._finish(delivery, claim.record)
 
     async def _die(self, delivery: Delivery, claim: Claim) -> None:
         record = claim.record
@@ -179,10 +191,10 @@ class Settler:
             last.type,
             last.message,
         )
-        await self._keep_dead(delivery)
-        await delivery.ack()
+        await self.keep_dead(delivery)
+        self._finish(delivery, record)
 
-    async def _keep_dead(self, delivery: Delivery) -> None:
+    async def keep_dead(self, delivery: Delivery) -> None:
         """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL."""
         names = self._connection.names
         headers = {

@@ -16,12 +16,13 @@ from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, check_queue, new_id
-from naq_core.record import Progress
+from naq_core.record import JobRecord, Progress
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims
 from naq_worker._control import Control
+from naq_worker._dependents import Finisher
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._fetch import Fetch
@@ -29,7 +30,7 @@ from naq_worker._keepalive import KeepAlive
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
-from naq_worker.outcome import Completed, Outcome
+from naq_worker.outcome import Completed, Failed, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,6 @@ class Worker:
             for queue in self.queues:
                 await ensure_queue(connection, queue)
             self._claims = Claims(connection, self.worker_id)
-            self._settler = Settler(connection, self.counters)
             self._fetch = Fetch(
                 connection,
                 self.queues,
@@ -169,6 +169,8 @@ class Worker:
                 on_delivery=self._on_delivery,
                 wake=self._wake.set,
             )
+            self._finisher = Finisher(connection, self._wake.set)
+            self._settler = Settler(connection, self.counters, self._finisher.finish)
             settings = self.settings
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
             self._attempts = Attempts(settings, Threads(), processes)
@@ -209,8 +211,8 @@ class Worker:
                 await self._follow_quiet()
             if self._quiet:
                 continue
-            if self.burst and await self._fetch.is_drained(
-                has_retries=self.counters.retried > 0
+            if (
+                self.burst and self._finisher.is_idle and await self._fetch.is_drained(has_retries=self.counters.retried > 0)
             ):  # before asking again, which makes the answer unknown
                 break
             await self._fetch.ask(self._stopping.is_set)
@@ -299,13 +301,22 @@ class Worker:
             except DecodeError as error:
                 await self._settler.bury(active.delivery, error)
                 return
-            await self._attempt(active, envelope)
+            if active.delivery.looks is None or await self._may_run(active.delivery, envelope):
+                await self._attempt(active, envelope)
         except BrokerError as error:
             # Not acknowledged, so it is delivered again, to whoever can settle it.
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
         finally:
             del self._active[active.key]
             self._free_slot(active)
+
+    async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
+        """Look at what a job waits for, whose server-side timer has fired; nobody else may be left to do so."""
+        found = await self._finisher.look(delivery, envelope)
+        if isinstance(found, JobRecord):
+            await self._settler.end_unrun(delivery, found)
+            return False
+        return found
 
     async def _attempt(self, active: Active, envelope: Envelope) -> None:
         fast = envelope.opt.fast and active.delivery.delivered == 1
@@ -328,7 +339,12 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._note_progress, active, claim, progress)
 
         begun = self._loop.time()
-        outcome: Outcome = await self._attempts.run(active, envelope, attempt, fence, report)
+        parents = await self._finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
+        outcome: Outcome = (
+            parents
+            if isinstance(parents, Failed)
+            else await self._attempts.run(active, envelope, attempt, fence, report, parents)
+        )
         self._fetch.note_length(self._loop.time() - begun)
         self._free_slot(active)
         if claim is None:
@@ -413,6 +429,7 @@ class Worker:
             active.interrupt(lease_lost=False)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=HAND_BACK)
+        await self._finisher.close(HAND_BACK)
         for task in tuple(self._tasks):  # the server is away: the jobs are delivered again by themselves
             task.cancel()
         if self._tasks:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
@@ -11,8 +12,11 @@ from naq_core.names import new_id
 
 LIMIT = 1000
 
+BrokerMessage: TypeAlias = tuple[str, bytes, dict[str, str]]
+"""Subject, body and headers."""
 
-async def publish_batch(connection: Connection, messages: Sequence[tuple[str, bytes, dict[str, str]]]) -> None:
+
+async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage]) -> None:
     """Store all messages or none.
 
     Repeated while the outcome is unknown; every message must carry an expected sequence, so that a batch which was stored

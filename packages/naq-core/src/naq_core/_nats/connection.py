@@ -15,6 +15,7 @@ from naq_core._nats.client import QuickClient
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
 from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
+from naq_core._nats.reader import BatchReader
 from naq_core._nats.subjects import Names
 from naq_core.errors import (
     BrokerError,
@@ -61,6 +62,8 @@ class Connection:
         self.topology_lock = asyncio.Lock()
         self._name = name
         self._publisher: Publisher | None = None
+        self.reader = BatchReader(self.client, timeout=settings.publish_timeout.total_seconds())
+        """Batched direct gets."""
         self._up = asyncio.Event()
         self._closing = False
         self._lost: BrokerError | None = None
@@ -359,6 +362,7 @@ class Connection:
         self._up.clear()
         if self._publisher is not None:
             self._publisher.fail_all()
+        self.reader.fail_all()
 
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""

@@ -21,6 +21,7 @@ from naq_core._nats.subjects import (
     SCHEDULE_TARGET,
     SCHEDULER,
     TTL,
+    WAITS,
     state_of_subject,
 )
 from naq_core.errors import JetStreamError, WrongSequenceError
@@ -44,6 +45,8 @@ class Moved(StrEnum):
 
 def due_of(message: Message) -> float | None:
     """Return when a held job is due (seconds since the epoch); None where it waits on something else, or is not held."""
+    if WAITS in message.headers:
+        return None  # its time is that of the next look at the jobs it waits for
     schedule = message.headers.get(SCHEDULE, "")
     if not schedule.startswith("@at ") or schedule == f"@at {FAR_FUTURE}":
         return None

@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription
 from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
+from naq_core._nats.subjects import WAITS
 from naq_core._nats.topology import ensure_queue
 from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
@@ -27,13 +28,21 @@ BACKOFF = 0.2
 DRAIN = 1.0
 
 
+_WAITS = f"\r\n{WAITS}:".encode()
+
+
 class Delivery:
     """One delivered message and the means to settle it."""
 
-    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "level", "pending", "queue", "sequence")
+    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "level", "looks", "pending", "queue", "sequence")
 
-    def __init__(self, connection: Connection, subject: str, reply: str, data: bytes) -> None:
+    def __init__(self, connection: Connection, subject: str, reply: str, data: bytes, headers: bytes = b"") -> None:
         self._connection = connection
+        self.looks: int | None = None
+        """Of a job whose parents have not been seen to have ended: how often it was looked at. None: it may run."""
+        if headers and _WAITS in headers:
+            looks = parse_headers(headers).get(WAITS, "0")
+            self.looks = int(looks) if looks.isdecimal() else 0
         self.data = data
         self.ack_subject = reply
         tokens = reply.split(".")
@@ -156,7 +165,9 @@ class Pull:
             if self.credit > 0:
                 self.credit -= 1
             # A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever.
-            self._on_delivery(Delivery(self._connection, subject.decode(errors="replace"), reply.decode(errors="replace"), data))
+            self._on_delivery(
+                Delivery(self._connection, subject.decode(errors="replace"), reply.decode(errors="replace"), data, header_block)
+            )
             return
         headers = parse_headers(header_block)
         status = headers.get("Status", "")

@@ -14,6 +14,9 @@ BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 STATE = "Naq-State"
 """Our own header on a record that ends a job: events are headers only, so waiters learn the end without a read."""
+WAITS = "Naq-Waits"
+"""Our own header on a job that waits for others, with the number of looks at them so far. The server keeps it when the job's
+schedule fires, so that a worker can tell a job whose parents are still to be looked at from one that was released."""
 
 LEVELS = ("high", "normal", "low")
 """Priorities of ready jobs, first to last: a subject token each, with a consumer each."""
@@ -30,9 +33,12 @@ class Names:
     results: str = field(init=False)
     workers: str = field(init=False)
     queues: str = field(init=False)
+    edges: str = field(init=False)
+    workflows: str = field(init=False)
     jobs_stream: str = field(init=False)
     results_stream: str = field(init=False)
     workers_stream: str = field(init=False)
+    workflows_stream: str = field(init=False)
     queues_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,9 +48,12 @@ class Names:
             "results": f"$KV.{ns}_results",
             "workers": f"$KV.{ns}_workers",
             "queues": f"$KV.{ns}_queues",
+            "edges": f"{ns}.edges",
+            "workflows": f"$KV.{ns}_workflows",
             "jobs_stream": f"{ns}_jobs",
             "results_stream": f"KV_{ns}_results",
             "workers_stream": f"KV_{ns}_workers",
+            "workflows_stream": f"KV_{ns}_workflows",
             "queues_stream": f"KV_{ns}_queues",
         }.items():
             object.__setattr__(self, name, value)
@@ -84,6 +93,14 @@ class Names:
     def result_event(self, queue: str, job_id: str) -> str:
         """What the server republishes when that record changes."""
         return f"{self.namespace}.event.results.{queue}.{job_id}"
+
+    def edge(self, parent_id: str, queue: str, child_id: str) -> str:
+        """A dependency: the end of the parent concerns the child, a job of that queue."""
+        return f"{self.edges}.{parent_id}.{queue}.{child_id}"
+
+    def workflow(self, workflow_id: str, part: str) -> str:
+        """A part of a workflow's list of jobs."""
+        return f"{self.workflows}.{workflow_id}.{part}"
 
     def worker(self, worker_id: str) -> str:
         """The presence of a worker."""

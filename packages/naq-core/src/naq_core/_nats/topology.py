@@ -31,7 +31,7 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
     names, replicas = connection.names, connection.settings.replicas
     jobs = {
         "name": names.jobs_stream,
-        "subjects": [f"{names.jobs}.>", f"{names.namespace}.edges.>"],
+        "subjects": [f"{names.jobs}.>", f"{names.edges}.>"],
         "retention": "workqueue",
         "storage": "file",
         "num_replicas": replicas,

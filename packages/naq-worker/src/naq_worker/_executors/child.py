@@ -13,6 +13,7 @@ import threading
 from datetime import UTC, datetime
 
 from naq_core.context import JobContext, set_current_job
+from naq_core.dependency import fill_in
 from naq_core.envelope import decode_envelope
 from naq_core.serialization import Call, decode_call
 from naq_worker._calling import is_async, of_error, of_value
@@ -78,12 +79,16 @@ class Child:
             attempt=message.attempt,
             fence=message.fence,
             enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
+            workflow=envelope.workflow,
+            _parents=message.parents,
             _report=self._report,
         )
         set_current_job(context)
         try:
             call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
             function, args, kwargs = decode_call(call, self._setup.serializer, self._setup.allowed)
+            if message.parents is not None and envelope.fill:
+                args, kwargs = fill_in(envelope, message.parents, args, kwargs)
             value = asyncio.run(function(*args, **kwargs)) if is_async(function) else function(*args, **kwargs)
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - the boundary: every error is an outcome
             return of_error(error, policy)

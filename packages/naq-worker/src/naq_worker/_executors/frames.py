@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from naq_core.dependency import ParentOutcome
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 
 LENGTH_BYTES = 4
@@ -24,6 +25,7 @@ class Run(msgspec.Struct, tag=True):
     queue: str
     attempt: int
     fence: int
+    parents: tuple[ParentOutcome, ...] | None = None
 
 
 class Started(msgspec.Struct, tag=True):

@@ -1,0 +1,131 @@
+"""Putting jobs that wait for others on their subjects: held, with an edge for each parent, as one atomic batch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from naq_core import after_enqueue
+from naq_core.broker import (
+    BATCH_LIMIT,
+    SCHEDULE_TARGET,
+    BrokerMessage,
+    Connection,
+    DisconnectedError,
+    WrongSequenceError,
+    edge_messages,
+    ensure_queue,
+    publish_batch,
+    waiting_headers,
+)
+from naq_core.dependency import DependsOn
+from naq_core.dependents import Dependents
+from naq_core.errors import BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
+from naq_core.job import Job
+
+
+class Ties(NamedTuple):
+    """The options that tie a job to others, as `Job` takes them."""
+
+    depends_on: DependsOn | None = None
+    allow_failure: bool = False
+    parent_results: bool = False
+
+
+UNTIED = Ties()
+
+
+def take_ties(options: dict[str, Any]) -> Ties:
+    """Take these options out of a mixture."""
+    return Ties(**{name: options.pop(name) for name in Ties._fields if name in options})
+
+
+async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[BrokerMessage]) -> bool:
+    """Enqueue jobs of which some wait for others.
+
+    Up to 1,000 messages (a job is one, and one for each parent) are one atomic batch. More are stored in stages: first those
+    that wait, then, all at once where they fit, those that can start. A crash in between leaves jobs whose parents were never
+    stored: they are cancelled, with a reason that says so, when the server's timer has them looked at.
+
+    Args:
+        messages: What `message_of` made of each job.
+
+    Returns:
+        Whether it was atomic.
+
+    Raises:
+        DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
+        EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
+    """
+    for queue in {job.queue for job in jobs}:
+        await ensure_queue(connection, queue)
+    for job in jobs:
+        job.bind(connection)
+    waiting = [_waiting(connection, job, message) for job, message in zip(jobs, messages, strict=True) if job.ties.after]
+    roots = [message for job, message in zip(jobs, messages, strict=True) if not job.ties.after]
+    batches = list(_batches([*waiting, *([root] for root in roots)]))
+    try:
+        for batch in batches:
+            await _store(connection, batch, jobs, atomic=len(batches) == 1)
+    except DuplicateJobError:
+        if len(jobs) == 1:  # perhaps stored by somebody who died before looking at its parents
+            await _look(connection, jobs)
+        raise
+    except (BrokerTimeoutError, DisconnectedError) as error:
+        raise EnqueueUnknownError([job.job_id for job in jobs], str(error)) from error
+    await _look(connection, jobs)
+    if after_enqueue.hooks:
+        await after_enqueue.tell({job.queue for job in jobs})
+    return len(batches) == 1
+
+
+def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> list[BrokerMessage]:
+    subject, body, headers = message
+    child = (job.queue, job.job_id)
+    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject))}
+    return [(connection.names.held(*child), body, held), *edge_messages(connection, child, job.ties.after)]
+
+
+def _batches(groups: Sequence[Sequence[BrokerMessage]]) -> Iterator[list[BrokerMessage]]:
+    """Yield as few batches as hold the groups, in their order; only a group that is too large by itself is divided."""
+    batch: list[BrokerMessage] = []
+    for group in groups:
+        if batch and len(batch) + len(group) > BATCH_LIMIT:
+            yield batch
+            batch = []
+        batch += group
+        while len(batch) > BATCH_LIMIT:
+            yield batch[:BATCH_LIMIT]
+            batch = batch[BATCH_LIMIT:]
+    if batch:
+        yield batch
+
+
+async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Sequence[Job[Any]], *, atomic: bool) -> None:
+    try:
+        await publish_batch(connection, batch)
+    except WrongSequenceError as error:
+        if error.repeated:
+            return  # an earlier try with an unknown outcome had stored it
+        if atomic:
+            raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
+        for message in batch:  # a part of it is there, from an enqueue that is now repeated
+            await _store_one(connection, message)
+
+
+async def _store_one(connection: Connection, message: BrokerMessage) -> None:
+    try:
+        await connection.publish(*message)
+    except WrongSequenceError:
+        return
+
+
+async def _look(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Look at parents that may have ended before the jobs were stored; those of the same batch cannot have."""
+    stored = {(job.queue, job.job_id) for job in jobs}
+    ids = {job.job_id for job in jobs}
+    outside = [
+        ((job.queue, job.job_id), job.ties.after)
+        for job in jobs
+        if any((each.queue, each.id) not in stored and not (each.queue == "*" and each.id in ids) for each in job.ties.after)
+    ]
+    if outside:
+        await Dependents(connection).look(outside)

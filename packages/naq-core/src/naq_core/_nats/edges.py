@@ -1,0 +1,122 @@
+"""Edges: which jobs wait for which. One message for each parent and child, on `<ns>.edges.<parent>.<queue>.<child>`."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.errors import CLIENT_ERRORS
+from naq_core._nats.many import read_many
+from naq_core._nats.moves import schedule_headers
+from naq_core._nats.records import Message
+from naq_core._nats.subjects import WAITS
+from naq_core.envelope import Parent
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK = 60.0
+"""Seconds after which a waiting job is looked at in any case: whoever stored it may have died before looking at its parents."""
+LONGEST_LOOK = 6 * 3600.0
+
+Key = tuple[str, str]
+"""Queue (`*` where unknown) and id of a job."""
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True):
+    queue: str
+    """The parent's, or `*`."""
+    lenient: bool
+    witness: tuple[str, str] | None
+    """Another parent of the same child, the last one: while it has not ended there is nothing to do yet."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency as stored."""
+
+    parent: Key
+    child: Key
+    lenient: bool
+    witness: Key | None
+    sequence: int
+
+
+def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -> list[tuple[str, bytes, dict[str, str]]]:
+    """Return the messages that make a job known to its parents. They need no precondition: a second one changes nothing."""
+    named: dict[str, Parent] = {}
+    for parent in after:  # jobs of one id on two queues share an edge
+        other = named.get(parent.id)
+        named[parent.id] = parent if other is None else Parent(parent.id, "*", parent.lenient and other.lenient)
+    last = (after[-1].queue, after[-1].id)
+    before = (after[-2].queue, after[-2].id) if len(after) > 1 else None
+    return [
+        (
+            connection.names.edge(parent.id, *child),
+            _encoder.encode(_Body(parent.queue, parent.lenient, before if parent.id == last[1] else last)),
+            {},
+        )
+        for parent in named.values()
+    ]
+
+
+def waiting_headers(ready: str, looks: int = 0) -> dict[str, str]:
+    """Return the headers of a held job that waits for others.
+
+    Its schedule is not for ever: after a while the server makes it ready, and a worker looks at its parents and puts it back.
+    So no crash, anywhere, can leave it waiting for a parent that has ended, and no other process is needed for that.
+
+    Args:
+        ready: Where it comes back to.
+        looks: How often it was looked at; each time twice as long after the last one.
+    """
+    due = time.time() + min(LONGEST_LOOK, FIRST_LOOK * 4**looks)
+    return {**schedule_headers(ready, due), WAITS: str(looks)}
+
+
+async def edges_of(connection: Connection, parents: Iterable[str]) -> list[Edge]:
+    """Return the edges of jobs that have ended, by their ids: one request for many jobs."""
+    names = connection.names
+    ids = set(parents)
+    found = await read_many(connection, names.jobs_stream, [f"{names.edges}.{each}.>" for each in ids], f"{names.edges}.>")
+    return [edge for edge in map(_edge, found) if edge is not None and edge.parent[1] in ids]
+
+
+async def read_edges(connection: Connection, edges: Iterable[tuple[str, Key]]) -> dict[str, int]:
+    """Return the stream sequences of edges that are there, by parent's id; `edges` are pairs of parent's id and child."""
+    names = connection.names
+    subjects = [names.edge(parent, *child) for parent, child in edges]
+    found = await read_many(connection, names.jobs_stream, subjects, f"{names.edges}.>")
+    wanted = set(subjects)
+    return {each.subject: each.sequence for each in found if each.subject in wanted}
+
+
+def _edge(found: Message) -> Edge | None:
+    parent, queue, child = found.subject.split(".")[-3:]
+    try:
+        body = _decoder.decode(found.data)
+    except msgspec.DecodeError as error:
+        log.warning("edge %s is unreadable and left alone: %s", found.subject, error)
+        return None
+    return Edge((body.queue, parent), (queue, child), body.lenient, body.witness, found.sequence)
+
+
+async def forget(connection: Connection, sequences: Iterable[int]) -> None:
+    """Delete edges that have served. Nothing depends on it being done: an old edge is looked at and found done with."""
+    stream = connection.names.jobs_stream
+    for count, sequence in enumerate(sequences):
+        try:
+            body = b'{"seq":%d,"no_erase":true}' % sequence
+            await connection.client.publish(f"$JS.API.STREAM.MSG.DELETE.{stream}", body)
+        except CLIENT_ERRORS as error:
+            log.info("old edges stay: %r", error)
+            return
+        if count % 500 == 499:
+            await asyncio.sleep(0)  # others want the loop too

@@ -1,0 +1,78 @@
+"""Ending a job that waits: on record, and kept whole among the dead ones."""
+
+import math
+import time
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.edges import Key
+from naq_core._nats.moves import move
+from naq_core._nats.records import Message, read_record
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, STATE, TTL, state_of_subject
+from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import DecodeError, WrongSequenceError
+from naq_core.record import JobRecord, JobState, encode_record
+
+
+async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
+    """End a held job: first its record, then its message goes to the dead ones, whole, so that it can be tried again.
+
+    Returns:
+        The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
+    """
+    _, queue, job_id = state_of_subject(message.subject)
+    record = final_record(message.data, (queue, job_id), state, reason)
+    ended = await record_end(connection, record)
+    if ended is None:
+        return None
+    ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
+    await move(connection, message, connection.names.dead(queue, job_id), ttl=ttl)
+    return ended
+
+
+def final_record(body: bytes, key: Key, state: JobState, reason: str) -> JobRecord:
+    """Return the record of the end of a job that never ran."""
+    queue, job_id = key
+    try:
+        envelope = decode_envelope(body)
+    except DecodeError:
+        envelope = Envelope(v=0, id=job_id, fn="?", ct="", body=b"", at=0.0)
+    return JobRecord(
+        state=state,
+        job_id=job_id,
+        queue=queue,
+        function=envelope.fn,
+        run=envelope.run,
+        attempt=0,
+        enqueued_at=envelope.at,
+        ended_at=time.time(),
+        arguments=envelope.args,
+        reason=reason,
+        workflow=envelope.workflow,
+        schedule=envelope.schedule,
+    )
+
+
+async def record_end(connection: Connection, record: JobRecord) -> JobRecord | None:
+    """Write the final record of a job that never ran, unless it has ended or runs."""
+    revision = 0
+    while True:
+        headers = {
+            EXPECTED_SEQUENCE: str(revision),
+            STATE: record.state.value,
+            TTL: f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s",
+        }
+        try:
+            await connection.publish(connection.names.result(record.queue, record.job_id), encode_record(record), headers)
+        except WrongSequenceError:
+            stored = await read_record(connection, record.queue, record.job_id)
+        else:
+            return record
+        if stored is None:
+            revision = 0
+            continue
+        old = stored.record
+        if old.run == record.run and old.state.is_final:
+            return old
+        if not old.state.is_final and old.state not in {JobState.QUEUED, JobState.HELD}:
+            return None
+        revision = stored.revision  # of an earlier run of this id, or put back for another one

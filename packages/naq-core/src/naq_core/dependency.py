@@ -1,0 +1,213 @@
+"""What a job may wait for, and whose results it is given: the words in which users say it, and their wire form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
+
+from naq_core.envelope import Envelope, Fill, JobOptions, Parent
+from naq_core.errors import ConfigurationError, DecodeError, EncodeError, NaqError
+from naq_core.names import check_job_id
+from naq_core.record import JobState
+from naq_core.serialization import decode_result
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Awaited(Protocol[R_co]):
+    """What is needed of a `Job`."""
+
+    @property
+    def job_id(self) -> str: ...  # noqa: D102 - as a job's
+    @property
+    def queue(self) -> str: ...  # noqa: D102 - as a job's
+    @property
+    def options(self) -> JobOptions: ...  # noqa: D102 - as a job's
+    async def result(self, timeout: float | None = None) -> R_co: ...  # noqa: D102 - as a job's
+
+
+class Dependency:
+    """A job that another one waits for, with what its failure means.
+
+    Args:
+        job: A job, or its id.
+        allow_failure: Go on also if it fails, is cancelled, expires or is not known; otherwise the waiting job is then
+            cancelled, with a reason that names it.
+    """
+
+    __slots__ = ("allow_failure", "job")
+
+    def __init__(self, job: Awaited[Any] | str, *, allow_failure: bool = False) -> None:
+        self.job = job
+        self.allow_failure = allow_failure
+
+    def __repr__(self) -> str:
+        return f"Dependency({self.job!r}, allow_failure={self.allow_failure})"
+
+
+DependsOn: TypeAlias = Awaited[Any] | Dependency | str | Iterable[Awaited[Any] | Dependency | str]
+
+
+class ResultOf:
+    """Stands for results in a call's arguments; made by `result_of` and `results_of`."""
+
+    __slots__ = ("jobs", "many")
+
+    def __init__(self, jobs: Sequence[Awaited[Any]], *, many: bool) -> None:
+        self.jobs = tuple(jobs)
+        self.many = many
+
+    def __reduce__(self) -> NoReturn:
+        raise EncodeError("result_of() must itself be an argument of the job, not a part of one: use results_of() for a list")
+
+    def __repr__(self) -> str:
+        ids = ", ".join(job.job_id for job in self.jobs)
+        return f"<results of {ids}>" if self.many else f"<result of {ids}>"
+
+
+def result_of(job: Awaited[R]) -> R:
+    """Stand, among the arguments of another job, for what this job will return.
+
+    `queue.enqueue(report, result_of(job))`: the other job waits for it. To a type checker this is the result itself. Where
+    the job did not succeed and `allow_failure` let the other one run, it gets None; `current_job().parents` tells why.
+    """
+    return ResultOf([_checked(job)], many=False)  # type: ignore[return-value]  # it will be one
+
+
+def results_of(jobs: Iterable[Awaited[R]]) -> list[R]:
+    """As `result_of`, for a list of results, in the order of the jobs."""
+    return ResultOf([_checked(job) for job in jobs], many=True)  # type: ignore[return-value]  # as above
+
+
+def _checked(job: Any) -> Any:
+    if not hasattr(job, "job_id"):
+        raise ConfigurationError("result_of", f"{job!r} is not a job")
+    return getattr(job, "job", job)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentOutcome:
+    """What a parent came to."""
+
+    job_id: str
+    state: JobState | None
+    """None where nothing is known of it any more."""
+    reason: str = ""
+    """Why it did not succeed."""
+    _type: str = field(default="", repr=False)
+    _result: bytes = field(default=b"", repr=False)
+    _serializer: str = field(default="pickle", repr=False)
+
+    @property
+    def result(self) -> Any:
+        """What it returned.
+
+        Raises:
+            NaqError: It did not succeed. DecodeError: The result cannot be read here.
+        """
+        if self.state is not JobState.SUCCEEDED:
+            raise NaqError(f"parent {self.job_id} has no result: {self.reason or 'nothing is known of it any more'}")
+        return decode_result(self._type, self._result, self._serializer) if self._type else None
+
+
+class Ties(NamedTuple):
+    """What binds a job to others."""
+
+    after: tuple[Parent, ...] = ()
+    fill: tuple[Fill, ...] = ()
+    tell: bool = False
+
+
+NO_TIES = Ties()
+
+
+def tie(
+    depends_on: DependsOn, args: Sequence[Any], kwargs: Mapping[str, Any], *, allow_failure: bool = False, tell: bool = False
+) -> tuple[Ties, Sequence[Any], Mapping[str, Any]]:
+    """Return the ties of a call, and its arguments with None in the place of each result to come.
+
+    Raises:
+        ConfigurationError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
+    """
+    parents: dict[tuple[str, str], Parent] = {}
+    for each in _listed(depends_on):
+        parent = _parent(each, allow_failure=allow_failure)
+        parents[parent.queue, parent.id] = parent
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, ResultOf):
+            for job in value.jobs:  # named by its id alone before: now its queue is known
+                named = parents.pop(("*", job.job_id), None)
+                if named is not None:
+                    parents[job.queue, job.job_id] = Parent(job.job_id, job.queue, named.lenient)
+    fills: list[Fill] = []
+    args, kwargs = list(args), dict(kwargs)
+    places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    for at, value in places:
+        if not isinstance(value, ResultOf):
+            continue
+        for job in value.jobs:
+            parents.setdefault((job.queue, job.job_id), _parent(job, allow_failure=allow_failure))
+        order = list(parents)
+        fills.append(Fill(at, tuple(order.index((job.queue, job.job_id)) for job in value.jobs), value.many))
+        if isinstance(at, int):
+            args[at] = None
+        else:
+            kwargs[at] = None
+    return Ties(tuple(parents.values()), tuple(fills), tell), args, kwargs
+
+
+def is_tied(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether an argument stands for a result."""
+    for value in args:
+        if type(value) is ResultOf:
+            return True
+    return any(type(value) is ResultOf for value in kwargs.values())
+
+
+def _listed(depends_on: Any) -> list[Any]:
+    if depends_on is None:
+        return []
+    if isinstance(depends_on, str | Dependency) or hasattr(depends_on, "job_id"):
+        return [depends_on]
+    try:
+        return list(depends_on)
+    except TypeError:
+        raise ConfigurationError("depends_on", f"{depends_on!r} is not a job, an id, a Dependency or a list of them") from None
+
+
+def _parent(given: Any, *, allow_failure: bool) -> Parent:
+    lenient = allow_failure
+    if isinstance(given, Dependency):
+        lenient, given = given.allow_failure, given.job
+    if isinstance(given, str):
+        return Parent(check_job_id(given), lenient=lenient)
+    job = getattr(given, "job", given)  # a SyncJob holds one
+    if not hasattr(job, "job_id") or not hasattr(job, "options"):
+        raise ConfigurationError("depends_on", f"{given!r} is not a job, an id or a Dependency")
+    if job.options.fast:
+        raise ConfigurationError("depends_on", f"{given!r} has fast=True: it leaves no record, so nothing can wait for its end")
+    return Parent(job.job_id, job.queue, lenient)
+
+
+def fill_in(
+    envelope: Envelope, outcomes: Sequence[ParentOutcome], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with the parents' results in their places.
+
+    Raises:
+        DecodeError: A result cannot be read here, or is gone.
+    """
+    args, kwargs = list(args), dict(kwargs)
+    for fill in envelope.fill:
+        for at in fill.of:
+            if outcomes[at].state is None and not envelope.after[at].lenient:
+                raise DecodeError(f"the result of parent {outcomes[at].job_id} is gone: its result_ttl has passed")
+        results = [each.result if each.state is JobState.SUCCEEDED else None for each in (outcomes[at] for at in fill.of)]
+        value = results if fill.many else results[0]
+        if isinstance(fill.at, int):
+            args[fill.at] = value
+        else:
+            kwargs[fill.at] = value
+    return tuple(args), kwargs

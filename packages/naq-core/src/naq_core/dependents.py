@@ -1,0 +1,270 @@
+"""The duty after every end: release the jobs that waited for it, or end those that waited in vain.
+
+Who records a job's end looks its edges up afterwards; who stores a waiting job looks at its parents afterwards: at least one of
+the two sees the other. What both do is a compare-and-move, so doing it twice changes nothing, and whoever dies on the way is
+followed by a re-delivery that begins again, or by the server's own timer (`docs/adr/0010-dependencies.md`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from naq_core._nats import moves
+from naq_core._nats.connection import Connection
+from naq_core._nats.edges import Edge, Key, edges_of, forget, read_edges
+from naq_core._nats.many import read_many
+from naq_core._nats.records import Message
+from naq_core._nats.standing import Kind, Standing, standing_of, standings
+from naq_core._nats.subjects import WAITS, state_of_subject
+from naq_core._nats.waiting import end_waiting
+from naq_core.dependency import ParentOutcome
+from naq_core.envelope import Envelope, Parent, decode_envelope
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
+from naq_core.results import signed_part
+from naq_core.signing import RESULT
+
+log = logging.getLogger(__name__)
+
+MOST_WITNESSES = 10_000
+
+
+class Verdict(NamedTuple):
+    """What is to become of a waiting job."""
+
+    run: bool = False
+    reason: str = ""
+    """Why it is cancelled, if it is."""
+    witness: Key | None = None
+    """A parent that has not ended, if it has to wait."""
+
+
+@dataclass(slots=True)
+class Dependents:
+    """Acts for one connection; remembers whom each waiting job waits for, so that a wide fan-in costs little."""
+
+    connection: Connection
+    _witnesses: dict[Key, Key] = field(default_factory=dict)
+
+    async def release(self, records: Iterable[JobRecord]) -> None:
+        """Act upon jobs that have ended and whose records say so; all of it may be done twice.
+
+        Raises:
+            BrokerError: Not all could be done: do it again, before the jobs are acknowledged.
+        """
+        ended = list(records)
+        spent: list[int] = []
+        while ended:
+            edges = await edges_of(self.connection, [record.job_id for record in ended])
+            if not edges:
+                break
+            ended = await self._act(edges, ended, spent)
+        # Last, and the deepest first: while an edge is there, the duty can be found again.
+        await forget(self.connection, reversed(spent))
+
+    async def look(self, children: Sequence[tuple[Key, Sequence[Parent]]]) -> None:
+        """Look at the parents of jobs that were just stored, and act if they have ended already.
+
+        Raises:
+            BrokerError: It could not be done; the server's timer will have it done by a worker.
+        """
+        verdicts = await self.judge(children)
+        acting = [
+            (child, after, verdict) for (child, after), verdict in zip(children, verdicts, strict=True) if not verdict.witness
+        ]
+        if not acting:
+            return
+        waiting = await self._waiting(child for child, *_ in acting)
+        cancelled: list[JobRecord] = []
+        for child, after, verdict in acting:
+            if child in waiting:
+                cancelled += await self._carry_out(waiting[child], verdict)
+                await self.forget_edges(child, after)
+        await self.release(cancelled)
+
+    async def judge(
+        self,
+        children: Sequence[tuple[Key, Sequence[Parent]]],
+        known: dict[Key, Standing] | None = None,
+        *,
+        thorough: bool = False,
+    ) -> list[Verdict]:
+        """Return what is to become of each waiting job."""
+        known = dict(known or {})
+        asked = [key for _, after in children for key in _keys(after) if key not in known]
+        known |= await standings(self.connection, asked, thorough=thorough)
+        gone = [(key[1], child) for child, after in children for key in _keys(after) if known[key].kind is Kind.GONE]
+        # A parent whose success was acted upon has no edge any more; its record may have expired since.
+        edges = await read_edges(self.connection, gone) if gone else {}
+        return [self._verdict(child, after, known, edges) for child, after in children]
+
+    def _verdict(self, child: Key, after: Sequence[Parent], known: dict[Key, Standing], edges: dict[str, int]) -> Verdict:
+        witness: Key | None = None
+        for parent in after:
+            key = (parent.queue, parent.id)
+            standing = known[key]
+            if standing.kind is Kind.ALIVE:
+                witness = key
+            elif standing.kind is Kind.GONE:
+                if not parent.lenient and self.connection.names.edge(parent.id, *child) in edges:
+                    return Verdict(reason=standing.why)
+            elif standing.kind is Kind.FAILED and not parent.lenient:
+                return Verdict(reason=standing.why)
+        return Verdict(run=witness is None, witness=witness)
+
+    async def forget_edges(self, child: Key, after: Sequence[Parent]) -> None:
+        """Delete what is left of a job's edges."""
+        await forget(self.connection, (await read_edges(self.connection, [(parent.id, child) for parent in after])).values())
+
+    async def _act(self, edges: list[Edge], ended: list[JobRecord], spent: list[int]) -> list[JobRecord]:
+        """Act upon one round of ends, note the edges that have served, and return the ends that follow from them."""
+        known: dict[Key, Standing] = {}
+        for record in ended:
+            known[record.queue, record.job_id] = known["*", record.job_id] = standing_of(record)
+        children: dict[Key, list[Edge]] = {}
+        for edge in edges:
+            if edge.parent in known:  # otherwise a job of the same id on another queue is meant
+                children.setdefault(edge.child, []).append(edge)
+        doomed = {
+            child: known[edge.parent].why
+            for child, its in children.items()
+            for edge in its
+            if known[edge.parent].kind is Kind.FAILED and not edge.lenient
+        }
+        early = await self._with_living_witness({c: e for c, e in children.items() if c not in doomed}, known)
+        for child in early:
+            spent += [edge.sequence for edge in children.pop(child)]
+        waiting = await self._waiting(children, spent, children)
+        return await self._act_on(children, waiting, doomed, known, spent)
+
+    async def _act_on(
+        self,
+        children: dict[Key, list[Edge]],
+        waiting: dict[Key, Message],
+        doomed: dict[Key, str],
+        known: dict[Key, Standing],
+        spent: list[int],
+    ) -> list[JobRecord]:
+        over = [child for child in doomed if child not in waiting]
+        follow = await self._ended_before(over)  # by whoever died before acting upon their own children
+        undecided: list[tuple[Key, Sequence[Parent]]] = []
+        verdicts = {child: Verdict(reason=doomed[child]) for child in waiting if child in doomed}
+        envelopes: dict[Key, Envelope] = {}
+        for child, message in waiting.items():
+            try:
+                envelopes[child] = decode_envelope(message.data)
+            except DecodeError as error:
+                log.warning("waiting job %s is unreadable: %s", child[1], error)
+                verdicts[child] = Verdict(run=True)  # its worker buries it, on record
+                continue
+            if child not in verdicts:
+                undecided.append((child, envelopes[child].after))
+        for (child, _), verdict in zip(undecided, await self.judge(undecided, known), strict=True):
+            verdicts[child] = verdict
+        done = await asyncio.gather(*(self._carry_out(waiting[child], verdict) for child, verdict in verdicts.items()))
+        for (child, verdict), records in zip(verdicts.items(), done, strict=True):
+            follow += records
+            spent += [edge.sequence for edge in children.get(child, ())]
+            if verdict.witness is None and child in envelopes and len(envelopes[child].after) > len(children.get(child, ())):
+                left = [(parent.id, child) for parent in envelopes[child].after]
+                spent += (await read_edges(self.connection, left)).values()
+        return follow
+
+    async def _with_living_witness(self, children: dict[Key, list[Edge]], known: dict[Key, Standing]) -> list[Key]:
+        """Return the children of which another parent is known to live: its end comes later, and will see these ends."""
+        witnesses: dict[Key, Key] = {}
+        for child, edges in children.items():
+            witness = self._witnesses.get(child) or edges[0].witness
+            if witness is not None and witness not in known:
+                witnesses[child] = witness
+        if not witnesses:
+            return []
+        found = await standings(self.connection, witnesses.values())
+        return [child for child, witness in witnesses.items() if found[witness].kind is Kind.ALIVE]
+
+    async def _waiting(
+        self, children: Iterable[Key], spent: list[int] | None = None, edges: dict[Key, list[Edge]] | None = None
+    ) -> dict[Key, Message]:
+        """Return the messages of those that wait, held; note the edges of those that do not wait any more."""
+        keys = list(children)
+        names = self.connection.names
+        found = await read_many(self.connection, names.jobs_stream, [names.any_state(*key) for key in keys], f"{names.jobs}.>")
+        wanted = set(keys)
+        waiting: dict[Key, Message] = {}
+        on_the_way: set[Key] = set()
+        for message in found:
+            state, queue, job_id = state_of_subject(message.subject)
+            if (queue, job_id) not in wanted or WAITS not in message.headers:
+                continue
+            if state == "held":
+                waiting[queue, job_id] = message
+            elif state != "dead":
+                on_the_way.add((queue, job_id))  # its timer has fired: the worker that gets it looks at its parents
+        if spent is not None and edges is not None:
+            for key in wanted - waiting.keys() - on_the_way:
+                spent += [edge.sequence for edge in edges[key]]
+        return waiting
+
+    async def _ended_before(self, children: list[Key]) -> list[JobRecord]:
+        if not children:
+            return []
+        found = await standings(self.connection, children)
+        records = (each.record for each in found.values())
+        return [record for record in records if record is not None and record.state is JobState.CANCELLED]
+
+    async def _carry_out(self, message: Message, verdict: Verdict) -> list[JobRecord]:
+        """Release, end or leave a waiting job; return the record of its end."""
+        _, *key = state_of_subject(message.subject)
+        child: Key = (key[0], key[1])
+        if verdict.witness is not None:
+            if len(self._witnesses) >= MOST_WITNESSES:
+                self._witnesses.clear()
+            self._witnesses[child] = verdict.witness
+            return []
+        self._witnesses.pop(child, None)
+        if verdict.run:
+            await moves.release(self.connection, message)
+            return []
+        record = await end_waiting(self.connection, message, JobState.CANCELLED, verdict.reason)
+        return [] if record is None else [record]
+
+
+async def release(connection: Connection, *records: JobRecord) -> None:
+    """Do the duty after jobs have ended: release the jobs that waited for them, or cancel those that waited in vain.
+
+    Idempotent; to be called after each final record and before the job's message is given up.
+
+    Raises:
+        BrokerError: Call it again.
+    """
+    await Dependents(connection).release(records)
+
+
+async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tuple[ParentOutcome, ...]:
+    """Return what parents that have ended came to, in their order.
+
+    Raises:
+        SignatureError: A result does not bear the signature that `signing_key` asks for.
+    """
+    found = await standings(connection, _keys(parents))
+    outcomes: list[ParentOutcome] = []
+    for parent in parents:
+        standing = found[parent.queue, parent.id]
+        record = standing.record
+        if record is None:
+            outcomes.append(ParentOutcome(parent.id, None, standing.why))
+            continue
+        if connection.signer and record.state is JobState.SUCCEEDED:
+            connection.signer.verify(RESULT, *signed_part(record), record.signature)
+        serializer = connection.settings.job_serializer
+        outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, record.result, serializer))
+    return tuple(outcomes)
+
+
+def _keys(after: Sequence[Parent]) -> list[Key]:
+    return [(parent.queue, parent.id) for parent in after]
+
+
+__all__ = ["Dependents", "Verdict", "read_outcomes", "release"]

@@ -1,0 +1,127 @@
+"""A worker's duties between jobs: to act for what waited for a job, then to acknowledge it; to put back what still waits."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from naq_core.broker import (
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    Connection,
+    Delivery,
+    WrongSequenceError,
+    final_record,
+    record_end,
+    waiting_headers,
+)
+from naq_core.dependency import ParentOutcome
+from naq_core.dependents import Dependents, read_outcomes
+from naq_core.envelope import Envelope
+from naq_core.errors import BrokerError, JetStreamError, SignatureError
+from naq_core.record import JobRecord, JobState
+from naq_worker.outcome import Failed
+
+log = logging.getLogger(__name__)
+
+
+class Finisher:
+    """Does the duty to dependents for all jobs that end on a worker, and acknowledges them.
+
+    While one look-up is on its way, further ends gather for the next: many jobs, one request.
+
+    Args:
+        on_idle: Called when nothing is left to do.
+    """
+
+    def __init__(self, connection: Connection, on_idle: Callable[[], None]) -> None:
+        self._connection = connection
+        self._dependents = Dependents(connection)
+        self._ended: list[tuple[Delivery, JobRecord]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._on_idle = on_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that has ended is acknowledged."""
+        return self._task is None
+
+    def finish(self, delivery: Delivery, record: JobRecord) -> None:
+        """Take a job whose end is on record."""
+        self._ended.append((delivery, record))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="naq-finisher")
+
+    async def close(self, patience: float) -> None:
+        """Wait for what is under way, `patience` seconds at most; what is left is delivered again, and finished then."""
+        if self._task is not None:
+            _, late = await asyncio.wait([self._task], timeout=patience)
+            for task in late:
+                task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while self._ended:
+                ended, self._ended = self._ended, []
+                await self._finish(ended)
+        finally:
+            self._task = None
+            self._on_idle()
+
+    async def _finish(self, ended: list[tuple[Delivery, JobRecord]]) -> None:
+        try:
+            await self._dependents.release([record for _, record in ended])
+        except JetStreamError as error:
+            if len(ended) == 1:
+                log.warning("job %s is left to its next delivery: %s", ended[0][0].job_id, error)
+                return
+            for each in ended:  # one that cannot be finished must not stand in the way of the others
+                await self._finish([each])
+        except BrokerError as error:
+            log.warning("%d ended jobs are left to their next delivery: %s", len(ended), error)
+        else:
+            for delivery, _ in ended:
+                await delivery.ack()
+
+    async def look(self, delivery: Delivery, envelope: Envelope) -> JobRecord | bool:
+        """Look at the parents of a job that was not released by one of them.
+
+        Returns:
+            Whether it may run; if not, it has been put back, or the record of its end is returned.
+        """
+        child = (delivery.queue, delivery.job_id)
+        (verdict,) = await self._dependents.judge([(child, envelope.after)], thorough=True)
+        if verdict.run:
+            await self._dependents.forget_edges(child, envelope.after)
+            return True
+        if verdict.witness is None:
+            ended = final_record(delivery.data, child, JobState.CANCELLED, verdict.reason)
+            record = await record_end(self._connection, ended)
+            if record is None:
+                await delivery.nak(1)  # it runs: its owner goes on with it
+                return False
+            await self._dependents.forget_edges(child, envelope.after)
+            return record
+        await self._put_back(delivery)
+        await delivery.ack()
+        # A parent may have ended since, and have found nothing that waits.
+        await self._dependents.look([(child, envelope.after)])
+        return False
+
+    async def _put_back(self, delivery: Delivery) -> None:
+        names = self._connection.names
+        headers = {
+            EXPECTED_SEQUENCE: str(delivery.sequence),
+            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
+            **waiting_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), (delivery.looks or 0) + 1),
+        }
+        try:
+            await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
+        except WrongSequenceError:
+            log.debug("job %s was put back, or moved, already", delivery.job_id)
+
+    async def outcomes(self, envelope: Envelope) -> tuple[ParentOutcome, ...] | Failed:
+        """Return what the parents of a job came to, in its order, or what makes that impossible."""
+        try:
+            return await read_outcomes(self._connection, envelope.after)
+        except SignatureError as error:
+            return Failed("naq_core.errors.SignatureError", f"a parent's result: {error}", retry=False)
