@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._depend import UNTIED, Ties, take_ties
+from naq_client._schedule import Schedule, store
 from naq_client._submit import submit, submit_many
 from naq_core.broker import Connection
 from naq_core.dependency import DependsOn
@@ -162,6 +163,46 @@ class Queue:
             many.atomic = await submit_many(await self.connection(), many)
         return many
 
+    async def schedule(self, function: Callable[..., Any] | Job[Any] | str, /, *args: Any, **kwargs: Any) -> Schedule:
+        """Enqueue a call again and again: `await queue.schedule(report, cron="30 9 * * mon-fri", timezone="Europe/Berlin")`.
+
+        A scheduler (`naq scheduler`) has to run for it to fire. Scheduling with the same `schedule_id` again changes that
+        schedule; without an id, one is made of what is scheduled and when, so that a program may do this at each start.
+
+        Args:
+            function: As of `enqueue`; or a job made by `call()`, where the function itself has a parameter with the name of
+                one of the options below.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments, and the following options.
+            cron: Five fields (minute, hour, day, month, weekday), a sixth for seconds at the end, or `@daily` and so on.
+            interval: Seconds (or `timedelta`, or "5m") between two firings, counted from `start_at` without drift.
+            timezone: IANA name, for cron. Default UTC. `docs/schedules.md` tells what happens when clocks change.
+            schedule_id: 1 to 90 letters, digits, `_` or `-`.
+            start_at: An aware time before which it does not fire. Default: now.
+            end_at: An aware time after which it does not fire.
+            max_runs: How often it fires at most.
+            jitter: Up to so many seconds later, differently each time.
+            overlap: While the job of the firing before has not ended: `allow` (default) another, `skip` this firing, or
+                `cancel` the one before.
+            misfire: Firings that come later than `grace`: `skip` them, run `once` for all of them (default), or run `all`
+                (the newest 1,000).
+            grace: Seconds a firing may be late, as no scheduler ran, and still run like any other. Default 60; None: any.
+            paused: Make it paused (True) or resume it (False). Default: as it was, a new one fires.
+
+        Raises:
+            InvalidScheduleError: A value is wrong; names it and what is allowed. Nothing was stored.
+            EncodeError, PayloadTooLargeError: The call cannot be stored. BrokerError: Unknown whether it was; do it again.
+        """
+        return await self._bare_options.schedule(function, *args, **kwargs)
+
+    async def get_schedule(self, schedule_id: str) -> Schedule:
+        """Return the handle of a schedule, of whatever queue.
+
+        Raises:
+            ScheduleNotFoundError: There is none of that id.
+        """
+        return await Schedule.fetch(await self.connection(), schedule_id)
+
     async def purge(self) -> int:
         """Delete every job of this queue that waits, and return how many; running and dead jobs stay."""
         return await purge_queue(await self.connection(), self.name)
@@ -313,6 +354,10 @@ class QueueOptions:
         job = self.call(function, *args, **kwargs)
         await submit(await self._queue.connection(), job)
         return job
+
+    async def schedule(self, function: Callable[..., Any] | Job[Any] | str, /, *args: Any, **kwargs: Any) -> Schedule:
+        """Enqueue a call with these options again and again; see `Queue.schedule`."""
+        return await store(self._queue, self.call, function, args, kwargs)
 
 
 def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

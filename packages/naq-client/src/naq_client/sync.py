@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._portal import SyncJob, portal
+from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import Queue, QueueOptions
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -83,6 +84,14 @@ class SyncQueue:
         result.atomic = many.atomic
         return result
 
+    def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
+        """Enqueue a call again and again; see `Queue.schedule`."""
+        return SyncSchedule(portal().run(self._async().schedule(function, *args, **kwargs)))
+
+    def get_schedule(self, schedule_id: str) -> SyncSchedule:
+        """Return the handle of a schedule; see `Queue.get_schedule`."""
+        return SyncSchedule(portal().run(self._async().get_schedule(schedule_id)))
+
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""
         return portal().run(self._async().purge())
@@ -123,3 +132,7 @@ class SyncQueueOptions:
     def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call with these options; see `Queue.enqueue`."""
         return SyncJob(portal().run(self._options.enqueue(function, *args, **kwargs)))
+
+    def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
+        """Enqueue a call with these options again and again; see `Queue.schedule`."""
+        return SyncSchedule(portal().run(self._options.schedule(function, *args, **kwargs)))

@@ -19,6 +19,9 @@ NaqError
 │  └─ WorkflowNotFoundError (LookupError)  no workflow of that id (any more)
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
 ├─ WorkerNotFoundError (LookupError)    no worker answers to that id
+├─ ScheduleError (schedule_id)
+│  ├─ ScheduleNotFoundError (LookupError)
+│  └─ InvalidScheduleError (ValueError)   a cron expression, time zone, policy … that cannot be
 └─ JobError (job_id)
    ├─ JobNotFoundError (LookupError) · DuplicateJobError
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
@@ -193,6 +196,31 @@ class WorkflowNotFoundError(WorkflowError, LookupError):
     def __init__(self, workflow_id: str) -> None:
         self.workflow_id = workflow_id
         super().__init__(f"workflow {workflow_id}: no such workflow; it never existed, or has passed its time to live")
+
+
+class ScheduleError(NaqError):
+    """Something about one recurring schedule."""
+
+    def __init__(self, schedule_id: str, message: str) -> None:
+        self.schedule_id = schedule_id
+        super().__init__(f"schedule {schedule_id}: {message}" if schedule_id else message)
+
+
+class ScheduleNotFoundError(ScheduleError, LookupError):
+    """No schedule has this id."""
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(schedule_id, "no such schedule; `list_schedules` shows those there are")
+
+
+class InvalidScheduleError(ScheduleError, ValueError):
+    """A schedule that cannot be: names the value and what is allowed."""
+
+    def __init__(self, what: str, value: object, problem: str) -> None:
+        self.what = what
+        self.value = value
+        shown = repr(value)
+        super().__init__("", f"{what} {shown if len(shown) <= 80 else shown[:77] + '...'}: {problem}")
 
 
 class JobError(NaqError):

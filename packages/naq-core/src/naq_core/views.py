@@ -157,6 +157,8 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     max_runs: int | None = None
     paused: bool = False
     runs: int = 0
+    missed: int = 0
+    """Times that passed without a job, by the misfire policy."""
     last_at: datetime | None = None
     """The nominal time of the last firing."""
     last_job: str = ""
@@ -164,6 +166,28 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     """None while paused or after the last run."""
     origin: str = ""
     """Where it is declared (code, file); empty where it was made by hand."""
+    created_at: datetime | None = None
+    anchor: datetime | None = None
+    """What an interval without a start counts from."""
+    watermark: datetime | None = None
+    """Every nominal time up to this one is dealt with."""
+
+
+class Firing(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One entry of a schedule's history."""
+
+    at: datetime
+    """The nominal time; of a manual one when it was asked for."""
+    kind: str = "fired"
+    """fired, manual, skipped (the previous run had not ended) or missed (too late, by policy)."""
+    job_id: str = ""
+    """Empty where no job was made."""
+    late: float = 0.0
+    """Seconds between the time at which the job was due and its enqueue."""
+    count: int = 1
+    """How many times in a row this entry stands for; `at` is the last of them."""
+    state: JobState | None = None
+    """What became of the job, as far as its record is kept."""
 
 
 class WorkflowView(msgspec.Struct, kw_only=True):

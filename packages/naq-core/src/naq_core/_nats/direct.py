@@ -69,7 +69,7 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
         if done.done() or headers.get("Status") == END_OF_BATCH:
             return
         try:
-            answers[int(subject[at:])] = _entry(stream, data, headers)
+            answers[int(subject[at:])] = entry_of(stream, data, headers)
         except BrokerError as error:
             done.set_exception(error)
             return
@@ -89,7 +89,8 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
     return answers
 
 
-def _entry(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
+def entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
+    """Read the answer to a direct get."""
     status = headers.get("Status")
     if status == ABSENT:
         return None

@@ -12,6 +12,8 @@ SCHEDULER = "Nats-Scheduler"
 BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
+MESSAGE_ID = "Nats-Msg-Id"
+KV_OPERATION = "KV-Operation"
 STATE = "Naq-State"
 """Our own header on a record that ends a job: events are headers only, so waiters learn the end without a read."""
 WAITS = "Naq-Waits"
@@ -40,6 +42,10 @@ class Names:
     workers_stream: str = field(init=False)
     workflows_stream: str = field(init=False)
     queues_stream: str = field(init=False)
+    schedules: str = field(init=False)
+    schedules_stream: str = field(init=False)
+    leases: str = field(init=False)
+    leases_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -55,6 +61,10 @@ class Names:
             "workers_stream": f"KV_{ns}_workers",
             "workflows_stream": f"KV_{ns}_workflows",
             "queues_stream": f"KV_{ns}_queues",
+            "schedules": f"$KV.{ns}_schedules",
+            "schedules_stream": f"KV_{ns}_schedules",
+            "leases": f"$KV.{ns}_leases",
+            "leases_stream": f"KV_{ns}_leases",
         }.items():
             object.__setattr__(self, name, value)
 
@@ -117,6 +127,14 @@ class Names:
     def slot(self, queue: str, number: int | str) -> str:
         """One of the places in which the jobs of a limited queue run."""
         return f"{self.queues}.slot.{queue}.{number}"
+
+    def schedule(self, schedule_id: str) -> str:
+        """A recurring schedule and how far it has come."""
+        return f"{self.schedules}.{schedule_id}"
+
+    def lease(self, name: str) -> str:
+        """Who may do what only one may do."""
+        return f"{self.leases}.{name}"
 
     def control(self, worker_id: str) -> str:
         """Where a worker takes requests."""

@@ -68,6 +68,20 @@ def _bucket(stream: str, prefix: str, replicas: int, event: str | None = None) -
     return config
 
 
+async def ensure_schedules(connection: Connection) -> None:
+    """Create the buckets of schedules and leases where they are missing: only those who use schedules need them.
+
+    Raises:
+        ConfigurationError, BrokerError: As `ensure_streams`.
+    """
+    names = connection.names
+    async with connection.topology_lock:
+        for stream, prefix in ((names.schedules_stream, names.schedules), (names.leases_stream, names.leases)):
+            if stream not in connection.ready:
+                await ensure_stream_config(connection, _bucket(stream, prefix, connection.settings.replicas))
+                connection.ready.add(stream)
+
+
 def _queues_bucket(connection: Connection) -> dict[str, Any]:
     """Settings of queues, whose changes workers are told of, and the slots of limited queues."""
     names = connection.names

@@ -1,0 +1,139 @@
+"""Recurring schedules, as a program makes and holds them."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, Self
+
+from naq_core import schedules
+from naq_core.broker import Connection
+from naq_core.errors import InvalidScheduleError
+from naq_core.job import Job
+from naq_core.serialization import unwrap
+from naq_core.views import Firing, ScheduleView
+
+SCHEDULE_OPTIONS = frozenset(
+    {
+        "cron",
+        "end_at",
+        "grace",
+        "interval",
+        "jitter",
+        "max_runs",
+        "misfire",
+        "overlap",
+        "paused",
+        "schedule_id",
+        "start_at",
+        "timezone",
+    }
+)
+
+
+class Schedule:
+    """A recurring schedule: `view` is what was last seen of it, each method brings that up to date."""
+
+    def __init__(self, connection: Connection, view: ScheduleView) -> None:
+        self._connection = connection
+        self.view = view
+
+    def __repr__(self) -> str:
+        when = self.view.cron or f"every {self.view.interval:g} s"
+        return f"<Schedule {self.schedule_id} {self.view.function} {when}{' (paused)' if self.view.paused else ''}>"
+
+    @classmethod
+    async def fetch(cls, connection: Connection, schedule_id: str) -> Self:
+        """Look a schedule up.
+
+        Raises:
+            ScheduleNotFoundError: There is none of that id.
+        """
+        return cls(connection, await schedules.get_schedule(connection, schedule_id))
+
+    @property
+    def schedule_id(self) -> str:
+        """The id."""
+        return self.view.schedule_id
+
+    async def refresh(self) -> ScheduleView:
+        """Look at it again."""
+        self.view = await schedules.get_schedule(self._connection, self.schedule_id)
+        return self.view
+
+    async def pause(self) -> None:
+        """Stop it from firing until `resume()`."""
+        self.view = await schedules.pause_schedule(self._connection, self.schedule_id)
+
+    async def resume(self) -> None:
+        """Let it fire again from now on; what would have fired in between is not made up for."""
+        self.view = await schedules.resume_schedule(self._connection, self.schedule_id)
+
+    async def trigger(self) -> Job[Any]:
+        """Enqueue its job now, besides its times and whatever the overlap policy says, and return the job."""
+        job_id = await schedules.trigger_schedule(self._connection, self.schedule_id)
+        job: Job[Any] = Job(self.view.function, job_id=job_id, queue=self.view.queue)
+        job.bind(self._connection)
+        return job
+
+    async def update(self, **changes: Any) -> None:
+        """Change its times or policies: `update(cron="0 8 * * *", max_runs=None)`; the rest stays.
+
+        Raises:
+            InvalidScheduleError: A value is wrong, or no option has that name; nothing was changed.
+        """
+        self.view = await schedules.update_schedule(self._connection, self.schedule_id, **changes)
+
+    async def delete(self) -> None:
+        """Remove it; the jobs it has made stay."""
+        await schedules.delete_schedule(self._connection, self.schedule_id)
+
+    def next_runs(self, count: int = 5) -> list[datetime]:
+        """Return the next times it fires, in UTC, as of what was last seen of it."""
+        return schedules.next_runs(self.view, count)
+
+    async def history(self) -> list[Firing]:
+        """Return what it did lately, the newest first, with the state of each job whose record is kept."""
+        return await schedules.schedule_history(self._connection, self.schedule_id)
+
+
+class _Queue(Protocol):
+    async def connection(self) -> Connection: ...
+
+
+async def store(
+    queue: _Queue,
+    make_job: Callable[..., Job[Any]],
+    function: Callable[..., Any] | Job[Any] | str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Schedule:
+    """Make and store the schedule of a call.
+
+    Raises:
+        InvalidScheduleError: A value is wrong, or it cannot be told for whom a keyword is.
+    """
+    options = {name: value for name, value in kwargs.items() if name in SCHEDULE_OPTIONS}
+    rest = {name: value for name, value in kwargs.items() if name not in SCHEDULE_OPTIONS}
+    if isinstance(function, Job):
+        if args or rest:
+            raise InvalidScheduleError("arguments", (*args, *rest), "belong into call(), as a job has its own")
+        job = function
+    else:
+        _check_not_the_functions_own(function, options)
+        job = make_job(function, *args, **rest)
+    paused = options.pop("paused", None)
+    connection = await queue.connection()
+    return Schedule(connection, await schedules.put_schedule(connection, schedules.make_spec(job, **options), paused=paused))
+
+
+def _check_not_the_functions_own(function: Callable[..., Any] | str, options: Mapping[str, Any]) -> None:
+    if isinstance(function, str):
+        return
+    try:
+        parameters = inspect.signature(unwrap(function)).parameters
+    except (TypeError, ValueError):
+        return
+    for name in sorted(parameters.keys() & options.keys()):
+        raise InvalidScheduleError(
+            name, options[name], f"may be an option or an argument of {function!r}: write queue.schedule(queue.call(…), {name}=…)"
+        )

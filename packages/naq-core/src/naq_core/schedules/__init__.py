@@ -1,0 +1,33 @@
+"""Recurring schedules: made and changed here, fired by `naq_scheduler`. Programs, the CLI and the dashboard share it."""
+
+from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, firing_id, make_named_spec, make_spec
+from naq_core.schedules.store import (
+    delete_schedule,
+    get_schedule,
+    list_schedules,
+    next_runs,
+    pause_schedule,
+    put_schedule,
+    resume_schedule,
+    schedule_history,
+    trigger_schedule,
+    update_schedule,
+)
+
+__all__ = [
+    "ScheduleSpec",
+    "check_schedule_id",
+    "delete_schedule",
+    "firing_id",
+    "get_schedule",
+    "list_schedules",
+    "make_named_spec",
+    "make_spec",
+    "next_runs",
+    "pause_schedule",
+    "put_schedule",
+    "resume_schedule",
+    "schedule_history",
+    "trigger_schedule",
+    "update_schedule",
+]

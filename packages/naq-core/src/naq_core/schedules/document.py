@@ -1,0 +1,137 @@
+"""The stored form of a schedule: what was asked for, and how far it has come."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import msgspec
+
+from naq_core.errors import DecodeError
+from naq_core.schedules.spec import ScheduleSpec
+from naq_core.views import Firing, ScheduleView
+
+VERSION = 1
+JUST_NOW = timedelta(minutes=1)
+HISTORY = 20
+"""How many firings a schedule remembers."""
+
+
+class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One key of the bucket `<namespace>_schedules`, as JSON."""
+
+    v: int = VERSION
+    spec: ScheduleSpec
+    created_at: datetime
+    anchor: datetime
+    """What an interval without a start counts from."""
+    watermark: datetime
+    """Every nominal time up to and including this one is dealt with."""
+    next_at: datetime | None = None
+    """The nominal time of the next firing, so that nobody has to compute it to know; None after the last."""
+    paused: bool = False
+    runs: int = 0
+    missed: int = 0
+    """Nominal times that passed without a job: too late, by policy."""
+    last_at: datetime | None = None
+    last_job: str = ""
+    firings: list[Firing] = []
+    """The newest last."""
+
+    def times(self) -> Iterator[datetime]:
+        """Yield the nominal times that are still to come after the watermark."""
+        left = None if self.spec.max_runs is None else max(0, self.spec.max_runs - self.runs)
+        return islice(self.spec.times(self.anchor, self.watermark), left)
+
+    def remember(self, firing: Firing) -> None:
+        """Add to the history, dropping the oldest."""
+        self.firings = [*self.firings, firing][-HISTORY:]
+
+    def move_on(self, watermark: datetime) -> None:
+        """Advance the watermark and find the next time."""
+        self.watermark = max(watermark, self.watermark)
+        self.next_at = next(self.times(), None)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ScheduleDocument)
+
+
+def encode_document(document: ScheduleDocument) -> bytes:
+    """Return the document as JSON."""
+    return _encoder.encode(document)
+
+
+def decode_document(data: bytes) -> ScheduleDocument:
+    """Read a document.
+
+    Raises:
+        DecodeError: It is not one.
+    """
+    try:
+        document = _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise DecodeError(f"not a schedule: {error}") from error
+    if document.v != VERSION:
+        raise DecodeError(f"schedule of version {document.v}: upgrade NAQ")
+    return document
+
+
+def new_document(spec: ScheduleSpec, at: datetime, *, paused: bool) -> ScheduleDocument:
+    """Return a schedule that begins at `at`."""
+    document = ScheduleDocument(spec=spec, created_at=at, anchor=at, watermark=_beginning(spec, at), paused=paused)
+    document.next_at = next(document.times(), None)
+    return document
+
+
+def changed_document(old: ScheduleDocument, spec: ScheduleSpec, at: datetime) -> ScheduleDocument:
+    """Return the schedule with another specification; its count and history stay."""
+    document = msgspec.structs.replace(old, spec=spec)
+    if spec.timing != old.spec.timing:
+        document.anchor = at
+        document.watermark = _beginning(spec, at)
+    document.next_at = next(document.times(), None)
+    return document
+
+
+def _beginning(spec: ScheduleSpec, at: datetime) -> datetime:
+    """A start that has just passed is not missed; one long ago is no reason to make up for all that was before."""
+    if spec.start_at is not None and at - JUST_NOW <= spec.start_at <= at:
+        return spec.start_at - timedelta(microseconds=1)
+    return at
+
+
+def view_of(document: ScheduleDocument) -> ScheduleView:
+    """Return a schedule as people see it."""
+    spec = document.spec
+    job = spec.job()
+    return ScheduleView(
+        schedule_id=spec.schedule_id,
+        queue=spec.queue,
+        function=job.fn,
+        arguments=job.args,
+        cron=spec.cron,
+        interval=spec.interval,
+        timezone=spec.timezone,
+        overlap=spec.overlap,
+        misfire=spec.misfire,
+        grace=spec.grace,
+        jitter=spec.jitter,
+        start_at=spec.start_at,
+        end_at=spec.end_at,
+        max_runs=spec.max_runs,
+        paused=document.paused,
+        runs=document.runs,
+        missed=document.missed,
+        last_at=document.last_at,
+        last_job=document.last_job,
+        next_at=None if document.paused else document.next_at,
+        origin=spec.origin,
+        created_at=document.created_at,
+        anchor=document.anchor,
+        watermark=document.watermark,
+    )
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)

@@ -1,0 +1,251 @@
+"""What a recurring schedule is: when it fires, what it enqueues, and what happens when things overlap or come late."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from naq_core.cron import find_zone, parse_cron
+from naq_core.envelope import Envelope, decode_envelope, encode_envelope
+from naq_core.errors import InvalidNameError, InvalidScheduleError
+from naq_core.job import Job
+from naq_core.settings import parse_duration
+
+OVERLAPS = ("allow", "skip", "cancel")
+MISFIRES = ("skip", "once", "all")
+DEFAULT_GRACE = 60.0
+SHORTEST = timedelta(milliseconds=10)
+SHORTEST_RESULT_TTL = 600.0
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,90}", re.ASCII)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule as it was asked for; `make_spec` checks one. Times are aware and in UTC."""
+
+    schedule_id: str
+    queue: str
+    template: bytes
+    """The job it enqueues, as an envelope without an id. Never decoded to be shown or fired: only the worker unpickles."""
+    cron: str | None = None
+    interval: float | None = None
+    """Seconds."""
+    timezone: str = "UTC"
+    start_at: datetime | None = None
+    """No firing before it; an interval counts from it."""
+    end_at: datetime | None = None
+    """No firing after it."""
+    max_runs: int | None = None
+    jitter: float = 0.0
+    """Each firing is up to this many seconds late, on purpose; how much is fixed by id and time."""
+    overlap: str = "allow"
+    misfire: str = "once"
+    grace: float | None = DEFAULT_GRACE
+    """A firing this many seconds late still counts as in time; None: however late."""
+    origin: str = ""
+
+    @property
+    def timing(self) -> tuple[object, ...]:
+        """What decides when it fires; where it changes, the count begins anew."""
+        return self.cron, self.interval, self.timezone, self.start_at
+
+    def job(self) -> Envelope:
+        """Return the template."""
+        return decode_envelope(self.template)
+
+    def times(self, anchor: datetime, after: datetime) -> Iterator[datetime]:
+        """Yield the nominal times later than `after`.
+
+        Args:
+            anchor: What an interval without `start_at` counts from.
+        """
+        if self.start_at is not None and after < self.start_at:
+            after = self.start_at - _MICROSECOND
+        while (found := self._next(anchor, after)) is not None and (self.end_at is None or found <= self.end_at):
+            yield found
+            after = found
+
+    def _next(self, anchor: datetime, after: datetime) -> datetime | None:
+        if self.cron is not None:
+            return parse_cron(self.cron, self.timezone).after(after)
+        step = timedelta(seconds=self.interval or 0)
+        first = self.start_at or anchor + step
+        try:
+            # Whole numbers of steps from the anchor: nothing adds up to a drift.
+            return first if after < first else first + ((after - first) // step + 1) * step
+        except OverflowError:
+            return None
+
+    def delay(self, nominal: datetime) -> timedelta:
+        """Return the jitter of one firing: the same on every machine."""
+        if not self.jitter:
+            return timedelta()
+        seed = hashlib.blake2b(f"{self.schedule_id} {nominal.isoformat()}".encode(), digest_size=8).digest()
+        return timedelta(seconds=self.jitter * int.from_bytes(seed) / 2**64)
+
+
+def make_spec(  # noqa: PLR0913 - one keyword for each option
+    job: Job[Any],
+    *,
+    schedule_id: str | None = None,
+    cron: str | None = None,
+    interval: float | timedelta | str | None = None,
+    timezone: str = "UTC",
+    start_at: datetime | None = None,
+    end_at: datetime | None = None,
+    max_runs: int | None = None,
+    jitter: float | timedelta | str = 0.0,
+    overlap: str = "allow",
+    misfire: str = "once",
+    grace: float | timedelta | str | None = DEFAULT_GRACE,
+    origin: str = "",
+) -> ScheduleSpec:
+    """Check and bundle a schedule; `Queue.schedule` documents each argument.
+
+    Args:
+        job: The call to enqueue, with its queue and options; its id is not used.
+
+    Raises:
+        InvalidScheduleError: A value is wrong; names it and what is allowed. EncodeError: The call cannot be serialized.
+    """
+    if (cron is None) == (interval is None):
+        raise InvalidScheduleError("cron and interval", (cron, interval), "give one of the two")
+    find_zone(timezone)
+    if cron is not None:
+        parse_cron(cron, timezone)
+    _check_choice("overlap", overlap, OVERLAPS)
+    _check_choice("misfire", misfire, MISFIRES)
+    if max_runs is not None and (not isinstance(max_runs, int) or isinstance(max_runs, bool) or max_runs < 1):
+        raise InvalidScheduleError("max_runs", max_runs, "must be a whole number from 1, or None for no limit")
+    start, end = _instant("start_at", start_at), _instant("end_at", end_at)
+    if start is not None and end is not None and end < start:
+        raise InvalidScheduleError("end_at", end.isoformat(), f"lies before start_at ({start.isoformat()})")
+    _check_options(job)
+    template = job.serialize()
+    spec = ScheduleSpec(
+        schedule_id="" if schedule_id is None else check_schedule_id(schedule_id),
+        queue=job.queue,
+        template=template,
+        cron=None if cron is None else " ".join(cron.split()),
+        interval=None if interval is None else _duration("interval", interval, SHORTEST),
+        timezone=timezone,
+        start_at=start,
+        end_at=end,
+        max_runs=max_runs,
+        jitter=_duration("jitter", jitter),
+        overlap=overlap,
+        misfire=misfire,
+        grace=None if grace is None else _duration("grace", grace),
+        origin=origin,
+    )
+    return msgspec.structs.replace(
+        spec,
+        schedule_id=spec.schedule_id or _derived_id(spec),
+        template=_anonymous(template),
+    )
+
+
+def make_named_spec(
+    function: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    queue: str = "default",
+    serializer: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **schedule: Any,
+) -> ScheduleSpec:
+    """Make a schedule of a function that is named as `"module:function"`, for the CLI, the dashboard and settings files.
+
+    Args:
+        serializer: `pickle` or `json`; by default the setting `job_serializer`.
+        options: Job options, such as `{"max_retries": 3}`.
+        schedule: As of `make_spec`.
+
+    Raises:
+        InvalidScheduleError, ConfigurationError, InvalidNameError, EncodeError: A value is wrong; names it.
+    """
+    try:
+        job: Job[Any] = Job(function, args, kwargs, queue=queue, serializer=serializer, **(options or {}))
+        return make_spec(job, **schedule)
+    except TypeError as error:  # a name that is no option
+        raise InvalidScheduleError("schedule of", function, str(error)) from error
+
+
+def check_schedule_id(schedule_id: object) -> str:
+    """Return `schedule_id` if it can name a schedule.
+
+    Raises:
+        InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
+    """
+    if not isinstance(schedule_id, str) or not _ID.fullmatch(schedule_id):
+        raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
+    return schedule_id
+
+
+def firing_id(schedule_id: str, nominal: datetime) -> str:
+    """Return the id of the job of one firing: schedule and nominal time in UTC, such as `digest=20261124T093000Z`."""
+    nominal = nominal.astimezone(UTC)
+    fraction = f"-{nominal.microsecond:06d}" if nominal.microsecond else ""
+    return f"{schedule_id}={nominal:%Y%m%dT%H%M%S}{fraction}Z"
+
+
+def _derived_id(spec: ScheduleSpec) -> str:
+    """Make an id of what is scheduled and when, so that the same call made again is the same schedule."""
+    job = spec.job()
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", job.fn.rpartition(":")[2]).strip("-")[:40] or "schedule"
+    parts = (job.fn, spec.queue, job.args, str(spec.cron), str(spec.interval), spec.timezone)
+    return f"{name}-{hashlib.blake2b(chr(0).join(parts).encode(), digest_size=4).hexdigest()}"
+
+
+def _anonymous(template: bytes) -> bytes:
+    return encode_envelope(msgspec.structs.replace(decode_envelope(template), id="", at=0.0))
+
+
+def _check_options(job: Job[Any]) -> None:
+    if job.options.fast:
+        raise InvalidScheduleError("fast", True, "a firing without a record could run twice; leave it out")
+    ttl = job.options.result_ttl
+    if ttl is not None and ttl < SHORTEST_RESULT_TTL:
+        raise InvalidScheduleError(
+            "result_ttl", ttl, f"a firing's record is what keeps it from running twice: at least {SHORTEST_RESULT_TTL:g} s"
+        )
+
+
+def _check_choice(what: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InvalidScheduleError(what, value, f"must be one of {', '.join(allowed)}")
+
+
+def _duration(what: str, value: object, least: timedelta = timedelta(0)) -> float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidScheduleError(what, value, "must be a finite number of seconds")
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        raise InvalidScheduleError(what, value, str(error)) from error
+    if duration < least:
+        raise InvalidScheduleError(what, value, f"must be at least {least.total_seconds():g} s")
+    return duration.total_seconds()
+
+
+def _instant(what: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise InvalidScheduleError(what, value, "must be a time such as 2026-11-24T09:30:00+01:00") from error
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidScheduleError(
+            what,
+            value,
+            "must be a datetime with a time zone, such as datetime.now(UTC): a naive one means another hour elsewhere",
+        )
+    return value.astimezone(UTC)

@@ -1,0 +1,302 @@
+"""Schedules as they are stored: made, read, changed and removed, by compare-and-set."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.documents import list_documents, read_document, write_document
+from naq_core._nats.records import peek_record
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
+from naq_core._nats.topology import ensure_queue, ensure_schedules
+from naq_core.envelope import encode_envelope
+from naq_core.errors import DecodeError, InvalidScheduleError, ScheduleNotFoundError, WrongSequenceError
+from naq_core.names import new_id
+from naq_core.schedules.document import (
+    ScheduleDocument,
+    changed_document,
+    decode_document,
+    encode_document,
+    new_document,
+    now,
+    view_of,
+)
+from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
+from naq_core.views import Firing, ScheduleView
+
+log = logging.getLogger(__name__)
+
+
+async def list_schedules(connection: Connection) -> list[ScheduleView]:
+    """Return every schedule, sorted by id."""
+    await ensure_schedules(connection)
+    names = connection.names
+    views = []
+    for entry in await list_documents(connection, names.schedules_stream, names.schedule("*")):
+        if not entry.data:
+            continue
+        try:
+            views.append(view_of(decode_document(entry.data)))
+        except DecodeError as error:
+            log.warning("%s is skipped: %s", entry.subject, error)
+    return sorted(views, key=lambda view: view.schedule_id)
+
+
+async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
+    """Return one schedule.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id. InvalidNameError: No schedule can have it.
+    """
+    return view_of((await _read(connection, schedule_id))[0])
+
+
+async def put_schedule(
+    connection: Connection, spec: ScheduleSpec, *, paused: bool | None = None, must_be_new: bool = False
+) -> ScheduleView:
+    """Store a schedule made by `make_spec`: a new one, or a change of the one that has this id.
+
+    A change keeps its count of runs, its history and whether it is paused. Where it fires at other times than before, it
+    begins anew now: no time that has passed counts as missed.
+
+    Args:
+        paused: Whether it is paused from now on; None: as before, a new one is not.
+        must_be_new: Refuse to change one that exists.
+
+    Raises:
+        InvalidScheduleError: It exists and must not, or it would never fire.
+        PayloadTooLargeError: The call takes more bytes than the server accepts.
+        BrokerError: It is unknown whether it was stored; do it again.
+    """
+    check_schedule_id(spec.schedule_id)
+    connection.check_size("the call of the schedule", len(spec.template) * 4 // 3 + 4096)  # base64, and its history
+    await ensure_schedules(connection)
+    await ensure_queue(connection, spec.queue)
+    names = connection.names
+    subject = names.schedule(spec.schedule_id)
+    while True:
+        found = await read_document(connection, names.schedules_stream, subject)
+        old = decode_document(found.data) if found.data else None
+        if old is not None and must_be_new:
+            raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule of this id exists")
+        document = _put(old, spec, paused)
+        if document == old:
+            return view_of(old)
+        if await write_document(connection, names.schedules_stream, subject, encode_document(document), found.revision):
+            log.info("schedule %s is %s", spec.schedule_id, "changed" if old else "made")
+            return view_of(document)
+
+
+def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None) -> ScheduleDocument:
+    at = now()
+    if old is None:
+        document = new_document(spec, at, paused=bool(paused))
+        if document.next_at is None:
+            raise InvalidScheduleError("schedule", spec.schedule_id, "has no time to come: it would never fire")
+        return document
+    document = changed_document(old, spec, at)
+    return document if paused is None else _paused(document, paused)
+
+
+async def update_schedule(connection: Connection, schedule_id: str, **changes: Any) -> ScheduleView:
+    """Change a schedule's times or policies: any argument of `make_spec`, the rest stays.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id. InvalidScheduleError: A value is wrong; nothing was changed.
+    """
+    document, _ = await _read(connection, schedule_id)
+    spec = revised(document.spec, **changes)
+    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, now())))
+
+
+def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
+    """Return a checked copy with other values; `cron=` takes the place of `interval=` and the other way round.
+
+    Raises:
+        InvalidScheduleError: A value is wrong, or there is no such option.
+    """
+    from naq_core.job import Job  # noqa: PLC0415 - only here
+
+    names = set(ScheduleSpec.__struct_fields__) - {"schedule_id", "queue", "template"}
+    for name in changes.keys() - names:
+        raise InvalidScheduleError("option", name, f"can be one of {', '.join(sorted(names))}")
+    values = {name: getattr(spec, name) for name in names}
+    if changes.get("cron") is not None:
+        values["interval"] = None
+    elif changes.get("interval") is not None:
+        values["cron"] = None
+    stand_in: Job[Any] = Job("naq_core:unused", queue=spec.queue)
+    checked = make_spec(stand_in, schedule_id=spec.schedule_id, **(values | changes))
+    return msgspec.structs.replace(checked, template=spec.template)
+
+
+async def delete_schedule(connection: Connection, schedule_id: str) -> None:
+    """Remove a schedule; the jobs it has made stay.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id.
+    """
+    names = connection.names
+    while True:
+        _, revision = await _read(connection, schedule_id)
+        if await write_document(connection, names.schedules_stream, names.schedule(schedule_id), b"", revision):
+            log.info("schedule %s is deleted", schedule_id)
+            return
+
+
+async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
+    """Stop a schedule from firing until `resume_schedule`.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id.
+    """
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, paused=True)))
+
+
+async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
+    """Let a paused schedule fire again, from now on: the times that passed in between are not made up for.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id.
+    """
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, paused=False)))
+
+
+def _paused(document: ScheduleDocument, paused: bool) -> ScheduleDocument:
+    if document.paused == paused:
+        return document
+    changed = msgspec.structs.replace(document, paused=paused)
+    if not paused:
+        changed.move_on(now())
+    return changed
+
+
+async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
+    """Enqueue the schedule's job now, whatever its times, pause and overlap policy say, and return the job's id.
+
+    It does not count as a run, and changes nothing about when the schedule fires next.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id. BrokerError: It is unknown whether the job was enqueued.
+    """
+    document, _ = await _read(connection, schedule_id)
+    job_id = f"{schedule_id}=manual-{new_id()}"
+    firing = Firing(at=now(), kind="manual", job_id=job_id)
+    await enqueue_firing(connection, document.spec, job_id)
+
+    def note(found: ScheduleDocument) -> ScheduleDocument:
+        changed = msgspec.structs.replace(found)
+        changed.remember(firing)
+        return changed
+
+    await _change(connection, schedule_id, note)
+    return job_id
+
+
+async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str) -> bool:
+    """Enqueue one firing, and return whether its job is new; to do it again is safe.
+
+    While the job lives its id is taken, which the expected sequence checks. After that its record stops it at the claim. The
+    message id adds that the server itself drops a repetition within two minutes.
+
+    Raises:
+        BrokerError: It is unknown whether it was stored.
+    """
+    await ensure_queue(connection, spec.queue)
+    names = connection.names
+    envelope = msgspec.structs.replace(spec.job(), id=job_id, at=time.time(), schedule=spec.schedule_id)
+    headers = {
+        EXPECTED_SEQUENCE: "0",
+        EXPECTED_SUBJECT: names.any_state(spec.queue, job_id),
+        MESSAGE_ID: job_id,
+    }
+    try:
+        await connection.publish(names.ready(spec.queue, job_id), encode_envelope(envelope), headers)
+    except WrongSequenceError as error:
+        return error.repeated
+    return True
+
+
+def next_runs(view: ScheduleView, count: int = 5, after: datetime | None = None) -> list[datetime]:
+    """Return the next times at which a schedule will fire, in UTC; fewer where it ends before. A pause is not regarded.
+
+    Args:
+        after: Only times later than this; by default now.
+    """
+    left = count if view.max_runs is None else min(count, max(0, view.max_runs - view.runs))
+    return list(islice(_times_of(view, after or now()), left))
+
+
+def _times_of(view: ScheduleView, after: datetime) -> Iterator[datetime]:
+    spec = ScheduleSpec(
+        schedule_id=view.schedule_id,
+        queue=view.queue,
+        template=b"",
+        cron=view.cron,
+        interval=view.interval,
+        timezone=view.timezone,
+        start_at=view.start_at,
+        end_at=view.end_at,
+    )
+    if view.watermark is not None:
+        after = max(after, view.watermark)
+    return spec.times(view.anchor or after, after)
+
+
+async def schedule_history(connection: Connection, schedule_id: str) -> list[Firing]:
+    """Return what the schedule did lately, the newest first, with the states of the jobs whose records are kept.
+
+    Raises:
+        ScheduleNotFoundError: There is none of that id.
+    """
+    document, _ = await _read(connection, schedule_id)
+    queue = document.spec.queue
+    firings = document.firings[::-1]
+    records = await asyncio.gather(*(peek_record(connection, queue, each.job_id) for each in firings if each.job_id))
+    states = {each.record.job_id: each.record.state for each in records if each is not None}
+    return [msgspec.structs.replace(each, state=states.get(each.job_id)) for each in firings]
+
+
+async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
+    check_schedule_id(schedule_id)
+    await ensure_schedules(connection)
+    names = connection.names
+    found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
+    if not found.data:
+        raise ScheduleNotFoundError(schedule_id)
+    return decode_document(found.data), found.revision
+
+
+async def _change(
+    connection: Connection, schedule_id: str, change: Callable[[ScheduleDocument], ScheduleDocument]
+) -> ScheduleDocument:
+    """Compare-and-set a change, again where somebody else (a firing) was faster."""
+    names = connection.names
+    while True:
+        old, revision = await _read(connection, schedule_id)
+        new = change(old)
+        data = encode_document(new)
+        if new == old or await write_document(connection, names.schedules_stream, names.schedule(schedule_id), data, revision):
+            return new
+
+
+__all__ = [
+    "delete_schedule",
+    "enqueue_firing",
+    "get_schedule",
+    "list_schedules",
+    "next_runs",
+    "pause_schedule",
+    "put_schedule",
+    "resume_schedule",
+    "revised",
+    "schedule_history",
+    "trigger_schedule",
+    "update_schedule",
+]
