@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from naq_client import Queue, Schedule, SyncQueue
 from naq_core import InvalidNameError, InvalidScheduleError, JobState, ScheduleNotFoundError, Settings
+from naq_core.errors import SignatureError
 from naq_core.schedules import list_schedules, make_named_spec, put_schedule
+from naq_core.server import EmbeddedServer
+from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
 
@@ -170,3 +174,25 @@ async def test_the_handle_shows_what_it_is(queue: Queue) -> None:
     schedule = await queue.schedule(work.add, 1, 2, interval=5, schedule_id="s")
     assert repr(schedule) == "<Schedule s tests.integration.work:add every 5 s>"
     assert isinstance(schedule, Schedule)
+
+
+async def test_a_schedule_of_a_signed_system_makes_signed_jobs_and_cannot_be_forged(
+    nats_server: EmbeddedServer, namespace: str
+) -> None:
+    signed = Settings.load(nats_url=nats_server.url, namespace=namespace, signing_key="k" * 32)
+    async with (
+        Queue("default", settings=signed) as queue,
+        Queue("default", settings=Settings.load(nats_url=nats_server.url, namespace=namespace)) as keyless,
+    ):
+        schedule = await queue.schedule(work.add, 1, 2, cron="@daily", schedule_id="s")
+        job = await schedule.trigger()
+        async with asyncio.TaskGroup() as group:
+            worker = Worker(["default"], settings=signed)
+            group.create_task(worker.run())
+            assert await job.result(timeout=10) == 3
+            worker.stop()
+        with pytest.raises(SignatureError, match="NAQ_SIGNING_KEY"):
+            await (await keyless.get_schedule("s")).trigger()
+        await keyless.schedule(work.add, 1, 2, cron="@daily", schedule_id="forged")
+        with pytest.raises(SignatureError):
+            await (await queue.get_schedule("forged")).trigger()

@@ -15,8 +15,8 @@ from naq_core._nats.documents import list_documents, read_document, write_docume
 from naq_core._nats.records import peek_record
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
 from naq_core._nats.topology import ensure_queue, ensure_schedules
-from naq_core.envelope import encode_envelope
-from naq_core.errors import DecodeError, InvalidScheduleError, ScheduleNotFoundError, WrongSequenceError
+from naq_core.envelope import decode_envelope, encode_envelope
+from naq_core.errors import DecodeError, InvalidScheduleError, ScheduleNotFoundError, SignatureError, WrongSequenceError
 from naq_core.names import new_id
 from naq_core.schedules.document import (
     ScheduleDocument,
@@ -28,6 +28,7 @@ from naq_core.schedules.document import (
     view_of,
 )
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
+from naq_core.signing import unsealed
 from naq_core.views import Firing, ScheduleView
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ async def put_schedule(
     connection.check_size("the call of the schedule", len(spec.template) * 4 // 3 + 4096)  # base64, and its history
     await ensure_schedules(connection)
     await ensure_queue(connection, spec.queue)
+    sealed = connection.signer.seal(unsealed(spec.template), spec.queue, _template_name(spec))
+    spec = msgspec.structs.replace(spec, template=sealed)
     names = connection.names
     subject = names.schedule(spec.schedule_id)
     while True:
@@ -206,21 +209,31 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     message id adds that the server itself drops a repetition within two minutes.
 
     Raises:
+        SignatureError: The schedule is not signed with a key of ours, or is and we have none.
         BrokerError: It is unknown whether it was stored.
     """
+    template = connection.signer.open(spec.template, spec.queue, _template_name(spec))
+    if template != spec.template and not connection.signer:
+        raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
     await ensure_queue(connection, spec.queue)
     names = connection.names
-    envelope = msgspec.structs.replace(spec.job(), id=job_id, at=time.time(), schedule=spec.schedule_id)
+    envelope = msgspec.structs.replace(decode_envelope(template), id=job_id, at=time.time(), schedule=spec.schedule_id)
+    body = connection.signer.seal(encode_envelope(envelope), spec.queue, job_id)
     headers = {
         EXPECTED_SEQUENCE: "0",
         EXPECTED_SUBJECT: names.any_state(spec.queue, job_id),
         MESSAGE_ID: job_id,
     }
     try:
-        await connection.publish(names.ready(spec.queue, job_id), encode_envelope(envelope), headers)
+        await connection.publish(names.ready(spec.queue, job_id), body, headers)
     except WrongSequenceError as error:
         return error.repeated
     return True
+
+
+def _template_name(spec: ScheduleSpec) -> str:
+    """What the signature binds the template to, so that it cannot be put into another schedule."""
+    return f"{spec.schedule_id}=template"
 
 
 def next_runs(view: ScheduleView, count: int = 5, after: datetime | None = None) -> list[datetime]:
