@@ -176,14 +176,10 @@ async def test_the_handle_shows_what_it_is(queue: Queue) -> None:
     assert isinstance(schedule, Schedule)
 
 
-async def test_a_schedule_of_a_signed_system_makes_signed_jobs_and_cannot_be_forged(
-    nats_server: EmbeddedServer, namespace: str
-) -> None:
+async def test_a_signed_schedule_makes_signed_jobs_and_cannot_be_forged(nats_server: EmbeddedServer, namespace: str) -> None:
+    plain = Settings.load(nats_url=nats_server.url, namespace=namespace)
     signed = Settings.load(nats_url=nats_server.url, namespace=namespace, signing_key="k" * 32)
-    async with (
-        Queue("default", settings=signed) as queue,
-        Queue("default", settings=Settings.load(nats_url=nats_server.url, namespace=namespace)) as keyless,
-    ):
+    async with Queue("default", settings=signed) as queue, Queue("default", settings=plain) as keyless:
         schedule = await queue.schedule(work.add, 1, 2, cron="@daily", schedule_id="s")
         job = await schedule.trigger()
         async with asyncio.TaskGroup() as group:
