@@ -8,6 +8,8 @@ import pytest
 from naq_client import Dependency, Queue, current_job, result_of, results_of
 from naq_core import ConfigurationError, EncodeError, Job, JobCancelledError, JobFailedError, JobState, Settings
 from naq_core._nats.records import read_last
+from naq_core.inspect import get_job
+from naq_core.manage import cancel_job
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -221,3 +223,19 @@ async def test_the_parents_results_must_be_asked_for(queue: Queue, run_worker: R
     async with run_worker():
         with pytest.raises(JobFailedError, match="parent_results=True"):
             await child.result(10)
+
+
+async def test_cancelling_a_waiting_parent_cancels_what_waits_for_it(queue: Queue) -> None:
+    parent = await queue.enqueue(work.add, 1)
+    child = await queue.options(depends_on=parent).enqueue(work.add, 1)
+    grandchild = await queue.options(depends_on=child).enqueue(work.add, 1)
+    connection = await queue.connection()
+    assert (await get_job(connection, child.job_id)).due_at is None
+    assert (await get_job(connection, parent.job_id)).children == [child.job_id]
+    await cancel_job(connection, child.job_id, "changed my mind")
+    with pytest.raises(JobCancelledError, match="changed my mind"):
+        await child.result(10)
+    with pytest.raises(JobCancelledError, match=f"parent {child.job_id} was cancelled .changed my mind"):
+        await grandchild.result(10)
+    await cancel_job(connection, parent.job_id)
+    await no_edge_is_left(queue)

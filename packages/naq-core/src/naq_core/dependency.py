@@ -202,8 +202,9 @@ def fill_in(
     args, kwargs = list(args), dict(kwargs)
     for fill in envelope.fill:
         for at in fill.of:
-            if outcomes[at].state is None and not envelope.after[at].lenient:
-                raise DecodeError(f"the result of parent {outcomes[at].job_id} is gone: its result_ttl has passed")
+            if outcomes[at].state is not JobState.SUCCEEDED and not envelope.after[at].lenient:
+                problem = outcomes[at].reason if outcomes[at].state else "its record is gone, its result_ttl has passed"
+                raise DecodeError(f"there is no result of parent {outcomes[at].job_id}: {problem}")
         results = [each.result if each.state is JobState.SUCCEEDED else None for each in (outcomes[at] for at in fill.of)]
         value = results if fill.many else results[0]
         if isinstance(fill.at, int):

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from naq_core._nats.direct import Entry
-from naq_core._nats.subjects import FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, state_of_subject
+from naq_core._nats.subjects import FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState
@@ -86,7 +86,7 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     if state in _STATES:  # its level is that of the subject it becomes ready on
         target = message.headers.get(SCHEDULE_TARGET, "")
         view.priority = target.split(".")[-3] if target.count(".") >= 3 else "normal"
-    if view.state is JobState.HELD:
+    if view.state is JobState.HELD and WAITS not in message.headers:
         due = message.headers.get(SCHEDULE, "").removeprefix("@at ")
         view.due_at = None if due == FAR_FUTURE else parse_instant(due)
     if envelope is None:

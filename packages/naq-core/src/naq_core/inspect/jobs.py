@@ -112,7 +112,7 @@ async def _by_id(connection: Connection, job_id: str) -> JobView | None:
 
 
 async def _children(connection: Connection, job_id: str) -> list[str]:
-    subjects = await _subjects(connection, f"{connection.names.namespace}.edges.{job_id}.*")
+    subjects = await _subjects(connection, f"{connection.names.edges}.{job_id}.>")
     return sorted(subject.rsplit(".", 1)[1] for subject in subjects)[:MOST_CHILDREN]
 
 

@@ -12,6 +12,7 @@ from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.moves import remove
 from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, STATE, TTL, state_of_subject
+from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
 from naq_core.inspect import list_workers
@@ -185,6 +186,7 @@ async def _tell_workers(connection: Connection, record: JobRecord, *, known: boo
 async def _conclude(connection: Connection, record: JobRecord) -> None:
     """Do what follows the end: all of it may be done again, by the job's next delivery or by another call."""
     try:
+        await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
         if message is None or state_of_subject(message.subject)[0] == "dead":
             return
