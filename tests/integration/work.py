@@ -97,6 +97,13 @@ async def count_run() -> None:
     runs[key] = runs.get(key, 0) + 1
 
 
+def fail_unless(path: str) -> str:
+    """Fail until a file is there."""
+    if not Path(path).exists():
+        raise OSError("not there")
+    return "there"
+
+
 def kill_process() -> None:
     os._exit(7)
 

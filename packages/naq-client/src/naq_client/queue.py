@@ -14,7 +14,16 @@ from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import ConfigurationError, EncodeError
 from naq_core.job import Job, make_options
-from naq_core.manage import CancelOutcome, cancel_job, is_queue_paused, pause_queue, purge_queue, resume_queue
+from naq_core.manage import (
+    CancelOutcome,
+    cancel_job,
+    delete_job,
+    is_queue_paused,
+    pause_queue,
+    purge_queue,
+    resume_queue,
+    retry_job,
+)
 from naq_core.names import check_queue
 from naq_core.retry import Delay
 from naq_core.serialization import unwrap
@@ -214,6 +223,24 @@ class Queue:
             JobNotFoundError: Neither job nor record exists in this queue (any more).
         """
         return await cancel_job(await self.connection(), job_id, reason, queue=self.name)
+
+    async def retry(self, job_id: str) -> None:
+        """Put a dead job of this queue back to work, from its first attempt, or run one now that waits for its retry.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists in this queue (any more).
+            JobStateError: It waits for a worker already, runs, or has ended and is not kept.
+        """
+        await retry_job(await self.connection(), job_id, queue=self.name)
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job of this queue that waits or has ended, and its record.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists in this queue (any more).
+            JobStateError: It is running: cancel it first.
+        """
+        await delete_job(await self.connection(), job_id, queue=self.name)
 
     async def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of this queue's jobs to all workers; running ones go on.

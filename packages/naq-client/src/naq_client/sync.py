@@ -100,6 +100,14 @@ class SyncQueue:
         """End a job of this queue as cancelled; see `Queue.cancel`."""
         return portal().run(self._async().cancel(job_id, reason))
 
+    def retry(self, job_id: str) -> None:
+        """Put a dead job back to work; see `Queue.retry`."""
+        portal().run(self._async().retry(job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job and its record; see `Queue.delete`."""
+        portal().run(self._async().delete(job_id))
+
     def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of jobs; see `Queue.pause`."""
         portal().run(self._async().pause(until))

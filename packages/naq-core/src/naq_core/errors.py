@@ -23,7 +23,7 @@ NaqError
 │  ├─ ScheduleNotFoundError (LookupError)
 │  └─ InvalidScheduleError (ValueError)   a cron expression, time zone, policy … that cannot be
 └─ JobError (job_id)
-   ├─ JobNotFoundError (LookupError) · DuplicateJobError
+   ├─ JobNotFoundError (LookupError) · DuplicateJobError · JobStateError
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
    └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
 """
@@ -243,6 +243,15 @@ class DuplicateJobError(JobError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id, "a live job with this id exists, nothing was enqueued")
+
+
+class JobStateError(JobError):
+    """The job is in a state in which this cannot be done with it; nothing was changed."""
+
+    def __init__(self, job_id: str, state: str, problem: str) -> None:
+        self.state = str(state)
+        self.problem = problem
+        super().__init__(job_id, f"is {self.state}, nothing was changed: {problem}")
 
 
 class JobFailedError(JobError):

@@ -95,8 +95,8 @@ class Claims:
                 return None
             case JobState.RETRYING:
                 return self._next(old, fresh, attempt=old.attempt + 1)
-            case _:  # handed back by a worker that stopped: the same attempt again
-                return self._next(old, fresh, attempt=old.attempt)
+            case _:  # handed back by a worker that stopped: the same attempt again; put back by hand: the first
+                return self._next(old, fresh, attempt=max(1, old.attempt))
 
     def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
         return msgspec.structs.replace(

@@ -195,10 +195,14 @@ class Settler:
         self._finish(delivery, record)
 
     async def keep_dead(self, delivery: Delivery) -> None:
-        """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL."""
+        """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL.
+
+        Only while it is the newest of its job: a late re-delivery must not bury what has been put back to work since.
+        """
         names = self._connection.names
         headers = {
-            EXPECTED_SEQUENCE: "0",
+            EXPECTED_SEQUENCE: str(delivery.sequence),
+            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
             **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), None),
             TTL: _ttl(self._settings.dead_ttl.total_seconds()),
         }

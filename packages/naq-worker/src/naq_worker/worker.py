@@ -40,6 +40,7 @@ CHECK_INTERVAL = 1.0
 HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
 PROGRESS_INTERVAL = 0.3
+SECOND_MESSAGE_DELAY = 0.5
 NEWER_VERSION_DELAY = 5.0
 NEWER_VERSION_TRIES = 20
 
@@ -238,7 +239,9 @@ class Worker:
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
         known = self._active.get(active.key)
-        if known is not None:  # the server has forgotten that we have it: go on under the new delivery
+        if known is not None and known.delivery.sequence != delivery.sequence:  # a second message of the job: after the first
+            _ = self._spawn(delivery.nak(SECOND_MESSAGE_DELAY))
+        elif known is not None:  # the server has forgotten that we have it: go on under the new delivery
             known.delivery = delivery
             known.lease_until = active.lease_until
         elif self._stopping.is_set() or self._quiet:

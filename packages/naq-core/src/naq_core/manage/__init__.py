@@ -1,19 +1,24 @@
 """Changing what is there: operations on queues, jobs and workers, shared by the client, the CLI and the dashboard."""
 
 from naq_core._nats.drift import apply_topology
+from naq_core.manage.bulk import bulk
 from naq_core.manage.cancel import CancelOutcome, cancel_job
+from naq_core.manage.jobs import delete_job, retry_job
 from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue
 from naq_core.manage.workers import quiet_worker, resume_worker, stop_worker
 
 __all__ = [
     "CancelOutcome",
     "apply_topology",
+    "bulk",
     "cancel_job",
+    "delete_job",
     "is_queue_paused",
     "pause_queue",
     "purge_queue",
     "quiet_worker",
     "resume_queue",
     "resume_worker",
+    "retry_job",
     "stop_worker",
 ]

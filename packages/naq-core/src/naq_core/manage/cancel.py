@@ -54,8 +54,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
         BrokerError: It is unknown whether the job was cancelled; do it again.
     """
     check_job_id(job_id)
-    if queue != "*":
-        check_queue(queue)
+    check_queue_or_any(queue)
     while True:
         job = await find(connection, job_id, queue)
         record, revision = job.to_end()
@@ -87,6 +86,16 @@ class Found(msgspec.Struct):
     """The message is ready or held, not dead."""
 
     @property
+    def queue(self) -> str:
+        """The job's queue."""
+        return state_of_subject(self.message.subject)[1] if self.message is not None else self.ended().queue
+
+    @property
+    def is_ended(self) -> bool:
+        """The run that the message belongs to is over; so is a job of which only the record or the dead message is left."""
+        return self.to_end()[0] is None
+
+    @property
     def is_fast(self) -> bool:
         """A live job that runs without a claim."""
         return self.is_live and self.envelope is not None and self.envelope.opt.fast
@@ -103,7 +112,7 @@ class Found(msgspec.Struct):
 
     def ended(self) -> JobRecord:
         """Return the record, which must be there."""
-        assert self.stored is not None  # noqa: S101 - of a job that is left over
+        assert self.stored is not None  # noqa: S101 - there is one or the other
         return self.stored.record
 
     def to_end(self) -> tuple[JobRecord | None, int]:
@@ -127,6 +136,12 @@ class Found(msgspec.Struct):
             record.function, record.run, record.enqueued_at = envelope.fn, envelope.run, envelope.at
             record.arguments, record.workflow, record.schedule = envelope.args, envelope.workflow, envelope.schedule
         return record
+
+
+def check_queue_or_any(queue: str) -> None:
+    """Check a queue's name, where `*` means whichever queue the job is in."""
+    if queue != "*":
+        check_queue(queue)
 
 
 async def find(connection: Connection, job_id: str, queue: str) -> Found:

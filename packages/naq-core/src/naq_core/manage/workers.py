@@ -2,9 +2,12 @@
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
+from naq_core._nats.presence import read_one
 from naq_core.errors import WorkerNotFoundError
 
 PATIENCE = 5.0
+PATIENCE_WITH_THE_ABSENT = 0.5
+"""Seconds; one whose presence is gone may only just have lost and found its server."""
 
 
 async def quiet_worker(connection: Connection, worker_id: str) -> None:
@@ -38,7 +41,8 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
 
 
 async def _ask(connection: Connection, worker_id: str, verb: str) -> None:
-    reply = await ask_worker(connection, _checked(worker_id), Request(verb), patience=PATIENCE)
+    is_present = await read_one(connection, _checked(worker_id)) is not None
+    reply = await ask_worker(connection, worker_id, Request(verb), patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT)
     if reply is None or not reply.done:
         raise WorkerNotFoundError(worker_id, None if reply is None else reply.state)
 

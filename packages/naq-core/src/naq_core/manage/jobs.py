@@ -1,0 +1,209 @@
+"""Putting a job back to work, and deleting one."""
+
+import asyncio
+import logging
+import math
+import time
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.moves import Moved, due_of, release, remove
+from naq_core._nats.records import Message, Stored, read_last
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, STATE, TTL, state_of_subject
+from naq_core.errors import JobStateError, WrongSequenceError
+from naq_core.manage.cancel import CancelOutcome, Found, cancel_job, check_queue_or_any, find
+from naq_core.names import check_job_id
+from naq_core.record import JobRecord, JobState, encode_record
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0
+"""Seconds beyond a lease for which the record of a deleted job stays, for a worker that was just being given the job."""
+
+
+async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:
+    """Put a dead job back to work, or run a job now that waits for its retry.
+
+    A dead job is whole: it begins anew with its first attempt, on the level it was enqueued to; its earlier errors stay in the
+    record. So does any other ended job whose call is still kept. First the record is compared-and-set to queued, then the job
+    is moved back in one atomic step: whoever dies in between leaves a job that is still among the dead ones.
+
+    Args:
+        queue: Its queue, where the same id is used in several.
+
+    Raises:
+        JobNotFoundError: Neither the job nor a record of it exists (any more).
+        JobStateError: It waits already, runs, waits for other jobs, or has ended and is not kept.
+        BrokerError: It is unknown whether it was put back; do it again.
+    """
+    check_job_id(job_id)
+    check_queue_or_any(queue)
+    while True:
+        found = await find(connection, job_id, queue)
+        if found.message is None:
+            raise JobStateError(job_id, _state(found), "its call is not kept (any more): enqueue it again")
+        done = await (_hurry(connection, found) if found.is_live else _requeue(connection, found, found.message))
+        if done:
+            return
+
+
+async def _requeue(connection: Connection, found: Found, message: Message) -> bool:
+    """Move a dead job back; False where something has changed meanwhile."""
+    if found.envelope is None:
+        raise JobStateError(state_of_subject(message.subject)[2], JobState.DEAD, "it is no job and can only be deleted")
+    if found.stored is not None and not await _reset(connection, found.stored):
+        return False
+    moved = await release(connection, message)
+    if moved in {Moved.MOVED, Moved.ALREADY}:
+        log.info("job %s is put back to queue %s", *reversed(state_of_subject(message.subject)[1:]))
+        return True
+    return False
+
+
+async def _reset(connection: Connection, stored: Stored) -> bool:
+    """Make the record that of a job that waits, so that it does not stop the next run."""
+    old = stored.record
+    if old.state is JobState.RUNNING:
+        raise JobStateError(old.job_id, old.state, "it is running")
+    record = JobRecord(
+        state=JobState.QUEUED,
+        job_id=old.job_id,
+        queue=old.queue,
+        function=old.function,
+        run=old.run,
+        attempt=0,
+        enqueued_at=old.enqueued_at,
+        arguments=old.arguments,
+        reason="put back by hand",
+        errors=old.errors,
+        workflow=old.workflow,
+        schedule=old.schedule,
+    )
+    return await _store(connection, record, stored.revision)
+
+
+async def _hurry(connection: Connection, found: Found) -> bool:
+    """Run a retry now that is not due yet; False where something has changed meanwhile."""
+    message, stored = found.message, found.stored
+    assert message is not None  # noqa: S101 - of a live job
+    state, queue, job_id = state_of_subject(message.subject)
+    if stored is not None and stored.record.state is JobState.RUNNING:
+        raise JobStateError(job_id, JobState.RUNNING, "it is running")
+    if state != "held" and (stored is None or stored.record.state is not JobState.RETRYING):
+        ends = stored is not None and found.is_ended
+        problem = "it is only just ending: try again" if ends else "it waits for a worker already"
+        raise JobStateError(job_id, _state(found), problem)
+    if state == "held" and due_of(message) is None:
+        raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
+    if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > time.time():
+        record = msgspec.structs.replace(stored.record, next_at=time.time())
+        if not await _store(connection, record, stored.revision):
+            return False
+    if state == "held":
+        return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}
+    return await _deliver_again(connection, message, connection.names.any_state(queue, job_id))
+
+
+async def _deliver_again(connection: Connection, message: Message, any_state: str) -> bool:
+    """Replace a message that was handed back with a delay by a copy, which is delivered at once.
+
+    Between the two steps there are two messages of the job; its claim lets one of them run.
+    """
+    headers = {EXPECTED_SEQUENCE: str(message.sequence), EXPECTED_SUBJECT: any_state}
+    try:
+        await connection.publish(message.subject, message.data, headers)
+    except WrongSequenceError as error:
+        if not error.repeated:
+            return False
+    await remove(connection, message)
+    return True
+
+
+async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:
+    """Delete a job with its record: a dead one can then not be put back, an ended one is forgotten.
+
+    A job that waits is cancelled first; then its record stays until no worker can have the job in its hands any more.
+
+    Args:
+        queue: Its queue, where the same id is used in several.
+
+    Raises:
+        JobNotFoundError: Neither the job nor a record of it exists (any more).
+        JobStateError: It is running: cancel it first.
+        BrokerError: It is unknown whether all was deleted; do it again.
+    """
+    check_job_id(job_id)
+    check_queue_or_any(queue)
+    while True:
+        found = await find(connection, job_id, queue)
+        queue = found.queue
+        if found.stored is not None and found.stored.record.state is JobState.RUNNING:
+            raise JobStateError(job_id, JobState.RUNNING, "it is running: cancel it first")
+        if found.is_live and not found.is_ended:
+            outcome = await cancel_job(connection, job_id, "deleted", queue=queue)
+            if outcome is CancelOutcome.ALREADY_ENDED or not await _fade(connection, job_id, queue):
+                continue
+        elif not await _erase(connection, found):
+            continue
+        await _forget_edges(connection, job_id)
+        return
+
+
+async def _fade(connection: Connection, job_id: str, queue: str) -> bool:
+    """Let the record of a job that was just cancelled go with the lease."""
+    found = await find(connection, job_id, queue)
+    if found.stored is None or found.stored.record.state is not JobState.CANCELLED:
+        return False
+    ttl = connection.settings.ack_wait.total_seconds() + GRACE
+    return await _store(connection, found.stored.record, found.stored.revision, ttl)
+
+
+async def _erase(connection: Connection, found: Found) -> bool:
+    """Delete what is left of a job that has ended; False where it was put back meanwhile.
+
+    Its messages go before the record: a ready one that was never acknowledged must not find the record gone.
+    """
+    names = connection.names
+    if found.message is not None:
+        _, queue, job_id = state_of_subject(found.message.subject)
+        while (last := await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))) is not None:
+            if last.sequence > found.message.sequence:
+                return False
+            await remove(connection, last)
+    if found.stored is not None:
+        record, revision = found.stored
+        subject = names.result(record.queue, record.job_id)
+        await connection.api(f"STREAM.PURGE.{names.results_stream}", {"filter": subject, "seq": revision + 1})
+    return True
+
+
+async def _forget_edges(connection: Connection, job_id: str) -> None:
+    """Its end was acted upon long ago; what is still there serves nobody."""
+    names = connection.names
+    await asyncio.gather(
+        *(
+            connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.namespace}.edges.{subject}"})
+            for subject in (f"{job_id}.>",)
+        )
+    )
+
+
+async def _store(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> bool:
+    """Compare-and-set a record; False where somebody else was faster."""
+    headers = {EXPECTED_SEQUENCE: str(revision)}
+    if record.state.is_final:
+        headers[STATE] = record.state.value
+    if ttl is not None:
+        headers[TTL] = f"{max(1, math.ceil(ttl))}s"
+    try:
+        await connection.publish(connection.names.result(record.queue, record.job_id), encode_record(record), headers)
+    except WrongSequenceError:
+        return False  # or an earlier try was stored: looking again finds it
+    return True
+
+
+def _state(found: Found) -> JobState:
+    if found.stored is not None:
+        return found.stored.record.state
+    return JobState.QUEUED if found.is_live else JobState.DEAD
