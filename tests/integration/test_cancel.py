@@ -3,13 +3,14 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from naq_client import Queue
 from naq_core import CancelOutcome, InvalidNameError, JobCancelledError, JobNotFoundError, JobState, Settings
 from naq_core._nats.records import find_job
-from naq_core.broker import EXPECTED_SEQUENCE, schedule_headers
+from naq_core.broker import schedule_headers
 from naq_core.job import Job
 from naq_core.manage import cancel_job
 from naq_core.manage.cancel import find, store_end
@@ -21,7 +22,12 @@ from tests.support.eventually import eventually
 
 
 async def is_removed(queue: Queue, job_id: str) -> None:
-    assert await find_job(await queue.connection(), job_id) is None
+    """Nothing will deliver it; a cancelled job is kept among the dead ones."""
+    connection = await queue.connection()
+    info = await connection.api(
+        f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": connection.names.any_state("*", job_id)}
+    )
+    assert set(info["state"].get("subjects") or ()) <= {connection.names.dead("default", job_id)}
 
 
 def is_idle(worker: Worker) -> None:
@@ -43,14 +49,28 @@ async def test_a_job_cancelled_before_its_start_never_runs(queue: Queue, run_wor
     assert (record.state, record.function, record.reason) == (JobState.CANCELLED, "tests.integration.work:sleep", "not needed")
 
 
+async def test_a_cancelled_job_can_be_put_back_to_work(queue: Queue, run_worker: RunWorker) -> None:
+    waiting = await queue.enqueue(work.add, 1)
+    await waiting.cancel()
+    await queue.retry(waiting.job_id)
+    work.started.clear()
+    async with run_worker():
+        assert await waiting.result(10) == 1
+        running = await queue.enqueue(work.sleep, 2)
+        await work.has_started()
+        await running.cancel()
+        await is_removed(queue, running.job_id)
+        await queue.retry(running.job_id)
+        assert await running.result(10) == "slept"
+
+
 async def test_a_message_left_behind_by_a_cancel_is_cleared_away_by_its_delivery(queue: Queue, run_worker: RunWorker) -> None:
     work.started.clear()
     connection = await queue.connection()
     job = await queue.options(job_id="late").enqueue(work.sleep, 0)
     message = await find_job(connection, "late")
     assert message is not None
-    await job.cancel()
-    await connection.publish(message.subject, message.data, {EXPECTED_SEQUENCE: "0"})
+    await cancel_behind_its_back(queue, job)
     async with run_worker() as worker:
         await eventually(lambda: is_removed(queue, "late"))
         assert worker.counters.processed == 0
@@ -62,8 +82,7 @@ async def test_cancelling_again_clears_away_what_the_first_call_left(queue: Queu
     job = await queue.options(job_id="late").enqueue(work.add, 1)
     message = await find_job(connection, "late")
     assert message is not None
-    await job.cancel()
-    await connection.publish(message.subject, message.data, {EXPECTED_SEQUENCE: "0"})
+    await cancel_behind_its_back(queue, job)
     assert await job.cancel() == CancelOutcome.ALREADY_ENDED
     await is_removed(queue, "late")
 
@@ -154,7 +173,7 @@ async def test_a_job_that_loses_its_request_finds_out_when_it_reports(queue: Que
         await eventually(was_told)
 
 
-async def cancel_behind_its_back(queue: Queue, job: Job[None]) -> None:
+async def cancel_behind_its_back(queue: Queue, job: Job[Any]) -> None:
     """Write the record of the end as a canceller does, and die then."""
     connection = await queue.connection()
     while True:
@@ -170,7 +189,7 @@ async def test_a_running_job_whose_canceller_died_is_cleared_away_by_its_worker(
     async with run_worker():
         job = await queue.enqueue(work.sleep, 0.5)
         await work.has_started()
-        await cancel_behind_its_back(queue, job)  # type: ignore[arg-type]
+        await cancel_behind_its_back(queue, job)
         await eventually(lambda: is_removed(queue, job.job_id), timeout=5)  # the lease is 15 s: its worker acknowledged it
     assert await job.status() == JobState.CANCELLED
 

@@ -145,7 +145,7 @@ class Settler:
     async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
         """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
         self._counters.skipped += 1
-        if record.state is JobState.DEAD:
+        if record.state in {JobState.DEAD, JobState.CANCELLED}:
             await self.keep_dead(delivery)
         self._finish(delivery, record)
 
@@ -175,6 +175,8 @@ class Settler:
         await self._write(claim, ttl)
         if state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
+        else:
+            await self.keep_dead(delivery)
         self._finish(delivery, claim.record)
 
     async def _die(self, delivery: Delivery, claim: Claim) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from enum import StrEnum
 
@@ -9,9 +10,9 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
-from naq_core._nats.moves import remove
+from naq_core._nats.moves import move, remove, schedule_headers
 from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, STATE, TTL, state_of_subject
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, STATE, TTL, state_of_subject
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
@@ -42,8 +43,8 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
     """End a job as cancelled, whether it waits, is held or runs.
 
     The job's record is compared-and-set to cancelled: from then on no worker can claim the job or store a result, whatever
-    else is lost on the way. Then the worker that runs it is told, and the job is removed from its queue. Cancelling again is
-    safe, and completes what an earlier call did not.
+    else is lost on the way. Then the worker that runs it is told, jobs that wait for it are ended or released, and it is moved
+    to the dead ones, from where `retry_job` can put it back. Cancelling again is safe, and completes what an earlier call left.
 
     Args:
         reason: For people; kept in the record and in the `JobCancelledError` of those who wait. At most 2,000 characters.
@@ -203,16 +204,38 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
     try:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
-        if message is None or state_of_subject(message.subject)[0] == "dead":
-            return
-        try:
-            if decode_envelope(message.data).run != record.run:
-                return
-        except DecodeError:
-            pass  # it has no run, and its record ends it
-        await remove(connection, message)
+        if message is not None and state_of_subject(message.subject)[0] != "dead" and _is_of_run(message, record.run):
+            await _keep(connection, message)
     except BrokerError as error:
-        log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)
+        log.warning("job %s is cancelled, but still in its queue (%s): its next delivery clears it away", record.job_id, error)
+
+
+def _is_of_run(message: Message, run: str) -> bool:
+    try:
+        return decode_envelope(message.data).run == run
+    except DecodeError:
+        return True  # it has no run, and its record ends it
+
+
+async def _keep(connection: Connection, message: Message) -> None:
+    """Move the job to the dead ones, whole, so that it can be put back to work; whoever was faster did the same."""
+    state, queue, job_id = state_of_subject(message.subject)
+    dead = connection.names.dead(queue, job_id)
+    ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
+    if state == "held":
+        await move(connection, message, dead, ttl=ttl)
+        return
+    headers = {
+        EXPECTED_SEQUENCE: str(message.sequence),
+        EXPECTED_SUBJECT: connection.names.any_state(queue, job_id),
+        TTL: f"{max(1, ttl)}s",
+        **schedule_headers(message.subject, None),
+    }
+    try:
+        await connection.publish(dead, message.data, headers)
+    except WrongSequenceError:
+        return
+    await remove(connection, message)
 
 
 async def _nothing() -> None:

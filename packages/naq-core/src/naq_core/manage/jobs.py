@@ -1,6 +1,5 @@
 """Putting a job back to work, and deleting one."""
 
-import asyncio
 import logging
 import math
 import time
@@ -12,7 +11,7 @@ from naq_core._nats.moves import Moved, due_of, release, remove
 from naq_core._nats.records import Message, Stored, read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, STATE, TTL, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
-from naq_core.manage.cancel import CancelOutcome, Found, cancel_job, check_queue_or_any, find
+from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find
 from naq_core.names import check_job_id
 from naq_core.record import JobRecord, JobState, encode_record
 
@@ -135,34 +134,27 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
     """
     check_job_id(job_id)
     check_queue_or_any(queue)
+    ttl: float | None = None
     while True:
         found = await find(connection, job_id, queue)
         queue = found.queue
         if found.stored is not None and found.stored.record.state is JobState.RUNNING:
             raise JobStateError(job_id, JobState.RUNNING, "it is running: cancel it first")
         if found.is_live and not found.is_ended:
-            outcome = await cancel_job(connection, job_id, "deleted", queue=queue)
-            if outcome is CancelOutcome.ALREADY_ENDED or not await _fade(connection, job_id, queue):
-                continue
-        elif not await _erase(connection, found):
-            continue
-        await _forget_edges(connection, job_id)
-        return
+            await cancel_job(connection, job_id, "deleted", queue=queue)
+            ttl = connection.settings.ack_wait.total_seconds() + GRACE
+        elif await _erase(connection, found, ttl):
+            await _forget_edges(connection, job_id)
+            return
 
 
-async def _fade(connection: Connection, job_id: str, queue: str) -> bool:
-    """Let the record of a job that was just cancelled go with the lease."""
-    found = await find(connection, job_id, queue)
-    if found.stored is None or found.stored.record.state is not JobState.CANCELLED:
-        return False
-    ttl = connection.settings.ack_wait.total_seconds() + GRACE
-    return await _store(connection, found.stored.record, found.stored.revision, ttl)
-
-
-async def _erase(connection: Connection, found: Found) -> bool:
+async def _erase(connection: Connection, found: Found, ttl: float | None) -> bool:
     """Delete what is left of a job that has ended; False where it was put back meanwhile.
 
     Its messages go before the record: a ready one that was never acknowledged must not find the record gone.
+
+    Args:
+        ttl: Seconds after which the record is to go; None means now.
     """
     names = connection.names
     if found.message is not None:
@@ -173,6 +165,8 @@ async def _erase(connection: Connection, found: Found) -> bool:
             await remove(connection, last)
     if found.stored is not None:
         record, revision = found.stored
+        if ttl is not None:
+            return await _store(connection, record, revision, ttl)
         subject = names.result(record.queue, record.job_id)
         await connection.api(f"STREAM.PURGE.{names.results_stream}", {"filter": subject, "seq": revision + 1})
     return True
@@ -181,12 +175,7 @@ async def _erase(connection: Connection, found: Found) -> bool:
 async def _forget_edges(connection: Connection, job_id: str) -> None:
     """Its end was acted upon long ago; what is still there serves nobody."""
     names = connection.names
-    await asyncio.gather(
-        *(
-            connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.namespace}.edges.{subject}"})
-            for subject in (f"{job_id}.>",)
-        )
-    )
+    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.namespace}.edges.{job_id}.>"})
 
 
 async def _store(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> bool:
