@@ -1,10 +1,72 @@
 """Showing and changing queues."""
 
 from naq_cli._format import iso
+from naq_cli._output import Column
 from naq_cli._session import Session
+from naq_cli.actions.jobs import COLUMNS as JOB_COLUMNS
 from naq_core.filters import parse_instant
+from naq_core.inspect import get_queue, list_jobs, list_queues
 from naq_core.manage import pause_queue, purge_queue, resume_queue
 from naq_core.names import check_queue
+from naq_core.record import JobState
+from naq_core.views import JobFilter, QueueView
+
+
+def state_of(queue: QueueView) -> str:
+    """Return whether the queue is paused."""
+    if not queue.paused:
+        return "open"
+    return f"paused until {iso(queue.paused_until)}" if queue.paused_until else "paused"
+
+
+COLUMNS = (
+    Column("Queue", lambda queue: queue.queue),
+    Column("State", lambda queue: "paused" if queue.paused else "open"),
+    Column("Waiting", lambda queue: queue.waiting, right=True),
+    Column("Running", lambda queue: queue.running, right=True),
+    Column("Held", lambda queue: queue.held, right=True),
+    Column("Dead", lambda queue: queue.dead, right=True),
+    Column("Oldest", lambda queue: queue.oldest_at, right=True),
+    Column("Workers", lambda queue: queue.workers, right=True),
+    Column("Limit", lambda queue: queue.limit, width=100, right=True),
+    Column("Redelivered", lambda queue: queue.redelivered, width=110, right=True),
+)
+
+
+async def list_all(session: Session) -> None:
+    """List all queues."""
+    queues = await list_queues(session.connection)
+    session.output.list(queues, COLUMNS, key=lambda queue: queue.queue, empty="There are no queues yet: naq setup QUEUE")
+
+
+async def show_one(session: Session, name: str) -> None:
+    """Show a queue."""
+    queue = await get_queue(session.connection, name)
+    facts = [
+        ("Queue", queue.queue),
+        ("State", state_of(queue)),
+        ("Waiting", queue.waiting),
+        ("By priority", queue.by_priority),
+        ("Running", queue.running),
+        ("Held", queue.held),
+        ("Dead", queue.dead),
+        ("Oldest waiting", queue.oldest_at),
+        ("Workers", queue.workers),
+        ("Limit", queue.limit),
+        ("Redelivered", queue.redelivered),
+        ("Stream", session.connection.names.jobs_stream),
+        ("Consumers", [consumer for consumer, _ in session.connection.names.consumers(name)]),
+    ]
+    session.output.facts(facts, document=queue)
+
+
+async def peek(session: Session, name: str, limit: int) -> None:
+    """List waiting jobs."""
+    await get_queue(session.connection, name)
+    page = await list_jobs(session.connection, JobFilter(states=frozenset({JobState.QUEUED}), queue=name), limit=limit)
+    session.output.list(
+        page.jobs, JOB_COLUMNS, key=lambda job: job.job_id, empty=f"No job of {name} waits for a worker.", document=page
+    )
 
 
 async def pause(session: Session, queue: str, until: str | None) -> None:

@@ -1,7 +1,7 @@
 """Showing and steering workers."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from naq_cli._errors import CommandError
 from naq_cli._format import as_time, size
@@ -9,6 +9,7 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import list_workers
+from naq_core.manage import quiet_worker, resume_worker, stop_worker
 
 Worker = dict[str, Any]
 
@@ -60,6 +61,22 @@ async def show_one(session: Session, worker_id: str) -> None:
         at = as_time(started)
         pairs.append(("Job", f"{job_id} for {(now - at).total_seconds():.0f} s" if at else job_id))
     session.output.facts(pairs, document=worker)
+
+
+async def steer(session: Session, verb: Literal["quiet", "resume", "stop"], worker_id: str, *, now: bool = False) -> None:
+    """Ask a worker to do something; it has done so when this returns."""
+    worker = str((await find_worker(session, worker_id))["worker_id"])
+    connection = session.connection
+    if verb == "quiet":
+        await quiet_worker(connection, worker)
+        text = f"{worker} takes no more jobs. naq workers resume {worker} ends it."
+    elif verb == "resume":
+        await resume_worker(connection, worker)
+        text = f"{worker} takes jobs again."
+    else:
+        await stop_worker(connection, worker, now=now)
+        text = f"{worker} is stopping."
+    session.output.done(text, names=[worker])
 
 
 async def find_worker(session: Session, worker_id: str) -> Worker:

@@ -1,10 +1,48 @@
 """`naq queue`: queues and what can be done to all jobs of one."""
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from naq_cli._options import COMMON, DESTROYING, Common, Destroying
 
 app = App(name="queue", help="List, show, pause, limit and purge queues.")
+
+
+@app.command(name="list")
+def list_(*, options: Reading = READING) -> int:
+    """List every queue that was ever enqueued to, with its jobs by state."""
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue list", options, queues.list_all)
+
+
+@app.command
+def show(queue: str, *, options: Reading = READING) -> int:
+    """Show one queue: its jobs by state, its workers, pause and limit.
+
+    Args:
+        queue: The queue.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue show", options, lambda session: queues.show_one(session, queue))
+
+
+@app.command
+def peek(queue: str, *, limit: Annotated[int, Parameter(alias="-n")] = 10, options: Reading = READING) -> int:
+    """Show the jobs that wait for a worker, those that are next at the end.
+
+    Args:
+        queue: The queue.
+        limit: How many.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue peek", options, lambda session: queues.peek(session, queue, limit))
 
 
 @app.command

@@ -1,6 +1,8 @@
 """`naq workers`: the worker processes that live."""
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from naq_cli._options import READING, Reading
 
@@ -32,3 +34,45 @@ def show(worker: str, *, options: Reading = READING) -> int:
     from naq_cli.actions.workers import show_one
 
     return online("workers show", options, lambda session: show_one(session, worker))
+
+
+@app.command
+def quiet(worker: str, *, options: Common = COMMON) -> int:
+    """Let a worker take no more jobs; it finishes those it runs, and stays.
+
+    Args:
+        worker: Its id, or the beginning of it.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.workers import steer
+
+    return online("workers quiet", options, lambda session: steer(session, "quiet", worker))
+
+
+@app.command
+def resume(worker: str, *, options: Common = COMMON) -> int:
+    """Let a quiet worker take jobs again.
+
+    Args:
+        worker: Its id, or the beginning of it.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.workers import steer
+
+    return online("workers resume", options, lambda session: steer(session, "resume", worker))
+
+
+@app.command
+def stop(
+    worker: str, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON
+) -> int:
+    """Stop a worker as SIGTERM does: running jobs may finish, the rest goes back to its queue.
+
+    Args:
+        worker: Its id, or the beginning of it.
+        now: Running jobs go back at once.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.workers import steer
+
+    return online("workers stop", options, lambda session: steer(session, "stop", worker, now=now))

@@ -4,6 +4,7 @@ from naq_core._nats.drift import TopologyItem, check_topology
 from naq_core.inspect.broker import broker_info
 from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
+from naq_core.inspect.waiting import read_json_result, wait_for_job
 from naq_core.inspect.workers import list_workers
 
 __all__ = [
@@ -16,4 +17,6 @@ __all__ = [
     "list_jobs",
     "list_queues",
     "list_workers",
+    "read_json_result",
+    "wait_for_job",
 ]

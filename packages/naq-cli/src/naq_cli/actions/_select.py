@@ -1,0 +1,64 @@
+"""From the words and options of a command line to the jobs that are meant."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from naq_cli._errors import CommandError
+from naq_cli.commands.job import Filters
+from naq_cli.exit_codes import ExitCode
+from naq_core.filters import parse_filter, parse_instant, parse_state
+from naq_core.settings import parse_duration
+from naq_core.views import JobFilter
+
+
+def make_filter(words: Iterable[str], options: Filters) -> JobFilter:
+    """Put the words and the options of a filter together; where both name a field, the option counts.
+
+    Raises:
+        ConfigurationError: One of them is wrong.
+    """
+    found = parse_filter(words)
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("queue", "function", "worker", "workflow", "schedule", "error")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.state:
+        changes["states"] = frozenset(parse_state(each) for text in options.state for each in text.split(","))
+    for name in ("since", "until"):
+        if (text := getattr(options, name)) is not None:
+            changes[name] = parse_instant(text, setting=name)
+    return msgspec.structs.replace(found, **changes) if changes else found
+
+
+def ids_or_filter(targets: Sequence[str], options: Filters) -> tuple[list[str], JobFilter | None]:
+    """Tell ids from a filter: a word with a colon is one of a filter, and so is every option.
+
+    Raises:
+        CommandError: Neither is given, or both.
+    """
+    has_filter = options != Filters() or any(":" in each for each in targets)
+    ids = [each for each in targets if ":" not in each]
+    if has_filter and ids:
+        raise CommandError(f"give either ids or a filter, not {ids[0]} beside a filter (text:… is not needed)", ExitCode.USAGE)
+    if has_filter:
+        return [], make_filter(targets, options)
+    if not ids:
+        raise CommandError("which jobs? Give ids, or a filter such as state:dead queue:emails", ExitCode.USAGE)
+    return ids, None
+
+
+def seconds_of(text: str | None, option: str) -> float | None:
+    """Return a duration of the command line in seconds.
+
+    Raises:
+        CommandError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise CommandError(f"{option}: {text!r} {error}", ExitCode.USAGE) from error

@@ -1,0 +1,152 @@
+"""Enqueueing from the terminal, by the client's own `Queue`."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from naq_cli._errors import CommandError
+from naq_cli._session import Session
+from naq_cli.actions._select import seconds_of
+from naq_cli.actions.following import follow_job
+from naq_cli.actions.job_detail import write_result
+from naq_cli.commands.enqueue import JobOptions, Waiting
+from naq_cli.exit_codes import ExitCode
+from naq_core.inspect import wait_for_job
+from naq_core.settings import parse_duration
+
+Call = tuple[list[Any], dict[str, Any]]
+
+
+async def enqueue_call(  # noqa: PLR0913, PLR0917 - one for each group of options
+    session: Session,
+    function: str,
+    arguments: Sequence[str],
+    json_args: str | None,
+    options: JobOptions,
+    waiting: Waiting,
+) -> int:
+    """Enqueue, print the id, and wait where that was asked for."""
+    queue_class = _client().Queue
+    _check_function(function)
+    args, kwargs = _call(arguments, json_args)
+    patience = seconds_of(waiting.timeout, "--timeout")
+    queue = queue_class(options.queue, connection=session.connection)
+    job = await queue.options(**job_options(options)).enqueue(function, *args, **kwargs)
+    waits = waiting.wait or waiting.follow or patience is not None
+    output = session.output
+    if not waits:
+        document = {"job_id": job.job_id, "queue": job.queue, "function": function}
+        if output.is_terminal:
+            output.lines([job.job_id])
+            output.remark(f"on queue {job.queue}. Its result: naq job result {job.job_id} --wait")
+        else:
+            output.done(job.job_id, names=[job.job_id], document=document)
+        return ExitCode.OK
+    output.remark(f"{job.job_id} on queue {job.queue}")
+    if waiting.follow:
+        ended = await follow_job(session, job.job_id, patience)
+    else:
+        ended = await wait_for_job(session.connection, job.job_id, patience)
+    return await write_result(session, ended)
+
+
+def job_options(options: JobOptions) -> dict[str, Any]:
+    """Return the client's keywords for the options that were given."""
+    given: dict[str, Any] = {
+        name: value for name in ("job_id", "max_retries") if (value := getattr(options, name)) is not None
+    }
+    if options.process:
+        given["process"] = True
+    if options.job_timeout is not None:
+        given["timeout"] = seconds_of(options.job_timeout, "--job-timeout")
+    if options.retry_delay is not None:
+        try:
+            given["retry_delay"] = [parse_duration(each).total_seconds() for each in options.retry_delay.split(",")]
+        except ValueError as error:
+            raise CommandError(f"--retry-delay: {options.retry_delay!r} {error}", ExitCode.USAGE) from error
+    return given
+
+
+def _client() -> Any:
+    """Import naq-client, on which naq-cli does not depend.
+
+    Raises:
+        CommandError: It is not installed.
+    """
+    if importlib.util.find_spec("naq_client") is None:
+        raise CommandError(
+            "naq-client is not installed. Install it: pip install naq-client  # or: uv add naq-client",
+            ExitCode.NOT_INSTALLED,
+        )
+    return importlib.import_module("naq_client")
+
+
+def _check_function(function: str) -> None:
+    module, colon, name = function.partition(":")
+    parts = (*module.split("."), *name.split("."))
+    if not colon or not all(part.isidentifier() for part in parts):
+        guess = ":".join(function.rsplit(".", 1)) if "." in function and not colon else "shop.mail:send"
+        raise CommandError(f"{function!r} names no function: write module:function, such as {guess}", ExitCode.USAGE)
+
+
+def _call(arguments: Sequence[str], json_args: str | None) -> Call:
+    if json_args is None:
+        return read_arguments(arguments)
+    if arguments:
+        raise CommandError(f"--json-args stands for all arguments: leave {arguments[0]!r} out", ExitCode.USAGE)
+    return read_json_arguments(sys.stdin.read() if json_args == "-" else json_args)
+
+
+def read_arguments(words: Sequence[str]) -> Call:
+    """Read the arguments of a call from words: JSON where it is JSON, text where it is not, `name=value` as keywords.
+
+    Raises:
+        CommandError: A positional argument follows a keyword, or a keyword stands twice.
+    """
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if equals and name.isidentifier():
+            if name in kwargs:
+                raise CommandError(f"the keyword argument {name} stands twice", ExitCode.USAGE)
+            kwargs[name] = _value(text)
+        elif kwargs:
+            raise CommandError(f"{word!r} comes after a keyword argument: put it before", ExitCode.USAGE)
+        else:
+            args.append(_value(word))
+    return args, kwargs
+
+
+def read_json_arguments(text: str) -> Call:
+    """Read the arguments of a call from one JSON document.
+
+    Raises:
+        CommandError: It is not JSON, or neither a list nor an object.
+    """
+    try:
+        document = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise CommandError(f"--json-args is not JSON: {error}", ExitCode.USAGE) from error
+    match document:
+        case [list() as args, dict() as kwargs]:
+            return args, kwargs
+        case list():
+            return document, {}
+        case dict():
+            return [], document
+        case _:
+            raise CommandError(
+                f"--json-args is {type(document).__name__}: give a list, an object, or [list, object]", ExitCode.USAGE
+            )
+
+
+def _value(word: str) -> Any:
+    try:
+        return msgspec.json.decode(word)
+    except msgspec.DecodeError:
+        return word

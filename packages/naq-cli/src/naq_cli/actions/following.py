@@ -1,0 +1,68 @@
+"""Following one job until its end: its log lines and its progress as they come."""
+
+import asyncio
+
+from naq_cli._session import Session
+from naq_cli.actions.job_detail import progress_text, write_log
+from naq_core.inspect import get_job, wait_for_job
+from naq_core.views import JobView
+
+_LOOK_SECONDS = 0.5
+"""The end is an event; log lines and progress are written to the record a few times a second at most, and looked up."""
+
+
+async def follow_job(session: Session, job_id: str, timeout: float | None = None, *, logs_only: bool = False) -> JobView:
+    """Print a job's log lines and progress as they come, and return it when it has ended.
+
+    Args:
+        timeout: Seconds; None waits as long as it takes.
+        logs_only: Leave the progress out.
+
+    Raises:
+        JobNotFoundError: There is no such job.
+        JobTimeoutError: It has not ended; it goes on.
+    """
+    end = asyncio.ensure_future(wait_for_job(session.connection, job_id, timeout))
+    shown = _Shown(session, logs_only=logs_only)
+    try:
+        while not end.done():
+            job = await get_job(session.connection, job_id)
+            shown.update(job)
+            await asyncio.wait((end,), timeout=_LOOK_SECONDS)
+        job = end.result()
+    finally:
+        end.cancel()
+    shown.update(job)
+    return job
+
+
+class _Shown:
+    """Remembers what was printed."""
+
+    def __init__(self, session: Session, *, logs_only: bool) -> None:
+        self._session = session
+        self._logs_only = logs_only
+        self._lines = 0
+        self._progress = ""
+
+    def update(self, job: JobView) -> None:
+        """Print what is new."""
+        for line in job.logs[self._lines :]:
+            write_log(self._session, line)
+        self._lines = max(self._lines, len(job.logs))
+        text = progress_text(job.progress)
+        if text != self._progress and not self._logs_only:
+            self._session.output.remark(text)
+            self._progress = text
+
+
+async def print_logs(session: Session, job_id: str, *, follow: bool) -> None:
+    """Print a job's log lines, and with `follow` those to come until it has ended."""
+    if follow:
+        await follow_job(session, job_id, logs_only=True)
+        return
+    job = await get_job(session.connection, job_id)
+    for line in job.logs:
+        write_log(session, line)
+    if not job.logs and session.output.is_terminal:
+        session.output.remark(f"Job {job_id} has logged nothing.")

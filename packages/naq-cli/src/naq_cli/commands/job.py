@@ -1,0 +1,187 @@
+"""`naq job`: jobs, one or many."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
+
+app = App(name="job", help="List, show, retry, cancel and delete jobs.")
+
+FILTERS = Group("Filters", sort_key=10)
+
+
+@Parameter(name="*", group=FILTERS)
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which jobs are meant; each may also be written as a word, such as state:dead."""
+
+    state: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """queued, held, running, retrying, succeeded, dead, cancelled or expired. May be repeated."""
+    queue: str | None = None
+    """The queue's name."""
+    function: str | None = None
+    """The function's name, or a part of it."""
+    worker: str | None = None
+    """The worker that runs it or ran it last."""
+    workflow: str | None = None
+    """The workflow's id."""
+    schedule: str | None = None
+    """The schedule that fired it."""
+    error: str | None = None
+    """The type of the last error, such as TimeoutError."""
+    since: str | None = None
+    """Enqueued at or after: 2h (ago) or 2026-11-24T12:30."""
+    until: str | None = None
+    """Enqueued before."""
+
+
+NO_FILTERS = Filters()
+
+
+@app.command(name="list")
+def list_(
+    *words: str,
+    limit: Annotated[int, Parameter(alias="-n")] = 50,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    cursor: str | None = None,
+    max_scan: int = 20_000,
+    filters: Filters = NO_FILTERS,
+    options: Reading = READING,
+) -> int:
+    """List jobs, the one that changed last first.
+
+    Args:
+        words: state:dead queue:emails since:2h …; anything else is searched in ids, arguments and error messages.
+        limit: How many.
+        all_: All of them, whatever --limit says.
+        cursor: Go on where the page before ended.
+        max_scan: Look at no more entries than this for a page; a remark tells when it was not enough.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.jobs import list_page
+
+    return online(
+        "job list",
+        options,
+        lambda session: list_page(
+            session, words, filters, limit=limit, everything=all_, cursor=cursor, max_scan=max_scan
+        ),
+    )
+
+
+@app.command
+def show(job_id: str, *, traceback: bool = True, options: Reading = READING) -> int:
+    """Show all that is known of a job.
+
+    Args:
+        job_id: Its id.
+        traceback: The tracebacks of its errors too.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_detail import show_job
+
+    return online("job show", options, lambda session: show_job(session, job_id, tracebacks=traceback))
+
+
+@app.command
+def result(
+    job_id: str,
+    *,
+    wait: Annotated[bool, Parameter(negative="")] = False,
+    timeout: str | None = None,
+    options: Reading = READING,
+) -> int:
+    """Print the result of a job; exit code 1 where it did not succeed, 124 where it has not ended.
+
+    Results stored as JSON are printed whole; of others the text that the worker stored to be shown. Nothing is unpickled.
+
+    Args:
+        job_id: Its id.
+        wait: Wait for the job's end.
+        timeout: Wait no longer than this (30, 30s, 5m); implies --wait.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_detail import print_result
+
+    return online("job result", options, lambda session: print_result(session, job_id, wait=wait, timeout=timeout))
+
+
+@app.command
+def wait(*job_ids: str, timeout: str | None = None, options: Reading = READING) -> int:
+    """Wait until jobs have ended; exit code 0 where all succeeded, 1 where one did not, 124 after the time-out.
+
+    Args:
+        job_ids: Their ids.
+        timeout: No longer than this in all (30, 30s, 5m).
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_detail import wait_for_all
+
+    return online("job wait", options, lambda session: wait_for_all(session, job_ids, timeout))
+
+
+@app.command
+def logs(
+    job_id: str,
+    *,
+    follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
+    options: Reading = READING,
+) -> int:
+    """Print what a job has logged.
+
+    Args:
+        job_id: Its id.
+        follow: Go on until the job has ended.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.following import print_logs
+
+    return online("job logs", options, lambda session: print_logs(session, job_id, follow=follow))
+
+
+@app.command
+def cancel(
+    *targets: str,
+    reason: str = "",
+    filters: Filters = NO_FILTERS,
+    options: Destroying = DESTROYING,
+) -> int:
+    """Cancel jobs, whether they wait, are held or run.
+
+    Args:
+        targets: Ids, or words of a filter (state:queued queue:emails); a filter asks first, or needs --yes.
+        reason: Stored in the job's record.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job cancel", options, lambda session: change_jobs(session, "cancel", targets, filters, options, reason=reason))
+
+
+@app.command
+def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
+    """Put dead jobs back to work, or run a job now that waits for its retry.
+
+    Args:
+        targets: Ids, or words of a filter (state:dead queue:emails error:TimeoutError); a filter asks first, or needs --yes.
+            Where it names no state, dead jobs are meant.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job retry", options, lambda session: change_jobs(session, "retry", targets, filters, options))
+
+
+@app.command
+def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
+    """Delete jobs and their records; asks first, or needs --yes.
+
+    Args:
+        targets: Ids, or words of a filter. Where it names no state, jobs that have ended are meant.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job delete", options, lambda session: change_jobs(session, "delete", targets, filters, options))

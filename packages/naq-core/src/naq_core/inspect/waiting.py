@@ -1,0 +1,37 @@
+"""Waiting for a job by its id alone, and its result as text: nothing is unpickled."""
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.records import find_record
+from naq_core._nats.wait import wait_for_end
+from naq_core.errors import JobTimeoutError
+from naq_core.inspect.jobs import get_job
+from naq_core.serialization import JSON
+from naq_core.views import JobView
+
+
+async def wait_for_job(connection: Connection, job_id: str, timeout: float | None = None) -> JobView:
+    """Wait until a job has ended, however, and return what is known of it then.
+
+    Args:
+        timeout: Seconds; None waits as long as it takes.
+
+    Raises:
+        JobNotFoundError: There is neither a job nor a record of this id.
+        JobTimeoutError: It has not ended; it goes on.
+    """
+    job = await get_job(connection, job_id)
+    if job.state.is_final:
+        return job
+    try:
+        await wait_for_end(connection, job.queue, job_id, timeout)
+    except TimeoutError:
+        raise JobTimeoutError(job_id, timeout or 0) from None
+    return await get_job(connection, job_id)
+
+
+async def read_json_result(connection: Connection, job_id: str) -> bytes | None:
+    """Return the whole result of a job that stored it as JSON, None where there is none such."""
+    stored = await find_record(connection, job_id)
+    if stored is None or stored.record.result_type != JSON:
+        return None
+    return stored.record.result or None
