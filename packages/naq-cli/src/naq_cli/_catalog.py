@@ -20,8 +20,10 @@ GROUPS = (RUN, LOOK, PREPARE, OTHER)
 COMMANDS = {
     "worker": Command(RUN, "Run a worker process.", distribution="naq-worker"),
     "server": Command(RUN, "Run a nats-server with JetStream in the foreground.", "naq_cli.commands.server:server"),
-    "queue": Command(LOOK, "Pause, resume and purge queues.", "naq_cli.commands.queue:app"),
-    "workers": Command(LOOK, "List and show worker processes.", "naq_cli.commands.workers:app"),
+    "enqueue": Command(LOOK, "Enqueue the call of a function.", "naq_cli.commands.enqueue:enqueue"),
+    "job": Command(LOOK, "List, show and wait for jobs.", "naq_cli.commands.job:app"),
+    "queue": Command(LOOK, "List, show, pause, resume and purge queues.", "naq_cli.commands.queue:app"),
+    "workers": Command(LOOK, "List, show, quiet and stop worker processes.", "naq_cli.commands.workers:app"),
     "doctor": Command(PREPARE, "Check server, streams and workers, and say what to do.", "naq_cli.commands.doctor:doctor"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),
     "config": Command(PREPARE, "Show the settings and where each comes from.", "naq_cli.commands.config:app"),
@@ -31,8 +33,12 @@ COMMANDS = {
 
 ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("purge",): ("queue", "purge"),
+    ("list-scheduled",): ("job", "list", "--state", "held"),
+    ("job-control",): ("job",),
     ("list-workers",): ("workers", "list"),
-    **{("worker", verb): ("workers", verb) for verb in ("list", "show")},
+    ("queues",): ("queue", "list"),
+    ("jobs",): ("job", "list"),
+    **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "stop")},
 }
 """Other spellings, by their first words. A queue called `list` is worked on with `naq worker -- list`."""
 

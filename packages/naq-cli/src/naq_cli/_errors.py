@@ -1,5 +1,6 @@
 """Turns errors into what a person at a terminal needs: what failed, where the value came from, what to type next."""
 
+import os
 import sys
 import traceback
 from typing import NamedTuple
@@ -45,7 +46,6 @@ class Complaint(NamedTuple):
 
 _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
     ((BrokerUnavailableError, JetStreamDisabledError, ServerTooOldError), ExitCode.UNREACHABLE),
-    (JobTimeoutError, ExitCode.WAIT_TIMED_OUT),
     (BrokerTimeoutError, ExitCode.TIMED_OUT),
     ((DuplicateJobError, WrongSequenceError, QueueFullError), ExitCode.REFUSED),
     ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
@@ -64,6 +64,8 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
     if isinstance(error, ConfigurationError):
         # A stream that does not fit is no setting of the user's: it is what stands on the server.
         return Complaint(_setting(error), ExitCode.REFUSED if error.setting.startswith("stream ") else ExitCode.USAGE)
+    if isinstance(error, JobTimeoutError):
+        return Complaint(f"{error}: naq job wait {error.job_id}", ExitCode.WAIT_TIMED_OUT)
     if isinstance(error, BrokerUnavailableError) and settings is not None:
         return Complaint(_unreachable(error, settings), ExitCode.UNREACHABLE)
     if isinstance(error, JetStreamError) and "no permission" in error.description.lower():
@@ -76,19 +78,24 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
     return Complaint(str(error), ExitCode.FAILED)
 
 
-def report(command: str, error: BaseException, settings: Settings | None, *, debug: bool = False) -> ExitCode:
+def report(command: str, error: BaseException, settings: Settings | None) -> ExitCode:
     """Write an error to standard error and return the exit code; anything unforeseen is named as the bug it is."""
-    if debug:
+    if is_debugging():
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, CommandError | NaqError | BrokerError):
         message, code = explain(error, settings)
-        sys.stderr.write(f"naq {command}: {message}\n")
+        sys.stderr.write(f"naq {command}: {' '.join(message.split())}\n")
         return code
     sys.stderr.write(
         f"naq {command}: unexpected {type(error).__name__}: {error}. This is a bug in NAQ or a package it uses;"
         " NAQ_LOG_LEVEL=DEBUG shows the traceback.\n"
     )
     return ExitCode.FAILED
+
+
+def is_debugging() -> bool:
+    """Tell whether NAQ_LOG_LEVEL=DEBUG asks for tracebacks."""
+    return os.environ.get("NAQ_LOG_LEVEL", "").upper() == "DEBUG"
 
 
 def origin(settings: Settings, name: str) -> str:

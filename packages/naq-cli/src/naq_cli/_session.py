@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from naq_cli._errors import report
+from naq_cli._errors import is_debugging, report
 from naq_cli._options import Common, Reading
 from naq_cli._output import Output
 from naq_cli.exit_codes import ExitCode
@@ -54,7 +53,7 @@ def offline(command: str, options: Common, work: Callable[[Settings, Output], in
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the user gets a line and a code
-        return report(command, error, settings, debug=_debugging())
+        return report(command, error, settings)
     return ExitCode.OK if code is None else code
 
 
@@ -68,12 +67,8 @@ def make_output(options: Common) -> Output:
 
 def configure_logging() -> None:
     """Let warnings (an unknown NAQ_ variable, a lost connection) reach the user as plain lines."""
-    level = logging.DEBUG if _debugging() else logging.WARNING
+    level = logging.DEBUG if is_debugging() else logging.WARNING
     logging.basicConfig(level=level, format="naq: %(message)s" if level > logging.DEBUG else "%(name)s: %(message)s")
-    if not _debugging():
+    if not is_debugging():
         # What it logs of a lost connection is raised too, and then said with the address's origin.
         logging.getLogger("naq_core._nats.connection").setLevel(logging.CRITICAL)
-
-
-def _debugging() -> bool:
-    return os.environ.get("NAQ_LOG_LEVEL", "").upper() == "DEBUG"

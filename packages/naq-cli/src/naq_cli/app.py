@@ -110,6 +110,12 @@ def _run_command(words: list[str]) -> int:
         return _complain(_usage_problem(error), ExitCode.USAGE)
     except PluginImportError as error:
         return _complain(str(error), ExitCode.IMPORT_FAILED)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last boundary: a line and a code instead of a traceback
+        from naq_cli._errors import report
+
+        return report(name, error, None)
     return result if isinstance(result, int) else ExitCode.OK
 
 

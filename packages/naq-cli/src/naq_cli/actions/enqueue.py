@@ -21,7 +21,7 @@ from naq_core.settings import parse_duration
 Call = tuple[list[Any], dict[str, Any]]
 
 
-async def enqueue_call(  # noqa: PLR0913, PLR0917 - one for each group of options
+async def enqueue_call(
     session: Session,
     function: str,
     arguments: Sequence[str],
@@ -56,9 +56,7 @@ async def enqueue_call(  # noqa: PLR0913, PLR0917 - one for each group of option
 
 def job_options(options: JobOptions) -> dict[str, Any]:
     """Return the client's keywords for the options that were given."""
-    given: dict[str, Any] = {
-        name: value for name in ("job_id", "max_retries") if (value := getattr(options, name)) is not None
-    }
+    given: dict[str, Any] = {name: value for name in ("job_id", "max_retries") if (value := getattr(options, name)) is not None}
     if options.process:
         given["process"] = True
     if options.job_timeout is not None:

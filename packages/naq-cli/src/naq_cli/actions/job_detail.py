@@ -93,15 +93,21 @@ async def write_result(session: Session, job: JobView) -> int:
     whole = await read_json_result(session.connection, job.job_id)
     if session.output.is_json:
         value = msgspec.Raw(whole) if whole is not None else job.result
-        document = {"job_id": job.job_id, "state": job.state, "result": value, "result_type": job.result_type}
+        document: dict[str, Any] = {"job_id": job.job_id, "state": job.state, "result": value, "result_type": job.result_type}
         if job.errors and job.state is not JobState.SUCCEEDED:
             document["error"] = job.errors[-1]
         session.output.json(encode_view(document))
     elif job.state is JobState.SUCCEEDED:
-        session.output.lines([whole.decode() if whole is not None else printable(job.result or "")])
+        session.output.lines([whole.decode() if whole is not None else _preview(job)])
     if job.state is not JobState.SUCCEEDED and not session.output.is_json:
         raise CommandError(f"{ending(job)} See: naq job show {job.job_id}", ExitCode.FAILED)
     return ExitCode.OK if job.state is JobState.SUCCEEDED else ExitCode.FAILED
+
+
+def _preview(job: JobView) -> str:
+    if job.result:
+        return printable(job.result)
+    return f"({job.result_type} of {job.result_size:,} bytes; Job.fetch_result({job.job_id!r}) reads it in Python)"
 
 
 def ending(job: JobView) -> str:

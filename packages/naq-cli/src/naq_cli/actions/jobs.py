@@ -47,7 +47,7 @@ COLUMNS = (
 )
 
 
-async def list_page(  # noqa: PLR0913 - one for each option
+async def list_page(
     session: Session,
     words: Sequence[str],
     filters: Filters,

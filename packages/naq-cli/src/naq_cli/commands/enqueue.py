@@ -1,7 +1,7 @@
 """`naq enqueue`: a function's call from the terminal."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Group, Parameter
 
@@ -70,6 +70,4 @@ def enqueue(
     from naq_cli._session import online
     from naq_cli.actions.enqueue import enqueue_call
 
-    return online(
-        "enqueue", options, lambda session: enqueue_call(session, function, arguments, json_args, job, waiting)
-    )
+    return online("enqueue", options, lambda session: enqueue_call(session, function, arguments, json_args, job, waiting))

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from naq_cli._options import COMMON, DESTROYING, Common, Destroying
+from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
 
-app = App(name="queue", help="List, show, pause, limit and purge queues.")
+app = App(name="queue", help="List, show, pause, resume and purge queues.")
 
 
 @app.command(name="list")

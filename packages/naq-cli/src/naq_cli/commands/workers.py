@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from naq_cli._options import READING, Reading
+from naq_cli._options import COMMON, READING, Common, Reading
 
 app = App(name="workers", help="List, show, quiet and stop worker processes.")
 
@@ -63,9 +63,7 @@ def resume(worker: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def stop(
-    worker: str, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON
-) -> int:
+def stop(worker: str, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON) -> int:
     """Stop a worker as SIGTERM does: running jobs may finish, the rest goes back to its queue.
 
     Args:

@@ -1,0 +1,205 @@
+"""Jobs, from the terminal: enqueue, look, wait, change."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from naq_core.settings import Settings
+from tests.cli.commands import naq, started, wait_for_line
+from tests.cli.terminal import plain, screen
+
+SHOP = """
+import logging
+
+def price(count, currency="EUR"):
+    return f"{count!r} {currency}"
+
+def lose(what):
+    raise ValueError(f"no {what}")
+
+def talk(words):
+    for word in range(words):
+        logging.getLogger("shop").warning("word %s", word)
+    return "said"
+
+class Thing:
+    pass
+
+def thing():
+    return Thing()
+"""
+
+
+@pytest.fixture
+def here(settings: Settings) -> dict[str, Any]:
+    """The variables that lead a process to this test's namespace."""
+    return {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+
+
+@pytest.fixture
+def shop(here: dict[str, Any], tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A worker that knows the module `shop`."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    with started("naq_worker", "default", PYTHONPATH=str(tmp_path), **here) as process:
+        wait_for_line(process.stderr, "takes jobs from default")
+        yield here
+
+
+def enqueue(*words: str, **here: Any) -> str:
+    done = naq("enqueue", *words, "--quiet", **here)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class TestEnqueue:
+    def test_words_become_arguments_and_the_result_is_printed(self, shop: dict[str, Any]) -> None:
+        done = naq("enqueue", "shop:price", "3", "currency=USD", "--wait", **shop)
+        assert done.stdout == '"3 USD"\n'
+        done = naq("enqueue", "shop:price", "--json-args", '[["3"], {"currency": null}]', "--wait", "--json", **shop)
+        answer = json.loads(done.stdout)
+        assert answer["result"] == "'3' None"
+        assert answer["state"] == "succeeded"
+
+    def test_a_job_that_fails_is_exit_code_1_and_says_why(self, shop: dict[str, Any]) -> None:
+        done = naq("enqueue", "shop:lose", "luck", "--wait", **shop)
+        assert done.returncode == 1
+        assert "with ValueError: no luck. See: naq job show" in done.stderr
+
+    def test_following_prints_the_end(self, shop: dict[str, Any]) -> None:
+        done = naq("enqueue", "shop:talk", "2", "--follow", **shop)
+        assert done.stdout.splitlines()[-1] == '"said"'
+
+    def test_patience_ends_with_124_and_the_job_goes_on(self, here: dict[str, Any]) -> None:
+        done = naq("enqueue", "math:sqrt", "2", "--timeout", "100ms", **here)
+        assert done.returncode == 124
+        assert "naq job wait" in done.stderr
+
+    def test_an_id_of_ones_own_enqueues_once(self, here: dict[str, Any]) -> None:
+        for _ in range(2):
+            assert enqueue("math:sqrt", "2", "--job-id", "mine", **here) == "mine"
+        assert naq("job", "list", "-q", **here).stdout == "mine\n"
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["math.sqrt", "2"], "write module:function, such as math:sqrt"),
+            (["math:sqrt", "a=1", "2"], "comes after a keyword argument"),
+            (["math:sqrt", "a=1", "a=2"], "stands twice"),
+            (["math:sqrt", "--json-args", "{"], "--json-args is not JSON"),
+            (["math:sqrt", "--json-args", "3"], "give a list, an object"),
+            (["math:sqrt", "--timeout", "soon"], "--timeout"),
+            (["math:sqrt", "--retry-delay", "1s,often"], "--retry-delay"),
+            (["math:sqrt", "--queue", "a.b"], "'a.b' is not a valid queue name"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+        self, here: dict[str, Any], words: list[str], said: str
+    ) -> None:
+        done = naq("enqueue", *words, **here)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+        assert naq("job", "list", "-q", **here).stdout == ""
+
+
+class TestLooking:
+    def test_lists_are_filtered_by_words_and_by_options(self, shop: dict[str, Any]) -> None:
+        naq("enqueue", "shop:lose", "luck", "--wait", **shop)
+        naq("enqueue", "shop:price", "3", "--wait", **shop)
+        for words in (["state:failed"], ["--state", "dead"], ["error:ValueError"], ["--function", "lose"], ["luck"]):
+            found = json.loads(naq("job", "list", *words, "--json", **shop).stdout)["jobs"]
+            assert [job["function"] for job in found] == ["shop:lose"], words
+        assert len(naq("job", "list", "--jsonl", **shop).stdout.splitlines()) == 2
+
+    def test_pages_go_on_where_they_ended(self, here: dict[str, Any]) -> None:
+        ids = [enqueue("math:sqrt", str(number), **here) for number in range(3)]
+        first = json.loads(naq("job", "list", "-n", "2", "--json", **here).stdout)
+        second = json.loads(naq("job", "list", "--cursor", first["cursor"], "--json", **here).stdout)
+        assert [job["job_id"] for job in first["jobs"] + second["jobs"]] == ids[::-1]
+        assert naq("job", "list", "--all", "-n", "1", "-q", **here).stdout.split() == ids[::-1]
+
+    def test_what_a_job_says_of_itself_does_not_drive_the_terminal(self, shop: dict[str, Any]) -> None:
+        naq("enqueue", "shop:lose", "\x1b[31mred\x1b]0;title\x07", "--wait", **shop)
+        shown, code = screen("job", "list", width=160, **shop)
+        assert code == 0
+        assert "\x1b]0;" not in shown
+        assert "\x1b[31mred" not in shown
+        assert "\x1b]0;" not in naq("job", "list", **shop).stdout
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_a_table_fits_the_terminal(self, shop: dict[str, Any], width: int) -> None:
+        job_id = enqueue("shop:price", "3", "--wait", **shop) and naq("job", "list", "-q", **shop).stdout.strip()
+        shown, _ = screen("job", "list", width=width, **shop)
+        lines = plain(shown).splitlines()
+        assert max(map(len, lines)) <= width
+        assert job_id in plain(shown)
+        assert ("Took" in plain(shown)) == (width == 120)
+
+    def test_show_has_the_errors_with_their_tracebacks(self, shop: dict[str, Any]) -> None:
+        naq("enqueue", "shop:lose", "luck", "--job-id", "x", "--wait", **shop)
+        shown = naq("job", "show", "x", **shop).stdout
+        assert "state\tdead" in shown
+        assert "ValueError: no luck" in shown
+        assert "Traceback" in shown
+        assert "Traceback" not in naq("job", "show", "x", "--no-traceback", **shop).stdout
+        assert json.loads(naq("job", "show", "x", "--json", **shop).stdout)["state"] == "dead"
+
+    def test_an_id_that_is_not_there_is_exit_code_5(self, here: dict[str, Any]) -> None:
+        for words in (["show"], ["result"], ["wait"], ["logs"]):
+            done = naq("job", *words, "nobody", **here)
+            assert done.returncode == 5, words
+            assert "no such job" in done.stderr
+
+    def test_waiting_reports_each_job_and_the_worst_end(self, shop: dict[str, Any]) -> None:
+        good, bad = enqueue("shop:price", "1", **shop), enqueue("shop:lose", "luck", **shop)
+        done = naq("job", "wait", good, bad, "--timeout", "20s", **shop)
+        assert done.returncode == 1
+        assert sorted(done.stdout.splitlines()) == sorted([f"{good}\tsucceeded", f"{bad}\tdead"])
+        assert naq("job", "wait", good, **shop).returncode == 0
+
+    def test_waiting_for_what_does_not_end_is_124(self, here: dict[str, Any]) -> None:
+        done = naq("job", "wait", enqueue("math:sqrt", "2", **here), "--timeout", "100ms", **here)
+        assert done.returncode == 124
+        assert "1 of 1 jobs had not ended after 100ms" in done.stderr
+
+    def test_the_result_of_a_job_that_has_not_ended_says_how_to_wait(self, here: dict[str, Any]) -> None:
+        done = naq("job", "result", enqueue("math:sqrt", "2", **here), **here)
+        assert done.returncode == 124
+        assert "--wait" in done.stderr
+
+    def test_a_result_that_is_no_json_is_shown_and_never_unpickled(self, shop: dict[str, Any]) -> None:
+        done = naq("enqueue", "shop:thing", "--wait", **shop)
+        assert done.returncode == 0, done.stderr
+
+
+class TestQueues:
+    def test_queues_are_listed_and_shown_with_their_numbers(self, here: dict[str, Any]) -> None:
+        enqueue("math:sqrt", "2", "--queue", "mail", **here)
+        naq("queue", "pause", "mail", **here)
+        listed = json.loads(naq("queue", "list", "--json", **here).stdout)
+        assert [(queue["queue"], queue["waiting"], queue["paused"]) for queue in listed] == [("mail", 1, True)]
+        shown = dict(line.split("\t") for line in naq("queue", "show", "mail", **here).stdout.splitlines())
+        assert shown["state"] == "paused"
+        assert shown["consumers"] == "naq-worker-mail"
+        peeked = naq("queue", "peek", "mail", **here).stdout.splitlines()
+        assert "math:sqrt" in peeked[1]
+
+    def test_one_that_is_not_there_is_exit_code_5(self, here: dict[str, Any]) -> None:
+        for words in (["show"], ["peek"]):
+            assert naq("queue", *words, "nothing", **here).returncode == 5
+
+
+class TestWorkers:
+    def test_a_worker_is_shown_quieted_resumed_and_stopped(self, here: dict[str, Any]) -> None:
+        with started("naq_worker", "default", **here) as process:
+            wait_for_line(process.stderr, "takes jobs from default")
+            worker = naq("workers", "-q", **here).stdout.strip()
+            assert worker
+            assert json.loads(naq("workers", "show", worker[:-3], "--json", **here).stdout)["worker_id"] == worker
+            for verb in ("quiet", "resume", "stop"):
+                done = naq("workers", verb, worker, **here)
+                assert done.returncode == 0, done.stderr
+            assert process.wait(20) == 0
+        assert naq("workers", "stop", worker, **here).returncode == 5
