@@ -9,6 +9,7 @@ from pathlib import Path
 from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job
 
 started = threading.Event()
+order: list[str] = []
 attempts: dict[str, int] = {}
 runs: dict[str, int] = {}
 told: list[str] = []
@@ -43,6 +44,15 @@ async def control(kind: str) -> object:
     if kind == "cancel":
         raise Cancel("no need")
     return current_job().attempt
+
+
+async def note(name: str) -> None:
+    order.append(name)
+
+
+async def nap(name: str, seconds: float) -> None:
+    order.append(name)
+    await asyncio.sleep(seconds)
 
 
 async def sleep(seconds: float) -> str:

@@ -33,7 +33,7 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     """
     body = connection.signer.seal(job.serialize(), job.queue, job.job_id)
     connection.check_size(f"the call of {job.function_name}", len(body))
-    subject = connection.names.ready(job.queue, job.job_id)
+    subject = connection.names.ready(job.queue, job.job_id, job.options.priority)
     if job.is_fresh and not again:
         return subject, body, {EXPECTED_SEQUENCE: "0"}
     return subject, body, {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: connection.names.any_state(job.queue, job.job_id)}
@@ -62,7 +62,7 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
 
 async def _store(connection: Connection, job: Job[Any]) -> bool:
     message = message_of(connection, job)
-    await ensure_queue(connection, job.queue)
+    await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
     repeated = False
     try:
@@ -107,8 +107,8 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
 
 async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     messages = [message_of(connection, job) for job in jobs]
-    for queue in {job.queue for job in jobs}:
-        await ensure_queue(connection, queue)
+    for queue, level in {(job.queue, job.options.priority) for job in jobs}:
+        await ensure_queue(connection, queue, level)
     for job in jobs:
         job.bind(connection)
     if len(messages) > BATCH_LIMIT:

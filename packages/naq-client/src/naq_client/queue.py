@@ -281,6 +281,7 @@ class Queue:
         depends_on: DependsOn | None = None,
         allow_failure: bool = False,
         parent_results: bool = False,
+        priority: str = "normal",
     ) -> "QueueOptions":
         """Return an enqueuer with options, whose keywords all belong to the function.
 
@@ -303,6 +304,7 @@ class Queue:
                 have succeeded. When one has not (failed, cancelled, expired, not known), it is cancelled and says why.
             allow_failure: It starts when all of `depends_on` have ended, however.
             parent_results: The job can read in `current_job().parents` what they came to; see also `result_of`.
+            priority: `high`, `normal` or `low`: which of the queue's waiting jobs a worker takes first.
 
         Raises:
             ConfigurationError, InvalidNameError: A value is wrong; names it.
@@ -321,6 +323,7 @@ class Queue:
                 result_ttl=result_ttl,
                 process=process,
                 fast=fast,
+                priority=priority,
             ),
             job_id,
             Ties(depends_on, allow_failure, parent_results),

@@ -102,7 +102,7 @@ class Task(Generic[P, R, C_co]):
         """Enqueue from code without an event loop, from any thread."""
         return SyncJob(portal().run(self.enqueue(*args, **kwargs)))
 
-    def options(
+    def options(  # noqa: PLR0913 - one keyword for each option
         self,
         *,
         queue: str | None = None,
@@ -113,6 +113,7 @@ class Task(Generic[P, R, C_co]):
         result_ttl: float | timedelta | None = None,
         process: bool | None = None,
         fast: bool | None = None,
+        priority: str | None = None,
         **more: Any,
     ) -> "Task[P, R, C_co]":
         """Return the same task with other options (those of `Queue.options`, and `queue`); the rest stays as decorated."""
@@ -123,6 +124,7 @@ class Task(Generic[P, R, C_co]):
             "result_ttl": result_ttl,
             "process": process,
             "fast": fast,
+            "priority": priority,
         }
         merged = {
             **_scalars(self._options),
@@ -153,6 +155,7 @@ def _scalars(options: JobOptions) -> dict[str, Any]:
         "result_ttl": options.result_ttl,
         "process": options.process,
         "fast": options.fast,
+        "priority": options.priority,
     }
 
 

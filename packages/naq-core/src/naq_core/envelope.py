@@ -23,6 +23,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Run in a child process, which can really be killed."""
     fast: bool = False
     """No claim, no record, no result: at least once, for cheap idempotent jobs."""
+    priority: str = "normal"
+    """The level it is ready on: high, normal or low."""
 
 
 NO_OPTIONS = JobOptions()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from naq_core import names
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
-from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.subjects import LEVELS, NORMAL, state_of_subject
 from naq_core._nats.wait import wait_for_end
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
 from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, decode_envelope, encode_envelope, now
@@ -51,6 +51,7 @@ def make_options(  # noqa: PLR0913 - one keyword for each option
     result_ttl: Delay | None = None,
     process: bool = False,
     fast: bool = False,
+    priority: str = NORMAL,
 ) -> JobOptions:
     """Check and bundle a job's options; `Queue.options` documents each.
 
@@ -61,12 +62,15 @@ def make_options(  # noqa: PLR0913 - one keyword for each option
         raise ConfigurationError("timeout", "0 would stop every attempt at once: use None for no limit")
     if result_ttl is not None and seconds(result_ttl, "result_ttl") < 1:
         raise ConfigurationError("result_ttl", f"{result_ttl!r} is below 1 s, the server's granularity")
+    if priority not in LEVELS:
+        raise ConfigurationError("priority", f"{priority!r} is not one of {', '.join(LEVELS)}")
     options = JobOptions(
         retry=make_policy(max_retries, retry_delay, retry_strategy, max_delay, jitter, retry_on, ignore_on),
         timeout=None if timeout is None else seconds(timeout, "timeout"),
         result_ttl=None if result_ttl is None else seconds(result_ttl, "result_ttl"),
         process=bool(process),
         fast=bool(fast),
+        priority=priority,
     )
     return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
 

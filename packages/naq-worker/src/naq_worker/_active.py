@@ -21,6 +21,8 @@ class Active:
     delivery: Delivery
     lease_until: float
     """On the boot-time clock; after it the server may give the job to another worker."""
+    arrived_at: float = 0.0
+    """On the same clock: when it began to wait for a slot; 0 where it did not have to."""
     started_at: float = 0.0
     """Wall clock of the claim; 0 while it waits for a slot."""
     task: asyncio.Task[None] | None = None

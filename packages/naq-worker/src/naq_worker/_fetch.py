@@ -1,11 +1,12 @@
 """Ordering deliveries: as many as there are slots for, a little ahead while jobs are short, never hoarded."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 from naq_core.broker import Connection, Delivery, Pull, consumer_state
 from naq_worker._active import Active, boottime
+from naq_worker._rota import SURE, Rota, Source
 
 AHEAD = 0.05
 """Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
@@ -17,12 +18,14 @@ LONGEST_WAIT = 0.5
 GATHER = 0.002
 """Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
 BURST_PAUSE = 0.05
+"""Seconds before a level that was found empty in burst mode is asked again."""
 
 
 class Fetch:
     """The pulls of a worker's queues, and the deliveries that wait for a slot.
 
     Args:
+        rota: The queues, and how the slots are shared between them.
         slots: How many jobs run at a time.
         burst: Ask only for what is there now.
         busy: Returns how many slots are taken.
@@ -34,7 +37,7 @@ class Fetch:
     def __init__(
         self,
         connection: Connection,
-        queues: Sequence[str],
+        rota: Rota,
         slots: int,
         *,
         burst: bool,
@@ -43,23 +46,29 @@ class Fetch:
         on_delivery: Callable[[Delivery], None],
         wake: Callable[[], None],
     ) -> None:
-        self.waiting: deque[Active] = deque()
         self.is_open = False
         """Between `start` and `stop`."""
         self._connection = connection
-        self._queues = queues
+        self._rota = rota
         self._slots = slots
         self._burst = burst
         self._busy = busy
         self._held = held
+        self._on_delivery = on_delivery
         self._wake = wake
-        self._pulls = [Pull(connection, queue, on_delivery, wake) for queue in queues]
+        self._pulls = {
+            source: Pull(connection, source.queue, partial(self._receive, source), wake, source.level) for source in rota.sources
+        }
+        self._sources = {(source.queue, source.level): source for source in rota.sources}
+        self._recheck: asyncio.TimerHandle | None = None
+        self._count = 0
         self._mean_seconds = 1.0
+        self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
         """Subscribe, the first time or again."""
         self.is_open = True
-        for pull in self._pulls:
+        for pull in self._pulls.values():
             await pull.start()
 
     async def stop(self) -> None:
@@ -67,10 +76,19 @@ class Fetch:
         if not self.is_open:
             return
         self.is_open = False
-        while self.waiting:
-            await self.waiting.popleft().delivery.nak()
-        for pull in self._pulls:
+        if self._recheck is not None:
+            self._recheck.cancel()
+        while (active := self.next()) is not None:
+            await active.delivery.nak()
+        for pull in self._pulls.values():
             await pull.stop()
+
+    def _receive(self, source: Source, delivery: Delivery) -> None:
+        was_empty = not source.pending
+        self._rota.note_delivery(source, delivery.pending, self._loop.time())
+        self._on_delivery(delivery)
+        if was_empty and delivery.pending:
+            self._wake()  # its order was small, as nobody knew of its backlog
 
     def note_length(self, seconds: float) -> None:
         """Take account of how long a job took."""
@@ -78,48 +96,89 @@ class Fetch:
 
     def check(self) -> None:
         """Notice requests that died silently; call about once a second."""
-        for pull in self._pulls:
+        for pull in self._pulls.values():
             pull.check()
 
     async def ask(self, is_stopping: Callable[[], bool]) -> None:
-        """Keep as many deliveries on order as there are free slots, shared between the queues."""
-        free = self._free()
-        on_order = sum(pull.credit for pull in self._pulls)
-        if on_order > 0 and free - on_order < self._slots // 8:
+        """Keep as many deliveries on order as there are free slots."""
+        wishes = self._wishes()
+        if wishes and any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
             await asyncio.sleep(GATHER)
-            free = self._free()
-        share = max(1, free // len(self._pulls)) if free > 0 else 0
+            wishes = self._wishes()
         if is_stopping():
             return
-        for pull in self._pulls:
-            await pull.ask(share - pull.credit, no_wait=self._burst)
+        for source, count in wishes:
+            self._rota.note_order(source, count, self._loop.time())
+            await self._pulls[source].ask(count, no_wait=self._burst)
+        sources = self._rota.sources
+        if self._recheck is None and not all(source.credit for source in sources) and any(source.pending for source in sources):
+            self._recheck = self._loop.call_later(2 * SURE, self._look_again)
+
+    def _look_again(self) -> None:
+        """A backlog may have gone to other workers: then those below it have been held up for nothing."""
+        self._recheck = None
+        self._wake()
+
+    def _wishes(self) -> list[tuple[Source, int]]:
+        free = self._free()
+        if free <= 0:
+            return []
+        now = self._loop.time()
+        for source, pull in self._pulls.items():
+            source.credit = pull.credit
+        wishes = self._rota.wishes(free, now)
+        if self._burst:
+            return [(source, count) for source, count in wishes if self._is_due(source, now)]
+        return wishes
+
+    def _is_due(self, source: Source, now: float) -> bool:
+        """Whether to ask a level in burst mode: one that was empty a moment ago is not worth a round trip for each job."""
+        if not self._pulls[source].is_empty or now - source.spoke_at >= BURST_PAUSE:
+            return True
+        self._loop.call_later(BURST_PAUSE, self._wake)
+        return False
 
     def _free(self) -> int:
         """Return how many more deliveries there is use for."""
         ahead = int(self._slots * min(MOST_AHEAD, AHEAD / max(self._mean_seconds, AHEAD)))
-        return self._slots + ahead - self._busy() - len(self.waiting)
+        return self._slots + ahead - self._busy() - self._count
 
     def wait(self, active: Active) -> None:
         """Keep a delivery until a slot is free."""
-        self.waiting.append(active)
+        active.arrived_at = boottime()
+        self._sources[active.delivery.queue, active.delivery.level].waiting.append(active)
+        self._count += 1
+
+    def waiting(self) -> list[Active]:
+        """Return the deliveries that wait for a slot; callable from any thread."""
+        return [active for source in self._rota.sources for active in tuple(source.waiting)]
 
     def next(self) -> Active | None:
         """Return the delivery that is to have the slot that has become free."""
-        return self.waiting.popleft() if self.waiting else None
+        if not self._count:
+            return None
+        active = self._rota.next(boottime())
+        if active is not None:
+            self._count -= 1
+        return active
 
-    async def return_overdue(self, ack_wait: float) -> None:
+    async def return_overdue(self) -> None:
         """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
-        latest = boottime() - LONGEST_WAIT + ack_wait
-        while self.waiting and self.waiting[0].lease_until < latest:
-            await self.waiting.popleft().delivery.nak()
+        if not self._count:
+            return
+        latest = boottime() - LONGEST_WAIT
+        for source in self._rota.sources:
+            while source.waiting and source.waiting[0].arrived_at < latest:
+                self._count -= 1
+                await source.waiting.popleft().delivery.nak()
 
     async def is_drained(self, *, has_retries: bool) -> bool:
         """Return whether all queues are empty and nothing of theirs waits here or, with `has_retries`, for its retry."""
-        if self._held() or self.waiting or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls):
+        if self._held() or self._count or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls.values()):
             return False
-        for queue in self._queues:
-            pending, unsettled = await consumer_state(self._connection, queue)
+        for source in self._rota.sources:
+            pending, unsettled = await consumer_state(self._connection, source.queue, source.level)
             if pending or (unsettled and has_retries):  # a retry of ours is not due yet: look again soon
-                asyncio.get_running_loop().call_later(BURST_PAUSE, self._wake)
+                self._loop.call_later(BURST_PAUSE, self._wake)
                 return False
-        return not (self._held() or self.waiting)
+        return not (self._held() or self._count)

@@ -39,7 +39,8 @@ def worker(
     the rest goes back to its queue. The current directory is importable.
 
     Args:
-        queues: The queues to take jobs from. Without any: NAQ_DEFAULT_QUEUE.
+        queues: The queues to take jobs from, the most important first; or with weights, as in
+            mail=3 reports=1, for shares of the slots. Without any: NAQ_DEFAULT_QUEUE.
         concurrency: How many jobs run at a time (NAQ_CONCURRENCY, else 10).
         burst: Stop as soon as the queues are empty.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
@@ -57,7 +58,7 @@ def worker(
         for module in imports:
             if not _import(module):
                 return _IMPORT_FAILED
-        names = list(queues) or [settings.default_queue]
+        names = _weighted(queues) or [settings.default_queue]
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(names, settings, burst=burst))
     except KeyboardInterrupt:
@@ -71,7 +72,21 @@ def worker(
     return 0
 
 
-async def _run(queues: list[str], settings: Settings, *, burst: bool) -> None:
+def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:
+    """Read `name=weight`; where one queue has a weight, those without have 1."""
+    if not any("=" in each for each in queues):
+        return list(queues)
+    weights: dict[str, float] = {}
+    for each in queues:
+        name, _, weight = each.partition("=")
+        try:
+            weights[name] = float(weight or "1")
+        except ValueError:
+            raise ConfigurationError("queues", f"{each!r} is not of the form name=number") from None
+    return weights
+
+
+async def _run(queues: list[str] | dict[str, float], settings: Settings, *, burst: bool) -> None:
     worker = Worker(queues, settings=settings, burst=burst)
     await worker.run()
     if worker.stuck_jobs:  # closing the event loop would wait for them for ever

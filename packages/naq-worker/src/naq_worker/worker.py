@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from naq_core.broker import Connection, Delivery, Stored, ensure_queue
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
 from naq_core.inspect import list_workers
-from naq_core.names import check_job_id, check_queue, new_id
+from naq_core.names import check_job_id, new_id
 from naq_core.record import JobRecord, Progress
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
@@ -28,6 +28,7 @@ from naq_worker._executors.threads import Threads
 from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
 from naq_worker._presence import process_facts, running_jobs
+from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
 from naq_worker.outcome import Completed, Failed, Outcome
@@ -49,7 +50,8 @@ class Worker:
     """Runs jobs.
 
     Args:
-        queues: Names of the queues; their jobs share the slots.
+        queues: Names of the queues, the most important first; or names with weights (`{"mail": 3, "reports": 1}`), for shares
+            of the slots. Within a queue the priorities of its jobs decide.
         nats_url: The server; by default the setting.
         concurrency: How many jobs run at a time; by default the setting, 10.
         settings: Ready settings, instead of those of the environment.
@@ -64,7 +66,7 @@ class Worker:
 
     def __init__(
         self,
-        queues: Sequence[str] | str,
+        queues: Sequence[str] | Mapping[str, float] | str,
         nats_url: str | None = None,
         concurrency: int | None = None,
         *,
@@ -78,10 +80,8 @@ class Worker:
         self.concurrency = self.settings.concurrency if concurrency is None else concurrency
         if self.concurrency < 1:
             raise ConfigurationError("concurrency", f"{self.concurrency!r} is not a whole number from 1 up")
-        names = [queues] if isinstance(queues, str) else list(queues)
-        if not names:
-            raise ConfigurationError("queues", "a worker needs at least one queue")
-        self.queues = [check_queue(name) for name in dict.fromkeys(names)]
+        self._rota = Rota([queues] if isinstance(queues, str) else queues)
+        self.queues = self._rota.queues
         self.burst = burst
         self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
         self.counters = Counters()
@@ -157,12 +157,12 @@ class Worker:
         self.started_at = time.time()
         async with Connection(self.settings, name=f"naq-worker-{self.worker_id}") as connection:
             self._connection = connection
-            for queue in self.queues:
-                await ensure_queue(connection, queue)
+            for source in self._rota.sources:
+                await ensure_queue(connection, source.queue, source.level)
             self._claims = Claims(connection, self.worker_id)
             self._fetch = Fetch(
                 connection,
-                self.queues,
+                self._rota,
                 self.concurrency,
                 burst=self.burst,
                 busy=lambda: self._slots_taken,
@@ -205,7 +205,7 @@ class Worker:
                     await self._wake.wait()
             except TimeoutError:
                 self._fetch.check()
-            await self._fetch.return_overdue(self.settings.ack_wait.total_seconds())
+            await self._fetch.return_overdue()
             self._wake.clear()
             self._raise_failures(keepalive)
             if self._quiet == self._fetch.is_open:
@@ -238,18 +238,22 @@ class Worker:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
-        known = self._active.get(active.key)
-        if known is not None and known.delivery.sequence != delivery.sequence:  # a second message of the job: after the first
-            _ = self._spawn(delivery.nak(SECOND_MESSAGE_DELAY))
-        elif known is not None:  # the server has forgotten that we have it: go on under the new delivery
-            known.delivery = delivery
-            known.lease_until = active.lease_until
+        if active.key in self._active:
+            self._note_again(active)
         elif self._stopping.is_set() or self._quiet:
             _ = self._spawn(delivery.nak())
         elif self._slots_taken < self.concurrency:
             self._begin(active)
         else:
             self._fetch.wait(active)
+
+    def _note_again(self, active: Active) -> None:
+        """A delivery of a job in hand: the server has forgotten that we have it, or it is the id's next incarnation."""
+        known = self._active[active.key]
+        if known.delivery.sequence == active.delivery.sequence:
+            known.delivery, known.lease_until = active.delivery, active.lease_until
+        else:
+            _ = self._spawn(active.delivery.nak(SECOND_MESSAGE_DELAY))
 
     def _begin(self, active: Active) -> None:
         self._active[active.key] = active
@@ -264,11 +268,10 @@ class Worker:
         active.has_slot = False
         self._slots_taken -= 1
         while not self._stopping.is_set() and (following := self._fetch.next()) is not None:
-            known = self._active.get(following.key)
-            if known is None:
+            if following.key not in self._active:
                 self._begin(following)
                 return
-            known.delivery, known.lease_until = following.delivery, following.lease_until  # delivered anew while it waited
+            self._note_again(following)
         self._wake.set()
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
@@ -401,7 +404,7 @@ class Worker:
             self._note_progress(active, claim, claim.record.progress)
 
     def _held(self) -> list[Active]:
-        return [*tuple(self._active.values()), *tuple(self._fetch.waiting)]
+        return [*tuple(self._active.values()), *self._fetch.waiting()]
 
     def _lease_lost(self, active: Active) -> None:
         """From the keep-alive thread: the job may be another worker's by now."""

@@ -14,7 +14,7 @@ from nats.aio.subscription import Subscription
 from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
-from naq_core._nats.subjects import WAITS
+from naq_core._nats.subjects import NORMAL, WAITS
 from naq_core._nats.topology import ensure_queue
 from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
@@ -72,7 +72,7 @@ class Delivery:
 
 
 class Pull:
-    """The pull requests of one queue.
+    """The pull requests of one level of a queue.
 
     Args:
         on_delivery: Called for each delivery, from the event loop; must not raise.
@@ -80,9 +80,15 @@ class Pull:
     """
 
     def __init__(
-        self, connection: Connection, queue: str, on_delivery: Callable[[Delivery], None], on_change: Callable[[], None]
+        self,
+        connection: Connection,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        on_change: Callable[[], None],
+        level: str = NORMAL,
     ) -> None:
         self.queue = queue
+        self.level = level
         self.credit = 0
         """Deliveries that were asked for and have not come yet."""
         self.is_empty = False
@@ -91,8 +97,8 @@ class Pull:
         self._on_delivery = on_delivery
         self._on_change = on_change
         names = connection.names
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{names.jobs_stream}.{names.consumer(queue)}"
-        self._info = f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue)}"
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{names.jobs_stream}.{names.consumer(queue, level)}"
+        self._info = f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}"
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._loop = asyncio.get_running_loop()
@@ -209,14 +215,14 @@ class Pull:
     async def _restore(self) -> None:
         """Create what was deleted; jobs that were in flight are delivered anew, and their claims still stand."""
         try:
-            await ensure_queue(self._connection, self.queue)
+            await ensure_queue(self._connection, self.queue, self.level)
         except (BrokerError, ConfigurationError) as error:
             log.error("queue %s cannot be restored: %s", self.queue, error)  # noqa: TRY400 - tried again at the next silence
         self._on_change()
 
 
-async def consumer_state(connection: Connection, queue: str) -> tuple[int, int]:
-    """Return how many jobs of a queue wait, and how many are delivered and not settled."""
+async def consumer_state(connection: Connection, queue: str, level: str = NORMAL) -> tuple[int, int]:
+    """Return how many jobs of a queue's level wait, and how many are delivered and not settled."""
     names = connection.names
-    info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue)}")
+    info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}")
     return int(info["num_pending"]), int(info["num_ack_pending"])

@@ -93,8 +93,8 @@ class Names:
         return f"{self.jobs}.{level}.{queue}.*"
 
     def consumers(self, queue: str) -> tuple[tuple[str, str], ...]:
-        """Every consumer of a queue, with what it delivers."""
-        return ((self.consumer(queue), self.ready_filter(queue)),)
+        """Every consumer of a queue, one for each level, with what it delivers."""
+        return tuple((self.consumer(queue, level), self.ready_filter(queue, level)) for level in LEVELS)
 
     def result(self, queue: str, job_id: str) -> str:
         """The record of a job."""

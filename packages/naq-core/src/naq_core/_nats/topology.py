@@ -5,6 +5,7 @@ from typing import Any
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.queue_settings import read_queue_settings
+from naq_core._nats.subjects import NORMAL
 from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
 
 log = logging.getLogger(__name__)
@@ -137,37 +138,37 @@ def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
             )
 
 
-async def ensure_queue(connection: Connection, queue: str) -> None:
-    """Create the streams and the queue's durable consumer where they are missing.
+async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) -> None:
+    """Create the streams and the durable consumer of a queue's level where they are missing.
 
     Producers do it too: an autoscaler must find the consumer before the first worker starts.
     """
-    if queue in connection.ready:
+    known = queue if level == NORMAL else f"{queue}.{level}"
+    if known in connection.ready:
         return
     await ensure_streams(connection)
     async with connection.topology_lock:
-        if queue in connection.ready:
+        if known in connection.ready:
             return
         names = connection.names
-        consumer = names.consumer(queue)
         try:
-            await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{consumer}")
+            await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}")
         except JetStreamError as error:
             if error.err_code != CONSUMER_NOT_FOUND:
                 raise
-            await create_consumer(connection, queue)
-        connection.ready.add(queue)
+            await create_consumer(connection, queue, level)
+        connection.ready.add(known)
 
 
-async def create_consumer(connection: Connection, queue: str) -> None:
-    """Create the queue's consumer; two processes may do so at once, with the same outcome."""
+async def create_consumer(connection: Connection, queue: str, level: str = NORMAL) -> None:
+    """Create the consumer of a queue's level; two processes may do so at once, with the same outcome."""
     names, settings = connection.names, connection.settings
-    consumer = names.consumer(queue)
+    consumer, delivers = names.consumer(queue, level), names.ready_filter(queue, level)
     wanted = await read_queue_settings(connection, queue)
     config: dict[str, Any] = {
         "name": consumer,
         "durable_name": consumer,
-        "filter_subject": names.ready_filter(queue),
+        "filter_subject": delivers,
         "deliver_policy": "all",
         "ack_policy": "explicit",
         "ack_wait": int(settings.ack_wait.total_seconds() * 1e9),
@@ -179,7 +180,7 @@ async def create_consumer(connection: Connection, queue: str) -> None:
         config["pause_until"] = wanted.paused_until
     try:
         await connection.api(
-            f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{names.ready_filter(queue)}",
+            f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{delivers}",
             {"stream_name": names.jobs_stream, "config": config, "action": "create"},
         )
     except JetStreamError as error:

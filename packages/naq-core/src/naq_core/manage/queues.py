@@ -6,7 +6,7 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
-from naq_core._nats.subjects import FAR_FUTURE
+from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams
 from naq_core.errors import ConfigurationError, JetStreamError
 from naq_core.names import check_queue
@@ -53,15 +53,15 @@ async def resume_queue(connection: Connection, queue: str) -> None:
 async def _pause_consumers(connection: Connection, queue: str, paused_until: str) -> None:
     await ensure_queue(connection, queue)
     names = connection.names
-    for consumer, _ in names.consumers(queue):
-        operation = f"CONSUMER.PAUSE.{names.jobs_stream}.{consumer}"
+    for level in LEVELS:
+        operation = f"CONSUMER.PAUSE.{names.jobs_stream}.{names.consumer(queue, level)}"
         try:
             await connection.api(operation, {"pause_until": paused_until})
         except JetStreamError as error:
             if error.err_code != CONSUMER_NOT_FOUND:
                 raise
-            # Deleted by hand. Whoever creates it reads the settings, but may have read them before ours: pause it anyway.
-            await create_consumer(connection, queue)
+            # Not made yet, or deleted. Whoever creates it reads the settings, perhaps before ours: pause it anyway.
+            await create_consumer(connection, queue, level)
             await connection.api(operation, {"pause_until": paused_until})
 
 
@@ -69,7 +69,7 @@ async def is_queue_paused(connection: Connection, queue: str) -> bool:
     """Return whether the server holds a queue's jobs back right now."""
     check_queue(queue)
     names = connection.names
-    consumer, _ = names.consumers(queue)[0]
+    consumer = names.consumer(queue, NORMAL)
     try:
         info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{consumer}")
     except JetStreamError as error:
