@@ -1,0 +1,18 @@
+"""See and steer NAQ in a browser."""
+
+from naq_dashboard.access import ADMIN, OPERATOR, VIEWER, Action, Viewer
+from naq_dashboard.app import NaqDashboardPlugin, create_app, dashboard_app
+from naq_dashboard.settings import DashboardSettings, User
+
+__all__ = [
+    "ADMIN",
+    "OPERATOR",
+    "VIEWER",
+    "Action",
+    "DashboardSettings",
+    "NaqDashboardPlugin",
+    "User",
+    "Viewer",
+    "create_app",
+    "dashboard_app",
+]

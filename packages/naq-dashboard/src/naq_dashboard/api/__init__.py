@@ -1,0 +1,10 @@
+"""The JSON interface: the same operations and views as the pages and `naq … --json`."""
+
+from typing import Any
+
+from naq_dashboard.api.health import health_live, health_ready
+from naq_dashboard.api.workers import list_all_workers
+
+API_HANDLERS: list[Any] = [health_live, health_ready, list_all_workers]
+
+__all__ = ["API_HANDLERS"]

@@ -1,0 +1,31 @@
+"""Workers as JSON."""
+
+import logging
+from typing import Any
+
+from litestar import get
+from litestar.response import Response
+
+from naq_core.errors import BrokerError
+from naq_core.inspect import list_workers
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["list_all_workers"]
+
+log = logging.getLogger(__name__)
+
+
+@get("/api/workers", tags=["workers"])
+async def list_all_workers(request: AnyRequest) -> Response[list[dict[str, Any]]]:
+    """List the living workers.
+
+    While NATS is away the answer is the last list known, empty where there was none, and says so in the header
+    `NAQ-Stale: true`: what watches workers through this address need not be able to tell two kinds of outage apart.
+    """
+    board = board_of(request)
+    try:
+        board.last_workers = await board.read(list_workers)
+    except BrokerError as error:
+        log.info("workers are told from memory: %s", error)
+        return Response(board.last_workers, headers={"NAQ-Stale": "true"})
+    return Response(board.last_workers)

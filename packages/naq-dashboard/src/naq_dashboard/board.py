@@ -1,0 +1,82 @@
+"""The dashboard put together: settings, connection, templates and live updates of one application."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from naq_core.broker import Connection
+from naq_core.settings import Settings
+from naq_dashboard.broker import Broker
+from naq_dashboard.gate import Gate, Identify
+from naq_dashboard.live import Hub
+from naq_dashboard.passwords import Signer
+from naq_dashboard.render import Renderer
+from naq_dashboard.settings import DashboardSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FRESH = 0.2
+"""Seconds for which what was read is handed to others who ask the same."""
+
+
+class Board:
+    """What every handler works with. Made once per application; it connects when it is first asked for something."""
+
+    def __init__(
+        self, naq_settings: Settings, settings: DashboardSettings, *, identify: Identify | None = None, path: str = ""
+    ) -> None:
+        self.naq_settings = naq_settings
+        self.settings = settings
+        self.path = path
+        self.broker = Broker(naq_settings)
+        self.signer = Signer(settings.secret)
+        self.gate = Gate(settings, self.signer, identify)
+        self.renderer = Renderer(settings)
+        self.live = Hub(self.broker)
+        self.last_workers: list[dict[str, Any]] = []
+        self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def connection(self) -> Connection:
+        """Return the connection to NATS.
+
+        Raises:
+            BrokerError: There is none at the moment.
+        """
+        return await self.broker.connection()
+
+    async def round_trip(self) -> float:
+        """Return how long JetStream takes to answer, in seconds.
+
+        Raises:
+            BrokerError: It does not within two seconds.
+        """
+        loop = asyncio.get_running_loop()
+        connection = await self.connection()
+        begun = loop.time()
+        await connection.api("INFO", deadline=begun + 2)
+        return loop.time() - begun
+
+    async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Call a reading function of naq_core with the connection; equal questions within a moment share one answer."""
+        loop = asyncio.get_running_loop()
+        key = (function, arguments)
+        for old in [each for each, (until, _) in self._shared.items() if until < loop.time()]:
+            del self._shared[old]
+        if key not in self._shared:
+            connection = await self.connection()
+
+            async def ask() -> T:
+                return await function(connection, *arguments)
+
+            self._shared[key] = (loop.time() + FRESH, loop.create_task(ask()))
+        task = self._shared[key][1]
+        answer: T = await asyncio.shield(task)
+        return answer
+
+    async def aclose(self) -> None:
+        """End the live streams and close the connection."""
+        await self.live.close()
+        await self.broker.close()

@@ -1,0 +1,96 @@
+"""The dashboard's one connection to NATS: made at the first need, made again for ever, and honest while it is away."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from datetime import timedelta
+
+from naq_core.broker import Connection, ensure_streams
+from naq_core.errors import BrokerError, BrokerUnavailableError, NaqError
+from naq_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.5
+"""Seconds a request waits for a connection that is being made."""
+PAUSE = 1.0
+"""Seconds between two tries to connect."""
+BUDGET = timedelta(seconds=4)
+"""A person waits for the answer: a page that fails soon and says why is worth more than one that comes late."""
+
+
+class Broker:
+    """Hands out the connection, or says at once that there is none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = dataclasses.replace(settings, publish_budget=min(settings.publish_budget, BUDGET))
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._reason: NaqError | None = None
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """The server's address as it may be shown."""
+        return self.settings.redacted_url()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server can be reached, as far as is known."""
+        connection = self._connection
+        return connection is not None and connection.is_connected and connection.lost is None
+
+    async def connection(self) -> Connection:
+        """Return the open connection.
+
+        Raises:
+            BrokerError: There is none at the moment; the dashboard goes on trying.
+        """
+        if not self.is_up:
+            await self._wait_a_little()
+        connection = self._connection
+        if connection is not None and self.is_up:
+            return connection
+        if isinstance(self._reason, BrokerError):
+            raise self._reason
+        raise BrokerUnavailableError(self.url, str(self._reason or "the connection is lost, reconnecting"))
+
+    async def close(self) -> None:
+        """Close the connection; nothing can be asked any more."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _wait_a_little(self) -> None:
+        """Begin to connect where nobody does, and wait for it as long as a person may be kept waiting."""
+        if self._closed:
+            return
+        if (self._connection is None or self._connection.lost is not None) and self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="naq-dashboard-connect")
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting}, timeout=PATIENCE if self._reason is None else PATIENCE / 5)
+
+    async def _connect(self) -> None:
+        try:
+            while not self._closed:
+                connection = Connection(self.settings, name="naq-dashboard")
+                try:
+                    await connection.open()
+                    await ensure_streams(connection)
+                except NaqError as error:
+                    if self._reason is None:
+                        log.warning("%s", error)
+                    self._reason = error
+                    await connection.close()
+                    await asyncio.sleep(PAUSE)
+                else:
+                    self._connection, self._reason = connection, None
+                    log.info("connected to NATS at %s", self.url)
+                    return
+        finally:
+            self._connecting = None

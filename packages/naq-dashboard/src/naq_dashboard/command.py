@@ -1,0 +1,132 @@
+"""The command that serves the dashboard: `naq dashboard` and `python -m naq_dashboard`."""
+
+import getpass
+import logging
+import socket
+import sys
+import time
+from types import FrameType
+
+import uvicorn
+
+from naq_core.errors import ConfigurationError
+from naq_core.settings import Settings
+from naq_dashboard.app import create_app
+from naq_dashboard.board import Board
+from naq_dashboard.passwords import hash_password
+from naq_dashboard.settings import DashboardSettings
+
+__all__ = ["dashboard"]
+
+_USAGE, _CANNOT_LISTEN, _INTERRUPTED = 2, 1, 130
+GRACE = 2
+"""Seconds that requests may take to end after a signal; streams end at once."""
+
+
+def dashboard(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    nats_url: str | None = None,
+    root_path: str | None = None,
+    read_only: bool = False,
+    insecure_no_auth: bool = False,
+    log_level: str | None = None,
+    hash_password: bool = False,
+) -> int:
+    """Serve the dashboard until a signal stops it.
+
+    It starts without NATS too, and shows that it is away. Passwords, tokens and proxies are set in the environment
+    (NAQ_DASHBOARD_PASSWORD and others, see docs/dashboard.md).
+
+    Args:
+        host: The address to listen on (NAQ_DASHBOARD_HOST, else 127.0.0.1). Others than loopback need a way to log in.
+        port: The port (NAQ_DASHBOARD_PORT, else 8080); 0 takes a free one.
+        nats_url: The NATS server (NAQ_NATS_URL, else nats://localhost:4222).
+        root_path: The path under which a proxy shows the dashboard, such as /naq.
+        read_only: Refuse every action, whoever asks.
+        insecure_no_auth: Listen on any address without a login.
+        log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+        hash_password: Ask for a password, print its hash for NAQ_DASHBOARD_PASSWORD or _USERS, and leave.
+
+    Returns:
+        The exit code: 0 stopped cleanly, 1 the address cannot be listened on, 2 a wrong setting, 130 interrupted.
+    """
+    if hash_password:
+        return _print_hash()
+    try:
+        settings = Settings.load(nats_url=nats_url, log_level=log_level)
+        own = DashboardSettings.load(
+            host=host,
+            port=port,
+            root_path=root_path,
+            read_only=read_only or None,
+            insecure_no_auth=insecure_no_auth or None,
+        )
+        own.check_exposure()
+    except ConfigurationError as error:
+        return _complain(str(error), _USAGE)
+    _configure_logging(settings.log_level)
+    app = create_app(settings, own)
+    try:
+        listener = _listen(own)
+    except OSError as error:
+        return _complain(f"cannot listen on {own.host}, port {own.port}: {error.strerror}", _CANNOT_LISTEN)
+    shown = f"[{own.host}]" if ":" in own.host else own.host
+    sys.stderr.write(f"naq dashboard: http://{shown}:{listener.getsockname()[1]}{own.root_path}\n")
+    config = uvicorn.Config(
+        app, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
+    )
+    server = Server(config, app.state.naq_dashboard)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which waits for open streams for ever, told to end them at the signal."""
+
+    def __init__(self, config: uvicorn.Config, board: Board) -> None:
+        super().__init__(config)
+        self._board = board
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End the live streams, then stop."""
+        self._board.live.end_streams()
+        super().handle_exit(sig, frame)
+
+
+def _listen(own: DashboardSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in own.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((own.host, own.port))
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
+
+
+def _print_hash() -> int:
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        return _complain("an empty password protects nothing", _USAGE)
+    sys.stdout.write(f"{hash_password(password)}\n")
+    return 0
+
+
+def _configure_logging(level: str) -> None:
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"naq dashboard: {message}\n")
+    return code

@@ -1,0 +1,300 @@
+"""What every request passes: the Host header, who asks, where an unsafe request comes from, and the headers of the answer."""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from inspect import isawaitable
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from litestar.connection import ASGIConnection, Request
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.response import Response
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from naq_dashboard.access import ADMIN, VIEWER, Action, Viewer
+from naq_dashboard.passwords import Signer, password_matches
+from naq_dashboard.settings import DashboardSettings
+
+__all__ = ["COOKIE", "Gate", "Identify", "base_of", "check_action", "problem", "require", "viewer_of"]
+
+log = logging.getLogger(__name__)
+
+COOKIE = "naq_dashboard_session"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+VIEWER_KEY = "naq_dashboard_viewer"
+MOST_FAILURES = 10
+FAILURE_SECONDS = 60.0
+REMEMBERED_LOGINS = 64
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+Identify: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], Viewer | None | Awaitable[Viewer | None]]
+"""How an embedding application says who asks; None sends them away."""
+
+
+def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
+    """Return who asks; the gate has put it there."""
+    viewer: Viewer = connection.scope[VIEWER_KEY]  # type: ignore[typeddict-item]  # a key of our own in the ASGI scope
+    return viewer
+
+
+class Gate(ASGIMiddleware):
+    """Lets in what may come in."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, settings: DashboardSettings, signer: Signer, identify: Identify | None = None) -> None:
+        self.settings = settings
+        self.signer = signer
+        self._identify = identify
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._failures: deque[float] = deque(maxlen=MOST_FAILURES)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Check the request, and mark the answer."""
+        request: Request[Any, Any, Any] = Request(scope, receive)
+        opt = scope["route_handler"].opt
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])
+                headers = MutableScopeHeaders.from_message(message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = await self._enter(request, public=bool(opt.get("public")))
+        await (next_app if refusal is None else refusal)(scope, receive, send_marked)
+
+    async def _enter(self, request: Request[Any, Any, Any], *, public: bool) -> ASGIApp | None:
+        """Let the request in, or return the answer that sends it away."""
+        try:
+            self._check_host(request)
+            if request.method not in SAFE_METHODS:
+                check_origin(request)
+            viewer = await self.identify(request)
+        except HTTPException as error:
+            return problem(error.status_code, error.detail).to_asgi_response(request=request, app=None)
+        if viewer is None and not public:
+            return self._send_to_login(request)
+        request.scope[VIEWER_KEY] = viewer or Viewer("", VIEWER)  # type: ignore[typeddict-unknown-key]  # our own key
+        return None
+
+    async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:
+        """Find out who asks; None where they would have to log in."""
+        if self._identify is not None:
+            answer = self._identify(request)
+            viewer = await answer if isawaitable(answer) else answer
+        else:
+            viewer = await self._recognise(request)
+        if viewer is not None and self.settings.read_only:
+            return Viewer(viewer.name, VIEWER, viewer.by)
+        return viewer
+
+    async def login(self, name: str, password: str) -> Viewer | None:
+        """Check a name and a password.
+
+        Raises:
+            HTTPException: 429, after too many wrong ones within a minute.
+        """
+        now = asyncio.get_running_loop().time()
+        if len(self._failures) == MOST_FAILURES and now - self._failures[0] < FAILURE_SECONDS:
+            raise HTTPException("too many wrong passwords: wait a minute", status_code=429)
+        for account in self.settings.accounts:
+            if account.name == name and await asyncio.to_thread(password_matches, password, account.password):
+                return Viewer(account.name, account.access, "password")
+        self._failures.append(now)
+        log.warning("wrong name or password for %r", name[:64])
+        return None
+
+    async def _recognise(self, request: Request[Any, Any, Any]) -> Viewer | None:
+        settings = self.settings
+        if not settings.needs_login:
+            return Viewer("", ADMIN)
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return self._by_token(credentials.strip())
+            case "basic":
+                return await self._by_basic(credentials.strip())
+            case _:
+                return self._by_proxy(request) or self._by_session(request)
+
+    def _by_token(self, token: str) -> Viewer | None:
+        for name, known, access in (("token", self.settings.token, ADMIN), ("read-token", self.settings.read_token, VIEWER)):
+            if known and hmac.compare_digest(token.encode(), known.encode()):
+                return Viewer(name, access, "token")
+        return None
+
+    async def _by_basic(self, credentials: str) -> Viewer | None:
+        """Check a Basic header; what was right once is remembered by its keyed digest, as a hash takes long."""
+        mark = hmac.digest(self.settings.secret.encode(), credentials.encode(), "sha256")
+        if (name := self._known.get(mark)) is not None:
+            return self._account(name, "password")
+        try:
+            name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        viewer = await self.login(name, password)
+        if viewer is not None:
+            self._known[mark] = viewer.name
+            if len(self._known) > REMEMBERED_LOGINS:
+                self._known.popitem(last=False)
+        return viewer
+
+    def _by_proxy(self, request: Request[Any, Any, Any]) -> Viewer | None:
+        settings = self.settings
+        name = request.headers.get(settings.user_header, "") if settings.user_header else ""
+        if not name or request.client is None:
+            return None
+        try:
+            address = ip_address(request.client.host)
+        except ValueError:
+            return None
+        if not any(address in network for network in settings.trusted_proxies):
+            return None
+        return Viewer(name, settings.access_of_proxy_user(name), "proxy")
+
+    def _by_session(self, request: Request[Any, Any, Any]) -> Viewer | None:
+        word = request.cookies.get(COOKIE)
+        name = self.signer.session_user(word) if word else None
+        return None if name is None else self._account(name, "session")
+
+    def _account(self, name: str, by: str) -> Viewer | None:
+        """Return an account as it is now: rights are not kept in the cookie."""
+        return next((Viewer(each.name, each.access, by) for each in self.settings.accounts if each.name == name), None)
+
+    def _check_host(self, request: Request[Any, Any, Any]) -> None:
+        """Refuse names that are not ours: a page elsewhere may make its own name point at this machine (DNS rebinding)."""
+        given = request.headers.get("Host", "").lower()
+        name = given.partition("]")[0] + "]" if given.startswith("[") else given.partition(":")[0]
+        for host in self.settings.hosts:
+            if host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])):
+                return
+        raise PermissionDeniedException(f"Host {given!r} is not answered here; NAQ_DASHBOARD_ALLOWED_HOSTS lists the names")
+
+    def _send_to_login(self, request: Request[Any, Any, Any]) -> ASGIApp:
+        """Send people to the login page, and tell programs what is missing."""
+        wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+        path, base = request.url.path, base_of(request, self.settings)
+        if wants_page and self.settings.accounts and self._identify is None:
+            target = path + (f"?{request.url.query}" if request.url.query else "")
+            response: Response[Any] = Response(b"", status_code=303, headers={"Location": f"{base}/login?next={quote(target)}"})
+        else:
+            response = problem(401, "log in, or send a token")
+            response.headers["WWW-Authenticate"] = (
+                'Basic realm="naq", charset="UTF-8"' if self.settings.accounts else 'Bearer realm="naq"'
+            )
+        return response.to_asgi_response(request=request, app=None)
+
+
+def base_of(request: ASGIConnection[Any, Any, Any, Any], settings: DashboardSettings) -> str:
+    """Return what goes before every path of the dashboard in a link."""
+    router_path = str(request.scope["route_handler"].opt.get("naq_dashboard_path", "")).rstrip("/")
+    root: str = settings.root_path or request.scope.get("root_path", "").rstrip("/")
+    return quote(f"{root}{router_path}")
+
+
+def check_origin(request: Request[Any, Any, Any]) -> None:
+    """Refuse what another site's page makes a browser send.
+
+    Every browser of today says where a request comes from (`Sec-Fetch-Site`), and older ones send `Origin`. A program that
+    sends neither and no cookie acts with credentials of its own.
+
+    Raises:
+        PermissionDeniedException: It comes from elsewhere, or does not say from where and has a cookie.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site in {"same-origin", "none"}:
+            return
+        raise PermissionDeniedException(f"this request comes from another site ({site})")
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        if urlsplit(origin).netloc == request.headers.get("Host", ""):
+            return
+        raise PermissionDeniedException(f"this request comes from another site ({origin})")
+    if request.headers.get("Cookie"):
+        raise PermissionDeniedException("this request has a cookie but does not say where it comes from")
+
+
+async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of every handler: an unsafe method needs an action that the viewer may do, and a browser's form its token.
+
+    Raises:
+        PermissionDeniedException: One of them is missing.
+    """
+    if connection.scope.get("method") in SAFE_METHODS or handler.opt.get("anybody"):
+        return
+    action: Action | None = handler.opt.get("action")
+    viewer = viewer_of(connection)
+    if action is not None:
+        require(viewer, action)
+    elif not handler.opt.get("checks_action"):
+        raise PermissionDeniedException("no action is named for this: nobody may do it")
+    await check_form_token(connection, viewer, handler.opt["naq_dashboard_signer"])
+
+
+def require(viewer: Viewer, action: Action) -> None:
+    """Refuse what the viewer may not do.
+
+    Raises:
+        PermissionDeniedException: It is not among their actions.
+    """
+    if not viewer.may(action):
+        raise PermissionDeniedException(f"{viewer.name or 'whoever is not logged in'} may not {action}")
+
+
+async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewer: Viewer, signer: Signer) -> None:
+    """Refuse a browser's request that does not come from a page we made: the second lock beside `check_origin`.
+
+    Raises:
+        PermissionDeniedException: The token is missing or too old.
+    """
+    headers = connection.headers
+    from_program = not any(name in headers for name in ("Sec-Fetch-Site", "Origin", "Cookie"))
+    if viewer.by == "token" or from_program:
+        return
+    token = headers.get("X-CSRF-Token")
+    if token is None and isinstance(connection, Request) and "form" in headers.get("Content-Type", ""):
+        token = str((await connection.form()).get("_csrf_token", ""))
+    if not token or not signer.is_form_token(viewer.name, token):
+        raise PermissionDeniedException("this page is too old, or not ours: load it again and repeat what you did")
+
+
+def problem(status: int, detail: str) -> Response[Any]:
+    """Return an answer in the form of RFC 9457."""
+    body = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase, "detail": detail}
+    return Response(body, status_code=status, media_type="application/problem+json")

@@ -1,0 +1,164 @@
+"""The handlers of pages, live streams, static files, logging in and out."""
+
+import gzip
+from functools import cache
+from typing import Any
+
+from litestar import get, head, post
+from litestar.datastructures import Cookie
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response import Response, ServerSentEvent
+
+from naq_core.errors import BrokerError
+from naq_dashboard.board import Board
+from naq_dashboard.gate import COOKIE, viewer_of
+from naq_dashboard.pages import PAGES, Page
+from naq_dashboard.pages.page import Query
+from naq_dashboard.render import assets
+from naq_dashboard.web import AnyRequest, board_of, error_page, frame, html_page, links_of, query_of
+
+BY_NAME = {page.name: page for page in PAGES}
+
+
+async def show(request: AnyRequest) -> Response[bytes]:
+    """Answer with a page; while NATS is away, with its frame and the reason."""
+    page: Page = request.route_handler.opt["page"]
+    board, query = board_of(request), query_of(request)
+    context = frame(request, page.name, query)
+    context["stream"] = context["url"]("stream", page.name, **query.asdict())
+    try:
+        context |= await page.load(board, query)
+    except BrokerError as error:
+        context |= {"title": "No connection to NATS", "away": str(error)}
+        # The overview is what load balancers and people ask first: it answers for the dashboard, not for NATS.
+        return html_page(request, board.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
+    return html_page(request, board.renderer.page(page.template, context))
+
+
+def page_handler(page: Page) -> HTTPRouteHandler:
+    """Return the handler of one page."""
+    return get(f"/{page.path}", opt={"page": page}, include_in_schema=False, name=f"naq-dashboard-{page.name}")(show)
+
+
+@head("/", include_in_schema=False, opt={"public": True})
+async def ping() -> None:
+    """Answer load balancers that ask with HEAD."""
+
+
+@get("/stream/{page_name:str}", include_in_schema=False)
+async def stream(request: AnyRequest, page_name: FromPath[str]) -> ServerSentEvent:
+    """Send what changes on a page, as it changes."""
+    board, query = board_of(request), query_of(request)
+    page = BY_NAME.get(page_name)
+    if page is None:
+        raise NotFoundException(f"there is no page {page_name!r}")
+    links = links_of(request)
+    context = frame(request, page.name, query) | {"notice": ""}
+
+    async def load() -> dict[str, str]:
+        found = await page.load(board, query)
+        # A stream may outlast the token's half day.
+        fresh = {"csrf": board.signer.form_token(query.viewer.name)}
+        return board.renderer.regions(page.template, context | found | fresh)
+
+    narrow = {name: query.get(name) for name in page.watches}
+    frames = board.live.stream((page.name, query, links), load, **narrow)
+    return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+
+
+@get("/static/{path:path}", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
+def static(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
+    """Answer with a static file; its address changes with it."""
+    asset = assets().get(path.lstrip("/"))
+    if asset is None:
+        raise NotFoundException(f"no such file: {path}")
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{asset.version}"', "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return Response(_compressed(path.lstrip("/")), media_type=asset.media_type, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(asset.data, media_type=asset.media_type, headers=headers)
+
+
+@cache
+def _compressed(path: str) -> bytes:
+    return gzip.compress(assets()[path].data, 9, mtime=0)
+
+
+@get("/favicon.ico", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
+def favicon() -> Response[bytes]:
+    """Answer browsers that ask for the icon where they always have."""
+    return Response(assets()["icon.svg"].data, media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
+
+
+@get("/login", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
+def login_page(request: AnyRequest) -> Response[bytes]:
+    """Ask for name and password."""
+    return _login_page(request)
+
+
+@post("/login", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
+async def log_in(request: AnyRequest) -> Response[bytes]:
+    """Check name and password, and remember the login in a cookie."""
+    board = board_of(request)
+    form = await request.form()
+    viewer = await board.gate.login(str(form.get("name", "admin") or "admin"), str(form.get("password", "")))
+    if viewer is None:
+        return _login_page(request, "Wrong name or password.", 403)
+    links = links_of(request)
+    response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
+    seconds = board.settings.session_hours * 3600
+    response.set_cookie(_session_cookie(request, board, board.signer.session(viewer.name, seconds), int(seconds)))
+    return response
+
+
+@post("/logout", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
+async def log_out(request: AnyRequest) -> Response[bytes]:
+    """Forget the login."""
+    response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
+    response.set_cookie(_session_cookie(request, board_of(request), "", 0))
+    return response
+
+
+@get("/{path:path}", include_in_schema=False)
+async def nothing_here(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
+    """Say that there is no such page."""
+    return error_page(request, 404, "No such page", f"There is nothing at {path[:200]}.")
+
+
+def _session_cookie(request: AnyRequest, board: Board, value: str, seconds: int) -> Cookie:
+    return Cookie(
+        key=COOKIE,
+        value=value,
+        path=f"{links_of(request).base}/",
+        max_age=seconds,
+        httponly=True,
+        secure=request.url.scheme == "https",
+        samesite="lax",
+    )
+
+
+def _local(target: str, home: str) -> str:
+    """Return the target of a redirect if it is a path of ours; an address of elsewhere would make us a trap."""
+    is_ours = target.startswith(home) and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_ours and "\\" not in target else home
+
+
+def _login_page(request: AnyRequest, complaint: str = "", status: int = 200) -> Response[bytes]:
+    board = board_of(request)
+    context = frame(request, "login", Query((), viewer_of(request)))
+    context |= {"title": "Log in", "complaint": complaint, "next": request.query_params.get("next", "")}
+    return html_page(request, board.renderer.page("login.html", context), status)
+
+
+HANDLERS: list[Any] = [
+    *(page_handler(page) for page in PAGES),
+    ping,
+    stream,
+    static,
+    favicon,
+    login_page,
+    log_in,
+    log_out,
+    nothing_here,
+]

@@ -1,0 +1,179 @@
+"""Live pages: what is open in browsers is rendered again when something happens, and what has changed is sent.
+
+One topic stands for all streams that show the same to the same people: it is loaded and rendered once for all of them. A
+stream always gets the newest state of each region, never a queue of old ones, so a slow browser costs no memory.
+"""
+
+import asyncio
+import contextlib
+import html
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import TypeAlias
+
+from litestar.response import ServerSentEventMessage
+
+from naq_core.errors import NaqError
+from naq_dashboard.broker import Broker
+
+log = logging.getLogger(__name__)
+
+SHORTEST = 0.25
+"""Seconds between two frames of one topic: 4 a second are as many as anybody can follow."""
+SHARE = 5
+"""A topic takes at most one fifth of the time: what takes 100 ms to load is loaded every half second at most."""
+TICK = 1.0
+"""Seconds after which a topic is looked at again although no event came: presence, depth and ages have none."""
+QUIET_SHARE = 25
+"""Without an event a topic takes at most one twenty-fifth of the time."""
+HEARTBEAT = 15.0
+RETRY_MS = 1000
+
+Load: TypeAlias = Callable[[], Awaitable[dict[str, str]]]
+"""Returns the regions of a page: HTML by element id."""
+
+
+class Topic:
+    """What some open pages show."""
+
+    def __init__(self, load: Load, queue: str, job_id: str) -> None:
+        self._load = load
+        self._queue, self._job_id = queue, job_id
+        self._dirty = asyncio.Event()
+        self.regions: dict[str, tuple[int, str]] = {}
+        self.version = 0
+        self.error = ""
+        self.watchers: set[asyncio.Event] = set()
+        self.task: asyncio.Task[None] | None = None
+
+    def concerns(self, queue: str, job_id: str) -> bool:
+        """Whether what happened to that job can change what is shown."""
+        return (not self._queue or self._queue == queue) and (not self._job_id or self._job_id == job_id)
+
+    def mark(self) -> None:
+        """Say that something has changed."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Load and render again and again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._dirty.clear()
+            begun = loop.time()
+            await self._refresh()
+            took = loop.time() - begun
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(TICK, took * QUIET_SHARE)):
+                    await self._dirty.wait()
+            rest = begun + max(SHORTEST, took * SHARE) - loop.time()
+            if rest > 0:
+                await asyncio.sleep(rest)
+
+    async def _refresh(self) -> None:
+        try:
+            found = await self._load()
+        except NaqError as error:
+            changed, self.error = str(error) != self.error, str(error)
+        except Exception:
+            log.exception("a live page cannot be rendered")
+            changed, self.error = not self.error, "this page cannot be rendered; the dashboard's log says why"
+        else:
+            changed, self.error = bool(self.error), ""
+            for name, text in found.items():
+                if self.regions.get(name, (0, ""))[1] != text:
+                    self.regions[name] = (self.version + 1, text)
+                    changed = True
+        if changed:
+            self.version += 1
+            for watcher in self.watchers:
+                watcher.set()
+
+
+class Hub:
+    """All topics of the process, and the one place where events come in."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._topics: dict[Hashable, Topic] = {}
+        self._closing = False
+        self._pulse: asyncio.Task[None] | None = None
+        self.streams = 0
+
+    def notify(self, queue: str, job_id: str) -> None:
+        """Say that something happened to a job; it costs little, so it may be called for each event."""
+        for topic in self._topics.values():
+            if topic.concerns(queue, job_id):
+                topic.mark()
+
+    def notify_all(self) -> None:
+        """Say that anything may have changed, after an action."""
+        for topic in self._topics.values():
+            topic.mark()
+
+    def end_streams(self) -> None:
+        """End every open stream at once, so that the server can stop."""
+        self._closing = True
+        for topic in self._topics.values():
+            for watcher in topic.watchers:
+                watcher.set()
+
+    async def close(self) -> None:
+        """End every stream and stop all work."""
+        self.end_streams()
+        tasks = [topic.task for topic in self._topics.values() if topic.task is not None]
+        if self._pulse is not None:
+            tasks.append(self._pulse)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._topics.clear()
+
+    async def stream(
+        self, key: Hashable, load: Load, *, queue: str = "", job_id: str = ""
+    ) -> AsyncIterator[ServerSentEventMessage]:
+        """Yield what changes on a page, until the browser goes or the server stops."""
+        topic = self._join(key, load, queue, job_id)
+        wake = asyncio.Event()
+        topic.watchers.add(wake)
+        self.streams += 1
+        try:
+            yield ServerSentEventMessage(retry=RETRY_MS, comment="live")
+            async for frame in self._frames(topic, wake):
+                yield frame
+        finally:
+            self.streams -= 1
+            topic.watchers.discard(wake)
+            if not topic.watchers and self._topics.get(key) is topic:
+                del self._topics[key]
+                if topic.task is not None:
+                    topic.task.cancel()
+
+    async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncIterator[ServerSentEventMessage]:
+        seen = 0
+        told = ""
+        while not self._closing:
+            fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
+            seen = topic.version
+            if topic.error != told:
+                told = topic.error
+                yield ServerSentEventMessage(event="away" if told else "back", data=told or "back")
+            if fresh:
+                yield ServerSentEventMessage(data="".join(_partial(name, text) for name, text in fresh.items()), id=seen)
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    await wake.wait()
+            except TimeoutError:
+                yield ServerSentEventMessage(comment="alive")
+            wake.clear()
+
+    def _join(self, key: Hashable, load: Load, queue: str, job_id: str) -> Topic:
+        if key not in self._topics:
+            topic = self._topics[key] = Topic(load, queue, job_id)
+            loop = asyncio.get_running_loop()
+            topic.task = loop.create_task(topic.run(), name="naq-dashboard-topic")
+        return self._topics[key]
+
+
+def _partial(name: str, text: str) -> str:
+    """Wrap a region so that htmx morphs it into its element."""
+    return f'<hx-partial hx-target="#{html.escape(name)}" hx-swap="innerMorph">{text}</hx-partial>'

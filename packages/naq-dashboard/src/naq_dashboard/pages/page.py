@@ -1,0 +1,84 @@
+"""What a page is, and how it is asked."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from litestar.exceptions import ValidationException
+
+from naq_dashboard.access import Viewer
+from naq_dashboard.board import Board
+
+__all__ = ["Page", "Query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The question in the address: everything that a page shows follows from it."""
+
+    pairs: tuple[tuple[str, str], ...]
+    viewer: Viewer
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return the last value of a parameter."""
+        return next((value.strip() for key, value in reversed(self.pairs) if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a parameter that is not empty."""
+        return [value.strip() for key, value in self.pairs if key == name and value.strip()]
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """Return a whole number within bounds.
+
+        Raises:
+            ValidationException: It is none.
+        """
+        text = self.get(name)
+        if not text:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise ValidationException(f"{name} must be a whole number, not {text[:40]!r}")
+        return max(low, min(int(text), high))
+
+    def instant(self, name: str) -> datetime | None:
+        """Return an instant; one without a zone is UTC.
+
+        Raises:
+            ValidationException: It is none.
+        """
+        text = self.get(name)
+        if not text:
+            return None
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValidationException(f"{name} must be a time such as 2030-01-31T12:00, not {text[:40]!r}") from error
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+    def asdict(self) -> Mapping[str, list[str]]:
+        """Return all parameters, for links that change one of them."""
+        found: dict[str, list[str]] = {}
+        for key, value in self.pairs:
+            if value.strip():
+                found.setdefault(key, []).append(value.strip())
+        return found
+
+
+Loader: TypeAlias = Callable[[Board, Query], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: its name (that of its template), its path and what loads it."""
+
+    name: str
+    path: str
+    load: Loader
+    watches: tuple[str, ...] = field(default=())
+    """Which parameters narrow the events that concern it: `queue`, `job_id`."""
+
+    @property
+    def template(self) -> str:
+        """The template's file."""
+        return f"{self.name}.html"

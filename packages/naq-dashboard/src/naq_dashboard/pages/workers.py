@@ -1,0 +1,78 @@
+"""The workers that live, and one of them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from litestar.exceptions import NotFoundException
+
+from naq_core.inspect import list_workers
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["worker", "worker_rows", "workers"]
+
+COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
+
+
+async def workers(board: Board, query: Query) -> dict[str, Any]:
+    """Show every worker: where it runs, what it takes, what it does."""
+    del query
+    rows = worker_rows(board, await board.read(list_workers))
+    return {
+        "title": "Workers",
+        "workers": rows,
+        "slots": sum(row["concurrency"] for row in rows),
+        "busy": sum(len(row["jobs"]) for row in rows),
+    }
+
+
+async def worker(board: Board, query: Query) -> dict[str, Any]:
+    """Show one worker and the jobs in its hands."""
+    worker_id = query.get("worker_id")
+    rows = [row for row in worker_rows(board, await board.read(list_workers)) if row["worker_id"] == worker_id]
+    if not rows:
+        raise NotFoundException(f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records")
+    return {"title": worker_id, "worker": rows[0]}
+
+
+def worker_rows(board: Board, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bring the presence documents, which may be of another version or anybody's, into one form."""
+    settings = board.naq_settings
+    stale_after = settings.heartbeat_interval * 2
+    return [_row(each, stale_after) for each in found if isinstance(each, dict)]
+
+
+def _row(each: dict[str, Any], stale_after: timedelta) -> dict[str, Any]:
+    running = each.get("running")
+    running = running if isinstance(running, dict) else {}
+    seen = _instant(each.get("at"))
+    return {
+        "worker_id": str(each.get("worker_id", "?")),
+        "host": str(each.get("host", "")),
+        "pid": each.get("pid", ""),
+        "queues": [str(name) for name in _list(each.get("queues"))],
+        "concurrency": _whole(each.get("concurrency")),
+        "jobs": [{"job_id": str(job_id), "started_at": _instant(at)} for job_id, at in running.items()],
+        "rss": _whole(each.get("rss")),
+        "version": str(each.get("version", "")),
+        "python": str(each.get("python", "")),
+        "started_at": _instant(each.get("started_at")),
+        "seen_at": seen,
+        "state": str(each.get("state", "")),
+        "is_stale": seen is not None and datetime.now(UTC) - seen > stale_after,
+        "counters": {name: _whole(each.get(name)) for name in COUNTERS},
+    }
+
+
+def _instant(value: object) -> datetime | None:
+    if not isinstance(value, int | float) or not 0 < value < 32_503_680_000:
+        return None
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and abs(value) < 2**63 else 0
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

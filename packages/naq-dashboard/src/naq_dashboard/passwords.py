@@ -1,0 +1,99 @@
+"""Passwords, and the signed words that stand for a login or for a page we made."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+
+from naq_core.errors import ConfigurationError
+
+MARK = "scrypt$"
+COST, BLOCK, LANES = 2**14, 8, 1
+FORM_HOURS = 12
+
+
+def hash_password(password: str) -> str:
+    """Return `scrypt$<salt>$<hash>`; it holds no character that a list of users could trip over."""
+    salt = secrets.token_bytes(16)
+    return f"{MARK}{_text(salt)}${_text(_scrypt(password, salt))}"
+
+
+def check_hash(name: str, stored: str) -> None:
+    """Refuse a stored password that no password can match.
+
+    Raises:
+        ConfigurationError: It is empty, or a broken hash.
+    """
+    if not stored:
+        raise ConfigurationError("password", f"of user {name!r} is empty")
+    if stored.startswith(MARK):
+        try:
+            salt, digest = (_bytes(part) for part in stored.removeprefix(MARK).split("$"))
+        except ValueError as error:
+            raise ConfigurationError(
+                "password", f"of user {name!r} is no hash that `naq dashboard --hash-password` made"
+            ) from error
+        if not salt or not digest:
+            raise ConfigurationError("password", f"of user {name!r} is an incomplete hash")
+
+
+def password_matches(given: str, stored: str) -> bool:
+    """Compare in constant time. With a hash it takes some 50 ms of a CPU: call it in a thread."""
+    if not stored.startswith(MARK):
+        return hmac.compare_digest(given.encode(), stored.encode())
+    salt, digest = (_bytes(part) for part in stored.removeprefix(MARK).split("$"))
+    return hmac.compare_digest(_scrypt(given, salt), digest)
+
+
+class Signer:
+    """Makes and checks signed words. Whoever knows the secret can make any."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = secret.encode()
+
+    def session(self, user: str, seconds: float) -> str:
+        """Return what a browser keeps to stay logged in."""
+        return self._sign("session", f"{int(time.time() + seconds)}.{_text(user.encode())}")
+
+    def session_user(self, word: str) -> str | None:
+        """Return the user of a session that has not ended, else None."""
+        payload = self._verify("session", word)
+        if payload is None:
+            return None
+        until, _, user = payload.partition(".")
+        return _bytes(user).decode() if int(until) > time.time() else None
+
+    def form_token(self, user: str) -> str:
+        """Return what proves that a form came from a page we gave to this user within the last half day or day."""
+        return self._sign("form", f"{_half_day()}.{_text(user.encode())}").rpartition(".")[2]
+
+    def is_form_token(self, user: str, token: str) -> bool:
+        """Whether `form_token` made it, for that user, not long ago."""
+        name = _text(user.encode())
+        words = [self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1)]
+        return any([hmac.compare_digest(token.encode(), word.encode()) for word in words])
+
+    def _sign(self, purpose: str, payload: str) -> str:
+        digest = hmac.digest(self._key, f"naq-dashboard {purpose} {payload}".encode(), "sha256")
+        return f"{payload}.{_text(digest)}"
+
+    def _verify(self, purpose: str, word: str) -> str | None:
+        payload, _, _ = word.rpartition(".")
+        return payload if hmac.compare_digest(self._sign(purpose, payload).encode(), word.encode()) else None
+
+
+def _half_day() -> int:
+    return int(time.time() // (FORM_HOURS * 3600))
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=COST, r=BLOCK, p=LANES, dklen=32)
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -1,0 +1,196 @@
+"""Turns data into pages: the templates, and how times, sizes and numbers are written."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from markupsafe import Markup
+
+from naq_core import __version__
+from naq_core.record import JobState
+from naq_dashboard.masking import Masker
+from naq_dashboard.settings import DashboardSettings
+
+TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml", "txt": "text/plain; charset=utf-8"}
+
+STATE_ICONS = {
+    "queued": "inbox",
+    "held": "hourglass",
+    "running": "loader",
+    "retrying": "rotate-ccw",
+    "succeeded": "circle-check",
+    "dead": "circle-x",
+    "cancelled": "ban",
+    "expired": "timer-off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file, held in memory: there are a dozen small ones."""
+
+    data: bytes
+    media_type: str
+    version: str
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """Return every static file by its path."""
+    found: dict[str, Asset] = {}
+    root = files("naq_dashboard") / "static"
+    pending = [(root, "")]
+    while pending:
+        folder, prefix = pending.pop()
+        for entry in folder.iterdir():
+            path = f"{prefix}{entry.name}"
+            suffix = entry.name.rpartition(".")[2]
+            if entry.is_dir():
+                pending.append((entry, f"{path}/"))
+            elif suffix in TYPES:
+                data = entry.read_bytes()
+                found[path] = Asset(data, TYPES[suffix], hashlib.sha256(data).hexdigest()[:12])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Builds addresses: what the outer application or the proxy puts before each path, the path, each part quoted."""
+
+    base: str
+
+    def __call__(self, *parts: object, **query: Any) -> str:
+        """Return the address of a page, such as `url("jobs", job_id, state="dead")`."""
+        path = "/".join(quote(str(part), safe="") for part in parts)
+        text = urlencode([(key, value) for key, value in query.items() if value not in (None, "", ())], doseq=True)
+        return f"{self.base}/{path}{'?' if text else ''}{text}"
+
+    def static(self, path: str) -> str:
+        """Return the address of a static file; it changes with the file, so that browsers may keep it for ever."""
+        return f"{self.base}/static/{path}?v={assets()[path].version}"
+
+
+class Renderer:
+    """The templates with everything they may use."""
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        self.masker = Masker(settings.masked_keys)
+        self.environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("naq_dashboard", "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {
+            "moment": moment,
+            "duration": duration,
+            "amount": amount,
+            "size": size,
+            "mask": self.masker,
+            "quoted": lambda text: quote(str(text), safe=""),
+        }
+        self.environment.globals |= {
+            "settings": settings,
+            "version": __version__,
+            "state_icons": STATE_ICONS,
+            "all_states": [state.value for state in JobState],
+            "ago": ago,
+            "sparkline": sparkline,
+            "utc_now": lambda: datetime.now(UTC),
+        }
+
+    def page(self, template: str, context: Mapping[str, Any]) -> str:
+        """Return a whole page."""
+        return self.environment.get_template(template).render(context)
+
+    def regions(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
+        """Return the live regions of a page: the blocks whose names begin with `live_`, by the id of their element."""
+        loaded = self.environment.get_template(template)
+        shared = loaded.new_context(dict(context))
+        return {
+            name.replace("_", "-"): "".join(block(shared)).strip()
+            for name, block in loaded.blocks.items()
+            if name.startswith("live_")
+        }
+
+
+def moment(value: datetime | float | None) -> datetime | None:
+    """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
+    if not value:
+        return None
+    return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
+
+
+def ago(value: datetime | float | None, empty: str = "–") -> Markup:
+    """Write an instant; the browser's script turns it into a distance from now, without it the time itself stands there."""
+    at = moment(value)
+    if at is None:
+        return Markup('<span class="none">{}</span>').format(empty)
+    at = at.astimezone(UTC)
+    text = at.strftime("%H:%M:%S") if abs(datetime.now(UTC) - at) < timedelta(hours=20) else at.strftime("%d %b %H:%M")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), text
+    )
+
+
+def duration(value: timedelta | float | None) -> str:
+    """Write a length of time with two significant parts; a clock that went backwards makes it `0 s`, never negative."""
+    if value is None:
+        return "–"
+    seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
+    if seconds < 0.001:
+        return "0 s" if seconds == 0 else "<1 ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def amount(value: float | None) -> str:
+    """Write a number with thin spaces between thousands."""
+    if value is None:
+        return "–"
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.1f}".replace(",", "\u202f")
+    return f"{int(value):,}".replace(",", "\u202f")
+
+
+def size(value: float | None) -> str:
+    """Write a number of bytes."""
+    if value is None:
+        return "–"
+    if value < 1024:
+        return f"{int(value)} B"
+    power = min(int(math.log(value, 1024)), 5)
+    scaled = value / 1024**power
+    return f"{scaled:.1f} {'KMGTP'[power - 1]}iB" if scaled < 100 else f"{scaled:.0f} {'KMGTP'[power - 1]}iB"
+
+
+def sparkline(values: Iterable[float], label: str, width: int = 96, height: int = 24) -> Markup:
+    """Draw a small line of values as SVG."""
+    points = list(values)
+    top = max(points, default=0) or 1
+    step = width / max(1, len(points) - 1)
+    line = " ".join(f"{i * step:.1f},{height - 2 - value / top * (height - 4):.1f}" for i, value in enumerate(points))
+    if len(points) < 2:
+        return Markup('<span class="none">–</span>')
+    return Markup(
+        '<svg class="sparkline" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
+        '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'
+    ).format(w=width, h=height, label=label, line=line)

@@ -1,0 +1,239 @@
+"""What the dashboard can be told: where it listens, who may look, who may act."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+from naq_core.errors import ConfigurationError
+from naq_dashboard.access import ADMIN, VIEWER, Access, parse_access
+from naq_dashboard.passwords import check_hash
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+DEFAULT_PORT = 8080
+PREFIX = "NAQ_DASHBOARD_"
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Somebody who may log in."""
+
+    name: str
+    access: Access
+    password: str = field(repr=False)
+    """In plain text, or as `naq dashboard --hash-password` prints it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardSettings:
+    """Everything the dashboard can be told from outside, besides `naq_core.Settings`.
+
+    `DashboardSettings.load()` reads `NAQ_DASHBOARD_<FIELD>` for what is not given as an argument.
+
+    Raises:
+        ConfigurationError: A value is not allowed.
+    """
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Any but a loopback address needs a way to log in, or `insecure_no_auth`."""
+    port: int = DEFAULT_PORT
+    """The port. Default 8080."""
+    root_path: str = ""
+    """The path under which a proxy or an outer application shows the dashboard, such as `/naq`. Default none."""
+    title: str = "NAQ"
+    """Shown at the top and in the browser's tab."""
+    environment: str = ""
+    """A word for a badge beside the title, such as `production`."""
+    read_only: bool = False
+    """Refuse every action, whoever asks. Default off."""
+    insecure_no_auth: bool = False
+    """Listen on any address without a way to log in. Default off."""
+    password: str | None = field(default=None, repr=False)
+    """The password of the user `admin`. Also `NAQ_DASHBOARD_PASSWORD_FILE`."""
+    users: tuple[User, ...] = ()
+    """More users: `name:role:password`, separated by white space. Also `NAQ_DASHBOARD_USERS_FILE`."""
+    token: str | None = field(default=None, repr=False)
+    """A bearer token with full access, for programs. Also `NAQ_DASHBOARD_TOKEN_FILE`."""
+    read_token: str | None = field(default=None, repr=False)
+    """A bearer token that may only read, for monitoring. Also `NAQ_DASHBOARD_READ_TOKEN_FILE`."""
+    user_header: str = ""
+    """The header in which a trusted proxy names the user, such as `X-Forwarded-User`."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """The networks from which that header is believed. Needed with `user_header`."""
+    proxy_roles: Mapping[str, Access] = field(default_factory=dict)
+    """The role of each user that the proxy names: `alice=admin,*=viewer`. Default `*=viewer`."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Values of the Host header that are answered, without port; `*.example.org` covers names below, `*` all.
+
+    Default: the loopback names and `host` while there is no way to log in, else all.
+    """
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """Signs sessions and forms. Several processes that serve the same users need the same. Default: a random one."""
+    session_hours: float = 12.0
+    """How long a login lasts, in hours. Default 12."""
+    masked_keys: tuple[str, ...] = ()
+    """Words whose values are hidden in arguments and results, besides `password`, `token`, `secret` and such."""
+
+    def __post_init__(self) -> None:
+        """Check what can be wrong."""
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError("port", f"must be from 0 to 65535, not {self.port}", f"{PREFIX}PORT")
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise ConfigurationError("root_path", f"must start and not end with '/', not {self.root_path!r}", f"{PREFIX}ROOT_PATH")
+        if self.user_header and not self.trusted_proxies:
+            raise ConfigurationError(
+                "user_header", f"is believed from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"
+            )
+        if len(self.secret) < 16:
+            raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")
+        for each in self.accounts:
+            check_hash(each.name, each.password)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read from the environment what is not given.
+
+        Args:
+            overrides: Field values; None means unset.
+
+        Raises:
+            ConfigurationError: A value is not allowed.
+        """
+        values = {name: value for name, value in overrides.items() if value is not None}
+        for name, read in _READERS.items():
+            if name in values:
+                continue
+            text, source = _variable(name)
+            if text:
+                try:
+                    values[name] = read(text)
+                except ValueError as error:
+                    problem = error.problem if isinstance(error, ConfigurationError) else str(error)
+                    raise ConfigurationError(name, problem, source) from error
+        return cls(**values)
+
+    @property
+    def accounts(self) -> tuple[User, ...]:
+        """Everybody who has a password."""
+        if self.password is None:
+            return self.users
+        return (User(name="admin", access=ADMIN, password=self.password), *self.users)
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether there is any way to log in, so that nobody comes in without."""
+        return bool(self.accounts or self.token or self.read_token or self.user_header)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The Host headers that are answered."""
+        if self.allowed_hosts:
+            return self.allowed_hosts
+        if self.needs_login or (self.insecure_no_auth and not self.is_loopback):
+            return ("*",)
+        return (*LOOPBACK_NAMES, self.host)
+
+    def check_exposure(self) -> None:
+        """Refuse to listen where strangers can connect without a login.
+
+        Raises:
+            ConfigurationError: That is what was asked for.
+        """
+        if not (self.is_loopback or self.needs_login or self.insecure_no_auth):
+            raise ConfigurationError(
+                "host",
+                f"{self.host!r} can be reached from other machines and nobody would have to log in: set {PREFIX}PASSWORD, "
+                f"{PREFIX}USERS or {PREFIX}TOKEN, or {PREFIX}USER_HEADER behind a proxy, or give --insecure-no-auth",
+            )
+
+    def access_of_proxy_user(self, name: str) -> Access:
+        """Return what a user that the proxy names may do."""
+        return self.proxy_roles.get(name) or self.proxy_roles.get("*") or VIEWER
+
+
+def _variable(name: str) -> tuple[str, str]:
+    variable = f"{PREFIX}{name.upper()}"
+    if text := os.environ.get(variable, "").strip():
+        return text, variable
+    if path := os.environ.get(f"{variable}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), f"{variable}_FILE"
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(name, f"cannot be read from {path}: {error}", f"{variable}_FILE") from error
+    return "", variable
+
+
+def _flag(text: str) -> bool:
+    match text.lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off":
+            return False
+        case _:
+            raise ValueError(f"must be true or false, not {text!r}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word, strict=False) for word in _words(text))
+
+
+def _users(text: str) -> tuple[User, ...]:
+    users = []
+    for word in text.split():
+        name, _, rest = word.partition(":")
+        role, _, password = rest.partition(":")
+        if not (name and role and password):
+            raise ValueError("takes name:role:password, separated by white space")
+        users.append(User(name=name, access=parse_access(role), password=password))
+    return tuple(users)
+
+
+def _roles(text: str) -> dict[str, Access]:
+    roles = {}
+    for word in _words(text):
+        name, equals, role = word.partition("=")
+        if not (name and equals):
+            raise ValueError(f"takes name=role, not {word!r}")
+        roles[name] = parse_access(role)
+    return roles
+
+
+_READERS: dict[str, Any] = {
+    "host": str,
+    "port": int,
+    "root_path": str,
+    "title": str,
+    "environment": str,
+    "read_only": _flag,
+    "insecure_no_auth": _flag,
+    "password": str,
+    "users": _users,
+    "token": str,
+    "read_token": str,
+    "user_header": str,
+    "trusted_proxies": _networks,
+    "proxy_roles": _roles,
+    "allowed_hosts": _words,
+    "secret": str,
+    "session_hours": float,
+    "masked_keys": _words,
+}

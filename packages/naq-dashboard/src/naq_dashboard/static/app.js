@@ -1,0 +1,188 @@
+// What pages do beyond plain links and forms: live updates, times that tick, actions without leaving, keys, themes.
+"use strict";
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Times: the server writes the instant, the distance from now is the browser's to keep.
+  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  function distance(seconds) {
+    const size = Math.abs(seconds);
+    if (size < 1) return "now";
+    const [unit, name] = UNITS.find(([length]) => size >= length);
+    const text = `${Math.floor(size / unit)} ${name}`;
+    return seconds >= 0 ? `${text} ago` : `in ${text}`;
+  }
+  function tick(root = document) {
+    const now = Date.now();
+    for (const time of $$("time[datetime]", root)) {
+      const text = distance((now - Date.parse(time.getAttribute("datetime"))) / 1000);
+      if (time.textContent !== text) time.textContent = text;
+    }
+  }
+  setInterval(tick, 1000);
+  tick();
+
+  // Themes
+  const root = document.documentElement;
+  function showTheme() {
+    const current = root.dataset.theme || "system";
+    for (const button of $$("[data-theme-choice]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.themeChoice === current));
+    }
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-theme-choice]");
+    if (!button) return;
+    const choice = button.dataset.themeChoice;
+    if (choice === "system") delete root.dataset.theme; else root.dataset.theme = choice;
+    try { localStorage.setItem("naq-theme", choice); } catch (error) { /* kept for this page only */ }
+    showTheme();
+    document.dispatchEvent(new CustomEvent("naq:theme"));
+  });
+  showTheme();
+
+  // Live updates over one stream per page; hx-sse holds it, morphs what comes and connects again.
+  const source = $("#live-source"), badge = $("#live-badge"), away = $("#away");
+  let paused = false, announcedAt = -1e9, lastState = "";
+  function setState(state, text) {
+    if (!badge) return;
+    badge.dataset.state = state;
+    badge.textContent = text;
+    if (state !== lastState && lastState && Date.now() - announcedAt > 10000) {
+      $("#announce").textContent = `Updates: ${text}`;
+      announcedAt = Date.now();
+    }
+    lastState = state;
+  }
+  if (source && badge) {
+    badge.hidden = false;
+    badge.addEventListener("click", () => {
+      paused = !paused;
+      if (paused) setState("paused", "paused");
+      else location.reload();
+    });
+    source.addEventListener("htmx:sse:after:connection", () => {
+      if (!paused) setState("live", "live");
+      if (away && away.hidden === false && !$("#away-reason").textContent) away.hidden = true;
+    });
+    source.addEventListener("htmx:sse:before:connection", (event) => {
+      if (!paused && event.detail.connection.attempt > 0) setState("reconnecting", "reconnecting");
+    });
+    source.addEventListener("htmx:sse:error", () => { if (!paused) setState("reconnecting", "reconnecting"); });
+    source.addEventListener("htmx:sse:close", () => { if (!paused) setState("off", "not live"); });
+    source.addEventListener("htmx:sse:before:message", (event) => { if (paused) event.preventDefault(); });
+    source.addEventListener("htmx:sse:after:message", () => { tick(); recount(); });
+    source.addEventListener("away", (event) => {
+      away.hidden = false;
+      $("#away-reason").textContent = event.detail.data;
+      setState("away", "NATS is away");
+    });
+    source.addEventListener("back", () => {
+      if ($("main > .card > .empty") && !$("[id^=live-]:not(#live-badge):not(#live-source)")) location.reload();
+      away.hidden = true;
+      setState("live", "live");
+    });
+  }
+  // What somebody has opened stays open when new content is morphed in.
+  window.htmx?.registerExtension("naq", {
+    htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
+    htmx_before_morph_node: (element) => !(element.matches?.("[popover]:popover-open")),
+  });
+
+  // Actions: the same forms that work without this script, sent without leaving the page.
+  function toast(text, bad = false) {
+    const box = document.createElement("div");
+    box.className = bad ? "toast bad" : "toast";
+    box.textContent = text;
+    $("#toasts").append(box);
+    setTimeout(() => box.remove(), bad ? 9000 : 4500);
+  }
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.matches("form[data-act]")) return;
+    event.preventDefault();
+    const body = new URLSearchParams(new FormData(form, event.submitter));
+    const chosen = form.dataset.with && $(form.dataset.with);
+    if (chosen) for (const [name, value] of new FormData(chosen)) body.append(name, value);
+    const buttons = $$("button", form);
+    buttons.forEach((button) => { button.disabled = true; });
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+      const told = await answer.json().catch(() => ({}));
+      if (answer.ok) {
+        form.closest("[popover]")?.hidePopover();
+        if (told.location) { location.assign(told.location); return; }
+        toast(told.notice || "Done.");
+        $$("input[name=chosen]:checked").forEach((box) => { box.checked = false; });
+        recount();
+      } else {
+        toast(told.detail || `That did not work (${answer.status}).`, true);
+      }
+    } catch (error) {
+      toast("The dashboard does not answer.", true);
+    } finally {
+      buttons.forEach((button) => { button.disabled = false; });
+    }
+  });
+
+  // Choosing rows: one, a range with shift, all of the page.
+  let lastBox = null;
+  function recount() {
+    const boxes = $$("input[name=chosen]"), count = boxes.filter((box) => box.checked).length;
+    for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
+    for (const each of $$("[data-chosen-count]")) each.textContent = count ? `${count} chosen` : each.dataset.chosenCount;
+    const all = $("#choose-all");
+    if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
+  }
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest("input[name=chosen], #choose-all");
+    if (!box) return;
+    const boxes = $$("input[name=chosen]");
+    if (box.id === "choose-all") boxes.forEach((each) => { each.checked = box.checked; });
+    else {
+      const from = boxes.indexOf(lastBox), to = boxes.indexOf(box);
+      if (event.shiftKey && from >= 0) {
+        boxes.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((each) => { each.checked = box.checked; });
+      }
+      lastBox = box;
+    }
+    recount();
+  });
+
+  // Copying; plain http has no clipboard.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const text = button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+      toast("Copied.");
+    } catch (error) {
+      window.prompt("Copy:", text);
+    }
+  });
+
+  // Keys: g and a letter goes to a page, / to the search, j and k walk rows, x chooses, ? tells.
+  const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events" };
+  let going = false;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const home = $(".brand")?.getAttribute("href");
+    if (going) {
+      going = false;
+      if (home && event.key in PLACES) location.assign(home + PLACES[event.key]);
+      return;
+    }
+    const links = $$("tbody td.main a"), at = links.indexOf(document.activeElement);
+    switch (event.key) {
+      case "g": going = true; setTimeout(() => { going = false; }, 1200); break;
+      case "/": { const field = $("input[type=search]"); if (field) { event.preventDefault(); field.focus(); field.select(); } break; }
+      case "j": links[Math.min(at + 1, links.length - 1)]?.focus(); break;
+      case "k": links[Math.max(at - 1, 0)]?.focus(); break;
+      case "x": document.activeElement.closest("tr")?.querySelector("input[name=chosen]")?.click(); break;
+      case "p": badge?.click(); break;
+      case "?": toast("g o overview · g q queues · g j jobs · g e errors · g d delayed · g s schedules · g f workflows · g w workers · g v events · / search · j k rows · x choose · p pause"); break;
+    }
+  });
+})();

@@ -1,0 +1,66 @@
+"""What handlers have in common: the board, links, and the frame of a page."""
+
+from typing import Any, TypeAlias
+
+from litestar import MediaType, Request
+from litestar.response import Response
+
+from naq_dashboard.board import Board
+from naq_dashboard.gate import base_of, viewer_of
+from naq_dashboard.pages.page import Query
+from naq_dashboard.render import Links
+
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+
+NOTICE = "naq_dashboard_notice"
+"""The cookie that carries one sentence over a redirect."""
+
+
+def board_of(request: AnyRequest) -> Board:
+    """Return the board that a request belongs to."""
+    board: Board = request.route_handler.opt["naq_dashboard"]
+    return board
+
+
+def links_of(request: AnyRequest) -> Links:
+    """Return the builder of links for a request."""
+    return Links(base_of(request, board_of(request).settings))
+
+
+def query_of(request: AnyRequest) -> Query:
+    """Return the question in the address: its query and what its path names."""
+    pairs = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= 2000]
+    pairs += [(key, str(value)) for key, value in request.path_params.items()]
+    return Query(tuple(pairs[:100]), viewer_of(request))
+
+
+def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
+    """Return what every template needs."""
+    board = board_of(request)
+    return {
+        "page": page,
+        "url": links_of(request),
+        "viewer": query.viewer,
+        "may": query.viewer.may,
+        "csrf": board.signer.form_token(query.viewer.name),
+        "query": query.asdict(),
+        "notice": request.cookies.get(NOTICE, "")[:500],
+        "away": "",
+        "stream": "",
+        "broker_url": board.broker.url,
+    }
+
+
+def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[bytes]:
+    """Return a page; a notice that it shows is not shown again."""
+    response = Response(text.encode(), status_code=status, media_type=MediaType.HTML)
+    if NOTICE in request.cookies:
+        response.delete_cookie(NOTICE)
+    return response
+
+
+def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Response[bytes]:
+    """Return a page that says what is wrong."""
+    board = board_of(request)
+    context = frame(request, "error", Query((), viewer_of(request))) | {"title": title, "status": status, "detail": detail}
+    return html_page(request, board.renderer.page("error.html", context), status)
