@@ -38,7 +38,7 @@ _FALLBACK_ENV = {
     "heartbeat_interval": "NAQ_WORKER_HEARTBEAT_INTERVAL",
 }
 _SECRETS = ("nats_password", "nats_token", "signing_key")
-_FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH")
+_FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

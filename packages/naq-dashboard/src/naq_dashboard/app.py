@@ -14,12 +14,12 @@ from litestar.plugins import InitPlugin
 from litestar.response import Response
 
 from naq_core import __version__
-from naq_core.errors import BrokerError, InvalidNameError, JobNotFoundError, NaqError
+from naq_core.errors import BrokerError, NaqError
 from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
 from naq_dashboard.board import Board
 from naq_dashboard.gate import Identify, check_action, problem
-from naq_dashboard.handlers import HANDLERS
+from naq_dashboard.handlers import BY_NAME, HANDLERS
 from naq_dashboard.settings import DashboardSettings
 from naq_dashboard.web import AnyRequest, error_page
 
@@ -109,6 +109,7 @@ def _application(board: Board) -> Litestar:
         await board.aclose()
 
     app = Litestar(
+        logging_config=None,  # the log is the program's that runs it
         route_handlers=[_router(board, middleware=[])],
         middleware=[board.gate],
         lifespan=[lifespan],
@@ -126,6 +127,7 @@ def _application(board: Board) -> Litestar:
 
 
 def _router(board: Board, middleware: list[Any]) -> Router:
+    board.page_names = frozenset(BY_NAME)
     return Router(
         path=board.path or "/",
         route_handlers=[*HANDLERS, *API_HANDLERS],

@@ -36,6 +36,7 @@ class Board:
         self.gate = Gate(settings, self.signer, identify)
         self.renderer = Renderer(settings)
         self.live = Hub(self.broker)
+        self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
 

@@ -37,17 +37,15 @@ MOST_FAILURES = 10
 FAILURE_SECONDS = 60.0
 REMEMBERED_LOGINS = 64
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'self'",
-    )
+POLICY = (
+    "default-src 'none'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "img-src 'self' data:; "
+    "connect-src 'self'; "
+    "form-action 'self'; "
+    "base-uri 'none'; "
+    "frame-ancestors 'self'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -59,13 +57,13 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-Identify: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], Viewer | None | Awaitable[Viewer | None]]
+Identify: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], Viewer | Awaitable[Viewer | None] | None]
 """How an embedding application says who asks; None sends them away."""
 
 
 def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
     """Return who asks; the gate has put it there."""
-    viewer: Viewer = connection.scope[VIEWER_KEY]  # type: ignore[typeddict-item]  # a key of our own in the ASGI scope
+    viewer: Viewer = connection.scope["state"][VIEWER_KEY]
     return viewer
 
 
@@ -109,7 +107,7 @@ class Gate(ASGIMiddleware):
             return problem(error.status_code, error.detail).to_asgi_response(request=request, app=None)
         if viewer is None and not public:
             return self._send_to_login(request)
-        request.scope[VIEWER_KEY] = viewer or Viewer("", VIEWER)  # type: ignore[typeddict-unknown-key]  # our own key
+        request.scope["state"][VIEWER_KEY] = viewer or Viewer("", VIEWER)
         return None
 
     async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:

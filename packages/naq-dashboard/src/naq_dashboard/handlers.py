@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
-from naq_dashboard.board import Board
 from naq_dashboard.gate import COOKIE, viewer_of
 from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.pages.page import Query
@@ -31,7 +30,7 @@ async def show(request: AnyRequest) -> Response[bytes]:
     try:
         context |= await page.load(board, query)
     except BrokerError as error:
-        context |= {"title": "No connection to NATS", "away": str(error)}
+        context |= {"title": "No connection to NATS", "away": f"NATS does not answer: {error}"}
         # The overview is what load balancers and people ask first: it answers for the dashboard, not for NATS.
         return html_page(request, board.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
     return html_page(request, board.renderer.page(page.template, context))
@@ -76,7 +75,9 @@ def static(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
         raise NotFoundException(f"no such file: {path}")
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{asset.version}"', "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("Accept-Encoding", ""):
-        return Response(_compressed(path.lstrip("/")), media_type=asset.media_type, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(
+            _compressed(path.lstrip("/")), media_type=asset.media_type, headers=headers | {"Content-Encoding": "gzip"}
+        )
     return Response(asset.data, media_type=asset.media_type, headers=headers)
 
 
@@ -108,7 +109,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
     seconds = board.settings.session_hours * 3600
-    response.set_cookie(_session_cookie(request, board, board.signer.session(viewer.name, seconds), int(seconds)))
+    response.set_cookie(_session_cookie(request, board.signer.session(viewer.name, seconds), int(seconds)))
     return response
 
 
@@ -116,7 +117,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
 async def log_out(request: AnyRequest) -> Response[bytes]:
     """Forget the login."""
     response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
-    response.set_cookie(_session_cookie(request, board_of(request), "", 0))
+    response.set_cookie(_session_cookie(request, "", 0))
     return response
 
 
@@ -126,7 +127,7 @@ async def nothing_here(request: AnyRequest, path: FromPath[str]) -> Response[byt
     return error_page(request, 404, "No such page", f"There is nothing at {path[:200]}.")
 
 
-def _session_cookie(request: AnyRequest, board: Board, value: str, seconds: int) -> Cookie:
+def _session_cookie(request: AnyRequest, value: str, seconds: int) -> Cookie:
     return Cookie(
         key=COOKIE,
         value=value,

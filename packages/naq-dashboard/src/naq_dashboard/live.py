@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from litestar.response import ServerSentEventMessage
 
-from naq_core.errors import NaqError
+from naq_core.errors import BrokerError, NaqError
 from naq_dashboard.broker import Broker
 
 log = logging.getLogger(__name__)
@@ -73,10 +73,11 @@ class Topic:
         try:
             found = await self._load()
         except NaqError as error:
-            changed, self.error = str(error) != self.error, str(error)
+            told = f"NATS does not answer: {error}" if isinstance(error, BrokerError) else str(error)
+            changed, self.error = told != self.error, told
         except Exception:
             log.exception("a live page cannot be rendered")
-            changed, self.error = not self.error, "this page cannot be rendered; the dashboard's log says why"
+            changed, self.error = not self.error, "This page cannot be rendered; the dashboard's log says why."
         else:
             changed, self.error = bool(self.error), ""
             for name, text in found.items():

@@ -8,42 +8,54 @@ WORDS = (
     "passphrase",
     "secret",
     "token",
-    "api[-_]?key",
-    "access[-_]?key",
-    "private[-_]?key",
+    "apikey",
+    "accesskey",
+    "privatekey",
     "authorization",
     "credential",
     "cookie",
-    "session[-_]?id",
-    "otp",
-    "pin",
-    "cvv",
-    "card[-_]?number",
+    "sessionid",
+    "cardnumber",
     "iban",
-    "ssn",
 )
+WHOLE_WORDS = frozenset({"otp", "pin", "cvv", "ssn", "pwd", "auth"})
+"""Too short to be looked for inside of others: `shipping` is no secret."""
 MASK = "•••"
 
-_VALUE = r"""(?:[bru]{0,2}"(?:[^"\\]|\\.)*"?|[bru]{0,2}'(?:[^'\\]|\\.)*'?|[^\s,;)\]}]+)"""
+_KEY = re.compile(r"(?<![\w.-])([\w.-]{1,100})[\"']?\s{0,4}(?:=>|=|:)\s{0,4}")
+_VALUE = re.compile(
+    r"""(?:[bru]{0,2}["']?(?:Bearer|Basic)\s+)?(?:[bru]{0,2}"(?:[^"\\]|\\.)*"?|[bru]{0,2}'(?:[^'\\]|\\.)*'?|[^\s,;)\]}]+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_URL_USER = re.compile(r"(?<=://)[^\s/@'\"]{1,300}@")
+_PARTS = re.compile(r"[^A-Za-z0-9]+")
 
 
 class Masker:
-    """Replaces the value after a key that looks like a secret's: `password='x'`, `"token": "y"`, `api_key=z`, `Authorization: Bearer w`.
+    """Replaces the value after a key that looks like a secret's: `password='x'`, `"token": "y"`, `Authorization: Bearer w`.
 
     It works on text, as nothing is ever unpickled here, so it cannot know secrets that stand without their name.
     """
 
     def __init__(self, more: tuple[str, ...] = ()) -> None:
-        words = "|".join((*WORDS, *(re.escape(word) for word in more)))
-        key = rf"""(?P<key>["']?[\w.-]*(?:{words})[\w.-]*["']?\s*(?:=|:|=>)\s*)"""
-        # Short words such as pin and otp must stand alone; `shipping=1` is no secret.
-        key = key.replace("|otp|pin|", r"|(?<![A-Za-z])(?:otp|pin)(?![A-Za-z])|")
-        self._pattern = re.compile(rf"{key}(?:Bearer\s+|Basic\s+)?{_VALUE}", re.IGNORECASE)
-        self._url = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE)
+        self._words = (*WORDS, *(_PARTS.sub("", word).lower() for word in more))
 
     def __call__(self, text: str | None) -> str:
         """Return the text without what looks secret."""
         if not text:
             return ""
-        masked = self._pattern.sub(lambda found: f"{found['key']}{MASK}", text)
-        return self._url.sub(lambda found: f"{found['scheme']}{MASK}@", masked)
+        kept: list[str] = []
+        done = 0
+        for key in _KEY.finditer(text):
+            if key.start() < done or not self._is_secret(key[1]):
+                continue
+            value = _VALUE.match(text, key.end())
+            if value is not None:
+                kept += (text[done : key.end()], MASK)
+                done = value.end()
+        kept.append(text[done:])
+        return _URL_USER.sub(f"{MASK}@", "".join(kept))
+
+    def _is_secret(self, key: str) -> bool:
+        plain = _PARTS.sub("", key).lower()
+        return any(word in plain for word in self._words) or not WHOLE_WORDS.isdisjoint(_PARTS.split(key.lower()))

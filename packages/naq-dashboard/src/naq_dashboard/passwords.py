@@ -71,8 +71,8 @@ class Signer:
     def is_form_token(self, user: str, token: str) -> bool:
         """Whether `form_token` made it, for that user, not long ago."""
         name = _text(user.encode())
-        words = [self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1)]
-        return any([hmac.compare_digest(token.encode(), word.encode()) for word in words])
+        words = (self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1))
+        return any(hmac.compare_digest(token.encode(), word.encode()) for word in words)
 
     def _sign(self, purpose: str, payload: str) -> str:
         digest = hmac.digest(self._key, f"naq-dashboard {purpose} {payload}".encode(), "sha256")

@@ -18,7 +18,13 @@ from naq_core.record import JobState
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
 
-TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml", "txt": "text/plain; charset=utf-8"}
+NOTHING = "\N{EN DASH}"
+TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
+}
 
 STATE_ICONS = {
     "queued": "inbox",
@@ -109,17 +115,23 @@ class Renderer:
 
     def page(self, template: str, context: Mapping[str, Any]) -> str:
         """Return a whole page."""
-        return self.environment.get_template(template).render(context)
+        return self.environment.get_template(template).render(self._with_macros(context))
 
     def regions(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
         """Return the live regions of a page: the blocks whose names begin with `live_`, by the id of their element."""
         loaded = self.environment.get_template(template)
-        shared = loaded.new_context(dict(context))
+        shared = loaded.new_context(self._with_macros(context))
         return {
             name.replace("_", "-"): "".join(block(shared)).strip()
             for name, block in loaded.blocks.items()
             if name.startswith("live_")
         }
+
+    def _with_macros(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the macros: a block that is rendered alone does not run its template's imports."""
+        module = self.environment.get_template("_macros.html").make_module(dict(context))
+        macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        return {**macros, **context}
 
 
 def moment(value: datetime | float | None) -> datetime | None:
@@ -129,7 +141,7 @@ def moment(value: datetime | float | None) -> datetime | None:
     return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
 
 
-def ago(value: datetime | float | None, empty: str = "–") -> Markup:
+def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
     """Write an instant; the browser's script turns it into a distance from now, without it the time itself stands there."""
     at = moment(value)
     if at is None:
@@ -144,7 +156,7 @@ def ago(value: datetime | float | None, empty: str = "–") -> Markup:
 def duration(value: timedelta | float | None) -> str:
     """Write a length of time with two significant parts; a clock that went backwards makes it `0 s`, never negative."""
     if value is None:
-        return "–"
+        return NOTHING
     seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
     if seconds < 0.001:
         return "0 s" if seconds == 0 else "<1 ms"
@@ -165,7 +177,7 @@ def duration(value: timedelta | float | None) -> str:
 def amount(value: float | None) -> str:
     """Write a number with thin spaces between thousands."""
     if value is None:
-        return "–"
+        return NOTHING
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.1f}".replace(",", "\u202f")
     return f"{int(value):,}".replace(",", "\u202f")
@@ -174,7 +186,7 @@ def amount(value: float | None) -> str:
 def size(value: float | None) -> str:
     """Write a number of bytes."""
     if value is None:
-        return "–"
+        return NOTHING
     if value < 1024:
         return f"{int(value)} B"
     power = min(int(math.log(value, 1024)), 5)
@@ -189,7 +201,7 @@ def sparkline(values: Iterable[float], label: str, width: int = 96, height: int 
     step = width / max(1, len(points) - 1)
     line = " ".join(f"{i * step:.1f},{height - 2 - value / top * (height - 4):.1f}" for i, value in enumerate(points))
     if len(points) < 2:
-        return Markup('<span class="none">–</span>')
+        return Markup('<span class="none">{}</span>').format(NOTHING)
     return Markup(
         '<svg class="sparkline" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
         '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'

@@ -84,7 +84,9 @@ class DashboardSettings:
         if not 0 <= self.port <= 65535:
             raise ConfigurationError("port", f"must be from 0 to 65535, not {self.port}", f"{PREFIX}PORT")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
-            raise ConfigurationError("root_path", f"must start and not end with '/', not {self.root_path!r}", f"{PREFIX}ROOT_PATH")
+            raise ConfigurationError(
+                "root_path", f"must start and not end with '/', not {self.root_path!r}", f"{PREFIX}ROOT_PATH"
+            )
         if self.user_header and not self.trusted_proxies:
             raise ConfigurationError(
                 "user_header", f"is believed from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"

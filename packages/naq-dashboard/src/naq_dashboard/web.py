@@ -39,6 +39,7 @@ def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
     board = board_of(request)
     return {
         "page": page,
+        "pages": board.page_names,
         "url": links_of(request),
         "viewer": query.viewer,
         "may": query.viewer.may,

@@ -31,7 +31,9 @@ async def worker(board: Board, query: Query) -> dict[str, Any]:
     worker_id = query.get("worker_id")
     rows = [row for row in worker_rows(board, await board.read(list_workers)) if row["worker_id"] == worker_id]
     if not rows:
-        raise NotFoundException(f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records")
+        raise NotFoundException(
+            f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records"
+        )
     return {"title": worker_id, "worker": rows[0]}
 
 

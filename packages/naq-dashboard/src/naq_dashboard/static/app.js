@@ -76,7 +76,7 @@
     source.addEventListener("away", (event) => {
       away.hidden = false;
       $("#away-reason").textContent = event.detail.data;
-      setState("away", "NATS is away");
+      setState("away", "not live");
     });
     source.addEventListener("back", () => {
       if ($("main > .card > .empty") && !$("[id^=live-]:not(#live-badge):not(#live-source)")) location.reload();

@@ -1,0 +1,127 @@
+"""The dashboard as people see it: its own process, a real server, real workers, and Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+
+from naq_core.settings import Settings
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+ROOT = Path(__file__).parents[2]
+
+Serve: TypeAlias = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start Chromium once. Without it the tests fail: a dashboard that nobody has looked at is not tested."""
+    path = os.environ.get("NAQ_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path is not None, "no chromium here: apt-get install chromium, or set NAQ_TEST_CHROMIUM to its path"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def program(*words: str, settings: Settings, ready: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a program of ours until the block ends; wait for the line that says it is ready, and give it too."""
+    environment = os.environ | {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace} | variables
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, bufsize=1)
+    try:
+        assert process.stderr is not None
+        line = next((line for line in process.stderr if ready in line), None)
+        assert line is not None, f"{' '.join(words)} ended"
+        yield process, line
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Serve:
+    """Give a context manager that runs the dashboard and yields its address; keywords are `NAQ_DASHBOARD_*` variables."""
+
+    @contextmanager
+    def serving(**own: str) -> Iterator[str]:
+        variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in own.items()}
+        with program("-m", "naq_dashboard", "--port", "0", settings=settings, ready="naq dashboard: http", **variables) as (
+            _,
+            line,
+        ):
+            found = re.search(r"http://\S+", line)
+            assert found is not None
+            yield found[0].rstrip("/")
+
+    return serving
+
+
+@pytest.fixture
+def address(serve: Serve) -> Iterator[str]:
+    """Run the dashboard with its default settings, and give its address."""
+    with serve() as found:
+        yield found
+
+
+class Watched:
+    """Pages whose console, errors and requests are kept: a clean run has none that it should not have."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+
+    def open(self, address: str, **options: Any) -> Page:
+        """Open an address in a fresh context."""
+        context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self._contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("dialog", self._refuse)
+        page.goto(address)
+        return page
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def close(self) -> None:
+        """Close everything that was opened."""
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    """Open pages and watch them."""
+    opened = Watched(browser)
+    yield opened
+    opened.close()

@@ -1,0 +1,39 @@
+"""The dashboard in this process, asked over ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+from litestar.testing import AsyncTestClient
+
+from naq_core.settings import Settings
+from naq_dashboard import DashboardSettings, create_app
+
+Client: TypeAlias = AsyncTestClient[Any]
+OpenDashboard: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
+
+SECRET = "a secret that is long enough"
+
+
+@pytest.fixture
+def open_dashboard(settings: Settings) -> OpenDashboard:
+    """Give an async context manager that opens a client of a dashboard with the given settings of its own."""
+
+    @asynccontextmanager
+    async def opened(naq: Settings | None = None, **own: Any) -> AsyncIterator[Client]:
+        app = create_app(naq or settings, DashboardSettings(**{"secret": SECRET, **own}))
+        async with AsyncTestClient(app, base_url="http://127.0.0.1") as client:
+            yield client
+
+    return opened
+
+
+@pytest_asyncio.fixture
+async def dashboard(open_dashboard: OpenDashboard) -> AsyncIterator[Client]:
+    """Open a client of a dashboard with the default settings."""
+    async with open_dashboard() as client:
+        yield client
