@@ -63,3 +63,14 @@ def test_both_queues_have_the_same_methods() -> None:
         return {name for name, _ in inspect.getmembers(cls, callable) if not name.startswith("_")}
 
     assert public(Queue) - {"connection"} == public(SyncQueue)
+
+
+def test_events_come_one_after_the_other(settings: Settings, worker_process: None) -> None:
+    with SyncQueue(settings=settings) as queue:
+        for number in range(20):  # the first ones may be over before the server knows that somebody listens
+            queue.enqueue(work.sleep, number / 10)
+        feed = queue.events()
+        ended = next(event for event in feed if event.kind == "succeeded")
+        assert (ended.queue, ended.function) == ("default", "tests.integration.work:sleep")
+        assert queue.job(ended.job_id).view().state is JobState.SUCCEEDED
+        feed.close()  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.record import JobRecord, JobState
+from naq_core.views import JobView
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,6 +95,10 @@ class SyncJob(Generic[R]):
     def status(self) -> JobState:
         """Return the state; see `Job.status`."""
         return portal().run(self.job.status())
+
+    def view(self) -> JobView:
+        """Return all that is known of the job; see `Job.view`."""
+        return portal().run(self.job.view())
 
     def record(self) -> JobRecord | None:
         """Return the record; see `Job.record`."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
@@ -13,6 +14,7 @@ from naq_core.broker import Connection
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import ConfigurationError, EncodeError
+from naq_core.events import Event, events
 from naq_core.job import Job, make_options
 from naq_core.manage import (
     CancelOutcome,
@@ -211,6 +213,22 @@ class Queue:
             ScheduleNotFoundError: There is none of that id.
         """
         return await Schedule.fetch(await self.connection(), schedule_id)
+
+    async def job(self, job_id: str) -> Job[Any]:
+        """Return a handle of a job of this queue that somebody enqueued, by its id; nothing is asked of the server yet.
+
+        Raises:
+            InvalidNameError: This can be no id.
+        """
+        job: Job[Any] = Job("", job_id=job_id, queue=self.name, serializer=self.settings.job_serializer)
+        job.bind(await self.connection())
+        return job
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Yield what happens to this queue's jobs from the first step of the iteration on; see `naq_core.events.events`."""
+        async with aclosing(events(await self.connection(), self.name)) as feed:
+            async for event in feed:
+                yield event
 
     async def purge(self) -> int:
         """Delete every job of this queue that waits, and return how many; running and dead jobs stay."""

@@ -1,13 +1,14 @@
 """The synchronous façade: the same names as `Queue`, blocking, for code without an event loop."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._portal import SyncJob, portal
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import Queue, QueueOptions
+from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.names import check_queue
@@ -91,6 +92,23 @@ class SyncQueue:
     def get_schedule(self, schedule_id: str) -> SyncSchedule:
         """Return the handle of a schedule; see `Queue.get_schedule`."""
         return SyncSchedule(portal().run(self._async().get_schedule(schedule_id)))
+
+    def job(self, job_id: str) -> SyncJob[Any]:
+        """Return a handle of a job by its id; see `Queue.job`."""
+        return SyncJob(portal().run(self._async().job(job_id)))
+
+    def events(self) -> Iterator[Event]:
+        """Yield what happens to this queue's jobs, waiting in between; see `Queue.events`."""
+        feed = self._async().events()
+
+        async def following() -> Event:
+            return await anext(feed)
+
+        try:
+            while True:
+                yield portal().run(following())
+        finally:
+            portal().run(feed.aclose())
 
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""

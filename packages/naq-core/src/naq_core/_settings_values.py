@@ -13,6 +13,7 @@ _INBOX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 LEAST_KEY = 16
 """Characters of a signing key."""
 _CHOICES = {
+    "job_events": ("keep", "on", "off"),
     "job_serializer": ("pickle", "json"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }

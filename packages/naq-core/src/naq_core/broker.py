@@ -8,6 +8,7 @@ from naq_core._nats.control import Request as ControlRequest
 from naq_core._nats.control import answer_requests
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
 from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
@@ -70,6 +71,7 @@ __all__ = [
     "read_presence",
     "read_record",
     "record_end",
+    "record_headers",
     "release",
     "remove",
     "remove_presence",

@@ -22,6 +22,7 @@ from naq_core.errors import (
     JobTimeoutError,
     NaqError,
 )
+from naq_core.inspect import get_job
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.record import JobRecord, JobState
 from naq_core.results import outcome
@@ -29,6 +30,7 @@ from naq_core.retry import Delay, make_policy, seconds
 from naq_core.serialization import Call, decode_call, encode_call, function_name, preview
 from naq_core.settings import Settings
 from naq_core.signing import Signer
+from naq_core.views import JobView
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -315,6 +317,14 @@ class Job(Generic[R]):
             JobNotFoundError: Neither job nor record exists (any more).
         """
         return await job_state(self._bound(), self.job_id, self.queue)
+
+    async def view(self) -> JobView:
+        """Return all that is known of the job: state, attempts with their errors, progress, log lines, parents and children.
+
+        Raises:
+            JobNotFoundError: Neither job nor record exists (any more).
+        """
+        return await get_job(self._bound(), self.job_id)
 
     async def record(self) -> JobRecord | None:
         """Return what is known of the job's attempts, or None before the first one."""

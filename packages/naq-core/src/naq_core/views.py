@@ -126,7 +126,7 @@ class Event(msgspec.Struct, kw_only=True):
     """Something that happened to a job, as the server republished it."""
 
     kind: str
-    """enqueued, held, dead, started, progress, retrying, succeeded, failed, cancelled, expired, removed …"""
+    """started, progress, retrying, returned, succeeded, failed, cancelled, expired; enqueued, held, dead, released; gap."""
     at: datetime
     queue: str
     job_id: str
@@ -134,7 +134,9 @@ class Event(msgspec.Struct, kw_only=True):
     function: str = ""
     attempt: int = 0
     worker: str = ""
+    progress: Progress | None = None
     sequence: int = 0
+    """The stream sequence of what changed; 0 of a gap."""
 
 
 class ScheduleView(msgspec.Struct, kw_only=True):

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from naq_core.broker import (
-    EXPECTED_SEQUENCE,
     Connection,
     Delivery,
     Stored,
     WrongSequenceError,
     read_presence,
     read_record,
+    record_headers,
 )
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
@@ -133,7 +133,7 @@ class Claims:
         """Compare-and-set the claim; None where somebody else was faster."""
         subject = self._connection.names.result(record.queue, record.job_id)
         try:
-            sequence = await self._connection.publish(subject, encode_record(record), {EXPECTED_SEQUENCE: str(revision)})
+            sequence = await self._connection.publish(subject, encode_record(record), record_headers(record, revision))
         except WrongSequenceError as error:
             if not error.repeated:
                 return None

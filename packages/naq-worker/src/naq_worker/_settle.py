@@ -11,12 +11,12 @@ import msgspec
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
-    STATE,
     TTL,
     Connection,
     Delivery,
     WrongSequenceError,
     read_record,
+    record_headers,
     schedule_headers,
 )
 from naq_core.envelope import JobOptions
@@ -157,7 +157,7 @@ class Settler:
     async def progress(self, claim: Claim) -> bool:
         """Write the record of a running job, with its progress; return whether it is still this worker's."""
         try:
-            await self._write(claim, None)
+            await self._write(claim, None, progress=True)
         except LostError:
             log.info("job %s: progress refused, it was cancelled or is another worker's now", claim.record.job_id)
             return False
@@ -247,7 +247,7 @@ class Settler:
         await self._write(claim, None)
         await delivery.nak()
 
-    async def _write(self, claim: Claim, ttl: float | None) -> None:
+    async def _write(self, claim: Claim, ttl: float | None, *, progress: bool = False) -> None:
         """Compare-and-set the record.
 
         Raises:
@@ -255,9 +255,7 @@ class Settler:
             PayloadTooLargeError: The record is larger than the server accepts.
         """
         record = claim.record
-        headers = {EXPECTED_SEQUENCE: str(claim.revision)}
-        if record.state.is_final:
-            headers[STATE] = record.state.value
+        headers = record_headers(record, claim.revision, progress=progress)
         if ttl is not None:
             headers[TTL] = _ttl(ttl)
         body = encode_record(record)

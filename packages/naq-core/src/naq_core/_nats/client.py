@@ -51,9 +51,30 @@ class QuickClient(Client):
 
     async def listen(self, subject: str, handler: Handler) -> Subscription:
         """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
-        subscription = await self.subscribe(subject, cb=_ignore)
-        self._handlers[subscription._id] = handler  # noqa: SLF001 - nats-py keeps its own table by it
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        self._sid += 1
+        subscription = Subscription(self, self._sid, subject, cb=_ignore)  # never started, so it has no task
+        self._subs[self._sid] = subscription  # from here a reconnect subscribes it again
+        self._handlers[self._sid] = handler
+        self._send_soon(b"SUB %b  %d\r\n" % (subject.encode(), self._sid))  # the server ignores a second one
         return subscription
+
+    def unlisten(self, subscription: Subscription) -> None:
+        """End what `listen` began; nothing is waited for."""
+        sid = subscription._id  # noqa: SLF001 - nats-py keeps its tables by it
+        if self._subs.get(sid) is not subscription:
+            return
+        self._remove_sub(sid)
+        if self.is_connected:
+            self._send_soon(b"UNSUB %d\r\n" % sid)
+
+    def _send_soon(self, command: bytes) -> None:
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if not self._is_write_due:
+            self._is_write_due = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
 
     async def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Hand a message to its listener, or to nats-py's subscription."""
@@ -115,11 +136,7 @@ class QuickClient(Client):
             )
         else:
             command = b"PUB %b %d\r\n%b\r\n" % (f"{subject} {reply}".encode(), size, payload)
-        self._pending.append(command)
-        self._pending_data_size += len(command)
-        if not self._is_write_due:
-            self._is_write_due = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
+        self._send_soon(command)
 
     def _write_pending(self) -> None:
         """Write what this turn of the event loop has published, in one go."""

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 
 from naq_core._nats.account import check_server
 from naq_core._nats.client import QuickClient
+from naq_core._nats.ends import Ends
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
 from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
@@ -55,6 +56,8 @@ class Connection:
         self.names = Names(settings.namespace)
         self.signer = Signer(settings.signing_key, settings.namespace)
         self.client = QuickClient()
+        self.ends = Ends(self.client, self.names)
+        """The jobs whose ends are waited for here."""
         self.generation = 0
         self.connected_at = 0.0
         self.ready: set[str] = set()
@@ -382,6 +385,7 @@ class Connection:
         self.generation += 1
         self._mark_up()
         log.info("connected to NATS at %s again", self.url)
+        self.ends.look_again()
         for listener in tuple(self._listeners):
             listener()
 

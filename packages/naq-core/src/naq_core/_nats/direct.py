@@ -85,7 +85,7 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
         async with asyncio.timeout(TIMEOUT):
             await done
     finally:
-        await subscription.unsubscribe()
+        client.unlisten(subscription)
     return answers
 
 

@@ -8,17 +8,21 @@ TTL = "Nats-TTL"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
 SCHEDULE_NEXT = "Nats-Schedule-Next"
-SCHEDULER = "Nats-Scheduler"
 BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 MESSAGE_ID = "Nats-Msg-Id"
 KV_OPERATION = "KV-Operation"
 STATE = "Naq-State"
-"""Our own header on a record that ends a job: events are headers only, so waiters learn the end without a read."""
+"""Our own header on a record: its state. Events are headers only, so waiters learn the end without a read."""
 WAITS = "Naq-Waits"
 """Our own header on a job that waits for others, with the number of looks at them so far. The server keeps it when the job's
 schedule fires, so that a worker can tell a job whose parents are still to be looked at from one that was released."""
+ABOUT = "Naq-About"
+"""Attempt, worker and function of a record, for events."""
+PROGRESS = "Naq-Progress"
+"""Done, total and note, on a record that was written for its progress or log lines alone."""
+SCHEDULER = "Nats-Scheduler"
 
 LEVELS = ("high", "normal", "low")
 """Priorities of ready jobs, first to last: a subject token each, with a consumer each."""
@@ -111,6 +115,10 @@ class Names:
     def workflow(self, workflow_id: str, part: str) -> str:
         """A part of a workflow's list of jobs."""
         return f"{self.workflows}.{workflow_id}.{part}"
+
+    def job_event(self, queue: str, job_id: str) -> str:
+        """What the server republishes of jobs, where it is told to (`job_events`)."""
+        return f"{self.namespace}.event.jobs.*.{queue}.{job_id}"
 
     def worker(self, worker_id: str) -> str:
         """The presence of a worker."""

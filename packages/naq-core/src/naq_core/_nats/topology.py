@@ -1,4 +1,4 @@
-"""The streams, buckets and consumers NAQ needs, created where they are missing and never changed behind anyone's back."""
+"""The streams, buckets and consumers NAQ needs, created where they are missing; of those there only `republish` is changed."""
 
 import logging
 from typing import Any
@@ -22,7 +22,6 @@ MUST = (
     "allow_msg_ttl",
     "allow_atomic",
     "max_msgs_per_subject",
-    "republish",
 )
 """What a stream must have for NAQ's promises to hold."""
 
@@ -30,7 +29,7 @@ MUST = (
 def stream_configs(connection: Connection) -> list[dict[str, Any]]:
     """Return the wanted configuration of each stream (JetStream's own JSON: nats-py's classes lack newer fields)."""
     names, replicas = connection.names, connection.settings.replicas
-    jobs = {
+    jobs: dict[str, Any] = {
         "name": names.jobs_stream,
         "subjects": [f"{names.jobs}.>", f"{names.edges}.>"],
         "retention": "workqueue",
@@ -42,6 +41,9 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
         "allow_msg_ttl": True,
         "allow_atomic": True,
     }
+    if connection.settings.job_events != "keep":
+        event = {"src": f"{names.jobs}.>", "dest": f"{names.namespace}.event.jobs.>", "headers_only": True}
+        jobs["republish"] = event if connection.settings.job_events == "on" else None
     return [
         jobs,
         _bucket(names.results_stream, names.results, replicas, event=f"{names.namespace}.event.results.>"),
@@ -117,9 +119,10 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
                 raise
         else:
             _check(name, wanted, answer["config"])
+            await _update(connection, wanted, answer["config"])
             return
         try:
-            await connection.api(f"STREAM.CREATE.{name}", wanted)
+            await connection.api(f"STREAM.CREATE.{name}", {key: value for key, value in wanted.items() if value is not None})
         except JetStreamError as error:
             if error.err_code not in NAME_IN_USE:
                 raise
@@ -136,6 +139,15 @@ def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
                 f"stream {name}",
                 f"exists with {key}={found.get(key)!r}, NAQ needs {wanted[key]!r}: use another NAQ_NAMESPACE, or edit the stream",
             )
+
+
+async def _update(connection: Connection, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    """Let a stream that another version or setting made republish what events need; nothing else of it is touched."""
+    if "republish" not in wanted or found.get("republish") == wanted["republish"]:
+        return
+    config = {**found, "republish": wanted["republish"]}
+    await connection.api(f"STREAM.UPDATE.{wanted['name']}", {key: value for key, value in config.items() if value is not None})
+    log.info("stream %s: republish is now %s", wanted["name"], wanted["republish"])
 
 
 async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) -> None:

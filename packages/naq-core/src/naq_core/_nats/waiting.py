@@ -5,9 +5,10 @@ import time
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
+from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import move
 from naq_core._nats.records import Message, read_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, STATE, TTL, state_of_subject
+from naq_core._nats.subjects import TTL, state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError, WrongSequenceError
 from naq_core.record import JobRecord, JobState, encode_record
@@ -56,11 +57,8 @@ async def record_end(connection: Connection, record: JobRecord) -> JobRecord | N
     """Write the final record of a job that never ran, unless it has ended or runs."""
     revision = 0
     while True:
-        headers = {
-            EXPECTED_SEQUENCE: str(revision),
-            STATE: record.state.value,
-            TTL: f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s",
-        }
+        headers = record_headers(record, revision)
+        headers[TTL] = f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s"
         try:
             await connection.publish(connection.names.result(record.queue, record.job_id), encode_record(record), headers)
         except WrongSequenceError:

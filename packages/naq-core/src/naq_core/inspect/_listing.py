@@ -10,7 +10,7 @@ from naq_core._nats.consumers import list_consumers
 from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, get_many
 from naq_core._nats.records import stream_span
-from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.subjects import LEVELS, state_of_subject
 from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match
@@ -18,7 +18,6 @@ from naq_core.names import check_queue
 from naq_core.record import JobRecord, JobState, decode_record
 from naq_core.views import JobFilter, JobView
 
-LEVELS = ("high", "normal", "low")
 PLACES: dict[JobState, frozenset[str]] = {
     JobState.QUEUED: frozenset(LEVELS),
     JobState.RUNNING: frozenset(LEVELS),

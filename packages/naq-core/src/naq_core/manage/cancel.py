@@ -10,9 +10,10 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
+from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import move, remove, schedule_headers
 from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, STATE, TTL, state_of_subject
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
@@ -171,11 +172,8 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
 
 async def store_end(connection: Connection, record: JobRecord, revision: int) -> bool:
     """Compare-and-set a final record; return False where somebody else was faster."""
-    headers = {
-        EXPECTED_SEQUENCE: str(revision),
-        STATE: record.state.value,
-        TTL: f"{max(1, int(connection.settings.failure_ttl.total_seconds()))}s",
-    }
+    headers = record_headers(record, revision)
+    headers[TTL] = f"{max(1, int(connection.settings.failure_ttl.total_seconds()))}s"
     body = encode_record(record)
     try:
         await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)

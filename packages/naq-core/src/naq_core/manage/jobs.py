@@ -7,9 +7,10 @@ import time
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, release, remove
 from naq_core._nats.records import Message, Stored, read_last
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, STATE, TTL, state_of_subject
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find
 from naq_core.names import check_job_id
@@ -180,9 +181,7 @@ async def _forget_edges(connection: Connection, job_id: str) -> None:
 
 async def _store(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> bool:
     """Compare-and-set a record; False where somebody else was faster."""
-    headers = {EXPECTED_SEQUENCE: str(revision)}
-    if record.state.is_final:
-        headers[STATE] = record.state.value
+    headers = record_headers(record, revision)
     if ttl is not None:
         headers[TTL] = f"{max(1, math.ceil(ttl))}s"
     try:
