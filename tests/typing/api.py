@@ -2,7 +2,21 @@
 
 from typing import Any, assert_type
 
-from naq_client import Job, Queue, SyncJob, SyncQueue, task
+from naq_client import (
+    Chain,
+    Group,
+    Job,
+    Queue,
+    Signature,
+    SyncJob,
+    SyncQueue,
+    Workflow,
+    chord,
+    group,
+    result_of,
+    results_of,
+    task,
+)
 
 
 @task(queue="math", max_retries=3)
@@ -45,3 +59,24 @@ async def queues_know_the_result(queue: Queue) -> None:
 def the_synchronous_queue_does_too(queue: SyncQueue) -> None:
     assert_type(queue.enqueue(plain, 1.0), SyncJob[bytes])
     assert_type(queue.enqueue(coroutine, 1).result(), list[int])
+
+
+async def workflows_know_the_result(queue: Queue) -> None:
+    job = await add.enqueue(1)
+    assert_type(result_of(job), int)
+    assert_type(results_of([job]), list[int])
+    await add.enqueue(result_of(job), b=2)
+    await shout.enqueue(result_of(job))  # type: ignore[arg-type]
+    assert_type(add.s(1, b=2), Signature[int])
+    assert_type(shout.s(), Signature[str])
+    add.s("1")  # type: ignore[call-overload]
+    shout.si()  # type: ignore[call-arg]
+    assert_type(add.s(1) | add.s() | shout.s(), Chain[str])
+    assert_type(group(add.s(1), add.s(2)), Group[int])
+    assert_type(await (await group(add.s(n) for n in range(3)).enqueue()).result(), list[int])
+    assert_type(chord(group(add.s(1)), shout.s()), Chain[str])
+    assert_type(await (await (add.s(1) | shout.s()).enqueue()).result(), str)
+    flow = Workflow()
+    assert_type(flow.add(add.s(1)), Job[int])
+    assert_type(flow.add(add.call(1)), Job[int])
+    assert_type(flow.add(add.s(1) | shout.s()), list[Job[Any]])

@@ -4,28 +4,40 @@ from naq_client._portal import SyncJob
 from naq_client._schedule import Schedule
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import EnqueuedMany, Queue
+from naq_client.signature import Chain, Group, Signature, chain, chord, group
 from naq_client.sync import SyncQueue
 from naq_client.task import Task, disconnect, disconnect_sync, task
+from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
 from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of
 
 __all__ = [
     "Cancel",
+    "Chain",
     "Dependency",
     "EnqueuedMany",
+    "Group",
     "Job",
     "JobState",
     "Queue",
     "Retry",
     "Schedule",
+    "Signature",
     "Snooze",
     "SyncJob",
     "SyncQueue",
     "SyncSchedule",
+    "SyncWorkflowHandle",
     "Task",
+    "Workflow",
+    "WorkflowHandle",
     "__version__",
+    "chain",
+    "chord",
     "current_job",
+    "current_workflow",
     "disconnect",
     "disconnect_sync",
+    "group",
     "result_of",
     "results_of",
     "task",

@@ -1,16 +1,17 @@
 """Putting jobs that wait for others on their subjects: held, with an edge for each parent, as one atomic batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from naq_client._graph import in_order
 from naq_core import after_enqueue
 from naq_core.broker import (
-    BATCH_LIMIT,
     SCHEDULE_TARGET,
     BrokerMessage,
     Connection,
     DisconnectedError,
     WrongSequenceError,
+    batches,
     edge_messages,
     ensure_queue,
     publish_batch,
@@ -52,19 +53,21 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
         Whether it was atomic.
 
     Raises:
+        WorkflowError: They wait for each other in a circle; nothing was enqueued.
         DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
+    in_order(jobs)
     for queue in {job.queue for job in jobs}:
         await ensure_queue(connection, queue)
     for job in jobs:
         job.bind(connection)
     waiting = [_waiting(connection, job, message) for job, message in zip(jobs, messages, strict=True) if job.ties.after]
     roots = [message for job, message in zip(jobs, messages, strict=True) if not job.ties.after]
-    batches = list(_batches([*waiting, *([root] for root in roots)]))
+    stages = batches([*waiting, *([root] for root in roots)])
     try:
-        for batch in batches:
-            await _store(connection, batch, jobs, atomic=len(batches) == 1)
+        for batch in stages:
+            await _store(connection, batch, jobs, atomic=len(stages) == 1)
     except DuplicateJobError:
         if len(jobs) == 1:  # perhaps stored by somebody who died before looking at its parents
             await _look(connection, jobs)
@@ -74,7 +77,7 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
     await _look(connection, jobs)
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue for job in jobs})
-    return len(batches) == 1
+    return len(stages) == 1
 
 
 def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> list[BrokerMessage]:
@@ -82,21 +85,6 @@ def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> l
     child = (job.queue, job.job_id)
     held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject))}
     return [(connection.names.held(*child), body, held), *edge_messages(connection, child, job.ties.after)]
-
-
-def _batches(groups: Sequence[Sequence[BrokerMessage]]) -> Iterator[list[BrokerMessage]]:
-    """Yield as few batches as hold the groups, in their order; only a group that is too large by itself is divided."""
-    batch: list[BrokerMessage] = []
-    for group in groups:
-        if batch and len(batch) + len(group) > BATCH_LIMIT:
-            yield batch
-            batch = []
-        batch += group
-        while len(batch) > BATCH_LIMIT:
-            yield batch[:BATCH_LIMIT]
-            batch = batch[BATCH_LIMIT:]
-    if batch:
-        yield batch
 
 
 async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Sequence[Job[Any]], *, atomic: bool) -> None:

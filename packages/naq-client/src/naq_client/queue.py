@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, overload
 from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._schedule import Schedule, store
 from naq_client._submit import submit, submit_many
+from naq_client.signature import Signature
 from naq_core.broker import Connection
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
@@ -131,6 +132,10 @@ class Queue:
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
         return self._bare_options.call(function, *args, **kwargs)
+
+    def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """Return a signature of a plain function, for a chain, a group or a workflow; see `Task.s`."""
+        return self._bare_options.s(function, *args, **kwargs)
 
     @overload
     async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
@@ -390,6 +395,10 @@ class QueueOptions:
             options=options,
             **ties._asdict(),
         )
+
+    def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """Return a signature with these options; see `Task.s`."""
+        return Signature(lambda *all_args: self.call(function, *all_args, **kwargs), args, takes_result=True)
 
     @overload
     async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...

@@ -1,16 +1,15 @@
 """Typed tasks: a decorator that keeps the function's signature."""
 
-import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
-from weakref import WeakKeyDictionary
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._portal import SyncJob, portal
+from naq_client._shared import disconnect, disconnect_sync, shared_queue
 from naq_client._submit import submit
-from naq_client.queue import Queue
+from naq_client.signature import Signature
 from naq_core.envelope import JobOptions
 from naq_core.job import Job, make_options
 from naq_core.names import check_job_id, check_queue
@@ -19,35 +18,9 @@ from naq_core.serialization import function_name, register
 from naq_core.settings import Settings
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 C_co = TypeVar("C_co", covariant=True)
-
-_queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Queue]]" = WeakKeyDictionary()
-
-
-async def _queue(name: str | None) -> Queue:
-    """Return this event loop's queue of that name; all of a loop's queues share one connection."""
-    loop = asyncio.get_running_loop()
-    queues = _queues.setdefault(loop, {})
-    key = name or ""
-    if key not in queues:
-        if not queues:
-            queues[key] = Queue(name)
-        else:
-            first = next(iter(queues.values()))
-            queues[key] = Queue(name, connection=await first.connection())
-    return queues[key]
-
-
-async def disconnect() -> None:
-    """Close the connection that tasks have opened on this event loop; the next enqueue opens a new one."""
-    for queue in _queues.pop(asyncio.get_running_loop(), {}).values():
-        await queue.close()
-
-
-def disconnect_sync() -> None:
-    """As `disconnect`, for the connection behind `enqueue_sync`."""
-    portal().run(disconnect())
 
 
 class Task(Generic[P, R, C_co]):
@@ -82,9 +55,24 @@ class Task(Generic[P, R, C_co]):
             **self._ties._asdict(),
         )
 
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]: ...
+    @overload
+    def s(self: "Task[Concatenate[Any, Q], R, C_co]", *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """Return a signature: a call for a chain, a group or a workflow.
+
+        In a chain it gets the result of what runs before it as its first argument, which is then left out here.
+        """
+        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=True)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """Return a signature that takes no result in a chain: its arguments are complete."""
+        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=False)
+
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call and return the job; raises as `Queue.enqueue` does."""
-        queue = await _queue(self.queue)
+        queue = await shared_queue(self.queue)
         job: Job[R] = Job(
             self.__naq_function__,
             args,

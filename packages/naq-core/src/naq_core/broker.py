@@ -1,7 +1,7 @@
 """What NAQ's other packages need of the wire. Not for applications: it may change with any release."""
 
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
-from naq_core._nats.batch import BrokerMessage, publish_batch
+from naq_core._nats.batch import BrokerMessage, batches, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Reply as ControlReply
 from naq_core._nats.control import Request as ControlRequest
@@ -56,6 +56,7 @@ __all__ = [
     "Stored",
     "WrongSequenceError",
     "answer_requests",
+    "batches",
     "consumer_state",
     "due_of",
     "edge_messages",

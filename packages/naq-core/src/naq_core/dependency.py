@@ -158,6 +158,22 @@ def tie(
     return Ties(tuple(parents.values()), tuple(fills), tell), args, kwargs
 
 
+def extend(ties: Ties, depends_on: DependsOn, *, allow_failure: bool = False) -> Ties:
+    """Return ties with more parents, the places of the others unchanged.
+
+    Raises:
+        ConfigurationError, InvalidNameError: As `tie`.
+    """
+    parents = list(ties.after)
+    known = {(parent.queue, parent.id) for parent in parents}
+    for each in _listed(depends_on):
+        parent = _parent(each, allow_failure=allow_failure)
+        if (parent.queue, parent.id) not in known:
+            known.add((parent.queue, parent.id))
+            parents.append(parent)
+    return ties._replace(after=tuple(parents))
+
+
 def is_tied(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Return whether an argument stands for a result."""
     for value in args:

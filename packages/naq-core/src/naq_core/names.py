@@ -42,6 +42,17 @@ def is_job_id(text: str) -> bool:
     return bool(_JOB_ID.fullmatch(text))
 
 
+def check_workflow_id(workflow_id: object) -> str:
+    """Return `workflow_id` if it can identify a workflow.
+
+    Raises:
+        InvalidNameError: It is not 1 to 128 letters, digits, `_`, `-` or `=`.
+    """
+    if not isinstance(workflow_id, str) or not _JOB_ID.fullmatch(workflow_id):
+        raise InvalidNameError("workflow id", workflow_id, "use 1 to 128 letters, digits, '_', '-' or '='")
+    return workflow_id
+
+
 def new_id() -> str:
     """Return a new id of 28 hexadecimal digits that sorts by its time of making (48 bits of milliseconds, 64 random bits)."""
     global _random  # noqa: PLW0603 - a pool of random bytes: one system call for 512 ids instead of one for each

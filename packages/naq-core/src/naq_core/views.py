@@ -199,10 +199,18 @@ class WorkflowView(msgspec.Struct, kw_only=True):
     name: str = ""
     created_at: datetime | None = None
     counts: dict[str, int] = {}
-    """How many jobs in each state."""
+    """How many jobs in each state; `unknown` where neither job nor record is left."""
     total: int = 0
     jobs: list[JobView] = []
     """With their parents filled in; empty in lists."""
+
+
+class WorkflowPage(msgspec.Struct, kw_only=True):
+    """Some workflows of a list, newest first."""
+
+    workflows: list[WorkflowView]
+    cursor: str | None = None
+    """Hand it back for the next page; None after the last one."""
 
 
 _encoder = msgspec.json.Encoder()

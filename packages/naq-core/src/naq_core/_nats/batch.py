@@ -1,7 +1,7 @@
 """Atomic publishing (ADR-50): up to 1,000 messages of one stream, stored whole or not at all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from naq_core._nats.connection import Connection
@@ -51,3 +51,16 @@ async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage
             await asyncio.sleep(0.05)
         else:
             return
+
+
+def batches(groups: Iterable[Sequence[BrokerMessage]]) -> list[list[BrokerMessage]]:
+    """Return as few batches as hold the groups, in their order; only a group that is too large by itself is divided."""
+    made: list[list[BrokerMessage]] = [[]]
+    for group in groups:
+        if len(made[-1]) + len(group) > LIMIT:
+            made.append([])
+        for message in group:
+            if len(made[-1]) == LIMIT:
+                made.append([])
+            made[-1].append(message)
+    return [batch for batch in made if batch]

@@ -69,6 +69,17 @@ def schedule_headers(ready: str, due: float | None) -> dict[str, str]:
     return {SCHEDULE: f"@at {at}", SCHEDULE_TARGET: ready}
 
 
+def moving_headers(connection: Connection, source: Message) -> dict[str, str]:
+    """Return the headers by which a message on another subject of the job takes the place of a held or dead one."""
+    _, queue, job_id = state_of_subject(source.subject)
+    return {
+        EXPECTED_SEQUENCE: str(source.sequence),
+        EXPECTED_SUBJECT: connection.names.any_state(queue, job_id),
+        SCHEDULER: source.subject,
+        SCHEDULE_NEXT: "purge",
+    }
+
+
 async def move(
     connection: Connection,
     source: Message,
@@ -95,11 +106,11 @@ async def move(
     ready = target_of(source)
     if ready is None or state not in {"held", "dead"} or state_of_subject(target)[1:] != (queue, job_id):
         raise ValueError(f"a message on {source.subject} cannot be moved to {target}")
-    headers = {EXPECTED_SEQUENCE: str(source.sequence), EXPECTED_SUBJECT: connection.names.any_state(queue, job_id)}
+    headers = moving_headers(connection, source)
     if state_of_subject(target)[0] in {"held", "dead"}:
         headers.update(schedule_headers(ready, due))
-    if target != source.subject:
-        headers.update({SCHEDULER: source.subject, SCHEDULE_NEXT: "purge"})
+    if target == source.subject:
+        del headers[SCHEDULER], headers[SCHEDULE_NEXT]
     if ttl is not None:
         headers[TTL] = f"{max(1, ttl)}s"
     data = source.data if body is None else body

@@ -46,13 +46,13 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
         jobs["republish"] = event if connection.settings.job_events == "on" else None
     return [
         jobs,
-        _bucket(names.results_stream, names.results, replicas, event=f"{names.namespace}.event.results.>"),
-        _bucket(names.workers_stream, names.workers, replicas),
+        bucket_config(names.results_stream, names.results, replicas, event=f"{names.namespace}.event.results.>"),
+        bucket_config(names.workers_stream, names.workers, replicas),
         _queues_bucket(connection),
     ]
 
 
-def _bucket(stream: str, prefix: str, replicas: int, event: str | None = None) -> dict[str, Any]:
+def bucket_config(stream: str, prefix: str, replicas: int, event: str | None = None) -> dict[str, Any]:
     """A key-value bucket in JetStream's own layout, but without rollup: no single publish can wipe it."""
     config: dict[str, Any] = {
         "name": stream,
@@ -81,14 +81,14 @@ async def ensure_schedules(connection: Connection) -> None:
     async with connection.topology_lock:
         for stream, prefix in ((names.schedules_stream, names.schedules), (names.leases_stream, names.leases)):
             if stream not in connection.ready:
-                await ensure_stream_config(connection, _bucket(stream, prefix, connection.settings.replicas))
+                await ensure_stream_config(connection, bucket_config(stream, prefix, connection.settings.replicas))
                 connection.ready.add(stream)
 
 
 def _queues_bucket(connection: Connection) -> dict[str, Any]:
     """Settings of queues, whose changes workers are told of, and the slots of limited queues."""
     names = connection.names
-    config = _bucket(names.queues_stream, names.queues, connection.settings.replicas)
+    config = bucket_config(names.queues_stream, names.queues, connection.settings.replicas)
     config["republish"] = {"src": names.queue_setting("*"), "dest": names.queue_event("{{wildcard(1)}}")}
     return config
 

@@ -6,6 +6,7 @@ from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.waiting import read_json_result, wait_for_job
 from naq_core.inspect.workers import list_workers
+from naq_core.inspect.workflows import get_workflow, list_workflows
 
 __all__ = [
     "TopologyItem",
@@ -14,9 +15,11 @@ __all__ = [
     "count_jobs",
     "get_job",
     "get_queue",
+    "get_workflow",
     "list_jobs",
     "list_queues",
     "list_workers",
+    "list_workflows",
     "read_json_result",
     "wait_for_job",
 ]

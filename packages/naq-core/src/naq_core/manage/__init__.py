@@ -6,12 +6,14 @@ from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
 from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue
 from naq_core.manage.workers import quiet_worker, resume_worker, stop_worker
+from naq_core.manage.workflows import cancel_workflow, retry_workflow
 
 __all__ = [
     "CancelOutcome",
     "apply_topology",
     "bulk",
     "cancel_job",
+    "cancel_workflow",
     "delete_job",
     "is_queue_paused",
     "pause_queue",
@@ -20,5 +22,6 @@ __all__ = [
     "resume_queue",
     "resume_worker",
     "retry_job",
+    "retry_workflow",
     "stop_worker",
 ]

@@ -1,0 +1,120 @@
+"""Workflows: lists of them, and one with all its jobs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
+from naq_core._nats.edges import Key
+from naq_core._nats.many import read_many
+from naq_core._nats.records import Message
+from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.workflow_store import Head, Member, read_heads, read_workflow
+from naq_core.errors import ConfigurationError, DecodeError
+from naq_core.inspect._compose import view_of
+from naq_core.names import check_workflow_id
+from naq_core.record import JobRecord, decode_record
+from naq_core.views import JobView, WorkflowPage, WorkflowView
+
+UNKNOWN = "unknown"
+"""Counts jobs of which neither message nor record is left."""
+
+
+async def list_workflows(connection: Connection, limit: int = 20, cursor: str | None = None) -> WorkflowPage:
+    """Return a page of workflows, the newest first, with the counts of their jobs' states but without the jobs.
+
+    The short heads of all workflows that are kept are read for it, and the records of the jobs of those on the page.
+
+    Args:
+        limit: The most workflows on the page, 1 to 200.
+        cursor: What the page before this one returned.
+
+    Raises:
+        ConfigurationError: The limit is out of range, or the cursor is of another list.
+    """
+    if not 1 <= limit <= 200:
+        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 200")
+    if cursor is not None and not cursor.isdecimal():
+        raise ConfigurationError("cursor", f"{cursor!r} is not of a list of workflows")
+    heads = [each for each in await read_heads(connection) if cursor is None or each[2] < int(cursor)]
+    views: list[WorkflowView] = []
+    for workflow_id, *_ in heads[:limit]:
+        head, members = await read_workflow(connection, workflow_id)
+        view = await _view(connection, workflow_id, head, members)
+        view.jobs = []
+        views.append(view)
+    return WorkflowPage(workflows=views, cursor=str(heads[limit - 1][2]) if len(heads) > limit else None)
+
+
+async def get_workflow(connection: Connection, workflow_id: str) -> WorkflowView:
+    """Return a workflow with its jobs, parents before children as they were added.
+
+    Raises:
+        WorkflowNotFoundError: No workflow of this id is known (any more).
+    """
+    head, members = await read_workflow(connection, check_workflow_id(workflow_id))
+    return await _view(connection, workflow_id, head, members)
+
+
+async def _view(connection: Connection, workflow_id: str, head: Head, members: Sequence[Member]) -> WorkflowView:
+    keys = [(member.queue, member.job_id) for member in members]
+    messages = await read_job_messages(connection, keys)
+    records = await read_job_records(connection, keys)
+    jobs: list[JobView] = []
+    for member, key in zip(members, keys, strict=True):
+        record, message = records.get(key), messages.get(key)
+        if record is None and message is None:
+            continue
+        entry = None if message is None else Entry(message.subject, message.sequence, "", message.headers, message.data)
+        view = view_of(record, entry)
+        view.parents = member.parents
+        jobs.append(view)
+    children: dict[str, list[str]] = {}
+    for member in members:
+        for parent in member.parents:
+            children.setdefault(parent, []).append(member.job_id)
+    for job in jobs:
+        job.children = children.get(job.job_id, [])
+    counts = Counter(job.state.value for job in jobs)
+    if len(jobs) < max(len(members), head.total):
+        counts[UNKNOWN] = max(len(members), head.total) - len(jobs)
+    return WorkflowView(
+        workflow_id=workflow_id,
+        name=head.name,
+        created_at=datetime.fromtimestamp(head.created_at, UTC) if head.created_at else None,
+        counts=dict(counts),
+        total=max(len(members), head.total),
+        jobs=jobs,
+    )
+
+
+async def read_job_messages(connection: Connection, keys: Sequence[Key]) -> dict[Key, Message]:
+    """Return the messages of jobs that have one, live or dead."""
+    names = connection.names
+    subjects = [names.any_state(*key) for key in keys]
+    found = await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>")
+    messages: dict[Key, Message] = {}
+    for message in sorted(found, key=lambda each: each.sequence):
+        _, queue, job_id = state_of_subject(message.subject)
+        messages[queue, job_id] = message
+    return messages
+
+
+async def read_job_records(connection: Connection, keys: Sequence[Key]) -> dict[Key, JobRecord]:
+    """Return the records of jobs that have one."""
+    return {key: record for key, (record, _) in (await read_stored(connection, keys)).items()}
+
+
+async def read_stored(connection: Connection, keys: Sequence[Key]) -> dict[Key, tuple[JobRecord, int]]:
+    """Return the records of jobs that have one, with their revisions."""
+    names = connection.names
+    found = await read_many(connection, names.results_stream, [names.result(*key) for key in keys], f"{names.results}.>")
+    stored: dict[Key, tuple[JobRecord, int]] = {}
+    for message in found:
+        queue, job_id = message.subject.split(".")[-2:]
+        try:
+            stored[queue, job_id] = decode_record(message.data), message.sequence
+        except DecodeError:
+            continue  # shown by its message alone
+    return stored

@@ -1,0 +1,183 @@
+"""Ending a workflow, and trying again what of it has failed."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from naq_core._nats.batch import BrokerMessage, batches, publish_batch
+from naq_core._nats.connection import Connection
+from naq_core._nats.edges import Key, edge_messages, waiting_headers
+from naq_core._nats.moves import moving_headers, target_of
+from naq_core._nats.records import Message
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, WAITS, state_of_subject
+from naq_core._nats.waiting import end_waiting
+from naq_core._nats.workflow_store import read_workflow
+from naq_core.dependents import Dependents, release
+from naq_core.envelope import Parent, decode_envelope
+from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
+from naq_core.inspect.workflows import read_job_messages, read_stored
+from naq_core.manage.cancel import CancelOutcome, cancel_job
+from naq_core.names import check_workflow_id
+from naq_core.record import JobRecord, JobState, encode_record
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 64
+
+
+async def cancel_workflow(connection: Connection, workflow_id: str, reason: str = "") -> int:
+    """Cancel every job of a workflow that has not ended, and return how many that were.
+
+    Those that wait for others are cancelled first, so that nothing new starts meanwhile; their calls are kept, so that
+    `retry_workflow` can bring them back. Doing it again is safe, and completes what an earlier call did not.
+
+    Raises:
+        WorkflowNotFoundError: No workflow of this id is known (any more).
+        BrokerError: Not all may have been cancelled; do it again.
+    """
+    _, members = await read_workflow(connection, check_workflow_id(workflow_id))
+    why = reason or f"workflow {workflow_id} was cancelled"
+    keys = [(member.queue, member.job_id) for member in members]
+    messages = await read_job_messages(connection, keys)
+    waiting = [message for message in messages.values() if WAITS in message.headers and _place(message) == "held"]
+    ended = await _bounded(end_waiting(connection, message, JobState.CANCELLED, why) for message in reversed(waiting))
+    records = [record for record in ended if record is not None]
+    done = {(record.queue, record.job_id) for record in records}
+    cancelled = await _bounded(_cancel(connection, key, why) for key in keys if key not in done)
+    await release(connection, *records)  # jobs outside of the workflow may wait for them
+    return len(records) + sum(1 for each in cancelled if each)
+
+
+async def _cancel(connection: Connection, key: Key, reason: str) -> bool:
+    try:
+        return await cancel_job(connection, key[1], reason, queue=key[0]) is not CancelOutcome.ALREADY_ENDED
+    except JobNotFoundError:
+        return False
+
+
+async def retry_workflow(connection: Connection, workflow_id: str) -> int:
+    """Put the failed part of a workflow back to work, and return how many jobs that are.
+
+    These are the jobs that are dead, and those that were cancelled because of them: the first become ready again, the others
+    wait again. What has succeeded is not repeated, and its results are used. A job whose call is not kept any more, as it was
+    cancelled while it was ready or ran, stays as it is, and so does what depends on it.
+
+    Raises:
+        WorkflowNotFoundError: No workflow of this id is known (any more).
+        BrokerError: Not all may have been put back; do it again.
+    """
+    _, members = await read_workflow(connection, check_workflow_id(workflow_id))
+    keys = [(member.queue, member.job_id) for member in members]
+    messages = await read_job_messages(connection, keys)
+    stored = await read_stored(connection, keys)
+    failed = {key: messages[key] for key in keys if key in messages and _may_be_retried(messages[key], stored.get(key))}
+    resets = [_reset(connection, *stored[key]) for key in failed if key in stored]
+    await _bounded(resets)
+    succeeded = {key for key, (record, _) in stored.items() if record.state is JobState.SUCCEEDED}
+    waiting: list[list[BrokerMessage]] = []
+    ready: list[list[BrokerMessage]] = []
+    children: list[tuple[Key, Sequence[Parent]]] = []
+    for key, message in failed.items():
+        after = decode_envelope(message.data).after
+        open_parents = [parent for parent in after if not _is_one_of(parent, succeeded)]
+        if open_parents:
+            waiting.append(_hold_again(connection, key, message, open_parents))
+            children.append((key, after))
+        else:
+            ready.append([_ready_again(connection, message)])
+    await _store_all(connection, [*reversed(waiting), *ready])
+    await Dependents(connection).look(children)
+    log.info("workflow %s: %d jobs are put back", workflow_id, len(failed))
+    return len(failed)
+
+
+def _place(message: Message) -> str:
+    return state_of_subject(message.subject)[0]
+
+
+def _may_be_retried(message: Message, stored: tuple[JobRecord, int] | None) -> bool:
+    """Return whether a job has failed and is kept whole; also one whose retry broke off before it was moved."""
+    if _place(message) != "dead" or target_of(message) is None:
+        return False
+    try:
+        decode_envelope(message.data)
+    except DecodeError:
+        return False
+    if stored is None:
+        return True
+    state = stored[0].state
+    return state is not JobState.SUCCEEDED and (state.is_final or state is JobState.QUEUED)
+
+
+def _is_one_of(parent: Parent, keys: set[Key]) -> bool:
+    if parent.queue != "*":
+        return (parent.queue, parent.id) in keys
+    return any(parent.id == job_id for _, job_id in keys)
+
+
+async def _reset(connection: Connection, record: JobRecord, revision: int) -> None:
+    """Make the record that of a job that has not begun, so that neither workers nor children take it for ended."""
+    if not record.state.is_final:
+        return
+    fresh = msgspec.structs.replace(
+        record,
+        state=JobState.QUEUED,
+        attempt=0,
+        crashes=0,
+        worker="",
+        started_at=0.0,
+        ended_at=0.0,
+        superseded=0,
+        reason="put back with its workflow",
+        progress=None,
+    )
+    subject = connection.names.result(record.queue, record.job_id)
+    try:
+        await connection.publish(subject, encode_record(fresh), {EXPECTED_SEQUENCE: str(revision)})
+    except WrongSequenceError:
+        log.info("job %s is put back by somebody else", record.job_id)
+
+
+def _ready_again(connection: Connection, message: Message) -> BrokerMessage:
+    target = target_of(message)
+    assert target is not None  # noqa: S101 - _may_be_retried has looked
+    return target, message.data, moving_headers(connection, message)
+
+
+def _hold_again(connection: Connection, key: Key, message: Message, parents: Sequence[Parent]) -> list[BrokerMessage]:
+    """Return the move of a job that waits again, for those parents that have not succeeded, and its edges."""
+    target = target_of(message)
+    assert target is not None  # noqa: S101 - _may_be_retried has looked
+    headers = {**moving_headers(connection, message), **waiting_headers(target)}
+    return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, parents)]
+
+
+async def _store_all(connection: Connection, groups: Sequence[Sequence[BrokerMessage]]) -> None:
+    """Store children first and what is ready last; one by one where somebody else has moved a part of it already."""
+    for batch in batches(groups):
+        try:
+            await publish_batch(connection, batch)
+        except WrongSequenceError:
+            for message in batch:
+                await _store(connection, message)
+
+
+async def _store(connection: Connection, message: BrokerMessage) -> None:
+    try:
+        await connection.publish(*message)
+    except WrongSequenceError:
+        log.debug("%s was moved by somebody else", message[0])
+
+
+async def _bounded(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Run coroutines, some at a time, and return what they return."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with room:
+            return await coroutine
+
+    return list(await asyncio.gather(*(one(each) for each in work)))

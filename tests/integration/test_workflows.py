@@ -1,0 +1,231 @@
+"""Workflows on the real server with real workers."""
+
+from typing import Any
+
+import pytest
+
+from naq_client import (
+    Job,
+    Queue,
+    Task,
+    Workflow,
+    WorkflowHandle,
+    chain,
+    chord,
+    current_job,
+    current_workflow,
+    disconnect,
+    group,
+    result_of,
+    task,
+)
+from naq_core import InvalidNameError, JobCancelledError, JobFailedError, JobState, Settings, WorkflowError, WorkflowNotFoundError
+from naq_core.inspect import get_workflow, list_workflows
+from naq_core.manage import cancel_workflow
+from tests.conftest import RunWorker
+from tests.integration import work
+from tests.support.eventually import eventually
+
+broken = {"oven": True}
+
+
+@task
+async def double(number: int) -> int:
+    return number * 2
+
+
+@task
+async def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@task
+def describe(number: int, unit: str = "g") -> str:
+    return f"{number} {unit}"
+
+
+async def heat(name: str) -> str:
+    if broken[name]:
+        raise OSError("the oven is cold")
+    return name
+
+
+async def add_more(count: int) -> str:
+    handle = await current_workflow()
+    jobs = await handle.add(*(double.s(number) for number in range(count)))
+    await handle.add(total.s([1]), depends_on=jobs)
+    await disconnect()
+    return current_job().workflow
+
+
+async def test_a_chain_hands_results_on(queue: Queue, run_worker: RunWorker) -> None:
+    steps = double.s(1) | double.s() | describe.s(unit="kg")
+    handle = await steps.enqueue(queue, name="bread")
+    async with run_worker():
+        assert await handle.result(10) == "4 kg"
+        assert list((await handle.results(10)).values()) == [2, 4, "4 kg"]
+        view = await handle.status()
+    assert (view.name, view.total, view.counts) == ("bread", 3, {"succeeded": 3})
+    assert [job.parents for job in view.jobs] == [[], [handle.jobs[0].job_id], [handle.jobs[1].job_id]]
+    assert view.jobs[0].children == [handle.jobs[1].job_id]
+    assert view.jobs[0].workflow == handle.workflow_id
+
+
+async def test_a_group_runs_side_by_side_and_a_chord_joins_it(queue: Queue, run_worker: RunWorker) -> None:
+    beside = await group(double.s(n) for n in range(4)).enqueue(queue)
+    joined = await chord([double.s(n) for n in range(4)], total.s()).enqueue(queue)
+    deep = await chain(double.s(1), group(double.s() | double.s(), double.s()), total.s(), describe.s()).enqueue(queue)
+    async with run_worker():
+        assert await beside.result(10) == [0, 2, 4, 6]
+        assert await joined.result(10) == 12
+        assert await deep.result(10) == "12 g"
+
+
+async def test_signatures_of_plain_functions_and_jobs_are_steps_too(queue: Queue, run_worker: RunWorker) -> None:
+    plain = await chain(queue.s(work.add, 1), queue.options(max_retries=1).s(work.add, b=5)).enqueue(queue)
+    fixed = await chain(double.s(1), queue.call(work.add, 7), double.si(4)).enqueue(queue)
+    async with run_worker():
+        assert await plain.result(10) == 6
+        assert list((await fixed.results(10)).values()) == [2, 7, 8]
+
+
+async def test_any_graph(queue: Queue, run_worker: RunWorker) -> None:
+    flow = Workflow("graph", workflow_id="graph-1")
+    a = flow.add(double.s(1))
+    b = flow.add(double.s(result_of(a)))
+    c = flow.add(queue.call(work.add, result_of(a), 10))
+    last = flow.add(chain(total.s([1]), describe.s()), depends_on=[b, c])
+    handle = await flow.enqueue(queue)
+    async with run_worker():
+        assert await handle.result(10) == "1 g"
+        assert (await handle.results(10))[c.job_id] == 12
+    assert [job.job_id for job in handle.jobs[-1:]] == [job.job_id for job in last]
+    again = await WorkflowHandle[Any].open("graph-1", queue)
+    assert await again.result(10) == "1 g"
+
+
+async def test_what_cannot_be_put_together_is_refused(queue: Queue) -> None:
+    a, b, c = (queue.call(work.add, n) for n in range(3))
+    flow = Workflow()
+    flow.add(a, depends_on=c)
+    flow.add(b, depends_on=a)
+    flow.add(c, depends_on=b)
+    with pytest.raises(WorkflowError, match=r"circle: .*add \(\w+\) → .*add"):
+        await flow.enqueue(queue)
+    with pytest.raises(WorkflowError, match="circle"):
+        await queue.enqueue_many([a, b, c])
+    with pytest.raises(WorkflowError, match="no jobs"):
+        await Workflow().enqueue(queue)
+    with pytest.raises(WorkflowError, match="at least one"):
+        group()
+    twice = Workflow()
+    twice.add(job := queue.call(work.add, 1))
+    twice.add(job)
+    with pytest.raises(WorkflowError, match="twice"):
+        await twice.enqueue(queue)
+    with pytest.raises(InvalidNameError):
+        Workflow(workflow_id="a.b")
+    assert await queue.purge() == 0
+    assert (await list_workflows(await queue.connection())).workflows == []
+
+
+async def test_an_id_is_one_workflow_and_enqueueing_it_again_adds_nothing(queue: Queue, run_worker: RunWorker) -> None:
+    flow = Workflow(workflow_id="mine")
+    flow.add(double.s(1))
+    await flow.enqueue(queue)
+    other = Workflow(workflow_id="mine")
+    other.add(double.s(2))
+    with pytest.raises(WorkflowError, match="exists"):
+        await other.enqueue(queue)
+    assert (await get_workflow(await queue.connection(), "mine")).total == 1
+
+
+async def test_the_failed_part_is_tried_again(queue: Queue, run_worker: RunWorker) -> None:
+    broken["oven"] = True
+    flow = Workflow("bake")
+    good = flow.add(double.s(2))
+    bad = flow.add(queue.call(heat, "oven"))
+    join = flow.add(queue.call(work.add, result_of(good), 1), depends_on=bad)
+    last = flow.add(double.s(result_of(join)))
+    handle = await flow.enqueue(queue)
+    async with run_worker():
+        with pytest.raises(JobCancelledError, match=f"parent {join.job_id} was cancelled .parent {bad.job_id} failed"):
+            await handle.result(10)
+
+        async def settled() -> None:
+            assert (await handle.status()).counts == {"succeeded": 1, "dead": 1, "cancelled": 2}
+
+        await eventually(settled)
+        broken["oven"] = False
+        assert await handle.retry() == 3
+        assert await last.result(10) == 10
+        assert await handle.retry() == 0
+        assert (await handle.status()).counts == {"succeeded": 4}
+        record = await good.record()
+        assert record is not None
+        assert record.attempt == 1, "what had succeeded was not run again"
+
+
+async def test_a_workflow_is_cancelled_as_a_whole_and_can_come_back(queue: Queue, run_worker: RunWorker) -> None:
+    outside = await queue.enqueue(work.add, 1)
+    handle = await (queue.s(work.add, 1) | double.s() | double.s()).enqueue(queue)
+    after = await queue.options(depends_on=handle.jobs[-1]).enqueue(work.add, 1)
+    assert await handle.cancel("no flour") == 3
+    assert await handle.cancel() == 0
+    for job in handle.jobs:
+        with pytest.raises(JobCancelledError, match="no flour"):
+            await job.result(10)
+    with pytest.raises(JobCancelledError, match=r"parent .* was cancelled"):
+        await after.result(10)
+    async with run_worker():
+        assert await outside.result(10) == 1
+    assert (await handle.status()).counts == {"cancelled": 3}
+
+
+async def test_jobs_are_added_from_inside(
+    queue: Queue, settings: Settings, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAQ_NATS_URL", settings.nats_url)
+    monkeypatch.setenv("NAQ_NAMESPACE", settings.namespace)
+    handle = await chain(queue.s(add_more, 3)).enqueue(queue)
+    async with run_worker():
+        assert await handle.result(10) == handle.workflow_id
+
+        async def all_ended() -> None:
+            assert (await handle.status()).counts == {"succeeded": 5}
+
+        await eventually(all_ended)
+    async with run_worker():
+        with pytest.raises(JobFailedError, match="belongs to no workflow"):
+            await (await queue.enqueue(add_more, 1)).result(10)
+
+
+async def test_workflows_are_listed_newest_first(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    handles = [await chain(double.s(n), double.s()).enqueue(queue, name=f"w{n}") for n in range(3)]
+    page = await list_workflows(connection, limit=2)
+    assert [view.name for view in page.workflows] == ["w2", "w1"]
+    assert page.workflows[0].counts == {"queued": 1, "held": 1}
+    assert page.workflows[0].jobs == []
+    rest = await list_workflows(connection, limit=2, cursor=page.cursor)
+    assert [(view.workflow_id, view.name) for view in rest.workflows] == [(handles[0].workflow_id, "w0")]
+    assert rest.cursor is None
+    with pytest.raises(WorkflowNotFoundError):
+        await get_workflow(connection, "nothing")
+    with pytest.raises(WorkflowNotFoundError):
+        await cancel_workflow(connection, "nothing")
+
+
+async def test_a_large_workflow_is_stored_in_stages_and_ends_once(queue: Queue, run_worker: RunWorker) -> None:
+    flow = chain(double.s(1), group(double.s() for _ in range(700)), total.s())
+    handle = await flow.enqueue(queue)
+    async with run_worker(concurrency=100) as worker:
+        assert await handle.result(30) == 2800
+        assert worker.counters.processed == 702
+
+
+async def test_tasks_in_a_group_keep_their_options(queue: Queue, run_worker: RunWorker) -> None:
+    patient: Task[..., int, Any] = double.options(max_retries=2)
+    step: Job[int] = patient.s(1).job()
+    assert step.max_retries == 2
+    assert await (await queue.enqueue(work.add, 1)).status() == JobState.QUEUED
