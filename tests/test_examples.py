@@ -24,6 +24,11 @@ EXPECTED = {
         r"refused by the client",
         r"refused by the worker",
     ],
+    "large_payloads.py": [
+        r"5,000,000 bytes sent, .* same: True",
+        r"in the object store: True",
+        r"without it: .* takes 5,000,\d+",
+    ],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
     "progress.py": [r"[1-5] of 5: loaf [1-5] is out", r"job bread on queue 'default', attempt 1"],
     "retries.py": [

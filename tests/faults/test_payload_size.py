@@ -10,6 +10,7 @@ from naq_client import Queue
 from naq_core import JobState, PayloadTooLargeError, Settings
 from naq_core.record import JobRecord
 from naq_core.server import EmbeddedServer
+from tests.faults.conftest import SHORT_LEASES
 from tests.support import jobs
 from tests.support.eventually import eventually
 from tests.support.observer import Observer
@@ -23,6 +24,12 @@ def own_server() -> Iterator[EmbeddedServer]:
     """Run a server that accepts small messages only."""
     with EmbeddedServer(config=f"max_payload: {MAX_PAYLOAD}") as server:
         yield server
+
+
+@pytest.fixture
+def own_settings(own_server: EmbeddedServer, namespace: str) -> Settings:
+    """Give short leases on that server, and no object store that would take what is too large."""
+    return Settings.load(nats_url=own_server.url, namespace=namespace, large_threshold=0, **SHORT_LEASES)
 
 
 async def is_accepted(queue: Queue, size: int) -> bool:

@@ -195,6 +195,7 @@ async def test_fast_jobs_leave_no_record(queue: Queue) -> None:
         await job.result(1)
 
 
+@pytest.mark.naq(large_threshold=0)
 async def test_a_result_that_is_too_large_fails_the_job_by_name(queue: Queue, run_worker: RunWorker) -> None:
     async with run_worker():
         job = await queue.enqueue(work.large, 2_000_000)
@@ -202,6 +203,7 @@ async def test_a_result_that_is_too_large_fails_the_job_by_name(queue: Queue, ru
             await job.result(10)
 
 
+@pytest.mark.naq(large_threshold=0)
 async def test_bad_calls_are_refused_before_anything_is_sent(queue: Queue) -> None:
     with pytest.raises(PayloadTooLargeError):
         await queue.enqueue(work.add, b"x" * 2_000_000)

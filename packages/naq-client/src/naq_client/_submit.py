@@ -39,6 +39,17 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     return subject, body, {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: connection.names.any_state(job.queue, job.job_id)}
 
 
+async def _prepare(connection: Connection, job: Job[Any]) -> None:
+    """Bind a job to its connection, and put its call into the object store where it is large.
+
+    Raises:
+        EncodeError: It cannot be serialized.
+    """
+    job.bind(connection)
+    if len(job.encode().body) > connection.large_limit:
+        await job.store_arguments(connection)
+
+
 async def submit(connection: Connection, job: Job[Any]) -> bool:
     """Enqueue one job.
 
@@ -48,13 +59,18 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
     Raises:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
+    await _prepare(connection, job)
     if job.ties.after:
         try:
             await submit_tied(connection, [job], [message_of(connection, job, again=True)])
         except DuplicateJobError:
-            return False
-        return True
-    is_new = await _store(connection, job)
+            is_new = False
+        else:
+            is_new = True
+    else:
+        is_new = await _store(connection, job)
+    if not is_new:
+        await job.discard_arguments()
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue})
     return is_new
@@ -63,7 +79,6 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
 async def _store(connection: Connection, job: Job[Any]) -> bool:
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
-    job.bind(connection)
     repeated = False
     try:
         if connection.is_connected:
@@ -97,9 +112,18 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
-    if any(job.ties.after for job in jobs):
-        return await submit_tied(connection, jobs, [message_of(connection, job, again=bool(job.ties.after)) for job in jobs])
-    atomic = await _store_many(connection, jobs)
+    for job in jobs:
+        await _prepare(connection, job)
+    try:
+        if any(job.ties.after for job in jobs):
+            tied = [message_of(connection, job, again=bool(job.ties.after)) for job in jobs]
+            atomic = await submit_tied(connection, jobs, tied)
+        else:
+            atomic = await _store_many(connection, jobs)
+    except DuplicateJobError:
+        for job in jobs:
+            await job.discard_arguments()
+        raise
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue for job in jobs})
     return atomic
@@ -109,8 +133,6 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     messages = [message_of(connection, job) for job in jobs]
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
-    for job in jobs:
-        job.bind(connection)
     if len(messages) > BATCH_LIMIT:
         await _pipeline(connection, jobs, messages)
         return False

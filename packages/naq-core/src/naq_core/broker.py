@@ -10,6 +10,10 @@ from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
+from naq_core._nats.objects import RESULT as RESULT_OBJECT
+from naq_core._nats.objects import get as get_object
+from naq_core._nats.objects import put as put_object
+from naq_core._nats.objects import remove as remove_object
 from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
@@ -38,6 +42,7 @@ __all__ = [
     "FAR_FUTURE",
     "LEVELS",
     "NORMAL",
+    "RESULT_OBJECT",
     "SCHEDULE",
     "SCHEDULE_TARGET",
     "STATE",
@@ -66,8 +71,10 @@ __all__ = [
     "final_record",
     "find_job",
     "find_record",
+    "get_object",
     "move",
     "publish_batch",
+    "put_object",
     "read_last",
     "read_presence",
     "read_record",
@@ -75,6 +82,7 @@ __all__ = [
     "record_headers",
     "release",
     "remove",
+    "remove_object",
     "remove_presence",
     "reschedule",
     "schedule_headers",

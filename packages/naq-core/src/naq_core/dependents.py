@@ -23,8 +23,7 @@ from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState
-from naq_core.results import signed_part
-from naq_core.signing import RESULT
+from naq_core.results import result_bytes
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +246,7 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
 
     Raises:
         SignatureError: A result does not bear the signature that `signing_key` asks for.
+        LargePayloadError: A large result is gone.
     """
     found = await standings(connection, _keys(parents))
     outcomes: list[ParentOutcome] = []
@@ -256,10 +256,9 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
         if record is None:
             outcomes.append(ParentOutcome(parent.id, None, standing.why))
             continue
-        if connection.signer and record.state is JobState.SUCCEEDED:
-            connection.signer.verify(RESULT, *signed_part(record), record.signature)
+        result = await result_bytes(connection, record) if record.state is JobState.SUCCEEDED else b""
         serializer = connection.settings.job_serializer
-        outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, record.result, serializer))
+        outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, result, serializer))
     return tuple(outcomes)
 
 

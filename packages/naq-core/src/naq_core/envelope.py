@@ -51,6 +51,16 @@ class Fill(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """A list of their results, instead of the one result."""
 
 
+class Large(msgspec.Struct, frozen=True, array_like=True):
+    """Where bytes lie that are too large for a message."""
+
+    name: str
+    """Of the object in the object store."""
+    size: int
+    digest: bytes
+    """SHA-256."""
+
+
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job as stored. Fields may be added; a change of meaning takes a new version."""
 
@@ -79,6 +89,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """The schedule that fired it."""
     expires: float = 0.0
     """Not to be started after this time (seconds since the epoch); 0 means never too late."""
+    large: Large | None = None
+    """Where the body is, if it is not in `body`."""
 
     @property
     def parents(self) -> list[str]:

@@ -13,7 +13,7 @@ NaqError
 │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
 │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
 ├─ SerializationError
-│  ├─ EncodeError · DecodeError · UnknownWireVersionError · SignatureError
+│  ├─ EncodeError · DecodeError · UnknownWireVersionError · SignatureError · LargePayloadError
 ├─ QueueNotFoundError (LookupError)     nothing was ever enqueued to a queue of that name
 ├─ WorkflowError (ValueError)           jobs that cannot be put together: a cycle, a job that is there twice
 │  └─ WorkflowNotFoundError (LookupError)  no workflow of that id (any more)
@@ -151,6 +151,15 @@ class DecodeError(SerializationError):
 
 class SignatureError(DecodeError):
     """A job or a result that does not bear the signature this process asks for; it was not decoded."""
+
+
+class LargePayloadError(DecodeError):
+    """Arguments or a result in the object store that are gone, or are not what was stored."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"the large payload {name} {reason}")
 
 
 class UnknownWireVersionError(DecodeError):

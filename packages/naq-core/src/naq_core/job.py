@@ -7,13 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from naq_core import names
-from naq_core._nats import records
+from naq_core._nats import objects, records
 from naq_core._nats.connection import Connection
 from naq_core._nats.subjects import LEVELS, NORMAL, state_of_subject
 from naq_core._nats.wait import wait_for_end
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
-from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, decode_envelope, encode_envelope, now
+from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
 from naq_core.errors import (
     ConfigurationError,
     EncodeError,
@@ -104,6 +106,7 @@ class Job(Generic[R]):
         "_connection",
         "_function",
         "_kwargs",
+        "_large",
         "_serializer",
         "enqueued_at",
         "is_fresh",
@@ -145,6 +148,7 @@ class Job(Generic[R]):
         self._args = args
         self._kwargs: Mapping[str, Any] = kwargs or {}
         self._call: Call | None = None
+        self._large: Large | None = None
         self._serializer = serializer
         self._connection: Connection | None = None
         self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
@@ -205,15 +209,23 @@ class Job(Generic[R]):
     def _serializer_name(self) -> str:
         return self._serializer or Settings.load().job_serializer
 
+    def encode(self) -> Call:
+        """Return function and arguments as bytes, made once.
+
+        Raises:
+            EncodeError: The function or an argument cannot be serialized; names it.
+        """
+        if self._call is None:
+            self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name())
+        return self._call
+
     def serialize(self) -> bytes:
         """Return the job's wire form, unsigned.
 
         Raises:
             EncodeError: The function or an argument cannot be serialized; names it.
         """
-        call = self._call
-        if call is None:
-            call = self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name())
+        call = self.encode()
         self.enqueued_at = self.enqueued_at or now()
         return encode_envelope(
             Envelope(
@@ -221,7 +233,7 @@ class Job(Generic[R]):
                 id=self.job_id,
                 fn=call.function,
                 ct=call.content_type,
-                body=call.body,
+                body=call.body if self._large is None else b"",
                 at=self.enqueued_at,
                 by_value=call.by_value,
                 run=self.run,
@@ -231,8 +243,35 @@ class Job(Generic[R]):
                 fill=self.ties.fill,
                 tell=self.ties.tell,
                 workflow=self.workflow,
+                large=self._large,
             )
         )
+
+    async def store_arguments(self, connection: Connection, *, held_for: float = 0.0) -> None:
+        """Put the encoded call into the object store, so that `serialize` only refers to it (for queues).
+
+        Args:
+            held_for: Seconds until the job becomes ready, by which the call is kept longer.
+        """
+        settings = connection.settings
+        ttl = held_for + (settings.large_ttl + settings.dead_ttl).total_seconds()
+        self._large = await objects.put(connection, self.queue, self.job_id, objects.ARGUMENTS, self.encode().body, ttl)
+
+    async def load_arguments(self, connection: Connection) -> None:
+        """Read the encoded call of a deserialized job back, where it is in the object store.
+
+        Raises:
+            LargePayloadError: It is gone, or not what was stored.
+        """
+        call = self._call
+        if call is not None and self._large is not None and not call.body:
+            self._call = msgspec.structs.replace(call, body=await objects.get(connection, self._large))
+
+    async def discard_arguments(self) -> None:
+        """Remove the call from the object store after all, as the job was not enqueued (for queues)."""
+        large, self._large = self._large, None
+        if large is not None:
+            await objects.remove(self._bound(), large)
 
     @classmethod
     def deserialize(
@@ -254,6 +293,7 @@ class Job(Generic[R]):
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
         job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
         job.ties = Ties(envelope.after, envelope.fill, envelope.tell)
+        job._large = envelope.large
         return job
 
     async def execute(self) -> Any:

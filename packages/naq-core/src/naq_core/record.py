@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from naq_core.envelope import Large
 from naq_core.errors import DecodeError
 
 
@@ -104,6 +105,8 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     schedule: str = ""
     result_type: str = ""
     result: bytes = b""
+    large: Large | None = None
+    """Where the result is, if it is not in `result`."""
     signature: bytes = b""
     """Of the result, where the worker has a signing key; see `naq_core.results`."""
 

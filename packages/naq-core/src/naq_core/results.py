@@ -3,6 +3,7 @@
 from typing import Any
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.objects import get as get_object
 from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError
 from naq_core.record import JobRecord, JobState
 from naq_core.serialization import decode_result
@@ -11,13 +12,26 @@ from naq_core.signing import RESULT
 
 def signed_part(record: JobRecord) -> tuple[tuple[str, ...], bytes]:
     """Return names and bytes that a result's signature binds."""
-    return (record.queue, record.job_id), b"\0".join((record.run.encode(), record.result_type.encode(), record.result))
+    where, result = ("here", record.result) if record.large is None else ("large", record.large.digest)
+    return (record.queue, record.job_id), b"\0".join((f"{record.run}\0{record.result_type}\0{where}".encode(), result))
 
 
 def sign_result(connection: Connection, record: JobRecord) -> None:
     """Sign the result in a record, where this process has a key."""
     if connection.signer:
         record.signature = connection.signer.sign(RESULT, *signed_part(record))
+
+
+async def result_bytes(connection: Connection, record: JobRecord) -> bytes:
+    """Return the encoded result of a job that has succeeded, verified, from wherever it lies.
+
+    Raises:
+        SignatureError: It does not bear the signature that `signing_key` asks for.
+        LargePayloadError: It was large, and is gone.
+    """
+    if connection.signer:
+        connection.signer.verify(RESULT, *signed_part(record), record.signature)
+    return record.result if record.large is None else await get_object(connection, record.large)
 
 
 async def outcome(connection: Connection, record: JobRecord, serializer: str | None = None) -> Any:
@@ -29,15 +43,15 @@ async def outcome(connection: Connection, record: JobRecord, serializer: str | N
     Raises:
         JobFailedError, JobCancelledError, JobExpiredError: It did not succeed.
         SignatureError: The result does not bear the signature that `signing_key` asks for; it was not decoded.
+        LargePayloadError: It was large, and is gone.
         DecodeError: It cannot be decoded here.
     """
     match record.state:
         case JobState.SUCCEEDED:
-            if connection.signer:
-                connection.signer.verify(RESULT, *signed_part(record), record.signature)
+            data = await result_bytes(connection, record)
             if not record.result_type:
                 return None
-            return decode_result(record.result_type, record.result, serializer or connection.settings.job_serializer)
+            return decode_result(record.result_type, data, serializer or connection.settings.job_serializer)
         case JobState.CANCELLED:
             raise JobCancelledError(record.job_id, record.reason)
         case JobState.EXPIRED:

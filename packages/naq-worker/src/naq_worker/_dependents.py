@@ -17,7 +17,7 @@ from naq_core.broker import (
 from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
 from naq_core.envelope import Envelope
-from naq_core.errors import BrokerError, JetStreamError, SignatureError
+from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError
 from naq_core.record import JobRecord, JobState
 from naq_worker.outcome import Failed
 
@@ -123,5 +123,5 @@ class Finisher:
         """Return what the parents of a job came to, in its order, or what makes that impossible."""
         try:
             return await read_outcomes(self._connection, envelope.after)
-        except SignatureError as error:
-            return Failed("naq_core.errors.SignatureError", f"a parent's result: {error}", retry=False)
+        except (SignatureError, LargePayloadError) as error:
+            return Failed(f"naq_core.errors.{type(error).__name__}", f"a parent's result: {error}", retry=False)

@@ -11,15 +11,18 @@ import msgspec
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
+    RESULT_OBJECT,
     TTL,
     Connection,
     Delivery,
     WrongSequenceError,
+    put_object,
     read_record,
     record_headers,
+    remove_object,
     schedule_headers,
 )
-from naq_core.envelope import JobOptions
+from naq_core.envelope import JobOptions, Large
 from naq_core.errors import PayloadTooLargeError
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
@@ -54,8 +57,12 @@ class Settler:
         self._counters = counters
         self._finish = finish
 
-    async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> None:
-        """Record what the attempt came to and acknowledge, or hand the job on to its next attempt."""
+    async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> bool:
+        """Record what the attempt came to and acknowledge, or hand the job on to its next attempt.
+
+        Returns:
+            Whether that stands: False where the job is somebody else's by now.
+        """
         record = claim.record
         try:
             match outcome:
@@ -76,6 +83,8 @@ class Settler:
                     await self._hand_back(delivery, claim, lease_lost=lease_lost)
         except LostError:
             await self._give_up(delivery, record, outcome)
+            return False
+        return True
 
     async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> None:
         """Drop what an attempt came to that is not this worker's any more; one that was cancelled is still its to clear away."""
@@ -92,15 +101,26 @@ class Settler:
 
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
-        record.result_type, record.result = outcome.content_type, outcome.result
-        sign_result(self._connection, record)
         ttl = self._settings.result_ttl.total_seconds() if options.result_ttl is None else options.result_ttl
+        record.result_type, record.result = outcome.content_type, outcome.result
+        if len(outcome.result) > self._connection.large_limit:
+            record.result, record.large = b"", await self._put_result(record, outcome.result, ttl)
+        sign_result(self._connection, record)
         try:
             await self._end(delivery, claim, JobState.SUCCEEDED, ttl)
+        except LostError:
+            if record.large is not None:
+                await remove_object(self._connection, record.large)
+            raise
         except PayloadTooLargeError as error:
             record.result_type, record.result, record.signature = "", b"", b""
             failed = Failed("naq_core.errors.PayloadTooLargeError", f"the result: {error}", retry=False)
             await self._fail(delivery, options, claim, failed)
+
+    async def _put_result(self, record: JobRecord, result: bytes, ttl: float) -> Large:
+        """Store a large result, to stay as long as its record, which is written next."""
+        ttl += self._settings.publish_budget.total_seconds()
+        return await put_object(self._connection, record.queue, record.job_id, RESULT_OBJECT, result, ttl)
 
     async def _fail(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Failed) -> None:
         record, policy = claim.record, options.retry

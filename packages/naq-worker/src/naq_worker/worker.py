@@ -11,12 +11,21 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core.broker import Connection, Delivery, Stored, ensure_queue
-from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import BrokerError, ConfigurationError, DecodeError, InvalidNameError, UnknownWireVersionError
+import msgspec
+
+from naq_core.broker import Connection, Delivery, Stored, ensure_queue, get_object, remove_object
+from naq_core.envelope import Envelope, Large, decode_envelope
+from naq_core.errors import (
+    BrokerError,
+    ConfigurationError,
+    DecodeError,
+    InvalidNameError,
+    LargePayloadError,
+    UnknownWireVersionError,
+)
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, new_id
-from naq_core.record import JobRecord, Progress
+from naq_core.record import FINAL, JobRecord, JobState, Progress
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
 from naq_worker._attempt import Attempts
@@ -40,6 +49,8 @@ Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 CHECK_INTERVAL = 1.0
 HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
+GONE_FOR_GOOD = FINAL - {JobState.DEAD}
+"""States in which a job's large arguments have no more use: a dead one may be requeued."""
 PROGRESS_INTERVAL = 0.3
 SECOND_MESSAGE_DELAY = 0.5
 NEWER_VERSION_DELAY = 5.0
@@ -307,8 +318,12 @@ class Worker:
             except DecodeError as error:
                 await self._settler.bury(active.delivery, error)
                 return
-            if active.delivery.looks is None or await self._may_run(active.delivery, envelope):
+            if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
+                return
+            if envelope.large is None:
                 await self._attempt(active, envelope)
+            else:
+                await self._attempt_large(active, envelope, envelope.large)
         except BrokerError as error:
             # Not acknowledged, so it is delivered again, to whoever can settle it.
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
@@ -324,15 +339,47 @@ class Worker:
             return False
         return found
 
-    async def _attempt(self, active: Active, envelope: Envelope) -> None:
+    async def _attempt_large(self, active: Active, envelope: Envelope, large: Large) -> None:
+        """As `_attempt`, with the arguments from the object store, which end with the job.
+
+        They are fetched before the claim: while the object store is away, the job is in nobody's hands.
+        """
+        failure: Failed | None = None
+        try:
+            envelope = msgspec.structs.replace(envelope, body=await get_object(self._connection, large), large=None)
+        except LargePayloadError as error:
+            failure = Failed("naq_core.errors.LargePayloadError", str(error), retry=False)
+        if await self._attempt(active, envelope, failure):
+            await remove_object(self._connection, large)
+
+    async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
+        """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
         fast = envelope.opt.fast and active.delivery.delivered == 1
         claim: Claim | None = None
         if not fast:
             active.started_at = time.time()
             claim = await self._claim(active, envelope)
             if claim is None:
-                return
+                return False
         self.counters.processed += 1
+        begun = self._loop.time()
+        outcome: Outcome = failure or await self._run(active, envelope, claim)
+        self._fetch.note_length(self._loop.time() - begun)
+        self._free_slot(active)
+        if claim is None:
+            if isinstance(outcome, Completed):
+                self.counters.succeeded += 1
+                await active.delivery.ack()
+                return True
+            claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
+            if claim is None:
+                return False
+        if active.progress_task is not None:
+            await active.progress_task
+        stands = await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
+        return stands and claim.record.state in GONE_FOR_GOOD
+
+    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None) -> Outcome:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
 
         def report(done: float, total: float | None, note: str) -> None:
@@ -344,26 +391,10 @@ class Worker:
             else:
                 self._loop.call_soon_threadsafe(self._note_progress, active, claim, progress)
 
-        begun = self._loop.time()
         parents = await self._finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
-        outcome: Outcome = (
-            parents
-            if isinstance(parents, Failed)
-            else await self._attempts.run(active, envelope, attempt, fence, report, parents)
-        )
-        self._fetch.note_length(self._loop.time() - begun)
-        self._free_slot(active)
-        if claim is None:
-            if isinstance(outcome, Completed):
-                self.counters.succeeded += 1
-                await active.delivery.ack()
-                return
-            claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
-            if claim is None:
-                return
-        if active.progress_task is not None:
-            await active.progress_task
-        await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
+        if isinstance(parents, Failed):
+            return parents
+        return await self._attempts.run(active, envelope, attempt, fence, report, parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self._claims.claim(active.delivery, envelope)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -110,6 +111,12 @@ class Connection:
     def max_payload(self) -> int:
         """The server's limit for one message, in bytes."""
         return self.client.max_payload
+
+    @property
+    def large_limit(self) -> int:
+        """How many bytes arguments or a result may take inside a message; more go to the object store."""
+        threshold = self.settings.large_threshold
+        return min(threshold, (self.client.max_payload - HEADER_ROOM) // 2) if threshold else sys.maxsize
 
     @property
     def is_connected(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.records import Message, find_job
 from naq_core._nats.subjects import (
@@ -24,7 +25,8 @@ from naq_core._nats.subjects import (
     WAITS,
     state_of_subject,
 )
-from naq_core.errors import JetStreamError, WrongSequenceError
+from naq_core.envelope import decode_envelope
+from naq_core.errors import DecodeError, JetStreamError, WrongSequenceError
 
 NO_SUCH_SEQUENCE = frozenset({10043, 10057})
 """Past the last sequence, or a gap; the second code also wraps failures of the store, with another description."""
@@ -159,4 +161,15 @@ async def remove(connection: Connection, message: Message) -> bool:
         if error.err_code not in NO_SUCH_SEQUENCE or "found" not in error.description:
             raise
         return False
+    await _remove_arguments(connection, message)
     return True
+
+
+async def _remove_arguments(connection: Connection, message: Message) -> None:
+    """Delete large arguments with the job that had them; where that fails, their time to live will do it."""
+    try:
+        large = decode_envelope(message.data).large
+    except DecodeError:
+        return
+    if large is not None:
+        await objects.remove(connection, large)

@@ -1,5 +1,6 @@
 """Every stream, bucket, consumer, subject and header name of NAQ."""
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
@@ -50,6 +51,8 @@ class Names:
     schedules_stream: str = field(init=False)
     leases: str = field(init=False)
     leases_stream: str = field(init=False)
+    objects: str = field(init=False)
+    objects_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -69,6 +72,8 @@ class Names:
             "schedules_stream": f"KV_{ns}_schedules",
             "leases": f"$KV.{ns}_leases",
             "leases_stream": f"KV_{ns}_leases",
+            "objects": f"{ns}_objects",
+            "objects_stream": f"OBJ_{ns}_objects",
         }.items():
             object.__setattr__(self, name, value)
 
@@ -143,6 +148,14 @@ class Names:
     def lease(self, name: str) -> str:
         """Who may do what only one may do."""
         return f"{self.leases}.{name}"
+
+    def object_chunks(self, name: str) -> str:
+        """The parts of a large payload; the name may hold wildcards."""
+        return f"$O.{self.objects}.C.{name}"
+
+    def object_info(self, name: str) -> str:
+        """The description of a large payload."""
+        return f"$O.{self.objects}.M.{urlsafe_b64encode(name.encode()).decode()}"
 
     def control(self, worker_id: str) -> str:
         """Where a worker takes requests."""

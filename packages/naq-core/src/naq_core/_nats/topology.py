@@ -85,6 +85,13 @@ async def ensure_schedules(connection: Connection) -> None:
                 connection.ready.add(stream)
 
 
+def _objects_bucket(connection: Connection) -> dict[str, Any]:
+    names = connection.names
+    prefixes = [f"$O.{names.objects}.C.>", f"$O.{names.objects}.M.>"]
+    config = _bucket(names.objects_stream, "", connection.settings.replicas)
+    return config | {"subjects": prefixes, "max_msgs_per_subject": -1}
+
+
 def _queues_bucket(connection: Connection) -> dict[str, Any]:
     """Settings of queues, whose changes workers are told of, and the slots of limited queues."""
     names = connection.names
@@ -106,6 +113,14 @@ async def ensure_streams(connection: Connection) -> None:
         for wanted in stream_configs(connection):
             await ensure_stream_config(connection, wanted)
         connection.ready.add("streams")
+
+
+async def ensure_objects(connection: Connection) -> None:
+    """Create the bucket of large payloads; done by whoever has the first one."""
+    async with connection.topology_lock:
+        if "objects" not in connection.ready:
+            await ensure_stream_config(connection, _objects_bucket(connection))
+            connection.ready.add("objects")
 
 
 async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -> None:

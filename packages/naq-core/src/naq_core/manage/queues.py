@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
 from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
@@ -91,9 +92,12 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     await ensure_streams(connection)
     names = connection.names
     deleted = 0
+    large = await objects.arguments_of_waiting(connection, queue)
     for state in ("high", "normal", "low", "held"):
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
+    for each in large:
+        await objects.remove(connection, each)
     return deleted
 
 

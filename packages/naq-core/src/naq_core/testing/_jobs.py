@@ -25,6 +25,7 @@ async def waiting_jobs(connection: Connection, queue: str = "*") -> list[Job[Any
             settings = connection.settings
             job = Job.deserialize(message.data, queue=its_queue, serializer=settings.job_serializer, settings=settings)
             job.bind(connection)
+            await job.load_arguments(connection)
             jobs.append(job)
     return jobs
 
