@@ -29,7 +29,7 @@ async def main() -> None:
         try:
             await small.enqueue(compress, data)
         except PayloadTooLargeError as error:
-            print("without it:", str(error).partition(":")[0])
+            print("without it:", str(error).partition(": pass")[0])
 
 
 if __name__ == "__main__":

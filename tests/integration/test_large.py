@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from naq_client import Queue
-from naq_core import DuplicateJobError, Job, JobFailedError, JobState, LargePayloadError, PayloadTooLargeError
+from naq_core import DuplicateJobError, Job, JobFailedError, JobState, LargePayloadError, PayloadTooLargeError, result_of
 from naq_core._nats import objects
 from naq_core._nats.records import count_by_subject, each_message
 from naq_core.broker import DisconnectedError
@@ -250,3 +250,12 @@ async def test_any_threshold_respects_the_servers_limit(namespace: str) -> None:
             job = await queue.enqueue(echo, LARGE)
             (waiting,) = await waiting_jobs(await queue.connection())
             assert (waiting.job_id, waiting.args) == (job.job_id, (LARGE,))
+
+
+@pytest.mark.naq(signing_key=("k" * 32,))
+@pytest.mark.parametrize("process", [False, True])
+async def test_children_get_large_results_and_have_large_arguments(process: bool, queue: Queue, run_worker: RunWorker) -> None:
+    parent = await queue.enqueue(echo, LARGE)
+    child = await queue.options(process=process).enqueue(digest, result_of(parent), LARGE)
+    async with run_worker():
+        assert await child.result(30) == digest(LARGE, LARGE)

@@ -65,7 +65,7 @@ def _of_record(record: JobRecord) -> JobView:
         arguments=record.arguments,
         result=result_text(record),
         result_type=record.result_type,
-        result_size=len(record.result),
+        result_size=len(record.result) if record.large is None else record.large.size,
         reason=record.reason,
         errors=record.errors,
         logs=record.logs,
