@@ -88,7 +88,7 @@ async def ensure_schedules(connection: Connection) -> None:
 def _objects_bucket(connection: Connection) -> dict[str, Any]:
     names = connection.names
     prefixes = [f"$O.{names.objects}.C.>", f"$O.{names.objects}.M.>"]
-    config = _bucket(names.objects_stream, "", connection.settings.replicas)
+    config = bucket_config(names.objects_stream, "", connection.settings.replicas)
     return config | {"subjects": prefixes, "max_msgs_per_subject": -1}
 
 
