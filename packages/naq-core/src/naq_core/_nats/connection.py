@@ -383,9 +383,14 @@ class Connection:
         if not self._closing:
             log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
 
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether it has been made and is not being closed: only then its loss is news."""
+        return self._publisher is not None and not self._closing
+
     async def _on_disconnected(self) -> None:
         self._mark_down()
-        if not self._closing:
+        if self._is_in_use:
             log.warning("connection to NATS at %s lost: reconnecting", self.url)
 
     async def _on_reconnected(self) -> None:
@@ -398,7 +403,7 @@ class Connection:
 
     async def _on_closed(self) -> None:
         self._mark_down()
-        if not self._closing:
+        if self._is_in_use:
             self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({_reason(self._last_error)})")
             self._up.set()
             log.error("%s", self._lost)
