@@ -1,51 +1,12 @@
 """Jobs, from the terminal: enqueue, look, wait, change."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from naq_core.settings import Settings
 from tests.cli.commands import naq, started, wait_for_line
-from tests.cli.terminal import plain, screen
-
-SHOP = """
-import logging
-
-def price(count, currency="EUR"):
-    return f"{count!r} {currency}"
-
-def lose(what):
-    raise ValueError(f"no {what}")
-
-def talk(words):
-    for word in range(words):
-        logging.getLogger("shop").warning("word %s", word)
-    return "said"
-
-class Thing:
-    pass
-
-def thing():
-    return Thing()
-"""
-
-
-@pytest.fixture
-def here(settings: Settings) -> dict[str, Any]:
-    """The variables that lead a process to this test's namespace."""
-    return {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
-
-
-@pytest.fixture
-def shop(here: dict[str, Any], tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A worker that knows the module `shop`."""
-    (tmp_path / "shop.py").write_text(SHOP)
-    with started("naq_worker", "default", PYTHONPATH=str(tmp_path), **here) as process:
-        wait_for_line(process.stderr, "takes jobs from default")
-        yield here
+from tests.cli.terminal import plain, screen, terminal
 
 
 def enqueue(*words: str, **here: Any) -> str:
@@ -172,6 +133,56 @@ class TestLooking:
     def test_a_result_that_is_no_json_is_shown_and_never_unpickled(self, shop: dict[str, Any]) -> None:
         done = naq("enqueue", "shop:thing", "--wait", **shop)
         assert done.returncode == 0, done.stderr
+
+
+class TestChanging:
+    def test_a_dead_job_is_put_back_by_its_id(self, shop: dict[str, Any]) -> None:
+        naq("enqueue", "shop:lose", "luck", "--job-id", "x", "--wait", **shop)
+        done = naq("job", "retry", "x", **shop)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "x is put back to work.\n"
+        assert naq("job", "wait", "x", "--timeout", "20s", **shop).returncode == 1
+
+    def test_a_filter_counts_asks_and_does_it_to_all(self, shop: dict[str, Any]) -> None:
+        ids = {enqueue("shop:lose", "luck", **shop) for _ in range(3)}
+        assert naq("job", "wait", *ids, "--timeout", "20s", **shop).returncode == 1
+        refused = naq("job", "delete", "state:dead", **shop)
+        assert refused.returncode == 2
+        assert "3 jobs would be deleted. There is no terminal to ask on: add --yes." in refused.stderr
+        done = naq("job", "delete", "state:dead", "--yes", **shop)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "3 jobs were deleted.\n"
+        assert naq("job", "list", "-q", **shop).stdout == ""
+        assert naq("job", "delete", "state:dead", "--yes", **shop).stdout == "0 jobs were deleted.\n"
+
+    def test_a_terminal_is_asked(self, here: dict[str, Any]) -> None:
+        enqueue("math:sqrt", "2", **here)
+        child = terminal("job", "cancel", "queue:default", **here)
+        child.expect_exact("1 job would be cancelled. [y/N] ")
+        child.sendline("n")
+        child.expect_exact("nothing was changed.")
+        child.close()
+        assert json.loads(naq("job", "list", "--jsonl", **here).stdout)["state"] == "queued"
+        child = terminal("job", "cancel", "queue:default", **here)
+        child.expect_exact("[y/N] ")
+        child.sendline("y")
+        child.expect_exact("1 job was cancelled.")
+        child.close()
+        assert json.loads(naq("job", "list", "--jsonl", **here).stdout)["state"] == "cancelled"
+
+    def test_one_that_has_ended_is_refused_and_the_others_are_done(self, here: dict[str, Any]) -> None:
+        first, second = enqueue("math:sqrt", "1", **here), enqueue("math:sqrt", "2", **here)
+        assert naq("job", "cancel", first, "--reason", "not needed", **here).returncode == 0
+        done = naq("job", "cancel", first, second, **here)
+        assert done.returncode == 7
+        assert f"{second} is cancelled." in done.stdout
+        assert "has ended before" in done.stderr
+        assert json.loads(naq("job", "show", first, "--json", **here).stdout)["reason"] == "not needed"
+
+    def test_nothing_meant_is_a_usage_error(self, here: dict[str, Any]) -> None:
+        for words in ([], ["some-id", "state:dead"]):
+            assert naq("job", "retry", *words, **here).returncode == 2
+        assert naq("job", "cancel", "nobody", **here).returncode == 5
 
 
 class TestQueues:

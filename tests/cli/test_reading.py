@@ -6,18 +6,11 @@ from typing import Any
 
 import pytest
 
-from naq_core.settings import Settings
 from tests.cli.commands import naq
 from tests.cli.terminal import plain, screen
 
 NOBODY = "nats://127.0.0.1:9"
 ONLINE = [("workers",), ("queue", "resume", "emails"), ("setup",), ("doctor",)]
-
-
-@pytest.fixture
-def here(settings: Settings) -> dict[str, Any]:
-    """The variables that lead a process to this test's namespace."""
-    return {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
 
 
 class TestWithoutAServer:

@@ -18,11 +18,13 @@ RUN, LOOK, PREPARE, OTHER = "Run", "Look and act", "Prepare", "From other packag
 GROUPS = (RUN, LOOK, PREPARE, OTHER)
 
 COMMANDS = {
+    "dev": Command(RUN, "Server, worker, scheduler and dashboard for development.", "naq_cli.commands.dev:dev"),
     "worker": Command(RUN, "Run a worker process.", distribution="naq-worker"),
     "server": Command(RUN, "Run a nats-server with JetStream in the foreground.", "naq_cli.commands.server:server"),
     "enqueue": Command(LOOK, "Enqueue the call of a function.", "naq_cli.commands.enqueue:enqueue"),
-    "job": Command(LOOK, "List, show and wait for jobs.", "naq_cli.commands.job:app"),
+    "job": Command(LOOK, "List, show, retry, cancel and delete jobs.", "naq_cli.commands.job:app"),
     "queue": Command(LOOK, "List, show, pause, resume and purge queues.", "naq_cli.commands.queue:app"),
+    "schedule": Command(LOOK, "List, add, pause and trigger recurring schedules.", "naq_cli.commands.schedule:app"),
     "workers": Command(LOOK, "List, show, quiet and stop worker processes.", "naq_cli.commands.workers:app"),
     "doctor": Command(PREPARE, "Check server, streams and workers, and say what to do.", "naq_cli.commands.doctor:doctor"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),
@@ -37,6 +39,7 @@ ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("job-control",): ("job",),
     ("list-workers",): ("workers", "list"),
     ("queues",): ("queue", "list"),
+    ("schedules",): ("schedule", "list"),
     ("jobs",): ("job", "list"),
     **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "stop")},
 }

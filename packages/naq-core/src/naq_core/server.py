@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from naq_core.errors import ConfigurationError
 
-__all__ = ["EmbeddedServer", "find_server_binary"]
+__all__ = ["EmbeddedServer", "find_server_binary", "tie_to_this_process"]
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
@@ -279,7 +279,7 @@ def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # A session of its own keeps the terminal's Ctrl-C from stopping the server before its
     # clients have finished.
     return subprocess.Popen(  # noqa: S603 - the binary was found by find_server_binary
-        [*_tie_to_this_process(), *command],
+        [*tie_to_this_process(), *command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -287,7 +287,7 @@ def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _tie_to_this_process() -> list[str]:
+def tie_to_this_process() -> list[str]:
     """Return a prefix for the command that makes it die with this process.
 
     The prefix asks Linux for a death signal and then becomes the command, so that the process

@@ -2,23 +2,19 @@
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Sequence
 from typing import Any
-
-import msgspec
 
 from naq_cli._errors import CommandError
 from naq_cli._session import Session
 from naq_cli.actions._select import seconds_of
+from naq_cli.actions.arguments import check_function, read_call
 from naq_cli.actions.following import follow_job
 from naq_cli.actions.job_detail import write_result
 from naq_cli.commands.enqueue import JobOptions, Waiting
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import wait_for_job
 from naq_core.settings import parse_duration
-
-Call = tuple[list[Any], dict[str, Any]]
 
 
 async def enqueue_call(
@@ -31,8 +27,8 @@ async def enqueue_call(
 ) -> int:
     """Enqueue, print the id, and wait where that was asked for."""
     queue_class = _client().Queue
-    _check_function(function)
-    args, kwargs = _call(arguments, json_args)
+    check_function(function)
+    args, kwargs = read_call(arguments, json_args)
     patience = seconds_of(waiting.timeout, "--timeout")
     queue = queue_class(options.queue, connection=session.connection)
     job = await queue.options(**job_options(options)).enqueue(function, *args, **kwargs)
@@ -81,70 +77,3 @@ def _client() -> Any:
             ExitCode.NOT_INSTALLED,
         )
     return importlib.import_module("naq_client")
-
-
-def _check_function(function: str) -> None:
-    module, colon, name = function.partition(":")
-    parts = (*module.split("."), *name.split("."))
-    if not colon or not all(part.isidentifier() for part in parts):
-        guess = ":".join(function.rsplit(".", 1)) if "." in function and not colon else "shop.mail:send"
-        raise CommandError(f"{function!r} names no function: write module:function, such as {guess}", ExitCode.USAGE)
-
-
-def _call(arguments: Sequence[str], json_args: str | None) -> Call:
-    if json_args is None:
-        return read_arguments(arguments)
-    if arguments:
-        raise CommandError(f"--json-args stands for all arguments: leave {arguments[0]!r} out", ExitCode.USAGE)
-    return read_json_arguments(sys.stdin.read() if json_args == "-" else json_args)
-
-
-def read_arguments(words: Sequence[str]) -> Call:
-    """Read the arguments of a call from words: JSON where it is JSON, text where it is not, `name=value` as keywords.
-
-    Raises:
-        CommandError: A positional argument follows a keyword, or a keyword stands twice.
-    """
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if equals and name.isidentifier():
-            if name in kwargs:
-                raise CommandError(f"the keyword argument {name} stands twice", ExitCode.USAGE)
-            kwargs[name] = _value(text)
-        elif kwargs:
-            raise CommandError(f"{word!r} comes after a keyword argument: put it before", ExitCode.USAGE)
-        else:
-            args.append(_value(word))
-    return args, kwargs
-
-
-def read_json_arguments(text: str) -> Call:
-    """Read the arguments of a call from one JSON document.
-
-    Raises:
-        CommandError: It is not JSON, or neither a list nor an object.
-    """
-    try:
-        document = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise CommandError(f"--json-args is not JSON: {error}", ExitCode.USAGE) from error
-    match document:
-        case [list() as args, dict() as kwargs]:
-            return args, kwargs
-        case list():
-            return document, {}
-        case dict():
-            return [], document
-        case _:
-            raise CommandError(
-                f"--json-args is {type(document).__name__}: give a list, an object, or [list, object]", ExitCode.USAGE
-            )
-
-
-def _value(word: str) -> Any:
-    try:
-        return msgspec.json.decode(word)
-    except msgspec.DecodeError:
-        return word

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from naq_cli._options import READING, Reading
+from naq_cli._options import DESTROYING, READING, Destroying, Reading
 
-app = App(name="job", help="List, show and wait for jobs.")
+app = App(name="job", help="List, show, retry, cancel and delete jobs.")
 
 FILTERS = Group("Filters", sort_key=10)
 
@@ -137,3 +137,49 @@ def logs(
     from naq_cli.actions.following import print_logs
 
     return online("job logs", options, lambda session: print_logs(session, job_id, follow=follow))
+
+
+@app.command
+def cancel(
+    *targets: str,
+    reason: str = "",
+    filters: Filters = NO_FILTERS,
+    options: Destroying = DESTROYING,
+) -> int:
+    """Cancel jobs, whether they wait, are held or run.
+
+    Args:
+        targets: Ids, or words of a filter (state:queued queue:emails); a filter asks first, or needs --yes.
+        reason: Stored in the job's record.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job cancel", options, lambda session: change_jobs(session, "cancel", targets, filters, options, reason=reason))
+
+
+@app.command
+def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
+    """Put dead jobs back to work, or run a job now that waits for its retry.
+
+    Args:
+        targets: Ids, or words of a filter (state:dead queue:emails error:TimeoutError); a filter asks first, or needs --yes.
+            Where it names no state, dead jobs are meant.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job retry", options, lambda session: change_jobs(session, "retry", targets, filters, options))
+
+
+@app.command
+def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
+    """Delete jobs and their records; asks first, or needs --yes.
+
+    Args:
+        targets: Ids, or words of a filter. Where it names no state, jobs that have ended are meant.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import change_jobs
+
+    return online("job delete", options, lambda session: change_jobs(session, "delete", targets, filters, options))

@@ -1,0 +1,105 @@
+"""Child processes whose output is printed line by line behind a coloured prefix, and which end with this one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from naq_core.server import tie_to_this_process
+
+_RESET = "\033[0m"
+COLORS = {"server": "\033[35m", "worker": "\033[36m", "scheduler": "\033[33m", "dashboard": "\033[34m", "naq": "\033[1m"}
+_WIDTH = max(map(len, COLORS))
+_LINE_LIMIT = 1024 * 1024
+
+
+class Log:
+    """Prints lines of several sources, each behind its name."""
+
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
+
+    def line(self, name: str, text: str) -> None:
+        """Print one line."""
+        prefix = f"{name:<{_WIDTH}} |"
+        if self._color:
+            prefix = f"{COLORS.get(name, '')}{prefix}{_RESET}"
+        sys.stdout.write(f"{prefix} {text}\n")
+        sys.stdout.flush()
+
+
+class Child:
+    """One process; may be started again after it has ended."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Log) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._environment = environment
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start the process in a session of its own, so that the terminal's Ctrl-C reaches only its parent."""
+        self._process = await asyncio.create_subprocess_exec(
+            *tie_to_this_process(),
+            sys.executable,
+            *self._arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**self._environment, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            limit=_LINE_LIMIT,
+        )
+        self._pump = asyncio.create_task(self._print_output(self._process), name=f"output of {self.name}")
+
+    async def wait(self) -> int:
+        """Return the exit code when the process has ended and all it said is printed."""
+        assert self._process is not None  # noqa: S101 - started before
+        code = await self._process.wait()
+        if self._pump is not None:
+            # A grandchild may hold the pipe open.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._pump), 1)
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, SIGKILL to the children of the process too."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if number is signal.SIGKILL:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+
+    async def stop(self, patience: float) -> None:
+        """End the process: SIGTERM, and SIGKILL where it has not ended in time."""
+        if not self.is_running:
+            return
+        self.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.wait(), patience)
+        except TimeoutError:
+            self._log.line("naq", f"{self.name} has not stopped within {patience:g} s: killing it")
+            self.signal(signal.SIGKILL)
+            await self.wait()
+
+    async def _print_output(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than the limit; what is left of it comes next
+                continue
+            if not line:
+                return
+            self._log.line(self.name, line.decode(errors="replace").rstrip())

@@ -1,0 +1,266 @@
+"""Running server, worker, scheduler and dashboard together for development."""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from naq_cli._errors import CommandError, report
+from naq_cli._plugins import find_plugins
+from naq_cli._root_help import uses_color
+from naq_cli.actions._children import Child, Log
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import ConfigurationError
+from naq_core.server import EmbeddedServer
+from naq_core.settings import Settings
+
+_NATS_PORT, _DASHBOARD_PORT = 4222, 8080
+_RESTART_SECONDS = 1.0
+_LONGEST_RESTART_SECONDS = 30.0
+_PATIENCE_SECONDS = 5.0
+_MODULE_PROBLEM = ExitCode.IMPORT_FAILED
+_CREDENTIALS = ("USER", "PASSWORD", "PASSWORD_FILE", "TOKEN", "TOKEN_FILE", "CREDS", "NKEY", "CONTEXT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevOptions:
+    """What `naq dev` was asked for."""
+
+    modules: tuple[str, ...]
+    queues: tuple[str, ...]
+    concurrency: int | None
+    nats_port: int | None
+    dashboard_port: int | None
+    persist: Path | None
+    reload: bool
+    headless: bool
+    log_level: str | None
+    color: bool | None
+
+
+def develop(options: DevOptions) -> int:
+    """Run everything until Ctrl-C, and end it all."""
+    log = Log(color=uses_color(sys.stdout, forced=options.color))
+    settings: Settings | None = None
+    try:
+        settings = Settings.load(log_level=options.log_level)
+        if not options.headless:
+            _need_worker()
+        with _server(options, log) as server:
+            return asyncio.run(_Development(options, settings, server, log).run())
+    except KeyboardInterrupt:  # before the signal handlers stood
+        return ExitCode.INTERRUPTED
+    except (CommandError, ConfigurationError) as error:
+        return report("dev", error, settings)
+
+
+def _need_worker() -> None:
+    if importlib.util.find_spec("naq_worker") is None:
+        raise CommandError(
+            "naq-worker is not installed. Install it: pip install naq-worker, or run the server alone: naq dev --headless",
+            ExitCode.NOT_INSTALLED,
+        )
+
+
+@contextlib.contextmanager
+def _server(options: DevOptions, log: Log) -> Iterator[EmbeddedServer]:
+    """Run nats-server, on another port where the usual one is taken and none was asked for."""
+    port = options.nats_port
+    if port is None:
+        port = _NATS_PORT if _is_free(_NATS_PORT) else 0
+    elif port and not _is_free(port):
+        raise CommandError(f"port {port} (from --nats-port) is taken. Take a free one: --nats-port 0", ExitCode.FAILED)
+    with EmbeddedServer(port=port, store_dir=options.persist) as server:
+        if options.nats_port is None and server.port != _NATS_PORT:
+            log.line("naq", f"Port {_NATS_PORT} is taken, so in other terminals first: export NAQ_NATS_URL={server.url}")
+        yield server
+
+
+class _Development:
+    """The processes, and what starts them again."""
+
+    def __init__(self, options: DevOptions, settings: Settings, server: EmbeddedServer, log: Log) -> None:
+        self._options = options
+        self._settings = settings
+        self._server = server
+        self._log = log
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._signals = 0
+        self._environment = _environment(server.url)
+        self._children: list[Child] = []
+        self._dashboard_port = options.dashboard_port or 0
+
+    async def run(self) -> int:
+        """Start everything, wait for a signal, stop everything."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        plugins = {} if self._options.headless else find_plugins()
+        self._greet(dashboard="dashboard" in plugins)
+        duties = [self._watch_server()]
+        if not self._options.headless:
+            duties.append(self._keep_worker())
+            duties += [self._keep(self._child(name)) for name in ("scheduler", "dashboard") if name in plugins]
+            if self._options.reload:
+                duties.append(self._watch_files())
+        tasks = [asyncio.create_task(duty) for duty in duties]
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)
+        await self._end_children()
+        failures = [task.exception() for task in done if not task.cancelled() and task.exception() is not None]
+        for failure in failures:
+            self._log.line("naq", f"ended by an error: {failure!r}")
+        return ExitCode.FAILED if failures else ExitCode.OK
+
+    def _on_signal(self) -> None:
+        self._signals += 1
+        self._stop.set()
+        if self._signals > 1:
+            for child in self._children:
+                child.signal(signal.SIGKILL)
+
+    async def _end_children(self) -> None:
+        running = [child for child in self._children if child.is_running]
+        if running:
+            self._log.line("naq", f"Stopping {', '.join(child.name for child in running)}; Ctrl-C again kills them.")
+        grace = self._settings.shutdown_grace.total_seconds() + _PATIENCE_SECONDS
+        await asyncio.gather(*(child.stop(grace if child.name == "worker" else _PATIENCE_SECONDS) for child in running))
+        kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "Its jobs are gone."
+        self._log.line("naq", f"Stopped. {kept}")
+
+    def _greet(self, *, dashboard: bool) -> None:
+        say = self._log.line
+        options = self._options
+        kept = f"jobs are kept in {options.persist}" if options.persist else "jobs are gone at the end, --persist DIR keeps them"
+        say("naq", f"NATS server at {self._server.url}; {kept}.")
+        if options.headless:
+            say("naq", "Ctrl-C stops it.")
+            return
+        if dashboard:
+            self._dashboard_port = options.dashboard_port or (_DASHBOARD_PORT if _is_free(_DASHBOARD_PORT) else _free_port())
+            say("naq", f"Dashboard at http://127.0.0.1:{self._dashboard_port}")
+        call = f"{options.modules[0]}:your_function" if options.modules else "math:sqrt 2"
+        say("naq", f"Try in another terminal: naq enqueue {call} --wait. Ctrl-C here stops everything.")
+
+    def _child(self, name: str) -> Child:
+        arguments = ["-m", "naq_cli", name]
+        if name == "dashboard":
+            arguments += ["--host", "127.0.0.1", "--port", str(self._dashboard_port)]
+        if self._options.log_level is not None and name != "worker":
+            arguments += ["--log-level", self._options.log_level]
+        child = Child(name, arguments, self._environment, self._log)
+        self._children.append(child)
+        return child
+
+    def _worker(self) -> Child:
+        options = self._options
+        arguments = ["-m", "naq_worker", *options.queues]
+        for module in options.modules:
+            arguments += ["--imports", module]
+        if options.concurrency is not None:
+            arguments += ["--concurrency", str(options.concurrency)]
+        if options.log_level is not None:
+            arguments += ["--log-level", options.log_level]
+        child = Child("worker", arguments, self._environment, self._log)
+        self._children.append(child)
+        return child
+
+    async def _keep(self, child: Child) -> None:
+        """Start a process, and again when it ends by itself, more and more patiently."""
+        pause = _RESTART_SECONDS
+        while True:
+            began = asyncio.get_running_loop().time()
+            await child.start()
+            code = await child.wait()
+            if asyncio.get_running_loop().time() - began > _LONGEST_RESTART_SECONDS:
+                pause = _RESTART_SECONDS
+            self._log.line("naq", f"{child.name} ended with code {code}; starting it again in {pause:g} s.")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_RESTART_SECONDS)
+
+    async def _keep_worker(self) -> None:
+        """Run the worker; start it again when a file changes, and when it ends by itself."""
+        worker = self._worker()
+        grace = self._settings.shutdown_grace.total_seconds() + _PATIENCE_SECONDS
+        while True:
+            self._changed.clear()
+            await worker.start()
+            ended = asyncio.create_task(worker.wait())
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait((ended, changed), return_when=asyncio.FIRST_COMPLETED)
+                if not self._changed.is_set():
+                    await self._after_its_end(ended.result())
+                else:
+                    await worker.stop(grace)
+            finally:
+                ended.cancel()
+                changed.cancel()
+
+    async def _after_its_end(self, code: int) -> None:
+        if code == _MODULE_PROBLEM and self._options.reload:
+            self._log.line("naq", "The worker waits for a file to change.")
+            await self._changed.wait()
+            return
+        self._log.line("naq", f"worker ended with code {code}; starting it again in {_RESTART_SECONDS:g} s.")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), _RESTART_SECONDS)
+
+    async def _watch_files(self) -> None:
+        async for names in _changes():
+            self._log.line("naq", f"{names} changed: starting the worker again.")
+            self._changed.set()
+        self._log.line("naq", "Without watchfiles nothing is reloaded: pip install 'naq-cli[dev]'")
+        await self._stop.wait()
+
+    async def _watch_server(self) -> None:
+        while self._server.is_running:  # noqa: ASYNC110 - another process's end is no event of this one
+            await asyncio.sleep(_RESTART_SECONDS)
+        lines = self._server.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise RuntimeError(f"nats-server ended by itself: {lines[-1] if lines else 'it logged nothing'}")
+
+
+async def _changes() -> AsyncIterator[str]:
+    """Yield the names of changed Python files below this folder; nothing where watchfiles is missing."""
+    if importlib.util.find_spec("watchfiles") is None:
+        return
+    from watchfiles import PythonFilter, awatch
+
+    here = Path.cwd()
+    async for changes in awatch(here, watch_filter=PythonFilter(), debounce=200, step=50):
+        paths = sorted({Path(path) for _, path in changes})
+        yield ", ".join(str(path.relative_to(here)) for path in paths[:3]) + (" and others" if len(paths) > 3 else "")
+
+
+def _environment(url: str) -> dict[str, str]:
+    """Return the environment of the children: this server, and no credentials of another."""
+    foreign = {f"{prefix}{name}" for prefix in ("NAQ_NATS_", "NATS_") for name in _CREDENTIALS}
+    return {**{name: value for name, value in os.environ.items() if name not in foreign}, "NAQ_NATS_URL": url}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,97 @@
+"""Retrying, cancelling and deleting jobs: by their ids, or all that a filter matches."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from naq_cli._errors import CommandError, explain
+from naq_cli._options import Destroying
+from naq_cli._session import Session
+from naq_cli.actions._select import ids_or_filter
+from naq_cli.commands.job import Filters
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import JobError, JobNotFoundError
+from naq_core.inspect import count_jobs
+from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, retry_job
+from naq_core.record import FINAL, JobState
+from naq_core.views import JobFilter
+
+Action = Literal["retry", "cancel", "delete"]
+
+_MEANT: dict[Action, frozenset[JobState]] = {
+    "retry": frozenset({JobState.DEAD}),
+    "cancel": frozenset(JobState) - FINAL,
+    "delete": FINAL,
+}
+"""The states where a filter names none, as `bulk` has it."""
+_DONE = {"retry": "put back to work", "cancel": "cancelled", "delete": "deleted"}
+
+
+async def change_jobs(
+    session: Session, action: Action, targets: Sequence[str], filters: Filters, options: Destroying, *, reason: str = ""
+) -> int:
+    """Do it to every job that is meant."""
+    ids, wanted = ids_or_filter(targets, filters)
+    if wanted is not None:
+        if reason:
+            raise CommandError("--reason is for ids; jobs that a filter matches are cancelled without one", ExitCode.USAGE)
+        await _change_matching(session, action, wanted, yes=options.yes)
+        return ExitCode.OK
+    if action == "delete":
+        session.output.confirm(f"{_jobs(len(ids))} would be deleted for good.", yes=options.yes)
+    return await _change_each(session, action, ids, reason)
+
+
+async def _change_matching(session: Session, action: Action, wanted: JobFilter, *, yes: bool) -> None:
+    states = wanted.states or _MEANT[action]
+    counted = await count_jobs(session.connection, msgspec.structs.replace(wanted, states=states))
+    number = f"{'' if counted.is_exact else 'At least '}{_jobs(counted.count)}"
+    if counted.count:
+        session.output.confirm(f"{number} would be {_DONE[action]}.", yes=yes)
+    with session.output.progress(_DONE[action], counted.count if counted.is_exact else None) as advance:
+        done = await bulk(session.connection, action, wanted, on_progress=advance)
+    session.output.done(f"{_jobs(done)} {'was' if done == 1 else 'were'} {_DONE[action]}.", names=[str(done)])
+
+
+async def _change_each(session: Session, action: Action, ids: Sequence[str], reason: str) -> int:
+    """Try all, so that one that has ended meanwhile does not keep the others from it; the first problem's code counts."""
+    code = ExitCode.OK
+    for job_id in dict.fromkeys(ids):
+        try:
+            text = await _change_one(session, action, job_id, reason)
+        except (JobError, CommandError) as error:
+            if len(ids) == 1:
+                raise _with_advice(error) from error
+            message, found = explain(_with_advice(error), session.settings)
+            session.output.remark(f"naq job {action}: {message}")
+            code = code or found
+        else:
+            session.output.done(f"{job_id} {text}.", names=[job_id])
+    return code
+
+
+async def _change_one(session: Session, action: Action, job_id: str, reason: str) -> str:
+    if action == "retry":
+        await retry_job(session.connection, job_id)
+    elif action == "delete":
+        await delete_job(session.connection, job_id)
+    else:
+        outcome = await cancel_job(session.connection, job_id, reason)
+        if outcome is CancelOutcome.ALREADY_ENDED:
+            raise CommandError(f"job {job_id} has ended before; nothing was changed", ExitCode.REFUSED)
+        if outcome is CancelOutcome.WHILE_RUNNING:
+            return "is cancelled; it was running, its worker was told"
+    return f"is {_DONE[action]}"
+
+
+def _with_advice(error: JobError | CommandError) -> Exception:
+    if isinstance(error, JobNotFoundError):
+        return CommandError(f"{error}. See: naq job list", ExitCode.NOT_FOUND)
+    if isinstance(error, JobError):
+        return CommandError(f"{error}. See: naq job show {error.job_id}", ExitCode.REFUSED)
+    return error
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} job{'' if count == 1 else 's'}"

@@ -1,0 +1,55 @@
+"""`naq dev`: everything that development needs, in one terminal."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from naq_cli._options import OUTPUT
+
+
+def dev(
+    *modules: str,
+    queue: Annotated[tuple[str, ...], Parameter(alias="-Q", negative="")] = (),
+    concurrency: Annotated[int | None, Parameter(alias="-c")] = None,
+    nats_port: int | None = None,
+    dashboard_port: int | None = None,
+    persist: Path | None = None,
+    reload: bool = True,
+    headless: Annotated[bool, Parameter(negative="")] = False,
+    log_level: str | None = None,
+    color: Annotated[bool | None, Parameter(group=OUTPUT)] = None,
+) -> int:
+    """Run a NATS server, a worker, and where they are installed the scheduler and the dashboard, until Ctrl-C.
+
+    The worker starts again when a Python file below this folder changes. Jobs are gone at the end, unless --persist keeps
+    them. For development only: no authentication, on the loopback address.
+
+    Args:
+        modules: Modules with your tasks, imported by the worker.
+        queue: A queue to take jobs from; may be repeated. Without any: NAQ_DEFAULT_QUEUE.
+        concurrency: How many jobs run at a time.
+        nats_port: The server's port; 0 takes a free one. Without it 4222, or a free one where that is taken.
+        dashboard_port: The dashboard's port; without it 8080, or a free one where that is taken.
+        persist: Keep jobs in this folder.
+        reload: Start the worker again when files change.
+        headless: Only the server: no worker, scheduler or dashboard.
+        log_level: Of all of them: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        color: Colour or not; by default on a terminal unless NO_COLOR is set.
+    """
+    from naq_cli.actions.dev import DevOptions, develop
+
+    return develop(
+        DevOptions(
+            modules=modules,
+            queues=queue,
+            concurrency=concurrency,
+            nats_port=nats_port,
+            dashboard_port=dashboard_port,
+            persist=persist,
+            reload=reload,
+            headless=headless,
+            log_level=log_level,
+            color=color,
+        )
+    )

@@ -1,0 +1,91 @@
+"""`naq dev` in a real terminal."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from naq_core.server import EmbeddedServer
+from tests.cli.commands import naq
+from tests.cli.terminal import plain, terminal
+from tests.test_examples import processes_marked
+
+
+def start(folder: Path, *words: str, **variables: str) -> Any:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        child = terminal("dev", "--nats-port", "0", *words, width=120, TMPDIR=str(folder), NAQ_TEST_MARK=str(folder), **variables)
+    finally:
+        os.chdir(before)
+    child.expect(r"NATS server at (nats://\S+);")
+    return child, child.match[1]
+
+
+def ended(child: Any, folder: Path) -> None:
+    child.expect_exact("Stopped.")
+    child.expect_exact("\r\n")
+    child.wait()
+    assert child.exitstatus == 0
+    assert processes_marked(str(folder)) == []
+    assert list(folder.glob("naq-server-*")) == []
+
+
+def test_one_command_runs_jobs_reloads_and_ends_cleanly(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("def price(): return 'cheap'\n")
+    child, url = start(tmp_path, "shop")
+    child.expect_exact("takes jobs from default")
+    assert naq("enqueue", "shop:price", "--wait", NAQ_NATS_URL=url).stdout == '"cheap"\n'
+    (tmp_path / "shop.py").write_text("def price(): return 'dear'\n")
+    child.expect_exact("shop.py changed")
+    child.expect_exact("takes jobs from default")
+    assert naq("enqueue", "shop:price", "--wait", NAQ_NATS_URL=url).stdout == '"dear"\n'
+    child.sendintr()
+    ended(child, tmp_path)
+
+
+def test_a_module_that_cannot_be_imported_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("raise RuntimeError('no luck')\n")
+    child, _ = start(tmp_path, "shop")
+    child.expect_exact("no luck")
+    child.expect_exact("waits for a file to change")
+    (tmp_path / "shop.py").write_text("")
+    child.expect_exact("takes jobs from default")
+    child.kill(signal.SIGTERM)
+    ended(child, tmp_path)
+
+
+def test_a_worker_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    child, url = start(tmp_path, "--no-reload")
+    child.expect_exact("takes jobs from default")
+    naq("enqueue", "os:abort", NAQ_NATS_URL=url)
+    child.expect(r"worker ended with code -\d+; starting it again")
+    child.expect_exact("takes jobs from default")
+    child.sendintr()
+    ended(child, tmp_path)
+
+
+def test_jobs_are_kept_where_that_was_asked_for(tmp_path: Path) -> None:
+    for expected in ("", "1"):
+        child, url = start(tmp_path, "--headless", "--persist", str(tmp_path / "kept"))
+        assert naq("job", "list", "-q", NAQ_NATS_URL=url).stdout.strip() == expected
+        naq("enqueue", "math:sqrt", "2", "--job-id", "1", NAQ_NATS_URL=url)
+        child.sendintr()
+        child.expect_exact("Jobs are kept in")
+        child.wait()
+
+
+def test_its_lines_have_a_coloured_prefix(tmp_path: Path) -> None:
+    child, _ = start(tmp_path)
+    child.expect_exact("takes jobs")
+    shown = child.before
+    child.sendintr()
+    ended(child, tmp_path)
+    assert "\x1b[36mworker" in shown
+    assert "worker    | " in plain(shown)
+
+
+def test_a_taken_port_that_was_asked_for_is_refused(nats_server: EmbeddedServer) -> None:
+    done = naq("dev", "--nats-port", str(nats_server.port))
+    assert done.returncode == 1
+    assert "--nats-port 0" in done.stderr
