@@ -18,6 +18,12 @@ EXPECTED = {
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "enqueue_and_result.py": [r"2 \+ 3 = 5", r"HELLO", r"state: succeeded"],
     "enqueue_many.py": [r"atomic: True sum: 285", r"atomic: False \(5,000 jobs", r"sum: 41654167500"],
+    "gather.py": [
+        r"came in: Rome: 4 letters",
+        r"came in: .*LookupError: no such city",
+        r"in order: Oslo.*\nin order: Rome.*\nin order: .*no such city\nin order: Kyoto",
+        r"sum of 2,000: 1999000",
+    ],
     "idempotent_enqueue.py": [r"one job: True one result: True", r"attempts: 1"],
     "json_serializer.py": [
         r"allowed: \{'number': 7, 'total': 4.0\}",

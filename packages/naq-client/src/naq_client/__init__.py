@@ -7,6 +7,7 @@ from naq_client.queue import EnqueuedMany, Queue
 from naq_client.signature import Chain, Group, Signature, chain, chord, group
 from naq_client.sync import SyncQueue
 from naq_client.task import Task, disconnect, disconnect_sync, task
+from naq_client.together import as_completed, gather
 from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
 from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of
 
@@ -31,12 +32,14 @@ __all__ = [
     "Workflow",
     "WorkflowHandle",
     "__version__",
+    "as_completed",
     "chain",
     "chord",
     "current_job",
     "current_workflow",
     "disconnect",
     "disconnect_sync",
+    "gather",
     "group",
     "result_of",
     "results_of",

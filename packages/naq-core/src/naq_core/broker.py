@@ -32,6 +32,7 @@ from naq_core._nats.subjects import (
     state_of_subject,
 )
 from naq_core._nats.topology import ensure_queue, ensure_streams
+from naq_core._nats.wait import EndWatch
 from naq_core._nats.waiting import end_waiting, final_record, record_end
 from naq_core.errors import WrongSequenceError
 
@@ -53,6 +54,7 @@ __all__ = [
     "ControlRequest",
     "Delivery",
     "DisconnectedError",
+    "EndWatch",
     "Message",
     "Moved",
     "Names",

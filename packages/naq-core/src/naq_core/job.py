@@ -37,7 +37,7 @@ from naq_core.views import JobView
 if TYPE_CHECKING:
     from datetime import timedelta
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
 
@@ -79,7 +79,7 @@ def make_options(  # noqa: PLR0913 - one keyword for each option
     return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
 
 
-class Job(Generic[R]):
+class Job(Generic[R_co]):
     """One call of a function, to be made by a worker.
 
     Args:
@@ -104,6 +104,7 @@ class Job(Generic[R]):
         "_args",
         "_call",
         "_connection",
+        "_ended",
         "_function",
         "_kwargs",
         "_large",
@@ -151,6 +152,7 @@ class Job(Generic[R]):
         self._large: Large | None = None
         self._serializer = serializer
         self._connection: Connection | None = None
+        self._ended: JobRecord | None = None
         self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
         self.is_fresh = job_id is None
         """The id was made here, so nobody else can have enqueued it."""
@@ -271,7 +273,7 @@ class Job(Generic[R]):
         """Remove the call from the object store after all, as the job was not enqueued (for queues)."""
         large, self._large = self._large, None
         if large is not None:
-            await objects.remove(self._bound(), large)
+            await objects.remove(self.connection, large)
 
     @classmethod
     def deserialize(
@@ -311,12 +313,18 @@ class Job(Generic[R]):
         """Tie the job to the connection that follows it (for queues)."""
         self._connection = connection
 
-    def _bound(self) -> Connection:
+    @property
+    def connection(self) -> Connection:
+        """The connection that follows the job.
+
+        Raises:
+            JobError: It was not enqueued through a queue.
+        """
         if self._connection is None:
             raise JobError(self.job_id, "was not enqueued through a queue, so it has no connection to ask")
         return self._connection
 
-    async def result(self, timeout: float | None = None) -> R:
+    async def result(self, timeout: float | None = None) -> R_co:
         """Wait for the job to end and return what its function returned.
 
         Args:
@@ -328,15 +336,25 @@ class Job(Generic[R]):
         """
         if self.options.fast:
             raise JobError(self.job_id, "was enqueued with fast=True, which stores no result")
-        connection = self._bound()
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            return await self.outcome(ended)
         try:
-            stored = await wait_for_end(connection, self.queue, self.job_id, timeout)
+            stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout)
         except TimeoutError as error:
             if isinstance(error, NaqError):
                 raise
             raise JobTimeoutError(self.job_id, timeout or 0) from None
-        result: R = await outcome(connection, stored.record, self._serializer)
+        return await self.outcome(stored.record)
+
+    async def outcome(self, record: JobRecord) -> R_co:
+        """Return the result in the job's final record, or raise what the job ended in (for `gather` and its like)."""
+        result: R_co = await outcome(self.connection, record, self._serializer)
         return result
+
+    def keep_end(self, record: JobRecord) -> None:
+        """Answer the next `result()` with this final record (for `as_completed`)."""
+        self._ended = record
 
     async def cancel(self, reason: str = "") -> CancelOutcome:
         """End the job as cancelled, whether it waits, is held or runs, and say which it was.
@@ -348,7 +366,7 @@ class Job(Generic[R]):
             JobNotFoundError: Neither job nor record exists (any more).
             BrokerError: It is unknown whether it was cancelled; do it again.
         """
-        return await cancel_job(self._bound(), self.job_id, reason, queue=self.queue)
+        return await cancel_job(self.connection, self.job_id, reason, queue=self.queue)
 
     async def status(self) -> JobState:
         """Return the job's state as it is now.
@@ -356,7 +374,7 @@ class Job(Generic[R]):
         Raises:
             JobNotFoundError: Neither job nor record exists (any more).
         """
-        return await job_state(self._bound(), self.job_id, self.queue)
+        return await job_state(self.connection, self.job_id, self.queue)
 
     async def view(self) -> JobView:
         """Return all that is known of the job: state, attempts with their errors, progress, log lines, parents and children.
@@ -364,11 +382,11 @@ class Job(Generic[R]):
         Raises:
             JobNotFoundError: Neither job nor record exists (any more).
         """
-        return await get_job(self._bound(), self.job_id)
+        return await get_job(self.connection, self.job_id)
 
     async def record(self) -> JobRecord | None:
         """Return what is known of the job's attempts, or None before the first one."""
-        stored = await records.read_record(self._bound(), self.queue, self.job_id)
+        stored = await records.read_record(self.connection, self.queue, self.job_id)
         return None if stored is None else stored.record
 
     @staticmethod
