@@ -20,6 +20,7 @@ GROUPS = (RUN, LOOK, PREPARE, OTHER)
 COMMANDS = {
     "dev": Command(RUN, "Server, worker, scheduler and dashboard for development.", "naq_cli.commands.dev:dev"),
     "worker": Command(RUN, "Run a worker process.", distribution="naq-worker"),
+    "scheduler": Command(RUN, "Run a scheduler process.", distribution="naq-scheduler"),
     "server": Command(RUN, "Run a nats-server with JetStream in the foreground.", "naq_cli.commands.server:server"),
     "enqueue": Command(LOOK, "Enqueue the call of a function.", "naq_cli.commands.enqueue:enqueue"),
     "job": Command(LOOK, "List, show, retry, cancel and delete jobs.", "naq_cli.commands.job:app"),

@@ -87,6 +87,7 @@ _LEAST_DURATION = {
     "ack_wait": 1.0,
     "heartbeat_interval": 0.1,
     "worker_ttl": 1.0,
+    "scheduler_ttl": 2.0,
     "publish_timeout": 0.1,
     "large_ttl": 60.0,
 }

@@ -6,6 +6,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.control import Reply as ControlReply
 from naq_core._nats.control import Request as ControlRequest
 from naq_core._nats.control import answer_requests
+from naq_core._nats.documents import Document, list_documents, read_document, write_document
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
@@ -33,7 +34,9 @@ from naq_core._nats.subjects import (
 )
 from naq_core._nats.topology import ensure_queue, ensure_streams
 from naq_core._nats.wait import EndWatch
+from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
 from naq_core._nats.waiting import end_waiting, final_record, record_end
+from naq_core._nats.watch import Change, Watch
 from naq_core.errors import WrongSequenceError
 
 __all__ = [
@@ -49,11 +52,13 @@ __all__ = [
     "STATE",
     "TTL",
     "BrokerMessage",
+    "Change",
     "Connection",
     "ControlReply",
     "ControlRequest",
     "Delivery",
     "DisconnectedError",
+    "Document",
     "EndWatch",
     "Message",
     "Moved",
@@ -61,6 +66,7 @@ __all__ = [
     "NotReadyError",
     "Pull",
     "Stored",
+    "Watch",
     "WrongSequenceError",
     "answer_requests",
     "batches",
@@ -69,14 +75,17 @@ __all__ = [
     "edge_messages",
     "end_waiting",
     "ensure_queue",
+    "ensure_schedules",
     "ensure_streams",
     "final_record",
     "find_job",
     "find_record",
     "get_object",
+    "list_documents",
     "move",
     "publish_batch",
     "put_object",
+    "read_document",
     "read_last",
     "read_presence",
     "read_record",
@@ -91,4 +100,5 @@ __all__ = [
     "state_of_subject",
     "target_of",
     "waiting_headers",
+    "write_document",
 ]

@@ -36,6 +36,7 @@ _FALLBACK_ENV = {
     "result_ttl": "NAQ_DEFAULT_RESULT_TTL",
     "ack_wait": "NAQ_DEFAULT_ACK_WAIT",
     "heartbeat_interval": "NAQ_WORKER_HEARTBEAT_INTERVAL",
+    "scheduler_ttl": "NAQ_SCHEDULER_LOCK_TTL",
 }
 _SECRETS = ("nats_password", "nats_token", "signing_key")
 _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
@@ -86,6 +87,8 @@ class Settings:
     """How often a worker renews its presence. Default 5 s."""
     worker_ttl: timedelta = timedelta(seconds=15)
     """After this silence a worker counts as gone. Default 15 s, above the heartbeat interval."""
+    scheduler_ttl: timedelta = timedelta(seconds=15)
+    """After this silence of the leading scheduler another one leads. Default 15 s, at least 2 s."""
     concurrency: int = 10
     """Jobs that one worker runs at a time. Default 10."""
     processes: int = 0

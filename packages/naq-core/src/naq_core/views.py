@@ -175,7 +175,7 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     """Every nominal time up to this one is dealt with."""
 
 
-class Firing(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Firing(msgspec.Struct, kw_only=True):
     """One entry of a schedule's history."""
 
     at: datetime

@@ -32,8 +32,22 @@ async def read_document(connection: Connection, stream: str, subject: str) -> Do
     return Document(b"", 0) if message is None else Document(message.data, message.sequence)
 
 
-async def write_document(connection: Connection, stream: str, subject: str, data: bytes, revision: int) -> int | None:
+async def write_document(
+    connection: Connection,
+    stream: str,
+    subject: str,
+    data: bytes,
+    revision: int,
+    *,
+    ttl: int | None = None,
+    deadline: float | None = None,
+) -> int | None:
     """Compare-and-set a document and return its new revision, or None where somebody else was faster.
+
+    Args:
+        data: Empty: delete it.
+        ttl: Seconds after which the server removes it; None: never.
+        deadline: In loop time, until which it is repeated; None: as the settings say.
 
     Raises:
         BrokerError: It is unknown whether it was stored.
@@ -41,8 +55,10 @@ async def write_document(connection: Connection, stream: str, subject: str, data
     headers = {EXPECTED_SEQUENCE: str(revision)}
     if not data:
         headers |= {KV_OPERATION: "DEL", TTL: f"{DELETED_FOR}s"}
+    elif ttl is not None:
+        headers[TTL] = f"{ttl}s"
     try:
-        return await connection.publish(subject, data, headers)
+        return await connection.publish(subject, data, headers, deadline=deadline)
     except WrongSequenceError as error:
         if not error.repeated:
             return None

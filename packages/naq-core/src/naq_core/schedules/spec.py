@@ -83,10 +83,15 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     def delay(self, nominal: datetime) -> timedelta:
         """Return the jitter of one firing: the same on every machine."""
-        if not self.jitter:
-            return timedelta()
-        seed = hashlib.blake2b(f"{self.schedule_id} {nominal.isoformat()}".encode(), digest_size=8).digest()
-        return timedelta(seconds=self.jitter * int.from_bytes(seed) / 2**64)
+        return delay_of(self.schedule_id, self.jitter, nominal)
+
+
+def delay_of(schedule_id: str, jitter: float, nominal: datetime) -> timedelta:
+    """Return how much later than `nominal` a firing is due: up to `jitter` seconds, the same on every machine."""
+    if not jitter:
+        return timedelta()
+    seed = hashlib.blake2b(f"{schedule_id} {nominal.isoformat()}".encode(), digest_size=8).digest()
+    return timedelta(seconds=jitter * int.from_bytes(seed) / 2**64)
 
 
 def make_spec(  # noqa: PLR0913 - one keyword for each option

@@ -202,11 +202,14 @@ async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
     return job_id
 
 
-async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str) -> bool:
+async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str, *, deadline: float | None = None) -> bool:
     """Enqueue one firing, and return whether its job is new; to do it again is safe.
 
     While the job lives its id is taken, which the expected sequence checks. After that its record stops it at the claim. The
     message id adds that the server itself drops a repetition within two minutes.
+
+    Args:
+        deadline: In loop time, until which it is repeated; None: as the settings say.
 
     Raises:
         SignatureError: The schedule is not signed with a key of ours, or is and we have none.
@@ -225,7 +228,7 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
         MESSAGE_ID: job_id,
     }
     try:
-        await connection.publish(names.ready(spec.queue, job_id), body, headers)
+        await connection.publish(names.ready(spec.queue, job_id), body, headers, deadline=deadline)
     except WrongSequenceError as error:
         return error.repeated
     return True

@@ -1,0 +1,5 @@
+"""The scheduler of NAQ: fires recurring schedules, on any number of machines at once, each time exactly one job."""
+
+from naq_scheduler.scheduler import Scheduler
+
+__all__ = ["Scheduler"]

@@ -1,0 +1,131 @@
+"""When is which schedule due: a heap that the watch feeds, so that waiting costs the same for one schedule and for 100,000."""
+
+import asyncio
+import heapq
+import logging
+from datetime import datetime
+
+import msgspec
+
+from naq_core.broker import Change
+from naq_core.schedules.spec import delay_of
+
+log = logging.getLogger(__name__)
+
+
+class _Times(msgspec.Struct):
+    schedule_id: str
+    jitter: float = 0.0
+
+
+class _Glance(msgspec.Struct):
+    """The few fields of a schedule that say when it is due."""
+
+    spec: _Times
+    next_at: datetime | None = None
+    paused: bool = False
+
+
+_decoder = msgspec.json.Decoder(_Glance)
+
+
+class Entry:
+    """A schedule as it was last seen."""
+
+    __slots__ = ("data", "due", "is_busy", "key", "revision")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.revision = 0
+        self.data = b""
+        self.due: float | None = None
+        """Seconds since the epoch; None: not by itself."""
+        self.is_busy = False
+        """It is being fired, and not to be taken again meanwhile."""
+
+
+class Agenda:
+    """All schedules, and the order in which they are due."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        """Set when something may be due earlier than before."""
+        self._entries: dict[str, Entry] = {}
+        self._heap: list[tuple[float, str, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forget everything (for the watch, which tells it anew)."""
+        self._entries.clear()
+        self._heap.clear()
+
+    def put(self, change: Change) -> None:
+        """Take note of a schedule as it is now."""
+        entry = self._entries.get(change.key)
+        if not change.data:
+            if entry is not None and change.revision > entry.revision:
+                del self._entries[change.key]
+            return
+        if entry is None:
+            entry = self._entries[change.key] = Entry(change.key)
+        if change.revision <= entry.revision:
+            return  # our own write, or an old one told again
+        entry.revision, entry.data, entry.due = change.revision, change.data, _due(change)
+        if not entry.is_busy:
+            self._push(entry)
+
+    def next_due(self) -> float | None:
+        """Return when the next one is due, in seconds since the epoch."""
+        while self._heap:
+            due, key, revision = self._heap[0]
+            entry = self._entries.get(key)
+            if entry is not None and entry.revision == revision and entry.due == due and not entry.is_busy:
+                return due
+            heapq.heappop(self._heap)  # it was changed or removed since
+        return None
+
+    def take_due(self, now: float) -> Entry | None:
+        """Return a schedule that is due, and mark it busy; hand it back with `done`."""
+        due = self.next_due()
+        if due is None or due > now:
+            return None
+        entry = self._entries[heapq.heappop(self._heap)[1]]
+        entry.is_busy = True
+        return entry
+
+    def written(self, entry: Entry, revision: int, data: bytes) -> None:
+        """Take note of what stands there after a firing; no data: the schedule was deleted."""
+        if revision <= entry.revision:
+            return  # the watch was faster
+        if data:
+            entry.revision, entry.data, entry.due = revision, data, _due(Change(entry.key, revision, data))
+        elif self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+
+    def done(self, entry: Entry, *, not_before: float = 0.0) -> None:
+        """Hand a schedule back; it is due again when its newest version says so, but not before `not_before`."""
+        entry.is_busy = False
+        if self._entries.get(entry.key) is entry:
+            if entry.due is not None:
+                entry.due = max(entry.due, not_before)
+            self._push(entry)
+
+    def _push(self, entry: Entry) -> None:
+        if entry.due is None:
+            return
+        heapq.heappush(self._heap, (entry.due, entry.key, entry.revision))
+        if self._heap[0][1] == entry.key:
+            self.changed.set()
+
+
+def _due(change: Change) -> float | None:
+    try:
+        glance = _decoder.decode(change.data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        log.error("schedule %s is unreadable and will not fire: %s", change.key, error)  # noqa: TRY400 - the reason is there
+        return None
+    if glance.paused or glance.next_at is None:
+        return None
+    return (glance.next_at + delay_of(glance.spec.schedule_id, glance.spec.jitter, glance.next_at)).timestamp()

@@ -1,0 +1,155 @@
+"""Firing one schedule: the job first, then the watermark, each safe to do again.
+
+A job of a firing has an id made of schedule and nominal time, and one id makes one job that runs at most once to an end. So
+whoever fires a time again, because a leader died, was stopped or lost an answer between the two, changes nothing. The watermark
+is compared-and-set after it: no time is passed over, and a schedule that was changed meanwhile is looked at anew.
+"""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from naq_core.broker import Connection, find_job, read_document, read_record, write_document
+from naq_core.errors import JobNotFoundError
+from naq_core.manage import cancel_job
+from naq_core.schedules.document import ScheduleDocument, decode_document, encode_document
+from naq_core.schedules.spec import firing_id
+from naq_core.schedules.store import enqueue_firing
+from naq_core.views import Firing
+from naq_scheduler._agenda import Agenda, Entry
+from naq_scheduler._metrics import Metrics
+from naq_scheduler._plan import plan
+
+log = logging.getLogger(__name__)
+
+
+class Leadership(Protocol):
+    """What a firing must know of the lease."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this instance leads."""
+
+    @property
+    def seconds_left(self) -> float:
+        """For how long."""
+
+
+class Firer:
+    """Fires schedules that are due."""
+
+    def __init__(self, connection: Connection, lease: Leadership, agenda: Agenda, metrics: Metrics) -> None:
+        self._connection = connection
+        self._lease = lease
+        self._agenda = agenda
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+
+    async def fire(self, entry: Entry) -> None:
+        """Do what is due of a schedule.
+
+        Raises:
+            DecodeError: It is not one that this version can fire. BrokerError: It is not done, or perhaps not: do it again.
+        """
+        old = decode_document(entry.data)
+        todo = plan(old, datetime.now(UTC))
+        document = msgspec.structs.replace(old)
+        if old.paused:
+            return
+        if todo.watermark is None:
+            document.move_on(old.watermark)
+            if document.next_at != old.next_at:  # the zone's rules have changed since it was computed
+                await self._store(entry, document)
+            return
+        if todo.missed:
+            _remember(document, Firing(at=todo.last_missed or todo.watermark, kind="missed", count=todo.missed))
+            document.missed += todo.missed
+        done = _Done()
+        for nominal in todo.run:
+            if not await self._fire_one(document, nominal, done):
+                return  # not the leader any more: the next one goes on from the watermark
+        document.move_on(todo.watermark)
+        if await self._store(entry, document):
+            self._count(document, todo.missed, done)
+
+    async def _fire_one(self, document: ScheduleDocument, nominal: datetime, done: "_Done") -> bool:
+        """Make one job, or note why not; return False where this instance may not."""
+        spec = document.spec
+        job_id = firing_id(spec.schedule_id, nominal)
+        if spec.overlap != "allow" and document.last_job not in {"", job_id} and await self._runs(document):
+            if spec.overlap == "skip":
+                _remember(document, Firing(at=nominal, kind="skipped"))
+                done.skipped += 1
+                return self._lease.is_held
+            await self._cancel(document)
+        if not self._lease.is_held:
+            return False
+        await enqueue_firing(self._connection, spec, job_id, deadline=self._loop.time() + self._lease.seconds_left)
+        late = max(0.0, (datetime.now(UTC) - nominal - spec.delay(nominal)).total_seconds())
+        done.late.append(late)
+        _remember(document, Firing(at=nominal, job_id=job_id, late=round(late, 3)))
+        document.runs += 1
+        document.last_at, document.last_job = nominal, job_id
+        return True
+
+    async def _runs(self, document: ScheduleDocument) -> bool:
+        """Return whether the job of the firing before has not ended."""
+        queue, job_id = document.spec.queue, document.last_job
+        stored = await read_record(self._connection, queue, job_id)
+        if stored is not None:
+            return not stored.record.state.is_final
+        return await find_job(self._connection, job_id, queue) is not None
+
+    async def _cancel(self, document: ScheduleDocument) -> None:
+        # One that has just ended and was forgotten needs no cancelling.
+        with contextlib.suppress(JobNotFoundError):
+            reason = f"the next run of schedule {document.spec.schedule_id} is due"
+            await cancel_job(self._connection, document.last_job, reason, queue=document.spec.queue)
+
+    async def _store(self, entry: Entry, document: ScheduleDocument) -> bool:
+        """Compare-and-set the watermark; where the schedule was changed, take what stands there to look at it anew."""
+        names = self._connection.names
+        subject = names.schedule(entry.key)
+        data = encode_document(document)
+        revision = await write_document(self._connection, names.schedules_stream, subject, data, entry.revision)
+        if revision is not None:
+            self._agenda.written(entry, revision, data)
+            return True
+        found = await read_document(self._connection, names.schedules_stream, subject)
+        self._agenda.written(entry, found.revision, found.data)
+        return False
+
+    def _count(self, document: ScheduleDocument, missed: int, done: "_Done") -> None:
+        for late in done.late:
+            self._metrics.add("fired")
+            self._metrics.lateness(late)
+        self._metrics.add("missed", missed)
+        self._metrics.add("skipped", done.skipped)
+        schedule_id = document.spec.schedule_id
+        if missed:
+            log.warning("schedule %s: %d times were missed, as its misfire policy says", schedule_id, missed)
+        if done.skipped:
+            log.debug("schedule %s: %d firings skipped, job %s has not ended", schedule_id, done.skipped, document.last_job)
+
+
+class _Done:
+    """What came of one look at a schedule."""
+
+    __slots__ = ("late", "skipped")
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self.skipped = 0
+
+
+def _remember(document: ScheduleDocument, firing: Firing) -> None:
+    """Add to the history; what repeats itself without a job is counted up in one entry."""
+    last = document.firings[-1] if document.firings else None
+    if last is not None and not firing.job_id and last.kind == firing.kind:
+        firing = msgspec.structs.replace(firing, count=last.count + firing.count)
+        document.firings = document.firings[:-1]
+    document.remember(firing)

@@ -1,0 +1,66 @@
+"""What the scheduler counts, in the text form of Prometheus."""
+
+import platform
+from bisect import bisect_left
+
+from naq_core import __version__
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+_HELP = {
+    "naq_scheduler_fired_total": "Jobs made by schedules.",
+    "naq_scheduler_missed_total": "Times of schedules that passed without a job, by their misfire policy.",
+    "naq_scheduler_skipped_total": "Firings left out because the run before had not ended.",
+    "naq_scheduler_failed_total": "Firings that could not be made and will be tried again.",
+    "naq_scheduler_leadership_changes_total": "How often this instance began or ceased to lead.",
+    "naq_scheduler_swept_total": "Left-overs of crashes that were put in order.",
+}
+
+
+class Metrics:
+    """Counters of one scheduler."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], float] = dict.fromkeys(((name, "") for name in _HELP), 0)
+        self._late = [0] * (len(BUCKETS) + 1)
+        self._late_sum = 0.0
+
+    def add(self, name: str, amount: float = 1, labels: str = "") -> None:
+        """Add to a counter, such as `fired`; `labels` in Prometheus's form, such as `sweep="expired"`."""
+        key = (f"naq_scheduler_{name}_total", labels)
+        self._counts[key] = self._counts.get(key, 0) + amount
+
+    def count(self, name: str) -> float:
+        """Return a counter's value."""
+        wanted = f"naq_scheduler_{name}_total"
+        return sum(value for (each, _), value in self._counts.items() if each == wanted)
+
+    def lateness(self, seconds: float) -> None:
+        """Note how late a firing was."""
+        self._late[bisect_left(BUCKETS, seconds)] += 1
+        self._late_sum += seconds
+
+    def text(self, **gauges: float) -> str:
+        """Return everything; `gauges` are named without `naq_`."""
+        lines: list[str] = []
+        for name, about in _HELP.items():
+            lines += [f"# HELP {name} {about}", f"# TYPE {name} counter"]
+            for (each, labels), value in self._counts.items():
+                if each == name:
+                    lines.append(f"{name}{{{labels}}} {value:g}" if labels else f"{name} {value:g}")
+        lines += self._histogram("naq_scheduler_lateness_seconds")
+        for name, value in gauges.items():
+            lines += [f"# TYPE naq_{name} gauge", f"naq_{name} {value:g}"]
+        lines += [
+            "# TYPE naq_build_info gauge",
+            f'naq_build_info{{version="{__version__}",python="{platform.python_version()}"}} 1',
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _histogram(self, name: str) -> list[str]:
+        lines = [f"# HELP {name} From the time a firing was due to its enqueue.", f"# TYPE {name} histogram"]
+        total = 0
+        for limit, number in zip((*BUCKETS, "+Inf"), self._late, strict=True):
+            total += number
+            lines.append(f'{name}_bucket{{le="{limit}"}} {total}')
+        return [*lines, f"{name}_sum {self._late_sum:g}", f"{name}_count {total}"]

@@ -1,0 +1,132 @@
+"""The command that runs a scheduler process: `naq scheduler` and `python -m naq_scheduler`."""
+
+import asyncio
+import importlib
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
+from naq_core.settings import Settings
+from naq_scheduler.scheduler import Scheduler
+
+__all__ = ["scheduler"]
+
+_USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
+
+log = logging.getLogger(__name__)
+
+
+def scheduler(
+    *,
+    enable_ha: bool = True,
+    instance_id: str | None = None,
+    imports: tuple[str, ...] = (),
+    http_port: int | None = None,
+    http_host: str = "127.0.0.1",
+    nats_url: str | None = None,
+    log_level: str | None = None,
+) -> int:
+    """Run a scheduler process until a signal stops it.
+
+    Start it on as many machines as you like: one leads and fires the schedules, the others take over.
+    SIGTERM or Ctrl-C: another one leads at once. The current directory is importable.
+
+    Args:
+        enable_ha: Elect a leader. Without it this one always fires, and warns where another one runs.
+        instance_id: Its name in logs; by default host and process id.
+        imports: A module whose `@task(cron=...)` schedules are to be set up. May be repeated.
+        http_port: Answer /livez, /readyz and /metrics on this port.
+        http_host: The address to listen on; 0.0.0.0 for every interface.
+        nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
+        log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+
+    Returns:
+        The exit code: 0 stopped cleanly, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
+        module cannot be imported, 130 interrupted before it was running.
+    """
+    try:
+        settings = Settings.load(nats_url=nats_url, log_level=log_level)
+        _configure_logging(settings.log_level)
+        _make_current_directory_importable()
+        for module in imports:
+            if not _import(module):
+                return _IMPORT_FAILED
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(settings, enable_ha, instance_id, imports, http_port, http_host))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (ConfigurationError, InvalidNameError, InvalidScheduleError) as error:
+        return _complain(str(error), _USAGE)
+    except BrokerUnavailableError as error:
+        return _complain(_unreachable(nats_url, error), _UNREACHABLE)
+    except BrokerError as error:
+        return _complain(str(error), _UNREACHABLE)
+    except OSError as error:
+        return _complain(f"cannot listen on {http_host}:{http_port}: {error}", _USAGE)
+    return 0
+
+
+async def _run(
+    settings: Settings,
+    enable_ha: bool,
+    instance_id: str | None,
+    imports: tuple[str, ...],
+    http_port: int | None,
+    http_host: str,
+) -> None:
+    del imports
+    await Scheduler(
+        settings=settings, enable_ha=enable_ha, instance_id=instance_id, http_port=http_port, http_host=http_host
+    ).run()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Choose uvloop where it is installed."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _configure_logging(level: str) -> None:
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def _make_current_directory_importable() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _import(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        log.debug("importing %s failed", module, exc_info=True)
+        _complain(f"cannot import {module} (from --imports): {type(error).__name__}: {error}", _IMPORT_FAILED)
+        return False
+    return True
+
+
+def _unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
+    settings = Settings.load(nats_url=nats_url)
+    source = settings.source("nats_url")
+    origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
+    return (
+        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
+        " Start one: naq server, or docker run -p 4222:4222 nats -js"
+    )
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"naq scheduler: {message}\n")
+    return code

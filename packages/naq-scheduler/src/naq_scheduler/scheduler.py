@@ -1,0 +1,224 @@
+"""The scheduler: one of any number of instances leads, and fires what is due."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams
+from naq_core.errors import BrokerError, DecodeError
+from naq_core.names import new_id
+from naq_core.settings import Settings
+from naq_scheduler._agenda import Agenda, Entry
+from naq_scheduler._fire import Firer
+from naq_scheduler._http import Answer, serve
+from naq_scheduler._lease import Lease, Solo
+from naq_scheduler._metrics import Metrics
+from naq_scheduler._signals import stop_on_signals
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 256
+"""Schedules that are fired at the same time."""
+LONGEST_SLEEP = 5.0
+"""Seconds after which the clock is looked at anyhow: it may have been set, or the machine suspended."""
+BREATH = 0.01
+"""Seconds between two looks at one schedule."""
+AGAIN = 1.0
+LATER = 60.0
+STOP_PATIENCE = 5.0
+
+
+class Scheduler:
+    """Fires the recurring schedules of a namespace: `await Scheduler().run()`.
+
+    Start as many as you like: one leads, the others follow and take over when it stops (at once) or dies (after the setting
+    `scheduler_ttl`, and at most a third more). Whatever happens, each time of a schedule makes at most one job.
+
+    Args:
+        nats_url: The server; by default the setting `nats_url`.
+        enable_ha: Elect a leader among all instances. False: lead without asking, and warn where another one runs.
+        instance_id: Its name in logs and in the lease; by default host and process id.
+        http_port: Answer `/livez`, `/readyz` and `/metrics` there; None: nowhere. 0 takes any free port, see `http_address`.
+        http_host: The address to listen on. Default: this machine only.
+        settings: Ready settings, instead of those of the environment.
+        overrides: Any other setting by its name.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        nats_url: str | None = None,
+        *,
+        enable_ha: bool = True,
+        instance_id: str | None = None,
+        http_port: int | None = None,
+        http_host: str = "127.0.0.1",
+        settings: Settings | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
+        self.enable_ha = enable_ha
+        self.instance_id = f"{instance_id or f'{socket.gethostname()}-{os.getpid()}'}-{new_id()[-6:]}"
+        self.metrics = Metrics()
+        self.http_address: tuple[str, int] | None = None
+        self._http = None if http_port is None else (http_host, http_port)
+        self._agenda = Agenda()
+        self._lease: Lease | Solo | None = None
+        self._watch: Watch | None = None
+        self._connection: Connection | None = None
+        self._stop = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._alive_at = time.monotonic()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this instance leads right now."""
+        return self._lease is not None and self._lease.is_held
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is connected and knows all schedules: it leads, or could take over."""
+        connected = self._connection is not None and self._connection.is_connected
+        return connected and self._watch is not None and self._watch.ready.is_set() and not self._stop.is_set()
+
+    @property
+    def schedules(self) -> int:
+        """How many schedules it knows."""
+        return len(self._agenda)
+
+    def stop(self) -> None:
+        """Finish what is being fired, hand the leadership over and end `run()`; callable from the event loop."""
+        self._stop.set()
+        self._agenda.changed.set()
+
+    async def run(self) -> None:
+        """Run until `stop()`, SIGTERM or SIGINT.
+
+        Raises:
+            BrokerUnavailableError: No server answers at the start. A connection lost later is made again for ever.
+            JetStreamDisabledError, ServerTooOldError, ConfigurationError: Not the server NAQ needs.
+            OSError: The HTTP port cannot be had.
+        """
+        async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}") as connection:
+            await ensure_streams(connection)
+            await ensure_schedules(connection)
+            self._connection = connection
+            kind = Lease if self.enable_ha else Solo
+            lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
+            names = connection.names
+            self._watch = Watch(connection, names.schedules_stream, names.schedule("*"), self._agenda.put, self._agenda.clear)
+            elections = Watch(connection, names.leases_stream, names.lease("scheduler"), lease.on_lease)
+            firer = Firer(connection, lease, self._agenda, self.metrics)
+            with stop_on_signals(self.stop):
+                async with self._serving(), asyncio.TaskGroup() as services:
+                    tasks = [
+                        services.create_task(self._watch.run(), name="follow schedules"),
+                        services.create_task(elections.run(), name="follow the lease"),
+                        services.create_task(self._lead(lease, elections), name="lease"),
+                    ]
+                    log.info("scheduler %s runs at %s", self.instance_id, connection.url)
+                    await self._fire_until_stopped(connection, lease, firer)
+                    for task in tasks:
+                        task.cancel()
+                await lease.release()
+        log.info("scheduler %s has stopped", self.instance_id)
+
+    async def _lead(self, lease: Lease | Solo, elections: Watch) -> None:
+        """Stand for election only when everything is known that a leader must know."""
+        if self._watch is not None:
+            await self._watch.ready.wait()
+        await elections.ready.wait()
+        await lease.run()
+
+    def _on_leadership(self, leads: bool) -> None:
+        self.metrics.add("leadership_changes")
+        if leads:
+            self._agenda.changed.set()
+
+    async def _fire_until_stopped(self, connection: Connection, lease: Lease | Solo, firer: Firer) -> None:
+        try:
+            async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as firings:
+                while not self._stop.is_set():
+                    if connection.lost is not None:
+                        raise connection.lost
+                    await self._fire_due(lease, firer, firings)
+                    await self._sleep(lease)
+                lease.stop()
+                patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
+        except TimeoutError:
+            log.warning("some firings are left to the next leader")
+
+    async def _fire_due(self, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
+        while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(time.time())) is not None:
+            await self._slots.acquire()
+            firings.create_task(self._fire(firer, entry))
+
+    async def _fire(self, firer: Firer, entry: Entry) -> None:
+        not_before = time.time() + BREATH
+        try:
+            await firer.fire(entry)
+        except DecodeError as error:
+            log.error("schedule %s cannot be fired: %s", entry.key, error)  # noqa: TRY400 - the reason is there
+            not_before = time.time() + LATER
+        except BrokerError as error:
+            log.warning("schedule %s is fired again soon: %s", entry.key, error)
+            self.metrics.add("failed")
+            not_before = time.time() + AGAIN
+        except Exception:
+            # One schedule that cannot be understood must not stop the others.
+            log.exception("schedule %s cannot be fired", entry.key)
+            self.metrics.add("failed")
+            not_before = time.time() + LATER
+        finally:
+            self._slots.release()
+            self._agenda.done(entry, not_before=not_before)
+
+    async def _sleep(self, lease: Lease | Solo) -> None:
+        """Wait until the next schedule is due or something has changed."""
+        self._alive_at = time.monotonic()
+        self._agenda.changed.clear()
+        if self._stop.is_set():
+            return
+        due = self._agenda.next_due() if lease.is_held else None
+        pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - time.time())
+        if pause > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._agenda.changed.wait()
+        else:
+            await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        if self._http is None:
+            yield
+            return
+        host, port = self._http
+        routes = {"/livez": self._live, "/readyz": self._ready, "/metrics": self._metrics_text}
+        async with serve(routes, host, port) as found:
+            self.http_address = (host, found)
+            log.info("health and metrics at http://%s:%d", host, found)
+            yield
+
+    def _live(self) -> Answer:
+        stuck = time.monotonic() - self._alive_at > 6 * LONGEST_SLEEP
+        return (503, "the event loop is stuck\n") if stuck else (200, "alive\n")
+
+    def _ready(self) -> Answer:
+        if not self.is_ready:
+            return 503, "not connected, or still reading the schedules\n"
+        return 200, "leader\n" if self.is_leader else "follower\n"
+
+    def _metrics_text(self) -> Answer:
+        reconnects = 0 if self._connection is None else self._connection.generation
+        return 200, self.metrics.text(
+            scheduler_leader=float(self.is_leader), scheduler_schedules=self.schedules, nats_reconnects=reconnects
+        )
