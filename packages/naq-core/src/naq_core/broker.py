@@ -32,9 +32,8 @@ from naq_core._nats.subjects import (
     Names,
     state_of_subject,
 )
-from naq_core._nats.topology import ensure_queue, ensure_streams
-from naq_core._nats.wait import EndWatch
 from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
+from naq_core._nats.wait import EndWatch
 from naq_core._nats.waiting import end_waiting, final_record, record_end
 from naq_core._nats.watch import Change, Watch
 from naq_core.errors import WrongSequenceError
