@@ -21,6 +21,9 @@ from naq_core.broker import (
 from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
 
+TURN = 250
+"""Messages of a pipeline that are written together."""
+
 
 def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> BrokerMessage:
     """Return subject, body and headers of a job.
@@ -130,14 +133,15 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
 
 
 async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
-    messages = [message_of(connection, job) for job in jobs]
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
-    if len(messages) > BATCH_LIMIT:
-        await _pipeline(connection, jobs, messages)
+    if len(jobs) > BATCH_LIMIT:
+        for job in jobs:
+            connection.check_size(f"the call of {job.function_name}", len(job.encode().body))
+        await _pipeline(connection, jobs)
         return False
     try:
-        await publish_batch(connection, messages)
+        await publish_batch(connection, [message_of(connection, job) for job in jobs])
     except WrongSequenceError as error:
         if not error.repeated:
             raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
@@ -146,18 +150,23 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     return True
 
 
-async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[BrokerMessage]) -> None:
-    """Send everything without waiting for each answer; what is not acknowledged is sent again, one by one."""
+async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Send everything without waiting for each answer; what is not acknowledged is sent again, one by one.
+
+    Arguments are encoded by now; the messages are made while the server stores those before.
+    """
     await connection.wait_connected(connection.budget())
     send = connection.publisher.send
     futures: list[asyncio.Future[int]] = []
     try:
-        for subject, body, headers in messages:
-            futures.append(await send(subject, body, headers))
+        for number, job in enumerate(jobs):
+            futures.append(await send(*message_of(connection, job)))
+            if number % TURN == 0:
+                await asyncio.sleep(0)  # let them go out
     except (NotReadyError, DisconnectedError):
         pass  # disconnected on the way: the rest is sent one by one below
     outcomes: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
-    outcomes += [DisconnectedError("perhaps not sent")] * (len(messages) - len(futures))
+    outcomes += [DisconnectedError("perhaps not sent")] * (len(jobs) - len(futures))
     unknown: list[str] = []
     reason = ""
     for job, outcome in zip(jobs, outcomes, strict=True):

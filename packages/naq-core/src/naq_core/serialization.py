@@ -195,6 +195,7 @@ def _arguments(decoded: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 _PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
+_PLAIN_CONTAINERS = frozenset({tuple, list, dict})
 
 
 def encode_pickle(value: Any, what: str) -> bytes:
@@ -217,11 +218,17 @@ def _is_plain(value: Any, depth: int = 3) -> bool:
         return True
     if depth == 0:
         return False
-    if kind is tuple or kind is list:
-        return len(value) <= 64 and all(_is_plain(each, depth - 1) for each in value)
+    if kind not in _PLAIN_CONTAINERS or len(value) > 64:
+        return False
     if kind is dict:
-        return len(value) <= 64 and all(type(key) in _PLAIN and _is_plain(each, depth - 1) for key, each in value.items())
-    return False
+        for key in value:
+            if type(key) not in _PLAIN:
+                return False
+        value = value.values()
+    for each in value:  # noqa: SIM110 - a loop costs half of a generator, and this is asked of every call
+        if type(each) not in _PLAIN and not _is_plain(each, depth - 1):
+            return False
+    return True
 
 
 def decode_pickle(data: bytes, what: str) -> Any:
