@@ -143,11 +143,15 @@ class Output:
     def json_line(self, document: Any) -> None:
         """Write one JSON document on a line of its own, at once."""
         self._write(encode_view(document) + b"\n")
-        sys.stdout.flush()
+        self.flush()
 
     def lines(self, lines: Iterable[str]) -> None:
         """Write lines to standard output."""
         sys.stdout.writelines(f"{line}\n" for line in lines)
+
+    def flush(self) -> None:
+        """Let a reader of the pipe have what was written."""
+        sys.stdout.flush()
 
     def remark(self, text: str) -> None:
         """Write a remark to standard error, unless quiet."""

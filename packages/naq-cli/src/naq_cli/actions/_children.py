@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from naq_core.server import tie_to_this_process
 
 _RESET = "\033[0m"
-COLORS = {"server": "\033[35m", "worker": "\033[36m", "scheduler": "\033[33m", "dashboard": "\033[34m", "naq": "\033[1m"}
+COLORS = {
+    "server": "\033[35m",
+    "worker": "\033[36m",
+    "scheduler": "\033[33m",
+    "dashboard": "\033[34m",
+    "jobs": "\033[32m",
+    "naq": "\033[1m",
+}
 _WIDTH = max(map(len, COLORS))
 _LINE_LIMIT = 1024 * 1024
 

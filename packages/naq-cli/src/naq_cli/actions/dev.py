@@ -15,8 +15,11 @@ from naq_cli._errors import CommandError, report
 from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
 from naq_cli.actions._children import Child, Log
+from naq_cli.actions._events import describe_event
 from naq_cli.exit_codes import ExitCode
+from naq_core.connection import Connection
 from naq_core.errors import ConfigurationError
+from naq_core.events import events
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 
@@ -25,6 +28,7 @@ _RESTART_SECONDS = 1.0
 _LONGEST_RESTART_SECONDS = 30.0
 _PATIENCE_SECONDS = 5.0
 _MODULE_PROBLEM = ExitCode.IMPORT_FAILED
+_SHOWN = frozenset({"retrying", "succeeded", "failed", "cancelled", "expired"})
 _CREDENTIALS = ("USER", "PASSWORD", "PASSWORD_FILE", "TOKEN", "TOKEN_FILE", "CREDS", "NKEY", "CONTEXT")
 
 
@@ -106,7 +110,7 @@ class _Development:
         self._greet(dashboard="dashboard" in plugins)
         duties = [self._watch_server()]
         if not self._options.headless:
-            duties.append(self._keep_worker())
+            duties += [self._keep_worker(), self._show_jobs()]
             duties += [self._keep(self._child(name)) for name in ("scheduler", "dashboard") if name in plugins]
             if self._options.reload:
                 duties.append(self._watch_files())
@@ -136,7 +140,7 @@ class _Development:
             self._log.line("naq", f"Stopping {', '.join(child.name for child in running)}; Ctrl-C again kills them.")
         grace = self._settings.shutdown_grace.total_seconds() + _PATIENCE_SECONDS
         await asyncio.gather(*(child.stop(grace if child.name == "worker" else _PATIENCE_SECONDS) for child in running))
-        kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "Its jobs are gone."
+        kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "The jobs are gone."
         self._log.line("naq", f"Stopped. {kept}")
 
     def _greet(self, *, dashboard: bool) -> None:
@@ -216,6 +220,14 @@ class _Development:
         self._log.line("naq", f"worker ended with code {code}; starting it again in {_RESTART_SECONDS:g} s.")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), _RESTART_SECONDS)
+
+    async def _show_jobs(self) -> None:
+        """Print how jobs end, which the worker's log does not say."""
+        settings = Settings(nats_url=self._server.url, namespace=self._settings.namespace)
+        async with Connection(settings, name="naq-dev") as connection:
+            async for event in events(connection):
+                if event.kind in _SHOWN:
+                    self._log.line("jobs", await describe_event(connection, event))
 
     async def _watch_files(self) -> None:
         async for names in _changes():

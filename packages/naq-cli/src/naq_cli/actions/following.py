@@ -4,11 +4,9 @@ import asyncio
 
 from naq_cli._session import Session
 from naq_cli.actions.job_detail import progress_text, write_log
+from naq_core.events import events
 from naq_core.inspect import get_job, wait_for_job
 from naq_core.views import JobView
-
-_LOOK_SECONDS = 0.5
-"""The end is an event; log lines and progress are written to the record a few times a second at most, and looked up."""
 
 
 async def follow_job(session: Session, job_id: str, timeout: float | None = None, *, logs_only: bool = False) -> JobView:
@@ -22,16 +20,26 @@ async def follow_job(session: Session, job_id: str, timeout: float | None = None
         JobNotFoundError: There is no such job.
         JobTimeoutError: It has not ended; it goes on.
     """
-    end = asyncio.ensure_future(wait_for_job(session.connection, job_id, timeout))
+    connection = session.connection
     shown = _Shown(session, logs_only=logs_only)
+    job = await get_job(connection, job_id)
+    shown.update(job)
+    end = asyncio.ensure_future(wait_for_job(connection, job_id, timeout))
+    feed = events(connection, job.queue)
+    coming = asyncio.ensure_future(anext(feed))
     try:
         while not end.done():
-            job = await get_job(session.connection, job_id)
-            shown.update(job)
-            await asyncio.wait((end,), timeout=_LOOK_SECONDS)
+            await asyncio.wait((end, coming), return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                if coming.result().job_id in {job_id, ""}:  # a gap has no id
+                    shown.update(await get_job(connection, job_id))
+                coming = asyncio.ensure_future(anext(feed))
         job = end.result()
     finally:
         end.cancel()
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await feed.aclose()
     shown.update(job)
     return job
 

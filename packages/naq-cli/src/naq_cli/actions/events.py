@@ -1,0 +1,112 @@
+"""Printing events."""
+
+from dataclasses import dataclass
+
+from naq_cli._errors import CommandError
+from naq_cli._format import NOTHING, iso, printable
+from naq_cli._session import Session
+from naq_cli.actions.job_detail import progress_text
+from naq_cli.exit_codes import ExitCode
+from naq_core.events import Event, events
+
+KINDS = {
+    "enqueued": "cyan",
+    "held": "blue",
+    "released": "cyan",
+    "started": "yellow",
+    "progress": "yellow",
+    "retrying": "magenta",
+    "returned": "magenta",
+    "succeeded": "green",
+    "failed": "red",
+    "dead": "red",
+    "cancelled": "bright_black",
+    "expired": "bright_black",
+    "removed": "bright_black",
+    "gap": "bold red",
+}
+_HEADER = ("at", "kind", "queue", "job", "function", "attempt", "worker", "progress")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events are meant."""
+
+    queue: str
+    kinds: frozenset[str]
+    function: str | None
+    with_progress: bool
+
+    def takes(self, event: Event) -> bool:
+        """Tell whether to print it; that something was missed is always said."""
+        if event.kind == "gap":
+            return True
+        if self.kinds and event.kind not in self.kinds:
+            return False
+        if self.function is not None and self.function not in event.function:
+            return False
+        return self.with_progress or event.kind != "progress"
+
+
+async def print_events(session: Session, wanted: Wanted, count: int | None) -> None:
+    """Print events as they come, for ever or so many."""
+    for kind in wanted.kinds - KINDS.keys():
+        raise CommandError(f"there is no event of kind {kind}; there are {', '.join(KINDS)}", ExitCode.USAGE)
+    output = session.output
+    if output.is_terminal:
+        output.remark("Waiting for events; Ctrl-C ends it.")
+    elif not output.is_json and not output.quiet:
+        output.lines(["\t".join(_HEADER)])
+        output.flush()
+    left = count
+    async for event in events(session.connection, wanted.queue):
+        if not wanted.takes(event):
+            continue
+        _print(session, event)
+        if left is not None:
+            left -= 1
+            if left <= 0:
+                return
+
+
+def _print(session: Session, event: Event) -> None:
+    output = session.output
+    if output.is_json:
+        output.json_line(event)
+        return
+    if output.quiet:
+        output.lines([event.job_id])
+    elif output.is_terminal:
+        _print_for_people(session, event)
+    else:
+        cells = (
+            iso(event.at),
+            event.kind,
+            event.queue,
+            event.job_id,
+            event.function,
+            str(event.attempt or ""),
+            event.worker,
+            progress_text(event.progress),
+        )
+        output.lines(["\t".join(printable(cell).replace("\t", " ").replace("\n", " ") for cell in cells)])
+    output.flush()
+
+
+def _print_for_people(session: Session, event: Event) -> None:
+    from rich.text import Text
+
+    console = session.output.console()
+    text = Text.assemble(
+        (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
+        (f"{event.kind:<10}", KINDS.get(event.kind, "")),
+        f"{event.job_id or NOTHING}  ",
+        f"{printable(event.function)} ",
+    )
+    details = [event.queue if event.queue != "*" else "", progress_text(event.progress)]
+    if event.attempt > 1:
+        details.append(f"attempt {event.attempt}")
+    if event.kind == "gap":
+        details = ["some events may have been missed"]
+    text.append(printable(" · ".join(each for each in details if each)), style="dim")
+    console.print(text, no_wrap=True, overflow="ellipsis", crop=True)
