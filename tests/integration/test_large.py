@@ -194,7 +194,7 @@ async def test_what_is_not_enqueued_leaves_nothing(queue: Queue, connection: Con
     assert (job.job_id, job.args) == (first.job_id, (LARGE,))
 
 
-async def test_cancelled_and_purged_jobs_take_their_arguments_along(
+async def test_deleted_and_purged_jobs_take_their_arguments_along_cancelled_ones_can_be_put_back(
     queue: Queue, run_worker: RunWorker, connection: Connection
 ) -> None:
     dead = await queue.enqueue(fail_always, LARGE)
@@ -205,7 +205,13 @@ async def test_cancelled_and_purged_jobs_take_their_arguments_along(
     for _ in range(3):
         await queue.enqueue(echo, LARGE)
     assert await queue.purge() == 3
-    assert {name.split(".")[1] for name in await kept(connection) if ".args." in name} == {dead.job_id}
+    assert {name.split(".")[1] for name in await kept(connection) if ".args." in name} == {dead.job_id, cancelled.job_id}
+    await queue.retry(cancelled.job_id)
+    async with run_worker():
+        assert await cancelled.result(10) == LARGE
+    await queue.delete(dead.job_id)
+    await queue.delete(cancelled.job_id)
+    assert await kept(connection) == set()
 
 
 async def test_objects_have_a_time_to_live_of_their_own(queue: Queue, run_worker: RunWorker, connection: Connection) -> None:

@@ -102,6 +102,28 @@ def write_pid_and_sleep(path: str, seconds: float) -> None:
     time.sleep(seconds)
 
 
+class AtOnce:
+    """How many jobs run, and how many ever ran at once since the last reset."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def reset(self) -> None:
+        self.now = self.most = 0
+
+
+at_once = AtOnce()
+
+
+async def count_at_once(seconds: float) -> None:
+    at_once.now += 1
+    at_once.most = max(at_once.most, at_once.now)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        at_once.now -= 1
+
+
 async def count_run() -> None:
     key = current_job().job_id
     runs[key] = runs.get(key, 0) + 1

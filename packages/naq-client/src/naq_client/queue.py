@@ -26,6 +26,7 @@ from naq_core.manage import (
     purge_queue,
     resume_queue,
     retry_job,
+    set_queue_limit,
 )
 from naq_core.names import check_queue
 from naq_core.retry import Delay
@@ -281,6 +282,17 @@ class Queue:
     async def resume(self) -> None:
         """Deliver the jobs of a paused queue again."""
         await resume_queue(await self.connection(), self.name)
+
+    async def set_limit(self, limit: int | None) -> None:
+        """Limit how many of this queue's jobs run at once over all workers.
+
+        Args:
+            limit: From 1 to 10,000; None, the default, lifts it.
+
+        Raises:
+            ConfigurationError: Out of range.
+        """
+        await set_queue_limit(await self.connection(), self.name, limit)
 
     async def is_paused(self) -> bool:
         """Return whether the server holds this queue's jobs back right now."""

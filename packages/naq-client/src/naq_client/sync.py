@@ -134,6 +134,10 @@ class SyncQueue:
         """Deliver jobs again; see `Queue.resume`."""
         portal().run(self._async().resume())
 
+    def set_limit(self, limit: int | None) -> None:
+        """Limit how many jobs run at once; see `Queue.set_limit`."""
+        portal().run(self._async().set_limit(limit))
+
     def is_paused(self) -> bool:
         """Return whether jobs are held back; see `Queue.is_paused`."""
         return portal().run(self._async().is_paused())

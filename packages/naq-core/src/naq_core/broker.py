@@ -18,7 +18,9 @@ from naq_core._nats.objects import remove as remove_object
 from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
+from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
 from naq_core._nats.records import Message, Stored, find_job, find_record, read_last, read_record
+from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
@@ -59,11 +61,14 @@ __all__ = [
     "DisconnectedError",
     "Document",
     "EndWatch",
+    "Holder",
     "Message",
     "Moved",
     "Names",
     "NotReadyError",
     "Pull",
+    "QueueSettings",
+    "Slot",
     "Stored",
     "Watch",
     "WrongSequenceError",
@@ -79,6 +84,7 @@ __all__ = [
     "final_record",
     "find_job",
     "find_record",
+    "follow_queue_settings",
     "get_object",
     "list_documents",
     "move",
@@ -88,6 +94,7 @@ __all__ = [
     "read_last",
     "read_presence",
     "read_record",
+    "read_slots",
     "record_end",
     "record_headers",
     "release",
@@ -100,4 +107,5 @@ __all__ = [
     "target_of",
     "waiting_headers",
     "write_document",
+    "write_slot",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from naq_core.broker import Delivery
@@ -28,6 +29,8 @@ class Active:
     task: asyncio.Task[None] | None = None
     has_slot: bool = False
     """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
+    leave: Callable[[], Awaitable[None]] | None = None
+    """Gives back its slot of a limited queue."""
     is_running: bool = False
     """The user's function runs: only then may the task be cancelled."""
     lease_lost: bool = False

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_NAK = 10.0
 """A longer delay becomes a held message: a NAKed one counts as in flight, for the consumer's limit and for autoscalers."""
-
-
+LONGEST_NAK_IF_LIMITED = 0.25
+"""The consumer of a limited queue lets no more be in flight than may run: those that back off would stop the others."""
 MOST_ERRORS = 20
 MOST_TRACEBACKS = 3
 
@@ -51,11 +51,12 @@ class LostError(Exception):
 class Settler:
     """Ends attempts for one worker."""
 
-    def __init__(self, connection: Connection, counters: Counters, finish: Finish) -> None:
+    def __init__(self, connection: Connection, counters: Counters, finish: Finish, is_limited: Callable[[str], bool]) -> None:
         self._connection = connection
         self._settings = connection.settings
         self._counters = counters
         self._finish = finish
+        self._is_limited = is_limited
 
     async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> bool:
         """Record what the attempt came to and acknowledge, or hand the job on to its next attempt.
@@ -239,7 +240,7 @@ class Settler:
     async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
         record = claim.record
         record.state, record.next_at = JobState.RETRYING, time.time() + delay
-        if delay <= LONGEST_NAK:
+        if delay <= (LONGEST_NAK_IF_LIMITED if self._is_limited(delivery.queue) else LONGEST_NAK):
             await self._write(claim, None)
             await delivery.nak(delay)
             return

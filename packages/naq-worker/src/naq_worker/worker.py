@@ -36,6 +36,7 @@ from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
+from naq_worker._limits import Limits
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
@@ -49,8 +50,8 @@ Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 CHECK_INTERVAL = 1.0
 HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
-GONE_FOR_GOOD = FINAL - {JobState.DEAD}
-"""States in which a job's large arguments have no more use: a dead one may be requeued."""
+GONE_FOR_GOOD = FINAL - {JobState.DEAD, JobState.CANCELLED}
+"""States in which a job's large arguments have no more use: a dead or cancelled one may be put back."""
 PROGRESS_INTERVAL = 0.3
 SECOND_MESSAGE_DELAY = 0.5
 NEWER_VERSION_DELAY = 5.0
@@ -182,7 +183,8 @@ class Worker:
                 wake=self._wake.set,
             )
             self._finisher = Finisher(connection, self._wake.set)
-            self._settler = Settler(connection, self.counters, self._finisher.finish)
+            self._limits = Limits(connection, self.worker_id, self.queues, lambda queue, job_id: (queue, job_id) in self._active)
+            self._settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
             settings = self.settings
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
             self._attempts = Attempts(settings, Threads(), processes)
@@ -192,6 +194,7 @@ class Worker:
                 await _call_hook(hook)
             await keepalive.start()
             await control.start()
+            await self._limits.start()
             try:
                 with stop_on_signals(self):
                     await self._work(keepalive)
@@ -224,7 +227,9 @@ class Worker:
             if self._quiet:
                 continue
             if (
-                self.burst and self._finisher.is_idle and await self._fetch.is_drained(has_retries=self.counters.retried > 0)
+                self.burst
+                and self._finisher.is_idle
+                and await self._fetch.is_drained(has_retries=self.counters.retried > 0 or self._limits.handed_back > 0)
             ):  # before asking again, which makes the answer unknown
                 break
             await self._fetch.ask(self._stopping.is_set)
@@ -318,7 +323,7 @@ class Worker:
             except DecodeError as error:
                 await self._settler.bury(active.delivery, error)
                 return
-            if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
+            if not await self._may_begin(active, envelope):
                 return
             if envelope.large is None:
                 await self._attempt(active, envelope)
@@ -328,8 +333,15 @@ class Worker:
             # Not acknowledged, so it is delivered again, to whoever can settle it.
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
         finally:
+            await self._leave(active)
             del self._active[active.key]
             self._free_slot(active)
+
+    async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
+        """Settle a job that waits for others still, or finds no slot of its limited queue; true for nearly all, at once."""
+        if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
+            return False
+        return not self._limits.gates or await self._limits.enter(active)
 
     async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
         """Look at what a job waits for, whose server-side timer has fired; nobody else may be left to do so."""
@@ -338,6 +350,12 @@ class Worker:
             await self._settler.end_unrun(delivery, found)
             return False
         return found
+
+    async def _leave(self, active: Active) -> None:
+        """Give back the slot of a limited queue; once for each."""
+        leave, active.leave = active.leave, None
+        if leave is not None:
+            await leave()
 
     async def _attempt_large(self, active: Active, envelope: Envelope, large: Large) -> None:
         """As `_attempt`, with the arguments from the object store, which end with the job.
@@ -365,6 +383,7 @@ class Worker:
         begun = self._loop.time()
         outcome: Outcome = failure or await self._run(active, envelope, claim)
         self._fetch.note_length(self._loop.time() - begun)
+        await self._leave(active)
         self._free_slot(active)
         if claim is None:
             if isinstance(outcome, Completed):

@@ -149,10 +149,13 @@ async def reschedule(connection: Connection, source: Message, due: float | None,
     return await move(connection, source, source.subject, body=body, due=due)
 
 
-async def remove(connection: Connection, message: Message) -> bool:
+async def remove(connection: Connection, message: Message, *, arguments: bool = True) -> bool:
     """Delete one message, with its schedule; return whether it was there. Its end must be on record before.
 
     A worker that has a ready message in its hands already is not stopped by this, but by the job's record.
+
+    Args:
+        arguments: Delete large arguments too; not where another message of the job stays.
     """
     request = {"seq": message.sequence, "no_erase": True}
     try:
@@ -161,7 +164,8 @@ async def remove(connection: Connection, message: Message) -> bool:
         if error.err_code not in NO_SUCH_SEQUENCE or "found" not in error.description:
             raise
         return False
-    await _remove_arguments(connection, message)
+    if arguments:
+        await _remove_arguments(connection, message)
     return True
 
 

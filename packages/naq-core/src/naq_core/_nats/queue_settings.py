@@ -1,13 +1,18 @@
 """What is set for a queue at run time, for all workers: one key per queue."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
+from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.records import read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE
-from naq_core.errors import DecodeError, WrongSequenceError
+from naq_core.errors import BrokerError, DecodeError, WrongSequenceError
+
+log = logging.getLogger(__name__)
 
 
 class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +65,36 @@ async def change_queue_settings(
         except WrongSequenceError:
             continue
         return new
+
+
+async def follow_queue_settings(connection: Connection, queue: str, handle: Callable[[QueueSettings], None]) -> None:
+    """Call `handle` with a queue's settings now, and again whenever they change, until the connection is closed.
+
+    Raises:
+        BrokerError: They cannot be read.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def on_change(message: Msg) -> None:
+        try:
+            handle(decode_queue_settings(message.data))
+        except DecodeError as error:
+            log.warning("queue %s: %s", queue, error)
+
+    async def read() -> None:
+        try:
+            handle(await read_queue_settings(connection, queue))
+        except BrokerError as error:
+            log.warning("the settings of queue %s are not known: %s", queue, error)
+
+    def read_again() -> None:  # a change may have been missed while the connection was lost
+        task = asyncio.get_running_loop().create_task(read(), name=f"naq-settings-{queue}")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    await connection.client.subscribe(connection.names.queue_event(queue), cb=on_change)
+    connection.on_reconnect(read_again)
+    handle(await read_queue_settings(connection, queue))
 
 
 async def _read(connection: Connection, queue: str) -> tuple[QueueSettings, int]:

@@ -216,6 +216,26 @@ async def create_consumer(connection: Connection, queue: str, level: str = NORMA
     log.info("created consumer %s", consumer)
 
 
+async def limit_consumer(connection: Connection, queue: str, level: str, limit: int | None) -> bool:
+    """Let no more than `limit` messages of a queue's level be in flight; return whether its consumer exists."""
+    names = connection.names
+    consumer = names.consumer(queue, level)
+    try:
+        info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{consumer}")
+    except JetStreamError as error:
+        if error.err_code != CONSUMER_NOT_FOUND:
+            raise
+        return False
+    wanted = MAX_ACK_PENDING if limit is None else limit
+    if info["config"].get("max_ack_pending") != wanted:
+        config = {**info["config"], "max_ack_pending": wanted}
+        await connection.api(
+            f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{names.ready_filter(queue, level)}",
+            {"stream_name": names.jobs_stream, "config": config, "action": "update"},
+        )
+    return True
+
+
 async def delete_namespace(connection: Connection) -> None:
     """Delete every stream and bucket of the namespace, with all that is in them."""
     namespace = connection.settings.namespace

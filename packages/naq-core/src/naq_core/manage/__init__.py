@@ -4,7 +4,7 @@ from naq_core._nats.drift import apply_topology
 from naq_core.manage.bulk import bulk
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
-from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue
+from naq_core.manage.queues import is_queue_paused, pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.manage.workers import quiet_worker, resume_worker, stop_worker
 from naq_core.manage.workflows import cancel_workflow, retry_workflow
 
@@ -23,5 +23,6 @@ __all__ = [
     "resume_worker",
     "retry_job",
     "retry_workflow",
+    "set_queue_limit",
     "stop_worker",
 ]

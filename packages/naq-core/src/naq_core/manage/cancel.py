@@ -233,7 +233,7 @@ async def _keep(connection: Connection, message: Message) -> None:
         await connection.publish(dead, message.data, headers)
     except WrongSequenceError:
         return
-    await remove(connection, message)
+    await remove(connection, message, arguments=False)
 
 
 async def _nothing() -> None:

@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, release, remove
@@ -116,7 +117,7 @@ async def _deliver_again(connection: Connection, message: Message, any_state: st
     except WrongSequenceError as error:
         if not error.repeated:
             return False
-    await remove(connection, message)
+    await remove(connection, message, arguments=False)
     return True
 
 
@@ -168,6 +169,8 @@ async def _erase(connection: Connection, found: Found, ttl: float | None) -> boo
         record, revision = found.stored
         if ttl is not None:
             return await _store(connection, record, revision, ttl)
+        if record.large is not None:
+            await objects.remove(connection, record.large)
         subject = names.result(record.queue, record.job_id)
         await connection.api(f"STREAM.PURGE.{names.results_stream}", {"filter": subject, "seq": revision + 1})
     return True

@@ -1,4 +1,4 @@
-"""Operations on whole queues: pause, resume, purge."""
+"""Operations on whole queues: pause, resume, limit, purge."""
 
 from datetime import UTC, datetime
 
@@ -8,9 +8,11 @@ from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
 from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
-from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams
+from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.errors import ConfigurationError, JetStreamError
 from naq_core.names import check_queue
+
+MOST_LIMIT = 10_000
 
 
 async def pause_queue(connection: Connection, queue: str, until: datetime | None = None) -> None:
@@ -64,6 +66,33 @@ async def _pause_consumers(connection: Connection, queue: str, paused_until: str
             # Not made yet, or deleted. Whoever creates it reads the settings, perhaps before ours: pause it anyway.
             await create_consumer(connection, queue, level)
             await connection.api(operation, {"pause_until": paused_until})
+
+
+async def set_queue_limit(connection: Connection, queue: str, limit: int | None) -> None:
+    """Limit how many jobs of a queue run at once, over all workers and priorities; or lift the limit.
+
+    The server delivers no more than that, and each job takes one of as many slots before it runs, so the limit holds over
+    restarts of the server and deaths of workers too: the slots of a dead worker are free again when its presence has expired
+    (`NAQ_WORKER_TTL`). When a limit is set or lowered, what runs goes on.
+
+    Args:
+        limit: From 1 to 10,000; None, the default of every queue, means as many as the workers have slots for.
+
+    Raises:
+        ConfigurationError: The limit is out of range.
+        BrokerError: Not stored, or not at every consumer: set it again.
+    """
+    check_queue(queue)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_LIMIT):
+        raise ConfigurationError("limit", f"{limit!r} is no whole number from 1 to {MOST_LIMIT:,}, and not None")
+    await ensure_streams(connection)
+    await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, limit=limit))
+    await ensure_queue(connection, queue)
+    for level in LEVELS:
+        if not await limit_consumer(connection, queue, level, limit):
+            # As above: whoever creates it reads the settings, perhaps before ours.
+            await create_consumer(connection, queue, level)
+            await limit_consumer(connection, queue, level, limit)
 
 
 async def is_queue_paused(connection: Connection, queue: str) -> bool:
