@@ -14,6 +14,7 @@ import pytest
 from naq_client import Queue
 from naq_core import JobState, Settings
 from naq_core.inspect import list_jobs
+from naq_core.schedules.store import enqueue_firing
 from naq_core.server import EmbeddedServer
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
@@ -231,3 +232,30 @@ async def test_it_goes_on_by_itself_after_the_server_was_restarted(namespace: st
             await eventually(has_fired)
             view = await schedule.refresh()
             assert view.missed == 0
+
+
+async def test_a_change_made_while_a_firing_is_under_way_is_kept(
+    queue: Queue, run_scheduler: RunScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, waiting = asyncio.Event(), asyncio.Event()
+
+    async def slow_publish(*args: Any, **kwargs: Any) -> bool:
+        waiting.set()
+        await gate.wait()
+        return await enqueue_firing(*args, **kwargs)
+
+    monkeypatch.setattr("naq_scheduler._fire.enqueue_firing", slow_publish)
+    schedule = await queue.schedule(work.add, 1, 2, interval=0.5, schedule_id="s")
+    async with run_scheduler() as scheduler:
+        await waiting.wait()
+        await schedule.update(max_runs=1)
+        entry = scheduler._agenda._entries["s"]
+        await becomes(lambda: b"max_runs" in entry.data)
+        gate.set()
+
+        async def is_over() -> None:
+            view = await schedule.refresh()
+            assert (view.runs, view.max_runs, view.next_at) == (1, 1, None)
+
+        await eventually(is_over)
+    assert len((await list_jobs(await queue.connection(), JobFilter(schedule="s"))).jobs) == 1

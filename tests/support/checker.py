@@ -1,7 +1,6 @@
 """Judge a history: which promises of the queue did it break?
 
-The rules follow Jepsen's total-queue model, with claims and faults added. Rule C8 belongs to the
-scheduler and is not here.
+The rules follow Jepsen's total-queue model, with claims and faults added.
 
 - C1  every accepted job started at least once and has exactly one end record
 - C2  nothing ran or ended that nobody enqueued
@@ -10,6 +9,7 @@ scheduler and is not here.
 - C5  no run starts after the job's end
 - C6  fences are never reused and grow, and a fenced effect is applied once
 - C7  an enqueue with an unknown outcome made no or one job
+- C8  each nominal time of a schedule made one job, which ran
 - C9  the queue drains in time after the last fault has healed
 - C10 nothing is left over: gauges are back at their base line
 """
@@ -90,7 +90,7 @@ class Report:
 
     Attributes:
         violations: The broken rules, in the order of their names.
-        accepted: How many enqueues were accepted.
+        accepted: How many enqueues were accepted, and times of schedules were due.
         runs: How many times a function started.
         extra_runs: How many of these were neither a first run nor a retry after an error.
         lost: Accepted jobs without a run or an end record.
@@ -131,7 +131,8 @@ class Checker:
         self._by_kind: dict[str, list[Event]] = defaultdict(list)
         for event in sorted(events, key=lambda event: event.at):
             self._by_kind[event.kind].append(event)
-        self._invoked = {event.job for event in self._by_kind["enq_invoke"]}
+        self._due = {event.job for event in self._by_kind["due"]}
+        self._invoked = {event.job for event in self._by_kind["enq_invoke"]} | self._due
         self._accepted = {event.job for event in self._by_kind["enq_ok"]}
         self._unknown = {event.job for event in self._by_kind["enq_unknown"]}
         self._runs = self._collect_runs()
@@ -154,9 +155,10 @@ class Checker:
             self._check_fences(job)
         self._check_effects()
         self._check_unknown()
+        self._check_schedules()
         self._check_drained()
         self._check_gauges()
-        self.report.accepted = len(self._accepted)
+        self.report.accepted = len(self._accepted) + len(self._due)
         self.report.runs = sum(map(len, self._runs.values()))
         self.report.violations.sort(key=lambda violation: (int(violation.rule[1:]), violation.subject))
         return self.report
@@ -250,6 +252,16 @@ class Checker:
                 self._break("C7", job, f"an enqueue with unknown outcome made {ends} jobs")
             if self._runs.get(job) and not ends:
                 self._break("C7", job, "it ran and has no end record")
+
+    def _check_schedules(self) -> None:
+        for job in sorted(self._due):
+            # A run after a fault is another attempt of the same job; a job made twice begins twice.
+            begun = sum(run.attempt == 1 for run in self._runs.get(job, []))
+            if begun == 0:
+                self._break("C8", job, "this time of the schedule was missed")
+                self.report.lost.append(job)
+            elif begun > 1:
+                self._break("C8", job, f"this time of the schedule made {begun} jobs")
 
     def _check_drained(self) -> None:
         healed = [fault.until for fault in self._faults]

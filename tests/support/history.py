@@ -31,7 +31,7 @@ class Event:
 
     Attributes:
         kind: What happened: `enq_invoke`, `enq_ok`, `enq_unknown`, `enq_fail`, `start`, `end`,
-            `effect`, `terminal`, `fault`, `drained` or `gauge`.
+            `effect`, `terminal`, `due` (a time of a schedule), `fault`, `drained` or `gauge`.
         at: When, in seconds of `boottime`.
         fields: Everything else, depending on the kind.
     """

@@ -143,10 +143,17 @@ class Fleet:
 
     def start(self, *queues: str, settings: Settings | None = None) -> WorkerProcess:
         """Start one more worker on the queues (`default` if none is named)."""
-        log = self.directory / f"worker-{len(self.workers)}.log"
+        return self._spawn("naq_worker", *(queues or ("default",)), settings=settings)
+
+    def start_scheduler(self, *arguments: str) -> WorkerProcess:
+        """Start one more scheduler."""
+        return self._spawn("naq_scheduler", *arguments)
+
+    def _spawn(self, module: str, *arguments: str, settings: Settings | None = None) -> WorkerProcess:
+        log = self.directory / f"{module}-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "naq_worker", *(queues or ("default",))],
+                [sys.executable, "-m", module, *arguments],
                 env=environment(settings or self.settings, self.history),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,

@@ -173,3 +173,13 @@ def test_the_report_names_what_was_broken() -> None:
     text = str(check([*enqueued(), *DRAINED]))
     assert "lost=1" in text
     assert "C1 a: accepted and never started" in text
+
+
+def test_each_time_of_a_schedule_makes_one_job() -> None:
+    due = [event(0, "due", job="a"), event(0, "due", job="b")]
+    once = [*run(1, 2), *run(1, 2, job="b")]
+    assert rules(*due, *once) == set()
+    assert rules(*due, *run(1, 2)) == {"C8"}
+    assert "C8" in rules(*due, *once, *run(3, 4))
+    assert rules(*due, *once, *run(5, 6, attempt=2, fence=2), *fault(4, 6), *DRAINED) == set()
+    assert rules(*once, due[0]) == {"C2"}

@@ -55,6 +55,8 @@ class Firer:
         Raises:
             DecodeError: It is not one that this version can fire. BrokerError: It is not done, or perhaps not: do it again.
         """
+        # The revision of just this version: the watch may bring a newer one while the job is being stored.
+        revision = entry.revision
         old = decode_document(entry.data)
         todo = plan(old, datetime.now(UTC))
         document = msgspec.structs.replace(old)
@@ -63,7 +65,7 @@ class Firer:
         if todo.watermark is None:
             document.move_on(old.watermark)
             if document.next_at != old.next_at:  # the zone's rules have changed since it was computed
-                await self._store(entry, document)
+                await self._store(entry, revision, document)
             return
         if todo.missed:
             _remember(document, Firing(at=todo.last_missed or todo.watermark, kind="missed", count=todo.missed))
@@ -73,7 +75,7 @@ class Firer:
             if not await self._fire_one(document, nominal, done):
                 return  # not the leader any more: the next one goes on from the watermark
         document.move_on(todo.watermark)
-        if await self._store(entry, document):
+        if await self._store(entry, revision, document):
             self._count(document, todo.missed, done)
 
     async def _fire_one(self, document: ScheduleDocument, nominal: datetime, done: "_Done") -> bool:
@@ -110,14 +112,14 @@ class Firer:
             reason = f"the next run of schedule {document.spec.schedule_id} is due"
             await cancel_job(self._connection, document.last_job, reason, queue=document.spec.queue)
 
-    async def _store(self, entry: Entry, document: ScheduleDocument) -> bool:
+    async def _store(self, entry: Entry, revision: int, document: ScheduleDocument) -> bool:
         """Compare-and-set the watermark; where the schedule was changed, take what stands there to look at it anew."""
         names = self._connection.names
         subject = names.schedule(entry.key)
         data = encode_document(document)
-        revision = await write_document(self._connection, names.schedules_stream, subject, data, entry.revision)
-        if revision is not None:
-            self._agenda.written(entry, revision, data)
+        stored = await write_document(self._connection, names.schedules_stream, subject, data, revision)
+        if stored is not None:
+            self._agenda.written(entry, stored, data)
             return True
         found = await read_document(self._connection, names.schedules_stream, subject)
         self._agenda.written(entry, found.revision, found.data)
