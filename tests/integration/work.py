@@ -46,6 +46,10 @@ async def control(kind: str) -> object:
     return current_job().attempt
 
 
+async def now() -> float:
+    return time.time()
+
+
 async def note(name: str) -> None:
     order.append(name)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from naq_client._depend import submit_tied
+from naq_client._unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core import after_enqueue
 from naq_core.broker import (
     BATCH_LIMIT,
@@ -17,9 +18,12 @@ from naq_core.broker import (
     WrongSequenceError,
     ensure_queue,
     publish_batch,
+    schedule_headers,
 )
+from naq_core.envelope import now
 from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
+from naq_core.terms import NO_TERMS
 
 TURN = 250
 """Messages of a pipeline that are written together."""
@@ -37,9 +41,13 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     body = connection.signer.seal(job.serialize(), job.queue, job.job_id)
     connection.check_size(f"the call of {job.function_name}", len(body))
     subject = connection.names.ready(job.queue, job.job_id, job.options.priority)
-    if job.is_fresh and not again:
-        return subject, body, {EXPECTED_SEQUENCE: "0"}
-    return subject, body, {EXPECTED_SEQUENCE: "0", EXPECTED_SUBJECT: connection.names.any_state(job.queue, job.job_id)}
+    headers = {EXPECTED_SEQUENCE: "0"}
+    if again or not job.is_fresh:
+        headers[EXPECTED_SUBJECT] = connection.names.any_state(job.queue, job.job_id)
+    if job.due > now():  # a time that has passed needs no schedule: the job is ready
+        headers.update(schedule_headers(subject, job.due))
+        subject = connection.names.held(job.queue, job.job_id)
+    return subject, body, headers
 
 
 async def _prepare(connection: Connection, job: Job[Any]) -> None:
@@ -60,18 +68,25 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
         Whether it is new; False where a live job of this id was there.
 
     Raises:
+        DuplicateJobError: A live job with its `unique` key is there, and it is neither to be returned nor to be replaced.
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     await _prepare(connection, job)
     if job.ties.after:
+        check_ties(job)
         try:
             await submit_tied(connection, [job], [message_of(connection, job, again=True)])
         except DuplicateJobError:
+            if job.terms.unique:
+                raise
             is_new = False
         else:
             is_new = True
+    elif job.terms.unique:
+        is_new = await submit_unique(connection, job, message_of)
     else:
         is_new = await _store(connection, job)
+    job.is_new = is_new
     if not is_new:
         await job.discard_arguments()
     if after_enqueue.hooks:
@@ -116,6 +131,9 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
     for job in jobs:
+        if job.terms is not NO_TERMS:
+            check_many(job)
+    for job in jobs:
         await _prepare(connection, job)
     try:
         if any(job.ties.after for job in jobs):
@@ -133,6 +151,7 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
 
 
 async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
+    check_keys(jobs)
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
     if len(jobs) > BATCH_LIMIT:
@@ -141,13 +160,26 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         await _pipeline(connection, jobs)
         return False
     try:
-        await publish_batch(connection, [message_of(connection, job) for job in jobs])
-    except WrongSequenceError as error:
-        if not error.repeated:
-            raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
+        await _store_batch(connection, jobs)
     except (BrokerTimeoutError, DisconnectedError) as error:
         raise EnqueueUnknownError([job.job_id for job in jobs], str(error)) from error
     return True
+
+
+async def _store_batch(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    messages = [message_of(connection, job) for job in jobs]
+    has_keys = any(job.terms.unique for job in jobs)
+    while True:
+        try:
+            await publish_batch(connection, messages)
+            break
+        except WrongSequenceError as error:
+            if error.repeated:
+                break  # an earlier try with an unknown outcome had stored it
+            if not has_keys or not await place_keys(connection, jobs, messages):
+                raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
+    if has_keys:
+        await settle_keys(connection, jobs)
 
 
 async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:

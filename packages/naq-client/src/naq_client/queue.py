@@ -32,6 +32,7 @@ from naq_core.names import check_queue
 from naq_core.retry import Delay
 from naq_core.serialization import unwrap
 from naq_core.settings import Settings
+from naq_core.terms import NO_TERMS, Expiry, Terms, make_terms
 
 R = TypeVar("R")
 
@@ -161,6 +162,39 @@ class Queue:
             EnqueueUnknownError: The server went away in between; enqueue again with the error's job id.
         """
         return await self._bare_options.enqueue(function, *args, **kwargs)
+
+    @overload
+    async def enqueue_at(
+        self, when: datetime, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any
+    ) -> Job[R]: ...
+    @overload
+    async def enqueue_at(self, when: datetime, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue_at(self, when: datetime, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call that starts at a time: the server keeps it until then, and no process of yours has to run.
+
+        Args:
+            when: An aware datetime, such as `datetime.now(UTC) + timedelta(hours=1)`. One that has passed means now.
+            function, args, kwargs: As of `enqueue`.
+
+        Raises:
+            ConfigurationError: `when` is naive, as nobody would know which time zone is meant; `when.astimezone()` says that
+                local time is.
+        """
+        return await self._bare_options.enqueue_at(when, function, *args, **kwargs)
+
+    @overload
+    async def enqueue_in(
+        self, delay: float | timedelta, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any
+    ) -> Job[R]: ...
+    @overload
+    async def enqueue_in(self, delay: float | timedelta, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> Job[R]: ...
+    @overload
+    async def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    async def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call that starts after a delay, in seconds or as a `timedelta`; see `enqueue_at`."""
+        return await self._bare_options.enqueue_in(delay, function, *args, **kwargs)
 
     async def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedMany:
         """Enqueue jobs made by `call()` (or a task's `call()`): up to 1,000 all or none, more in a pipeline.
@@ -317,6 +351,12 @@ class Queue:
         allow_failure: bool = False,
         parent_results: bool = False,
         priority: str = "normal",
+        at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        expires: Expiry | None = None,
+        unique: str | None = None,
+        on_clash: str = "refuse",
+        debounce: float | timedelta | None = None,
     ) -> "QueueOptions":
         """Return an enqueuer with options, whose keywords all belong to the function.
 
@@ -340,6 +380,16 @@ class Queue:
             allow_failure: It starts when all of `depends_on` have ended, however.
             parent_results: The job can read in `current_job().parents` what they came to; see also `result_of`.
             priority: `high`, `normal` or `low`: which of the queue's waiting jobs a worker takes first.
+            at: An aware time before which it does not start; one that has passed means now. The server itself keeps the time.
+            delay: As `at`, in seconds (or a `timedelta`) from the enqueue on.
+            expires: Seconds (or a `timedelta`) from the enqueue on, or an aware time: an attempt that has not been started by
+                then is not started any more, and the job ends as expired.
+            unique: A key, within this queue: while a job of it is queued, held or running, no second one is enqueued. A dead
+                one is in nobody's way, a new job takes its place.
+            on_clash: What to do then: `refuse` (raise `DuplicateJobError`), `return` the job that is there (`Job.is_new` is
+                False), or `replace` it if it waits.
+            debounce: Seconds (or a `timedelta`) to wait for another job of the same `unique` key, which then takes this one's
+                place and waits anew: of a burst of calls only the last is run. Calls while one is running are run after it.
 
         Raises:
             ConfigurationError, InvalidNameError: A value is wrong; names it.
@@ -362,6 +412,7 @@ class Queue:
             ),
             job_id,
             Ties(depends_on, allow_failure, parent_results),
+            make_terms(at=at, delay=delay, expires=expires, unique=unique, on_clash=on_clash, debounce=debounce, job_id=job_id),
         )
 
     @property
@@ -372,16 +423,24 @@ class Queue:
 class QueueOptions:
     """A queue with job options; made by `Queue.options`."""
 
-    __slots__ = ("_job_id", "_options", "_queue", "_seed_form", "_ties")
+    __slots__ = ("_job_id", "_options", "_queue", "_seed_form", "_terms", "_ties")
 
     def __init__(
-        self, queue: Queue, options: JobOptions, job_id: str | None, ties: Ties = UNTIED, *, seed_form: bool = False
+        self,
+        queue: Queue,
+        options: JobOptions,
+        job_id: str | None,
+        ties: Ties = UNTIED,
+        terms: Terms = NO_TERMS,
+        *,
+        seed_form: bool = False,
     ) -> None:
         self._queue = queue
         self._options = options
         self._job_id = job_id
         self._seed_form = seed_form
         self._ties = ties
+        self._terms = terms
 
     @overload
     def call(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
@@ -405,6 +464,7 @@ class QueueOptions:
             queue=self._queue.name,
             serializer=self._queue.settings.job_serializer,
             options=options,
+            terms=self._terms,
             **ties._asdict(),
         )
 
@@ -423,6 +483,19 @@ class QueueOptions:
         job = self.call(function, *args, **kwargs)
         await submit(await self._queue.connection(), job)
         return job
+
+    async def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call that starts at a time; see `Queue.enqueue_at`."""
+        return await self._later(make_terms(at=when)).enqueue(function, *args, **kwargs)
+
+    async def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue a call that starts after a delay; see `Queue.enqueue_in`."""
+        return await self._later(make_terms(delay=delay)).enqueue(function, *args, **kwargs)
+
+    def _later(self, terms: Terms) -> "QueueOptions":
+        return QueueOptions(
+            self._queue, self._options, self._job_id, self._ties, self._terms.postponed(terms), seed_form=self._seed_form
+        )
 
     async def schedule(self, function: Callable[..., Any] | Job[Any] | str, /, *args: Any, **kwargs: Any) -> Schedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""

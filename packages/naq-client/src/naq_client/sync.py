@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._portal import SyncJob, portal
@@ -77,6 +77,14 @@ class SyncQueue:
     def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call and return the job; see `Queue.enqueue`."""
         return SyncJob(portal().run(self._async().enqueue(function, *args, **kwargs)))
+
+    def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
+        return SyncJob(portal().run(self._async().enqueue_at(when, function, *args, **kwargs)))
+
+    def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
+        return SyncJob(portal().run(self._async().enqueue_in(delay, function, *args, **kwargs)))
 
     def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedManySync:
         """Enqueue jobs made by `call()`; see `Queue.enqueue_many`."""
@@ -162,6 +170,14 @@ class SyncQueueOptions:
     def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call with these options; see `Queue.enqueue`."""
         return SyncJob(portal().run(self._options.enqueue(function, *args, **kwargs)))
+
+    def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
+        return SyncJob(portal().run(self._options.enqueue_at(when, function, *args, **kwargs)))
+
+    def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
+        """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
+        return SyncJob(portal().run(self._options.enqueue_in(delay, function, *args, **kwargs)))
 
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""

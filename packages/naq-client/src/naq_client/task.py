@@ -1,8 +1,9 @@
 """Typed tasks: a decorator that keeps the function's signature."""
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from naq_client._depend import UNTIED, Ties, take_ties
@@ -16,18 +17,27 @@ from naq_core.names import check_job_id, check_queue
 from naq_core.retry import Delay
 from naq_core.serialization import function_name, register
 from naq_core.settings import Settings
+from naq_core.terms import NO_TERMS, make_terms, take_terms
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 C_co = TypeVar("C_co", covariant=True)
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 class Task(Generic[P, R, C_co]):
     """A function that can be enqueued; calling it calls the function."""
 
     def __init__(
-        self, function: Callable[P, C_co], queue: str | None, options: JobOptions, job_id: str | None = None, ties: Ties = UNTIED
+        self,
+        function: Callable[P, C_co],
+        queue: str | None,
+        options: JobOptions,
+        job_id: str | None = None,
+        ties: Ties = UNTIED,
+        terms: Mapping[str, Any] = NOTHING,
     ) -> None:
         functools.update_wrapper(self, function)
         self.__naq_function__ = function
@@ -35,6 +45,8 @@ class Task(Generic[P, R, C_co]):
         self._options = options
         self._job_id = job_id
         self._ties = ties
+        self._given_terms = terms
+        self._terms = make_terms(**terms, job_id=job_id) if terms else NO_TERMS
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Call the function here."""
@@ -52,6 +64,7 @@ class Task(Generic[P, R, C_co]):
             job_id=self._job_id,
             queue=self.queue or Settings.load().default_queue,
             options=self._options,
+            terms=self._terms,
             **self._ties._asdict(),
         )
 
@@ -81,10 +94,23 @@ class Task(Generic[P, R, C_co]):
             queue=queue.name,
             serializer=queue.settings.job_serializer,
             options=self._options,
+            terms=self._terms,
             **self._ties._asdict(),
         )
         await submit(await queue.connection(), job)
         return job
+
+    async def enqueue_at(self, when: datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
+        return await self._later({"at": when}).enqueue(*args, **kwargs)
+
+    async def enqueue_in(self, delay: float | timedelta, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
+        return await self._later({"delay": delay}).enqueue(*args, **kwargs)
+
+    def _later(self, terms: dict[str, Any]) -> "Task[P, R, C_co]":
+        merged = {**self._given_terms, **terms}
+        return Task(self.__naq_function__, self.queue, self._options, self._job_id, self._ties, merged)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJob[R]:
         """Enqueue from code without an event loop, from any thread."""
@@ -120,12 +146,14 @@ class Task(Generic[P, R, C_co]):
             **more,
         }
         ties = take_ties(merged)
+        terms = {**self._given_terms, **take_terms(merged)}
         return Task(
             self.__naq_function__,
             queue or self.queue,
             make_options(**merged),
             None if job_id is None else check_job_id(job_id),
             ties,
+            terms,
         )
 
 
@@ -172,11 +200,14 @@ def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -
     Raises:
         ConfigurationError, InvalidNameError: A value is wrong; names it.
     """
+    terms = take_terms(options)
+    if terms:
+        make_terms(**terms)
     checked = make_options(**options)
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
-        return Task(plain, queue, checked)
+        return Task(plain, queue, checked, terms=terms)
 
     return decorate if function is None else decorate(function)
 

@@ -35,6 +35,7 @@ from naq_core._nats.subjects import (
     state_of_subject,
 )
 from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
+from naq_core._nats.unique import Place, find_place, hand_over_record
 from naq_core._nats.wait import EndWatch
 from naq_core._nats.waiting import end_waiting, final_record, record_end
 from naq_core._nats.watch import Change, Watch
@@ -66,6 +67,7 @@ __all__ = [
     "Moved",
     "Names",
     "NotReadyError",
+    "Place",
     "Pull",
     "QueueSettings",
     "Slot",
@@ -83,9 +85,11 @@ __all__ = [
     "ensure_streams",
     "final_record",
     "find_job",
+    "find_place",
     "find_record",
     "follow_queue_settings",
     "get_object",
+    "hand_over_record",
     "list_documents",
     "move",
     "publish_batch",

@@ -32,6 +32,7 @@ from naq_core.retry import Delay, make_policy, seconds
 from naq_core.serialization import Call, decode_call, encode_call, function_name, preview
 from naq_core.settings import Settings
 from naq_core.signing import Signer
+from naq_core.terms import NO_TERMS, Terms
 from naq_core.views import JobView
 
 if TYPE_CHECKING:
@@ -109,12 +110,17 @@ class Job(Generic[R_co]):
         "_kwargs",
         "_large",
         "_serializer",
+        "due",
         "enqueued_at",
+        "expires",
         "is_fresh",
+        "is_new",
         "job_id",
         "options",
         "queue",
         "run",
+        "sequence",
+        "terms",
         "ties",
         "workflow",
     )
@@ -135,6 +141,7 @@ class Job(Generic[R_co]):
         depends_on: DependsOn | None = None,
         allow_failure: bool = False,
         parent_results: bool = False,
+        terms: Terms = NO_TERMS,
         **more: Any,
     ) -> None:
         self.ties = NO_TIES
@@ -153,11 +160,22 @@ class Job(Generic[R_co]):
         self._serializer = serializer
         self._connection: Connection | None = None
         self._ended: JobRecord | None = None
+        self.terms = terms
+        """When it may start, until when, and which others it excludes."""
+        if terms.unique:
+            job_id = terms.job_id
         self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
         self.is_fresh = job_id is None
         """The id was made here, so nobody else can have enqueued it."""
         self.queue = names.check_queue(queue)
-        self.run = ""
+        self.run = names.new_id() if terms.unique else ""
+        """The incarnation of an id that may have several, one after the other."""
+        self.sequence = 0
+        """Of such an incarnation: the stream sequence it was stored at."""
+        self.is_new = True
+        """Whether its enqueue stored it; False where a live job of its id was there and is meant instead."""
+        self.due = self.expires = 0.0
+        """Seconds since the epoch, fixed when it is enqueued; 0 for at once, and for never."""
         self.workflow = ""
         """The workflow it belongs to."""
         self.enqueued_at = 0.0
@@ -221,6 +239,17 @@ class Job(Generic[R_co]):
             self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name())
         return self._call
 
+    def _fix_times(self) -> None:
+        if self.enqueued_at:
+            return
+        self.enqueued_at = now()
+        if self.terms is not NO_TERMS:
+            self.due, self.expires = self.terms.due(self.enqueued_at), self.terms.expiry(self.enqueued_at)
+
+    def is_end(self, record: JobRecord) -> bool:
+        """Whether a record is that of this job's end: of its incarnation of the id, or of one that took its place."""
+        return record.state.is_final and (not self.run or record.run == self.run or record.sequence > self.sequence > 0)
+
     def serialize(self) -> bytes:
         """Return the job's wire form, unsigned.
 
@@ -228,7 +257,7 @@ class Job(Generic[R_co]):
             EncodeError: The function or an argument cannot be serialized; names it.
         """
         call = self.encode()
-        self.enqueued_at = self.enqueued_at or now()
+        self._fix_times()
         return encode_envelope(
             Envelope(
                 v=WIRE_VERSION,
@@ -246,6 +275,7 @@ class Job(Generic[R_co]):
                 tell=self.ties.tell,
                 workflow=self.workflow,
                 large=self._large,
+                expires=self.expires,
             )
         )
 
@@ -340,7 +370,7 @@ class Job(Generic[R_co]):
         if ended is not None:
             return await self.outcome(ended)
         try:
-            stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout)
+            stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout, self.is_end)
         except TimeoutError as error:
             if isinstance(error, NaqError):
                 raise
@@ -445,10 +475,12 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
         JobNotFoundError: There is neither.
     """
     stored = await records.read_record(connection, queue, job_id)
-    if stored is not None:
+    if stored is not None and stored.record.state not in {JobState.QUEUED, JobState.HELD}:
         return stored.record.state
     message = await records.find_job(connection, job_id, queue)
     if message is None:
+        if stored is not None:
+            return stored.record.state
         raise JobNotFoundError(job_id)
     return _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
 

@@ -37,12 +37,21 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.HELD, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset(
-        {JobState.SUCCEEDED, JobState.RETRYING, JobState.QUEUED, JobState.DEAD, JobState.CANCELLED, JobState.RUNNING}
+        {
+            JobState.SUCCEEDED,
+            JobState.RETRYING,
+            JobState.QUEUED,
+            JobState.DEAD,
+            JobState.CANCELLED,
+            JobState.EXPIRED,
+            JobState.RUNNING,
+        }
     ),
     JobState.RETRYING: frozenset({JobState.RUNNING, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
     **{state: frozenset() for state in FINAL},
 }
-"""Every move a job can make. RUNNING → RUNNING is a take-over from a worker that is gone."""
+"""Every move a job can make. RUNNING → RUNNING is a take-over from a worker that is gone, RUNNING → EXPIRED one that comes too
+late to begin another attempt."""
 
 
 class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +112,8 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     """A preview of the result, for people: nothing that shows jobs ever unpickles."""
     workflow: str = ""
     schedule: str = ""
+    sequence: int = 0
+    """Stream sequence of the message that was claimed, for ids with several incarnations: which of two is the later one."""
     result_type: str = ""
     result: bytes = b""
     large: Large | None = None

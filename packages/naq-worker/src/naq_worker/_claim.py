@@ -1,12 +1,14 @@
 """Claiming a delivered job: exactly one worker may run it, whatever the server has forgotten."""
 
 import logging
+import math
 import time
 from typing import Any
 
 import msgspec
 
 from naq_core.broker import (
+    TTL,
     Connection,
     Delivery,
     Stored,
@@ -33,28 +35,30 @@ class Claims:
     def __init__(self, connection: Connection, worker_id: str) -> None:
         self._connection = connection
         self._worker_id = worker_id
+        self._failure_ttl = connection.settings.failure_ttl.total_seconds()
         self._busy_delay = min(BUSY_DELAY, connection.settings.ack_wait.total_seconds() / 3)
 
     async def claim(self, delivery: Delivery, envelope: Envelope) -> Claim | Stored | None:
         """Claim a job, or find out why not.
 
         Returns:
-            The claim; or the final record of a job that has ended, whose duties may be undone; or None where the delivery
-            has been settled, as another worker has the job or its time has not come.
+            The claim; or the final record of a job that has ended (expired just now, it may be), whose duties may be undone;
+            or None where the delivery has been settled, as another worker has the job or its time has not come.
         """
         record = self._first_record(delivery, envelope)
+        is_late = is_expired(envelope)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
-            claim = await self._write(record, 0)
+            claim = await self._write(_expired(record) if is_late else record, 0)
             if claim is not None:
-                return claim
+                return Stored(claim.record, claim.revision) if is_late else claim
         while True:
             stored = await read_record(self._connection, delivery.queue, delivery.job_id)
             decision = await self._decide(delivery, stored, record)
             if not isinstance(decision, JobRecord):
                 return decision
-            claim = await self._write(decision, 0 if stored is None else stored.revision)
+            claim = await self._write(_expired(decision) if is_late else decision, 0 if stored is None else stored.revision)
             if claim is not None:
-                return claim
+                return Stored(claim.record, claim.revision) if is_late else claim
 
     def _first_record(self, delivery: Delivery, envelope: Envelope) -> JobRecord:
         return JobRecord(
@@ -69,6 +73,7 @@ class Claims:
             arguments=envelope.args,
             workflow=envelope.workflow,
             schedule=envelope.schedule,
+            sequence=delivery.sequence if envelope.run else 0,
         )
 
     async def _decide(self, delivery: Delivery, stored: Stored | None, fresh: JobRecord) -> JobRecord | Stored | None:
@@ -76,8 +81,10 @@ class Claims:
         if stored is None:
             return fresh
         old = stored.record
+        if old.run != fresh.run:
+            return await self._follow(delivery, old, fresh)
         if old.state.is_final:
-            return fresh if old.run != fresh.run else stored
+            return stored
         if old.superseded == delivery.sequence:
             await delivery.ack()  # its retry lies on the held subject
             return None
@@ -97,6 +104,17 @@ class Claims:
                 return self._next(old, fresh, attempt=old.attempt + 1)
             case _:  # handed back by a worker that stopped: the same attempt again; put back by hand: the first
                 return self._next(old, fresh, attempt=max(1, old.attempt))
+
+    async def _follow(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
+        """Decide on another incarnation than that of the record: it comes after it, and never before its end."""
+        if old.sequence > delivery.sequence:
+            log.info("job %s: a later one has taken its place", old.job_id)
+            await delivery.ack()
+            return None
+        if old.state is JobState.RUNNING and old.worker != self._worker_id and await self._is_held_by_owner(old):
+            await delivery.nak(self._busy_delay)
+            return None
+        return fresh
 
     def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
         return msgspec.structs.replace(
@@ -132,8 +150,11 @@ class Claims:
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
         """Compare-and-set the claim; None where somebody else was faster."""
         subject = self._connection.names.result(record.queue, record.job_id)
+        headers = record_headers(record, revision)
+        if record.state.is_final:
+            headers |= {TTL: f"{max(1, math.ceil(self._failure_ttl))}s"}
         try:
-            sequence = await self._connection.publish(subject, encode_record(record), record_headers(record, revision))
+            sequence = await self._connection.publish(subject, encode_record(record), headers)
         except WrongSequenceError as error:
             if not error.repeated:
                 return None
@@ -142,3 +163,15 @@ class Claims:
                 return None
             sequence = stored.revision  # an earlier try of ours had been stored, its answer lost
         return Claim(record, sequence, sequence)
+
+
+def is_expired(envelope: Envelope) -> bool:
+    """Whether no attempt of a job may be started any more."""
+    return 0 < envelope.expires < time.time()
+
+
+def _expired(claim: JobRecord) -> JobRecord:
+    """Return the end of a job in place of the claim that comes too late."""
+    return msgspec.structs.replace(
+        claim, state=JobState.EXPIRED, attempt=claim.attempt - 1, worker="", started_at=0.0, ended_at=time.time()
+    )

@@ -29,7 +29,7 @@ from naq_core.record import FINAL, JobRecord, JobState, Progress
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
 from naq_worker._attempt import Attempts
-from naq_worker._claim import Claims
+from naq_worker._claim import Claims, is_expired
 from naq_worker._control import Control
 from naq_worker._dependents import Finisher
 from naq_worker._executors.processes import Processes
@@ -102,6 +102,8 @@ class Worker:
         self._on_shutdown = tuple(on_shutdown)
         self._active: dict[tuple[str, str], Active] = {}
         self._slots_taken = 0
+        self._has_put_off = False
+        """It has handed back what it will soon be given again: not drained yet, in burst mode."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -229,7 +231,9 @@ class Worker:
             if (
                 self.burst
                 and self._finisher.is_idle
-                and await self._fetch.is_drained(has_retries=self.counters.retried > 0 or self._limits.handed_back > 0)
+                and await self._fetch.is_drained(
+                    has_retries=self._has_put_off or self.counters.retried > 0 or self._limits.handed_back > 0
+                )
             ):  # before asking again, which makes the answer unknown
                 break
             await self._fetch.ask(self._stopping.is_set)
@@ -269,6 +273,7 @@ class Worker:
         if known.delivery.sequence == active.delivery.sequence:
             known.delivery, known.lease_until = active.delivery, active.lease_until
         else:
+            self._has_put_off = True
             _ = self._spawn(active.delivery.nak(SECOND_MESSAGE_DELAY))
 
     def _begin(self, active: Active) -> None:
@@ -372,7 +377,7 @@ class Worker:
 
     async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
         """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
-        fast = envelope.opt.fast and active.delivery.delivered == 1
+        fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope)
         claim: Claim | None = None
         if not fast:
             active.started_at = time.time()

@@ -8,10 +8,21 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.direct import AT_ONCE, get_many
 from naq_core._nats.ends import Key
 from naq_core._nats.records import Stored, peek_record, read_record
-from naq_core.record import decode_record
+from naq_core.record import JobRecord, decode_record
 
 
-async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout: float | None) -> Stored:
+def is_final(record: JobRecord) -> bool:
+    """Whether a record is that of an end."""
+    return record.state.is_final
+
+
+async def wait_for_end(
+    connection: Connection,
+    queue: str,
+    job_id: str,
+    timeout: float | None,
+    is_end: Callable[[JobRecord], bool] = is_final,
+) -> Stored:
     """Wait until the job's record is final.
 
     The server republishes each change of the record, headers only; they carry its state. An event can be missed only while
@@ -19,13 +30,14 @@ async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout:
 
     Args:
         timeout: Seconds; None waits as long as it takes, 0 looks once.
+        is_end: Tells whether a record is the end that is waited for; by default any final one.
 
     Raises:
         TimeoutError: Not ended within `timeout` seconds.
     """
     if timeout == 0:
         stored = await read_record(connection, queue, job_id)
-        if stored is None or not stored.record.state.is_final:
+        if stored is None or not is_end(stored.record):
             raise TimeoutError
         return stored
     changed = asyncio.Event()
@@ -38,7 +50,7 @@ async def wait_for_end(connection: Connection, queue: str, job_id: str, timeout:
                 read = read_record if changed.is_set() and connection.settings.replicas > 1 else peek_record
                 changed.clear()
                 stored = await read(connection, queue, job_id)
-                if stored is not None and stored.record.state.is_final:
+                if stored is not None and is_end(stored.record):
                     return stored
                 await changed.wait()
     finally:

@@ -83,6 +83,8 @@ def result_text(record: JobRecord) -> str | None:
 def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> None:
     state = state_of_subject(message.subject)[0]
     view.priority = state
+    if view.state in {JobState.QUEUED, JobState.HELD}:
+        view.state = _STATES.get(state, JobState.QUEUED)  # the record is older than the move
     if state == "dead" and not view.state.is_final:
         view.state = JobState.DEAD  # whoever was putting it back died on the way
     if state in _STATES:  # its level is that of the subject it becomes ready on

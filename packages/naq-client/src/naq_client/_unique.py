@@ -1,0 +1,208 @@
+"""Enqueueing jobs of which only one may be live at a time, or only the last of a burst is wanted."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from naq_core.broker import (
+    BATCH_LIMIT,
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    BrokerMessage,
+    Connection,
+    Message,
+    Place,
+    WrongSequenceError,
+    ensure_queue,
+    find_place,
+    hand_over_record,
+    remove,
+    state_of_subject,
+)
+from naq_core.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    DuplicateJobError,
+    EnqueueUnknownError,
+)
+from naq_core.job import Job
+from naq_core.record import JobRecord, JobState
+from naq_core.terms import Clash
+
+MessageOf = Callable[[Connection, Job[Any]], BrokerMessage]
+
+
+def check_ties(job: Job[Any]) -> None:
+    """Refuse what does not go together with waiting for other jobs.
+
+    Raises:
+        ConfigurationError: The job's terms say something else.
+    """
+    terms = job.terms
+    for name, given in (("at", terms.at), ("delay", terms.delay), ("debounce", terms.debounce)):
+        if given:
+            raise ConfigurationError(name, "does not go with depends_on: the job starts when the others have ended")
+    if terms.on_clash is not Clash.REFUSE:
+        raise ConfigurationError("on_clash", "a job that depends on others can only be refused")
+
+
+def check_many(job: Job[Any]) -> None:
+    """Refuse what a batch cannot do.
+
+    Raises:
+        ConfigurationError: The job's terms ask for it.
+    """
+    if job.terms.debounce or job.terms.on_clash is not Clash.REFUSE:
+        name = "debounce" if job.terms.debounce else "on_clash"
+        raise ConfigurationError(name, "enqueue_many stores all jobs or none, and can only refuse: enqueue this one by itself")
+    if job.ties.after:
+        check_ties(job)
+
+
+async def submit_unique(connection: Connection, job: Job[Any], message_of: MessageOf) -> bool:
+    """Enqueue a job with a `unique` key.
+
+    Returns:
+        Whether it is new; False where the live job of the key is returned instead.
+
+    Raises:
+        DuplicateJobError: There is one, and it is neither to be returned nor to be replaced.
+        EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
+    """
+    if job.options.fast:
+        raise ConfigurationError("unique", "does not go with fast=True, which leaves no record to tell whether a job has ended")
+    message = message_of(connection, job)
+    await ensure_queue(connection, job.queue, job.options.priority)
+    job.bind(connection)
+    sent = False
+    try:
+        if job.terms.debounce:
+            await _debounce(connection, job, message)
+            return True
+        place = Place()
+        while True:
+            sent = True
+            try:
+                job.sequence = await connection.publish(*placed(connection, job, message, place))
+                break
+            except WrongSequenceError:
+                place = await find_place(connection, job.queue, job.job_id)
+            if place.live is None or _may_replace(job, place):
+                continue
+            if place.run != job.run:
+                return _adopt(job, place.live, place.run)
+            job.sequence, place = place.live.sequence, Place()  # stored by a try whose answer was lost
+            break
+    except (BrokerTimeoutError, BrokerUnavailableError) as error:
+        if not sent:
+            raise
+        raise EnqueueUnknownError([job.job_id], str(error)) from error
+    await _take_over(connection, job, place)
+    return True
+
+
+async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessage) -> None:
+    """Publish on the held subject: the server puts it in place of what waits there, and its time begins anew.
+
+    It may be repeated, as it is always the same incarnation; so no answer is needed of what was there before.
+    """
+    subject, body, headers = message
+    if subject != connection.names.held(job.queue, job.job_id):  # the clock has jumped, or the loop has stood still for long
+        job.due = 0.0
+    unconditional = {name: value for name, value in headers.items() if name not in {EXPECTED_SEQUENCE, EXPECTED_SUBJECT}}
+    job.sequence = await connection.publish(subject, body, unconditional)
+    await hand_over_record(connection, _waiting_record(job), retire=False)
+
+
+def placed(connection: Connection, job: Job[Any], message: BrokerMessage, place: Place) -> BrokerMessage:
+    """Return the message with the headers that store it only where the id is as it was found."""
+    subject, body, headers = message
+    return (
+        subject,
+        body,
+        {
+            **headers,
+            EXPECTED_SUBJECT: connection.names.any_state(job.queue, job.job_id),
+            **place.headers(subject, replace=place.live is not None),
+        },
+    )
+
+
+def _may_replace(job: Job[Any], place: Place) -> bool:
+    return place.is_waiting and job.terms.on_clash is Clash.REPLACE and place.run != job.run
+
+
+def _adopt(job: Job[Any], live: Message, run: str) -> bool:
+    """Let the handle stand for the live job; return False, as it is not new."""
+    if job.terms.on_clash is not Clash.RETURN:
+        raise DuplicateJobError(job.job_id)
+    job.run, job.sequence = run, live.sequence
+    return False
+
+
+async def _take_over(connection: Connection, job: Job[Any], place: Place) -> None:
+    """After the job was stored: see to it that what it replaced on a ready subject does not run, and that the record is its."""
+    replaced = place.live if place.live is not None and state_of_subject(place.live.subject)[0] != "held" else None
+    await hand_over_record(connection, _waiting_record(job), retire=replaced is not None)
+    if replaced is not None:
+        await remove(connection, replaced)
+
+
+def _waiting_record(job: Job[Any]) -> JobRecord:
+    return JobRecord(
+        state=JobState.HELD if job.due else JobState.QUEUED,
+        job_id=job.job_id,
+        queue=job.queue,
+        function=job.function_name,
+        run=job.run,
+        attempt=0,
+        enqueued_at=job.enqueued_at,
+        sequence=job.sequence,
+        workflow=job.workflow,
+    )
+
+
+async def place_keys(connection: Connection, jobs: Sequence[Job[Any]], messages: list[BrokerMessage]) -> bool:
+    """After a batch was refused: find the places of its unique jobs.
+
+    Returns:
+        Whether the batch is worth another try, with the messages as they are now.
+
+    Raises:
+        DuplicateJobError: One of them is live.
+    """
+    unique = [number for number, job in enumerate(jobs) if job.terms.unique]
+    places = await asyncio.gather(*(find_place(connection, jobs[number].queue, jobs[number].job_id) for number in unique))
+    changed = False
+    for number, place in zip(unique, places, strict=True):
+        if place.live is not None:
+            raise DuplicateJobError(jobs[number].job_id)
+        message = placed(connection, jobs[number], messages[number], place)
+        changed = changed or message != messages[number]
+        messages[number] = message
+    return changed
+
+
+async def settle_keys(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """After a batch was stored: note where its unique jobs lie, and take their records over."""
+    unique = [job for job in jobs if job.terms.unique]
+    for job, place in zip(
+        unique, await asyncio.gather(*(find_place(connection, job.queue, job.job_id) for job in unique)), strict=True
+    ):
+        if place.live is not None and place.run == job.run:
+            job.sequence = place.live.sequence
+            await hand_over_record(connection, _waiting_record(job), retire=False)
+
+
+def check_keys(jobs: Sequence[Job[Any]]) -> None:
+    """Refuse a batch with a key twice, or with more jobs than are stored all or none.
+
+    Raises:
+        ConfigurationError, DuplicateJobError: It is one.
+    """
+    unique = [(job.queue, job.job_id) for job in jobs if job.terms.unique]
+    if unique and len(jobs) > BATCH_LIMIT:
+        raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once where some are unique")
+    if len(set(unique)) != len(unique):
+        raise DuplicateJobError(next(job_id for queue, job_id in unique if unique.count((queue, job_id)) > 1))

@@ -1,0 +1,139 @@
+"""Jobs that wait for their time: to be run now, at another time, or not any more."""
+
+import logging
+import time
+from datetime import datetime
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.event_headers import record_headers
+from naq_core._nats.moves import Moved, due_of, remove
+from naq_core._nats.moves import reschedule as reschedule_message
+from naq_core._nats.records import find_job
+from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.unique import run_of
+from naq_core.dependents import release as release_dependents
+from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
+from naq_core.manage.cancel import Found, find, store_end
+from naq_core.names import check_job_id, check_queue
+from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.terms import instant
+
+log = logging.getLogger(__name__)
+
+
+async def run_now(connection: Connection, job_id: str, *, queue: str = "*") -> None:
+    """Make a delayed job ready now, instead of at its time; a job that is ready or runs already is left alone.
+
+    Args:
+        queue: Its queue, where the same id is used in several.
+
+    Raises:
+        JobNotFoundError: Neither the job nor a record of it exists (any more).
+        JobStateError: It has ended, or waits for other jobs.
+    """
+    await _give_time(connection, job_id, queue, 0.0)
+
+
+async def reschedule(connection: Connection, job_id: str, at: datetime, *, queue: str = "*") -> None:
+    """Give a delayed job another time, earlier or later; one that has passed means now.
+
+    A job whose schedule has fired in this very moment cannot be called back.
+
+    Args:
+        at: An aware time.
+        queue: Its queue, where the same id is used in several.
+
+    Raises:
+        ConfigurationError: `at` is naive, or too far ahead.
+        JobNotFoundError: Neither the job nor a record of it exists (any more).
+        JobStateError: It waits for a worker already, runs, has ended, or waits for other jobs.
+    """
+    await _give_time(connection, job_id, queue, instant(at, "at"))
+
+
+async def _give_time(connection: Connection, job_id: str, queue: str, due: float) -> None:
+    check_job_id(job_id)
+    if queue != "*":
+        check_queue(queue)
+    while True:
+        found = await find(connection, job_id, queue)
+        message = found.message
+        if message is None or not found.is_live or found.is_ended:
+            raise JobStateError(job_id, _state(found), "it has ended")
+        if state_of_subject(message.subject)[0] != "held":
+            if due <= time.time():
+                return
+            raise JobStateError(job_id, _state(found), "it is not waiting for a time any more")
+        if due_of(message) is None:
+            raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
+        record = found.stored
+        if record is not None and record.record.state is JobState.RETRYING and not await _move_retry(connection, found, due):
+            continue
+        if await reschedule_message(connection, message, due) in {Moved.MOVED, Moved.ALREADY}:
+            log.info("job %s is due %s", job_id, "now" if due <= time.time() else datetime.fromtimestamp(due).astimezone())
+            return
+
+
+async def _move_retry(connection: Connection, found: Found, due: float) -> bool:
+    """Let the record say when the retry is due, before the message is moved: a worker hands back what comes before that."""
+    stored = found.stored
+    assert stored is not None  # noqa: S101 - of a job that is retried
+    record = msgspec.structs.replace(stored.record, next_at=max(due, time.time()))
+    try:
+        await connection.publish(
+            connection.names.result(record.queue, record.job_id), encode_record(record), record_headers(record, stored.revision)
+        )
+    except WrongSequenceError as error:
+        return error.repeated  # it may be ours: whoever else wrote it is found by the move
+    return True
+
+
+def _state(found: Found) -> JobState:
+    if found.stored is not None and (found.is_of_record or not found.is_live):
+        return found.stored.record.state
+    return JobState.QUEUED if found.is_live else JobState.DEAD
+
+
+async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", now: float | None = None) -> bool:
+    """End a job whose `expires` has passed while it waited, as a sweep does; workers do so at its delivery.
+
+    Idempotent, and safe against a worker that claims the job in the same moment: one of the two wins.
+
+    Args:
+        queue: Its queue, where the same id is used in several.
+        now: Seconds since the epoch; by default the clock's.
+
+    Returns:
+        Whether the job has ended as expired, now or before; False where it runs, has no expiry, or is not late.
+    """
+    check_job_id(job_id)
+    while True:
+        try:
+            found = await find(connection, job_id, queue)
+        except JobNotFoundError:
+            return False
+        if found.message is None or not found.is_live or found.envelope is None:
+            return found.stored is not None and found.stored.record.state is JobState.EXPIRED
+        record, revision = found.to_end()
+        if record is None:
+            ended = found.ended()
+            if ended.state is JobState.EXPIRED:
+                await _conclude(connection, ended)
+            return ended.state is JobState.EXPIRED
+        if record.state is JobState.RUNNING or not 0 < found.envelope.expires < (time.time() if now is None else now):
+            return False
+        record.state, record.ended_at, record.next_at = JobState.EXPIRED, time.time(), 0.0
+        if await store_end(connection, record, revision):
+            log.info("job %s (%s) has expired", job_id, record.function)
+            await _conclude(connection, record)
+            return True
+
+
+async def _conclude(connection: Connection, record: JobRecord) -> None:
+    """Do what follows the end; a call that dies before is repeated by the next sweep or by the job's delivery."""
+    await release_dependents(connection, record)
+    message = await find_job(connection, record.job_id, record.queue)
+    if message is not None and state_of_subject(message.subject)[0] != "dead" and run_of(message) == record.run:
+        await remove(connection, message)

@@ -1,0 +1,167 @@
+"""When a job may start, until when, and which others it excludes: the options beside how it is run."""
+
+import hashlib
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+from naq_core.errors import ConfigurationError
+from naq_core.retry import Delay, seconds
+
+Expiry: TypeAlias = float | timedelta | datetime
+"""Seconds (or a `timedelta`) from the enqueue on, or an aware time."""
+
+LATEST = datetime(2199, 1, 1, tzinfo=UTC)
+LONGEST_KEY = 512
+_READABLE = re.compile(r"[A-Za-z0-9_=-]{1,100}")
+
+
+class Clash(StrEnum):
+    """What to do where a job of the same `unique` key is queued, held or running."""
+
+    REFUSE = "refuse"
+    """Raise `DuplicateJobError`."""
+    RETURN = "return"
+    """Return that job; `Job.is_new` is False."""
+    REPLACE = "replace"
+    """Take its place if it waits; if it runs, refuse."""
+
+
+class Terms(NamedTuple):
+    """Checked terms of a job. Relative times count from its enqueue."""
+
+    at: float = 0.0
+    """When it is due, seconds since the epoch; 0: at once."""
+    delay: float = 0.0
+    expires_at: float = 0.0
+    expires_in: float = 0.0
+    unique: str = ""
+    on_clash: Clash = Clash.REFUSE
+    debounce: float = 0.0
+
+    def postponed(self, other: "Terms") -> "Terms":
+        """Return the same terms with the time of others.
+
+        Raises:
+            ConfigurationError: They have a time of their own.
+        """
+        if self.at or self.delay or self.debounce:
+            raise ConfigurationError("at", "the options have a time already: call enqueue, or leave at, delay and debounce out")
+        terms = self._replace(at=other.at, delay=other.delay)
+        terms.expiry(time.time())
+        return terms
+
+    def due(self, enqueued_at: float) -> float:
+        """Return when the job is to become ready; 0 for at once."""
+        delay = self.delay or self.debounce
+        return enqueued_at + delay if delay else self.at
+
+    def expiry(self, enqueued_at: float) -> float:
+        """Return after when the job is not to be started any more; 0 for never.
+
+        Raises:
+            ConfigurationError: It would have expired before it is due.
+        """
+        expires = enqueued_at + self.expires_in if self.expires_in else self.expires_at
+        if expires and expires <= max(self.due(enqueued_at), enqueued_at if self.expires_in else 0.0):
+            raise ConfigurationError("expires", "the job would expire before it is due: it would never run")
+        return expires
+
+    @property
+    def job_id(self) -> str | None:
+        """The id that a unique key stands for; None without one."""
+        return unique_id(self.unique) if self.unique else None
+
+
+NO_TERMS = Terms()
+
+
+TERM_NAMES = ("at", "delay", "expires", "unique", "on_clash", "debounce")
+
+
+def take_terms(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what `make_terms` knows out of a mixture of options."""
+    return {name: options.pop(name) for name in TERM_NAMES if name in options}
+
+
+def make_terms(
+    *,
+    at: datetime | None = None,
+    delay: Delay | None = None,
+    expires: Expiry | None = None,
+    unique: str | None = None,
+    on_clash: str = Clash.REFUSE,
+    debounce: Delay | None = None,
+    job_id: str | None = None,
+) -> Terms:
+    """Check and bundle the terms of a job; `Queue.options` documents each.
+
+    Raises:
+        ConfigurationError: A value has the wrong type or range, or two contradict each other; names it.
+    """
+    if at is not None and delay is not None:
+        raise ConfigurationError("at", "is given together with delay: give one of them")
+    if debounce is not None and (at is not None or delay is not None or on_clash != Clash.REFUSE):
+        raise ConfigurationError("debounce", "says when the job is due and what it replaces: leave at, delay and on_clash out")
+    if unique is None and (debounce is not None or on_clash != Clash.REFUSE):
+        name = "debounce" if debounce is not None else "on_clash"
+        raise ConfigurationError(name, "needs a key that says which jobs are the same: add unique=…")
+    if unique is not None and job_id is not None:
+        raise ConfigurationError("unique", "is given together with job_id, but the key makes the id: give one of them")
+    if on_clash not in tuple(Clash):
+        raise ConfigurationError("on_clash", f"{on_clash!r} is not one of {', '.join(Clash)}")
+    if debounce is not None and seconds(debounce, "debounce") == 0:
+        raise ConfigurationError("debounce", "0 seconds gather nothing")
+    terms = Terms(
+        at=0.0 if at is None else instant(at, "at"),
+        delay=0.0 if delay is None else seconds(delay, "delay"),
+        unique="" if unique is None else _check_key(unique),
+        on_clash=Clash(on_clash),
+        debounce=0.0 if debounce is None else seconds(debounce, "debounce"),
+        **_expiry(expires),
+    )
+    terms.expiry(time.time())
+    return NO_TERMS if terms == NO_TERMS else terms
+
+
+def _expiry(expires: Expiry | None) -> dict[str, Any]:
+    if expires is None:
+        return {}
+    if isinstance(expires, datetime):
+        return {"expires_at": instant(expires, "expires")}
+    if seconds(expires, "expires") == 0:
+        raise ConfigurationError("expires", "0 seconds: the job would never run")
+    return {"expires_in": seconds(expires, "expires")}
+
+
+def instant(when: datetime, name: str) -> float:
+    """Return an aware time as seconds since the epoch.
+
+    Raises:
+        ConfigurationError: It is none, is naive (nobody knows which zone is meant), or lies after 2198.
+    """
+    if not isinstance(when, datetime):
+        raise ConfigurationError(name, f"{when!r} is no datetime")
+    if when.tzinfo is None:
+        raise ConfigurationError(
+            name,
+            f"{when.isoformat()} has no time zone: write datetime.now(UTC) + …, or {name}.astimezone() where local time is meant",
+        )
+    if when >= LATEST:
+        raise ConfigurationError(name, f"{when.isoformat()} is too far ahead")
+    return when.timestamp()
+
+
+def _check_key(unique: object) -> str:
+    if not isinstance(unique, str) or not 0 < len(unique) <= LONGEST_KEY:
+        raise ConfigurationError("unique", f"{unique!r} is no key: use a text of 1 to {LONGEST_KEY} characters")
+    return unique
+
+
+def unique_id(key: str) -> str:
+    """Return the job id of a unique key: readable where its characters allow, else a digest."""
+    if _READABLE.fullmatch(key):
+        return f"unique={key}"
+    return f"unique=={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
