@@ -18,6 +18,9 @@ EXPECTED = {
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "enqueue_and_result.py": [r"2 \+ 3 = 5", r"HELLO", r"state: succeeded"],
     "enqueue_many.py": [r"atomic: True sum: 285", r"atomic: False \(5,000 jobs", r"sum: 41654167500"],
+    "events.py": [
+        r"started: .*flaky \(attempt 1\)\nretrying: .*flaky \(attempt 1\)\nstarted: .*\(attempt 2\)\nsucceeded: .*\(attempt 2\)"
+    ],
     "gather.py": [
         r"came in: Rome: 4 letters",
         r"came in: .*LookupError: no such city",
@@ -35,7 +38,23 @@ EXPECTED = {
         r"in the object store: True",
         r"without it: .* takes 5,000,\d+",
     ],
+    "list_jobs.py": [
+        r"list_jobs:divide|__main__:divide",
+        r"10, 0\) dead division by zero",
+        r"10, 4\) succeeded 2.5",
+        r"next page",
+        r"failed: 1",
+        r'as JSON: \{"job_id"',
+        r"queue: 1 dead",
+        r"server: 2\.",
+    ],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
+    "progress_and_logs.py": [
+        r"\d+ of 20 \(baking\)",
+        r"WARNING: loaf 5 is rather dark",
+        r"INFO: the oven is off",
+        r"result, as a preview: 20",
+    ],
     "progress.py": [r"[1-5] of 5: loaf [1-5] is out", r"job bread on queue 'default', attempt 1"],
     "retries.py": [
         r"done at attempt 3",

@@ -1,12 +1,13 @@
 """Functions that the integration tests enqueue."""
 
 import asyncio
+import logging
 import os
 import threading
 import time
 from pathlib import Path
 
-from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job
+from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job, track
 
 started = threading.Event()
 order: list[str] = []
@@ -152,3 +153,42 @@ def report() -> tuple[str, int, int]:
 
 def large(size: int) -> bytes:
     return b"x" * size
+
+
+async def log_lines(count: int, release: str = "") -> int:
+    """Log from a task, and wait for a file where one is named."""
+    logger = logging.getLogger("app.of.the.user")
+    for number in range(count):
+        logger.warning("line %d of %d", number + 1, count)
+    logger.debug("not shown")
+    current_job().log("by hand", "NOTE")
+    while release and not Path(release).exists():  # noqa: ASYNC110, ASYNC240 - a signal between processes
+        await asyncio.sleep(0.02)
+    return count
+
+
+def log_and_fail_once() -> str:
+    logger = logging.getLogger("app")
+    if current_job().attempt == 1:
+        try:
+            int("no number")
+        except ValueError:
+            logger.exception("it went wrong")
+        raise OSError("try again")
+    logger.warning("better now")
+    return "done"
+
+
+def tracked(count: int) -> int:
+    return sum(track(range(count), note="adding"))
+
+
+def give(kind: str) -> object:
+    """Return values that previews have to cope with."""
+    values: dict[str, object] = {
+        "none": None,
+        "number": 7,
+        "nested": {"b": [1, 2, 3], "a": ("x", b"y" * 100)},
+        "large": "x" * 100_000,
+    }
+    return values[kind]

@@ -9,7 +9,7 @@ from naq_client.sync import SyncQueue
 from naq_client.task import Task, disconnect, disconnect_sync, task
 from naq_client.together import as_completed, gather
 from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
-from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of
+from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of, track
 
 __all__ = [
     "Cancel",
@@ -44,4 +44,5 @@ __all__ = [
     "result_of",
     "results_of",
     "task",
+    "track",
 ]

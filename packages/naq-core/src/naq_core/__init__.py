@@ -44,6 +44,7 @@ from naq_core.manage import CancelOutcome
 from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
+from naq_core.tracking import track
 
 __all__ = [
     "AttemptError",
@@ -100,4 +101,5 @@ __all__ = [
     "get_nats_connection",
     "result_of",
     "results_of",
+    "track",
 ]

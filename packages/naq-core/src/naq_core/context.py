@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -9,7 +10,10 @@ from datetime import datetime
 
 from naq_core.dependency import ParentOutcome
 from naq_core.errors import JobCancelledError, NaqError
+from naq_core.record import LogLine
 from naq_core.serialization import clean_text
+
+LONGEST_LINE = 2000
 
 _current: ContextVar[JobContext | None] = ContextVar("naq_current_job", default=None)
 
@@ -41,6 +45,7 @@ class JobContext:
     _parents: tuple[ParentOutcome, ...] | None = field(default=None, repr=False)
     _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
     _stop: StopFlag | None = field(default=None, repr=False)
+    _log: Callable[[LogLine], None] | None = field(default=None, repr=False)
 
     @property
     def is_cancelled(self) -> bool:
@@ -74,6 +79,21 @@ class JobContext:
             raise JobCancelledError(self.job_id, "this attempt is not wanted any more")
         if self._report is not None:
             self._report(float(done), None if total is None else float(total), clean_text(str(note), 500))
+
+    def log(self, message: str, level: str = "INFO") -> None:
+        """Keep a line with the job: readable while the job runs (within a second or so) and afterwards.
+
+        What the job logs through `logging`, in its own thread or event loop task, is kept likewise. The newest 200 lines of a
+        job, of all its attempts, and 16 KiB are kept. Callable from async functions, threads and child processes; never blocks.
+        """
+        if self._log is not None:
+            line = LogLine(time.time(), str(level), clean_text(str(message), LONGEST_LINE), self.attempt)
+            self._log(line)
+
+
+def running_job() -> JobContext | None:
+    """Return the context of the job that this code runs in, None outside."""
+    return _current.get()
 
 
 def current_job() -> JobContext:

@@ -9,6 +9,9 @@ import math
 import pickle
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from itertools import islice
+from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -316,11 +319,60 @@ def preview(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     kind = type(value)
-    if kind is int or kind is bool or value is None or kind is float:
-        return repr(value)
     try:
+        if kind is int or kind is bool or value is None or kind is float:
+            return repr(value)
         return _preview.repr(value)
-    except Exception:  # noqa: BLE001 - a foreign __repr__ must not stop an enqueue
+    except Exception:  # noqa: BLE001 - a foreign __repr__, or too long an integer, must not stop an enqueue
+        return f"<{kind.__name__}>"
+
+
+class _ResultRepr(reprlib.Repr):
+    """Text for a glance at any value in bounded time: nothing sorted, no large thing and no foreign object spelled out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 100
+        self.maxdict = 6
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if not x or level <= 0:
+            return "{...}" if x else "{}"
+        parts = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
+        return "{" + ", ".join(parts + ["..."] * (len(x) > self.maxdict)) + "}"
+
+    def repr_set(self, x: Any, level: int) -> str:
+        if not x or level <= 0:
+            return "{...}" if x else "set()"
+        parts = [self.repr1(each, level - 1) for each in islice(x, self.maxset)]
+        return "{" + ", ".join(parts + ["..."] * (len(x) > self.maxset)) + "}"
+
+    repr_frozenset = repr_set
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, bytes | bytearray):
+            return repr(bytes(x[:40])) + (f"... ({len(x)} bytes)" if len(x) > 40 else "")
+        kind = type(x)
+        if isinstance(x, Enum | PurePath) or kind.__module__ in _BRIEF:
+            return super().repr_instance(x, level)
+        return f"<{kind.__module__}.{kind.__qualname__}>"
+
+
+_BRIEF = frozenset({"builtins", "datetime", "decimal", "fractions", "ipaddress", "uuid"})
+"""Modules whose objects have a short representation."""
+_result_preview = _ResultRepr()
+
+
+def preview_result(value: Any) -> str:
+    """Return a result as short text, for people: whoever shows jobs needs no unpickling. Empty for None."""
+    kind = type(value)
+    if value is None:
+        return ""
+    try:
+        if kind is int or kind is bool or kind is float:
+            return repr(value)[:PREVIEW_LENGTH]
+        return clean_text(_result_preview.repr(value)[:PREVIEW_LENGTH], PREVIEW_LENGTH)
+    except Exception:  # noqa: BLE001 - a foreign __repr__ must not make a job fail
         return f"<{kind.__name__}>"
 
 

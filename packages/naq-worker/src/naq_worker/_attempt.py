@@ -18,6 +18,7 @@ from naq_worker._calling import is_async, of_error, of_value
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
+from naq_worker._report import Reporter
 from naq_worker.outcome import Interrupted, Outcome
 
 
@@ -35,14 +36,14 @@ class Attempts:
         envelope: Envelope,
         attempt: int,
         fence: int,
-        report: Callable[[float, float | None, str], None],
+        reporter: Reporter,
         parents: tuple[ParentOutcome, ...] | None = None,
     ) -> Outcome:
         """Run one attempt; the task may be cancelled through `active.interrupt` while it does."""
         options = envelope.opt
         if options.process:
             job: Any = self.processes.run(
-                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents), options.timeout, report
+                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents), options.timeout, reporter
             )
         else:
             try:
@@ -62,7 +63,8 @@ class Attempts:
                     enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
                     workflow=envelope.workflow,
                     _parents=parents,
-                    _report=report,
+                    _report=reporter.progress,
+                    _log=reporter.log,
                     _stop=active.flag,
                 )
             )

@@ -10,7 +10,7 @@ from typing import Any
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 from naq_core.retry import RetryPolicy
-from naq_core.serialization import clean_text, encode_result
+from naq_core.serialization import clean_text, encode_result, preview_result
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 
 TRACEBACK_LIMIT = 20_000
@@ -33,7 +33,7 @@ def of_value(value: Any, serializer: str) -> Outcome:
     if control is not None:
         return of_control(control)
     try:
-        return Completed(*encode_result(value, serializer))
+        return Completed(*encode_result(value, serializer), preview_result(value))
     except EncodeError as error:
         return of_error(error, None)
 

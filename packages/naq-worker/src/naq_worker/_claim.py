@@ -118,7 +118,7 @@ class Claims:
 
     def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
         return msgspec.structs.replace(
-            fresh, attempt=attempt, crashes=old.crashes, errors=old.errors, started_at=time.time(), **changes
+            fresh, attempt=attempt, crashes=old.crashes, errors=old.errors, logs=old.logs, started_at=time.time(), **changes
         )
 
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:

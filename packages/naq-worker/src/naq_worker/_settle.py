@@ -103,7 +103,7 @@ class Settler:
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
         ttl = self._settings.result_ttl.total_seconds() if options.result_ttl is None else options.result_ttl
-        record.result_type, record.result = outcome.content_type, outcome.result
+        record.result_type, record.result, record.result_text = outcome.content_type, outcome.result, outcome.text
         if len(outcome.result) > self._connection.large_limit:
             record.result, record.large = b"", await self._put_result(record, outcome.result, ttl)
         sign_result(self._connection, record)

@@ -10,6 +10,8 @@ class Completed:
 
     content_type: str
     result: bytes
+    text: str = ""
+    """A preview of the result."""
 
 
 @dataclass(frozen=True, slots=True)

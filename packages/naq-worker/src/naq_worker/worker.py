@@ -25,7 +25,7 @@ from naq_core.errors import (
 )
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, new_id
-from naq_core.record import FINAL, JobRecord, JobState, Progress
+from naq_core.record import FINAL, JobRecord, JobState
 from naq_core.settings import Settings
 from naq_worker._active import Active, Claim, Counters, boottime
 from naq_worker._attempt import Attempts
@@ -37,7 +37,9 @@ from naq_worker._executors.threads import Threads
 from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
+from naq_worker._logs import catch_logs
 from naq_worker._presence import process_facts, running_jobs
+from naq_worker._report import Reporter, Reports
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
@@ -52,7 +54,6 @@ HAND_BACK = 2.0
 """Seconds that handing back interrupted jobs may take."""
 GONE_FOR_GOOD = FINAL - {JobState.DEAD, JobState.CANCELLED}
 """States in which a job's large arguments have no more use: a dead or cancelled one may be put back."""
-PROGRESS_INTERVAL = 0.3
 SECOND_MESSAGE_DELAY = 0.5
 NEWER_VERSION_DELAY = 5.0
 NEWER_VERSION_TRIES = 20
@@ -189,6 +190,7 @@ class Worker:
             self._settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
             settings = self.settings
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
+            self._reports = Reports(self._settler.progress, self._spawn, self._loop, self._thread)
             self._attempts = Attempts(settings, Threads(), processes)
             control = Control(connection, self, lambda queue, job_id: self._active.get((queue, job_id)), self._held)
             keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
@@ -198,7 +200,7 @@ class Worker:
             await control.start()
             await self._limits.start()
             try:
-                with stop_on_signals(self):
+                with catch_logs(), stop_on_signals(self):
                     await self._work(keepalive)
             finally:
                 await self._attempts.processes.close()
@@ -386,7 +388,8 @@ class Worker:
                 return False
         self.counters.processed += 1
         begun = self._loop.time()
-        outcome: Outcome = failure or await self._run(active, envelope, claim)
+        reporter = self._reports.reporter(active, claim)
+        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
         self._fetch.note_length(self._loop.time() - begun)
         await self._leave(active)
         self._free_slot(active)
@@ -398,27 +401,18 @@ class Worker:
             claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
             if claim is None:
                 return False
+        reporter.end(claim)
         if active.progress_task is not None:
             await active.progress_task
         stands = await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
         return stands and claim.record.state in GONE_FOR_GOOD
 
-    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None) -> Outcome:
+    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
-
-        def report(done: float, total: float | None, note: str) -> None:
-            if claim is None:
-                return
-            progress = Progress(done, total, note)
-            if threading.get_ident() == self._thread:
-                self._note_progress(active, claim, progress)
-            else:
-                self._loop.call_soon_threadsafe(self._note_progress, active, claim, progress)
-
         parents = await self._finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
         if isinstance(parents, Failed):
             return parents
-        return await self._attempts.run(active, envelope, attempt, fence, report, parents)
+        return await self._attempts.run(active, envelope, attempt, fence, reporter, parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self._claims.claim(active.delivery, envelope)
@@ -439,24 +433,6 @@ class Worker:
             await delivery.nak(NEWER_VERSION_DELAY)
         else:
             await self._settler.bury(delivery, error)
-
-    def _note_progress(self, active: Active, claim: Claim, progress: Progress) -> None:
-        """Keep the newest report, and write it unless one was written a moment ago; the end of the job writes the last."""
-        if not active.is_running:
-            return  # a thread that was given up still talks
-        claim.record.progress = progress
-        if active.progress_timer is None:
-            active.progress_timer = self._loop.call_later(PROGRESS_INTERVAL, self._next_progress, active, claim, progress)
-            active.progress_task = self._spawn(self._write_progress(active, claim))
-
-    async def _write_progress(self, active: Active, claim: Claim) -> None:
-        if not await self._settler.progress(claim):
-            active.cancel()
-
-    def _next_progress(self, active: Active, claim: Claim, written: Progress) -> None:
-        active.progress_timer = None
-        if claim.record.progress is not written and claim.record.progress is not None:
-            self._note_progress(active, claim, claim.record.progress)
 
     def _held(self) -> list[Active]:
         return [*tuple(self._active.values()), *self._fetch.waiting()]

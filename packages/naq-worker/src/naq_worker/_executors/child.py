@@ -6,6 +6,7 @@ Started by `processes.py` as `python -m naq_worker._executors.child FD`.
 import asyncio
 import contextlib
 import ctypes
+import logging
 import signal
 import socket
 import sys
@@ -15,9 +16,11 @@ from datetime import UTC, datetime
 from naq_core.context import JobContext, set_current_job
 from naq_core.dependency import fill_in
 from naq_core.envelope import decode_envelope
+from naq_core.record import LogLine
 from naq_core.serialization import Call, decode_call
 from naq_worker._calling import is_async, of_error, of_value
-from naq_worker._executors.frames import LENGTH_BYTES, Report, Run, Setup, Started, decode_to_child, ended, frame
+from naq_worker._executors.frames import LENGTH_BYTES, Line, Report, Run, Setup, Started, decode_to_child, ended, frame
+from naq_worker._logs import catch_logs
 from naq_worker.outcome import Outcome
 
 _PR_SET_PDEATHSIG = 1
@@ -44,6 +47,7 @@ class Child:
             if isinstance(message, Setup):
                 self._setup = message
                 sys.path[:] = message.path
+                logging.getLogger().setLevel(message.log_level)
             else:
                 self._send(frame(Started()))
                 outcome = self._run(message)
@@ -69,6 +73,9 @@ class Child:
     def _report(self, done: float, total: float | None, note: str) -> None:
         self._send(frame(Report(done, total, note)))
 
+    def _log(self, line: LogLine) -> None:
+        self._send(frame(Line(line)))
+
     def _run(self, message: Run) -> Outcome:
         envelope = decode_envelope(message.envelope)
         policy = envelope.opt.retry
@@ -82,6 +89,7 @@ class Child:
             workflow=envelope.workflow,
             _parents=message.parents,
             _report=self._report,
+            _log=self._log,
         )
         set_current_job(context)
         try:
@@ -103,7 +111,11 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
     # The pipe breaks when the worker is gone: no reason to go on.
-    with socket.socket(fileno=int(sys.argv[1])) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with (
+        socket.socket(fileno=int(sys.argv[1])) as connection,
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+        catch_logs(),
+    ):
         Child(connection).serve()
 
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from naq_core.dependency import ParentOutcome
+from naq_core.record import LogLine
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 
 LENGTH_BYTES = 4
@@ -16,6 +17,7 @@ class Setup(msgspec.Struct, tag=True):
     path: list[str]
     serializer: str
     allowed: list[str]
+    log_level: int = 30
 
 
 class Run(msgspec.Struct, tag=True):
@@ -40,6 +42,12 @@ class Report(msgspec.Struct, tag=True):
     note: str
 
 
+class Line(msgspec.Struct, tag=True):
+    """A line that the running job logged."""
+
+    line: LogLine
+
+
 class Ended(msgspec.Struct, tag=True):
     """What the job came to: the name of an outcome class and its fields."""
 
@@ -48,7 +56,7 @@ class Ended(msgspec.Struct, tag=True):
 
 
 ToChild: TypeAlias = Setup | Run
-FromChild: TypeAlias = Started | Report | Ended
+FromChild: TypeAlias = Started | Report | Line | Ended
 
 _OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled)}
 _encoder = msgspec.msgpack.Encoder()

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Ended,
     FromChild,
+    Line,
     Report,
     Run,
     Setup,
@@ -19,6 +21,7 @@ from naq_worker._executors.frames import (
     frame,
     outcome_of,
 )
+from naq_worker._report import Reporter
 from naq_worker.outcome import Crashed, Outcome
 
 NEW_CHILDREN = 3
@@ -43,7 +46,7 @@ class Processes:
         self._serializer = serializer
         self._allowed = list(allowed)
 
-    async def run(self, run: Run, timeout: float | None, report: Callable[[float, float | None, str], None]) -> Outcome:
+    async def run(self, run: Run, timeout: float | None, reporter: Reporter) -> Outcome:
         """Run one job and return what it came to.
 
         Raises:
@@ -53,7 +56,7 @@ class Processes:
             child = await self._hand_over(run)
             try:
                 async with asyncio.timeout(timeout):
-                    outcome = await self._listen(child, report)
+                    outcome = await self._listen(child, reporter)
             except (asyncio.IncompleteReadError, ConnectionError):
                 return Crashed(await self._kill(child))
             except BaseException:
@@ -101,11 +104,13 @@ class Processes:
                 return child
         raise ChildProcessError(f"{NEW_CHILDREN} child processes died before they took the job")
 
-    async def _listen(self, child: _Child, report: Callable[[float, float | None, str], None]) -> Outcome:
+    async def _listen(self, child: _Child, reporter: Reporter) -> Outcome:
         while True:
             message = await _read(child)
             if isinstance(message, Report):
-                report(message.done, message.total, message.note)
+                reporter.progress(message.done, message.total, message.note)
+            elif isinstance(message, Line):
+                reporter.log(message.line)
             elif isinstance(message, Ended):
                 return outcome_of(message)
 
@@ -123,7 +128,7 @@ class Processes:
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)
         self._children.add(child)
-        writer.write(frame(Setup(sys.path, self._serializer, self._allowed)))
+        writer.write(frame(Setup(sys.path, self._serializer, self._allowed, logging.getLogger().getEffectiveLevel())))
         return child
 
     async def _kill(self, child: _Child) -> str:

@@ -1,0 +1,125 @@
+"""Log lines, progress and previews, seen from outside while a job runs and afterwards."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from naq_client import Queue
+from naq_core import inspect
+from naq_core.record import LogLine
+from naq_worker._logs import MOST_CHARACTERS, MOST_LINES, JobLog
+from tests.conftest import RunWorker
+from tests.integration import work
+from tests.support.eventually import eventually
+
+
+async def logs_of(queue: Queue, job_id: str) -> list[LogLine]:
+    return (await inspect.get_job(await queue.connection(), job_id)).logs
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_what_a_job_logs_is_kept_with_it(queue: Queue, run_worker: RunWorker, process: bool) -> None:
+    job = await queue.options(process=process).enqueue(work.log_lines, 2)
+    async with run_worker():
+        assert await job.result(20) == 2
+    lines = await logs_of(queue, job.job_id)
+    assert [(line.level, line.message, line.attempt) for line in lines] == [
+        ("WARNING", "line 1 of 2", 1),
+        ("WARNING", "line 2 of 2", 1),
+        ("NOTE", "by hand", 1),
+    ]
+    assert lines[0].at == pytest.approx(lines[-1].at, abs=5)
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_lines_can_be_read_while_the_job_runs(queue: Queue, run_worker: RunWorker, tmp_path: Path, process: bool) -> None:
+    release = tmp_path / "release"
+    job = await queue.options(process=process).enqueue(work.log_lines, 1, str(release))
+    async with run_worker():
+
+        async def seen() -> None:
+            assert [line.message for line in await logs_of(queue, job.job_id)] == ["line 1 of 1", "by hand"]
+
+        await eventually(seen)
+        assert not (await job.status()).is_final
+        release.touch()
+        assert await job.result(20) == 1
+
+
+async def test_lines_of_a_thread_and_of_all_attempts_are_kept(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(max_retries=1, retry_delay=0.01).enqueue(work.log_and_fail_once)
+    async with run_worker():
+        assert await job.result(10) == "done"
+    first, second = await logs_of(queue, job.job_id)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.message.startswith("it went wrong\nTraceback")
+    assert "ValueError: invalid literal" in first.message
+
+
+async def test_many_lines_are_bounded_and_the_newest_stay(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.log_lines, 1000)
+    async with run_worker():
+        await job.result(20)
+    lines = await logs_of(queue, job.job_id)
+    assert len(lines) == MOST_LINES
+    assert lines[-2].message == "line 1000 of 1000"
+
+
+async def test_jobs_side_by_side_keep_their_lines_apart(queue: Queue, run_worker: RunWorker) -> None:
+    jobs = [await queue.enqueue(work.log_lines, count) for count in (1, 2, 3)]
+    async with run_worker():
+        await asyncio.gather(*(job.result(10) for job in jobs))
+    for count, job in enumerate(jobs, 1):
+        assert len(await logs_of(queue, job.job_id)) == count + 1
+
+
+async def test_logging_is_left_as_it_was(queue: Queue, run_worker: RunWorker) -> None:
+    factory, handlers = logging.getLogRecordFactory(), list(logging.getLogger().handlers)
+    async with run_worker(), run_worker("other"):
+        assert await (await queue.enqueue(work.log_lines, 1)).result(10) == 1
+        assert logging.getLogger().handlers == handlers
+    assert logging.getLogRecordFactory() is factory
+
+
+async def test_tracked_loops_report_by_themselves(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.tracked, 1000)
+    async with run_worker():
+        assert await job.result(10) == sum(range(1000))
+    record = await job.record()
+    assert record is not None
+    assert record.progress is not None
+    assert (record.progress.total, record.progress.note) == (1000, "adding")
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_results_have_a_preview(queue: Queue, run_worker: RunWorker, process: bool) -> None:
+    shown = {
+        "none": "",
+        "number": "7",
+        "nested": f"{{'b': [1, 2, 3], 'a': ('x', {b'y' * 40!r}... (100 bytes))}}",
+    }
+    async with run_worker():
+        for kind, text in shown.items():
+            job = await queue.options(process=process).enqueue(work.give, kind)
+            await job.result(20)
+            assert (await job.view()).result == text
+
+
+async def test_a_large_result_has_a_short_preview(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue(work.give, "large")
+    async with run_worker():
+        await job.result(20)
+    view = await job.view()
+    assert view.result is not None
+    assert len(view.result) <= 200
+    assert view.result_size > 100_000
+
+
+def test_long_lines_leave_room_for_few() -> None:
+    log = JobLog()
+    for number in range(50):
+        log.add(LogLine(0, "INFO", f"{number}" + "x" * 1000))
+    assert sum(len(line.message) for line in log.lines()) <= MOST_CHARACTERS
+    assert log.lines()[-1].message.startswith("49")
