@@ -5,7 +5,7 @@ import asyncio
 from local import naq
 
 from naq_client import Queue, gather
-from naq_core import JobState, inspect
+from naq_core import inspect
 from naq_core.views import JobFilter, encode_view
 
 
@@ -30,11 +30,11 @@ async def main() -> None:
             print("next page")
             page = await inspect.list_jobs(connection, limit=3, cursor=page.cursor)
 
-        failed = JobFilter(states=frozenset({JobState.DEAD}), error="ZeroDivisionError")
+        failed = JobFilter(error="ZeroDivisionError")
         print("failed:", (await inspect.count_jobs(connection, failed)).count)
         [view] = (await inspect.list_jobs(connection, failed)).jobs
         print("as JSON:", encode_view(view).decode()[:60], "…")
-        print("queue:", (await inspect.get_queue(connection, "default")).dead, "dead")
+        print("queue:", (await inspect.get_queue(connection, "default")).waiting, "waiting")
         print("server:", (await inspect.broker_info(connection)).version)
 
 
