@@ -7,6 +7,7 @@ from naq_core.control import Cancel, Retry, Snooze
 from naq_core.dependency import Dependency, ParentOutcome, result_of, results_of
 from naq_core.errors import (
     AttemptTimeoutError,
+    AuthenticationError,
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -28,6 +29,7 @@ from naq_core.errors import (
     LargePayloadError,
     NaqError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     QueueFullError,
     ScheduleError,
     ScheduleNotFoundError,
@@ -49,6 +51,7 @@ from naq_core.tracking import track
 __all__ = [
     "AttemptError",
     "AttemptTimeoutError",
+    "AuthenticationError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",
@@ -79,6 +82,7 @@ __all__ = [
     "NaqError",
     "ParentOutcome",
     "PayloadTooLargeError",
+    "PermissionDeniedError",
     "Progress",
     "QueueFullError",
     "Retry",

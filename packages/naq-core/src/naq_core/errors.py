@@ -5,6 +5,8 @@ NaqError
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
 │  ├─ BrokerUnavailableError            no server answers at the address
+│  │  └─ AuthenticationError            it answers, and refuses the credentials
+│  ├─ PermissionDeniedError (PermissionError) the credentials do not permit it
 │  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
 │  ├─ JetStreamDisabledError            the server runs without JetStream
 │  ├─ ServerTooOldError                 the server lacks what NAQ needs
@@ -64,6 +66,31 @@ class BrokerUnavailableError(BrokerError):
         self.url = url
         self.reason = reason
         super().__init__(f"cannot reach NATS at {url}: {reason}. Is a nats-server running there? `naq server` starts one.")
+
+
+class AuthenticationError(BrokerUnavailableError):
+    """The server refuses the credentials, or asks for some where none were given."""
+
+    def __init__(self, url: str, given: str) -> None:
+        self.url = url
+        self.given = given
+        self.reason = (
+            f"the server refuses the credentials ({given})" if given else "the server asks for credentials, none were given"
+        )
+        BrokerError.__init__(
+            self,
+            f"cannot connect to NATS at {url}: {self.reason}. Set NAQ_NATS_CREDS, NAQ_NATS_NKEY, NAQ_NATS_USER and "
+            "NAQ_NATS_PASSWORD_FILE, or NAQ_NATS_TOKEN_FILE",
+        )
+
+
+class PermissionDeniedError(BrokerError, PermissionError):
+    """The server does not permit this user to publish or subscribe to a subject."""
+
+    def __init__(self, verb: str, subject: str) -> None:
+        self.verb = verb
+        self.subject = subject
+        super().__init__(f"this user may not {verb} {subject}: docs/security.md lists what each role needs")
 
 
 class BrokerTimeoutError(BrokerError, TimeoutError):

@@ -11,8 +11,10 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
-from naq_core._nats.account import check_server
+from naq_core._nats.account import INFO, check_server
+from naq_core._nats.auth import cannot_connect, is_refusal, reason_of
 from naq_core._nats.client import QuickClient
+from naq_core._nats.denials import PUBLISH, Denials
 from naq_core._nats.ends import Ends
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
 from naq_core._nats.options import connect_options
@@ -24,6 +26,7 @@ from naq_core.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     WrongSequenceError,
 )
 from naq_core.settings import Settings, redact_url
@@ -73,7 +76,9 @@ class Connection:
         self._lost: BrokerError | None = None
         self._last_error: BaseException | None = None
         self._failures = 0
-        self._given_up: asyncio.Future[None] | None = None if patient else asyncio.get_running_loop().create_future()
+        self._patient = patient
+        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.denials = Denials()
         self._watchdog: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -137,7 +142,9 @@ class Connection:
         """Connect and check the server.
 
         Raises:
-            BrokerUnavailableError: Nobody answers, or the credentials are refused.
+            BrokerUnavailableError: Nobody answers; `AuthenticationError` where the credentials are refused.
+            PermissionDeniedError: The user may not even ask about JetStream (`$JS.API.INFO`), or not receive answers.
+            ConfigurationError: A file of credentials or certificates cannot be used.
             JetStreamDisabledError: JetStream is off.
             ServerTooOldError: JetStream lacks what NAQ needs.
         """
@@ -156,8 +163,7 @@ class Connection:
         except (OSError, nats.errors.Error, TimeoutError) as error:
             with contextlib.suppress(Exception):  # half-open: nothing to save, the reason below is what counts
                 await self.client.close()
-            cause = self._last_error or error
-            raise BrokerUnavailableError(self.url, _reason(cause)) from error
+            raise cannot_connect(self.settings, self._last_error or error) from error
         self._publisher = Publisher(
             self.client,
             timeout=self.settings.publish_timeout.total_seconds(),
@@ -166,17 +172,14 @@ class Connection:
         self._mark_up()
         try:
             await self._publisher.start()
-            await check_server(self.client, self.url)
+            await check_server(self.client, self.url, lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix))
         except BaseException:
             await self.close()
             raise
         self._watchdog = self._loop.create_task(self._watch(), name="naq-watchdog")
 
     async def _connect(self, options: dict[str, Any]) -> None:
-        """Connect; nats-py tries for ever, so who is impatient stops it."""
-        if self._given_up is None:
-            await self.client.connect(**options)
-            return
+        """Connect; nats-py tries for ever, so a refusal or impatience stops it."""
         connecting = asyncio.ensure_future(self.client.connect(**options))
         try:
             await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
@@ -227,7 +230,7 @@ class Connection:
             async with asyncio.timeout_at(deadline):
                 await self._up.wait()
         except TimeoutError:
-            raise BrokerUnavailableError(self.url, _reason(self._last_error or TimeoutError("connection lost"))) from None
+            raise BrokerUnavailableError(self.url, reason_of(self._last_error or TimeoutError("connection lost"))) from None
         if self._lost is not None:
             raise self._lost
 
@@ -308,15 +311,20 @@ class Connection:
 
         Raises:
             BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
+            PermissionDeniedError: This user may not ask that, or may not receive answers.
         """
         deadline = deadline or self.budget()
         pause = 0.05
         while True:
             await self.wait_connected(deadline)
+            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
             try:
-                return await self.client.request(subject, payload, timeout=timeout)
-            except CLIENT_ERRORS as error:
+                async with asyncio.timeout(None) as scope:
+                    with self.denials.interrupting(subject, scope):
+                        return await self.client.request(subject, payload, timeout=timeout)
+            except (TimeoutError, *CLIENT_ERRORS) as error:
                 last = error
+            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
             if self._loop.time() + pause > deadline:
                 raise BrokerTimeoutError(f"request to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
             await asyncio.sleep(pause)
@@ -377,8 +385,12 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
         self._last_error = error
+        if (denied := self.denials.note(error)) is not None:
+            self._on_denied(denied)
+            return
         self._failures += 1
-        if self._given_up is not None and self._failures >= len(self.client.servers) and not self._given_up.done():
+        impatient = not self._patient and self._failures >= len(self.client.servers)
+        if (impatient or is_refusal(error)) and not self._given_up.done():
             self._given_up.set_result(None)
         if not self._closing:
             log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
@@ -388,6 +400,15 @@ class Connection:
         """Whether it has been made and is not being closed: only then its loss is news."""
         return self._publisher is not None and not self._closing
 
+    def _on_denied(self, denied: PermissionDeniedError) -> None:
+        """Tell whoever waits for what the server has just refused."""
+        log.error("NATS at %s: %s", self.url, denied)
+        if denied.verb == PUBLISH and self._publisher is not None:
+            self._publisher.fail_subject(denied)
+        self.ends.look_again()
+        for listener in tuple(self._listeners):
+            listener()
+
     async def _on_disconnected(self) -> None:
         self._mark_down()
         if self._is_in_use:
@@ -395,6 +416,7 @@ class Connection:
 
     async def _on_reconnected(self) -> None:
         self.generation += 1
+        self.denials.forget()
         self._mark_up()
         log.info("connected to NATS at %s again", self.url)
         self.ends.look_again()
@@ -404,14 +426,6 @@ class Connection:
     async def _on_closed(self) -> None:
         self._mark_down()
         if self._is_in_use:
-            self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({_reason(self._last_error)})")
+            self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({reason_of(self._last_error)})")
             self._up.set()
             log.error("%s", self._lost)
-
-
-def _reason(error: BaseException | None) -> str:
-    if error is None:
-        return "no reason given"
-    if isinstance(error, TimeoutError):
-        return str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
-    return str(error) or type(error).__name__

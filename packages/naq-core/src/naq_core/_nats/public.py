@@ -9,10 +9,11 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from naq_core._nats.auth import cannot_connect
 from naq_core._nats.connection import CONNECT_TIMEOUT
 from naq_core._nats.options import connect_options
-from naq_core.errors import BrokerUnavailableError, ConfigurationError
-from naq_core.settings import Settings, redact_url
+from naq_core.errors import ConfigurationError
+from naq_core.settings import Settings
 
 
 async def get_nats_connection(url: str | None = None) -> Client:
@@ -22,7 +23,7 @@ async def get_nats_connection(url: str | None = None) -> Client:
         url: The server, or a comma list of them; by default the setting `nats_url`.
 
     Raises:
-        BrokerUnavailableError: Nobody answers there within 5 s.
+        BrokerUnavailableError: Nobody answers there within 5 s; `AuthenticationError` where the credentials are refused.
     """
     settings = Settings.load(nats_url=url)
     last: list[BaseException] = []
@@ -35,8 +36,7 @@ async def get_nats_connection(url: str | None = None) -> Client:
         await asyncio.wait_for(client.connect(**connect_options(settings), error_cb=on_error), CONNECT_TIMEOUT)
     except (OSError, nats.errors.Error, TimeoutError) as error:
         await client.close()
-        reason = str(last[-1] if last else error) or "no answer"
-        raise BrokerUnavailableError(redact_url(settings.nats_url), reason) from error
+        raise cannot_connect(settings, last[-1] if last else error) from error
     return client
 
 

@@ -10,7 +10,7 @@ import nats.errors
 
 from naq_core._nats.client import QuickClient, parse_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error, decode_ack
-from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError
+from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError, PermissionDeniedError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Publisher:
         self._client = client
         self._timeout = timeout
         self._max_in_flight = max_in_flight
-        self._pending: dict[bytes, tuple[asyncio.Future[int], float]] = {}
+        self._pending: dict[bytes, tuple[asyncio.Future[int], float, str]] = {}
         self._prefix = ""
         self._token_at = 0
         self._next = 0
@@ -72,7 +72,7 @@ class Publisher:
         except nats.errors.Error as error:
             raise NotReadyError(f"not sent: {error}") from error
         future: asyncio.Future[int] = self._loop.create_future()
-        self._pending[token] = (future, self._loop.time() + self._timeout)
+        self._pending[token] = (future, self._loop.time() + self._timeout, subject)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._timeout, self._sweep)
         return future
@@ -104,7 +104,7 @@ class Publisher:
         now = self._loop.time()
         self._sweeper = None
         while self._pending:
-            token, (future, deadline) = next(iter(self._pending.items()))
+            token, (future, deadline, _) = next(iter(self._pending.items()))
             if deadline > now and not future.done():
                 self._sweeper = self._loop.call_at(deadline, self._sweep)
                 return
@@ -116,9 +116,18 @@ class Publisher:
     def fail_all(self) -> None:
         """Tell everybody who waits that the connection is gone: the outcome of each is unknown."""
         pending, self._pending = self._pending, {}
-        for future, _ in pending.values():
+        for future, *_ in pending.values():
             if not future.done():
                 future.set_exception(DisconnectedError("the connection was lost before the answer"))
+        self._room.set()
+
+    def fail_subject(self, denied: PermissionDeniedError) -> None:
+        """Fail what was sent to a subject that the server has just refused: it was not stored."""
+        for token, (future, _, subject) in tuple(self._pending.items()):
+            if subject.lower() == denied.subject:
+                del self._pending[token]
+                if not future.done():
+                    future.set_exception(PermissionDeniedError(denied.verb, subject))
         self._room.set()
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ async def wait_for_end(
 
     Raises:
         TimeoutError: Not ended within `timeout` seconds.
+        PermissionDeniedError: This user may not see events, so the end would be waited for in vain.
     """
     if timeout == 0:
         stored = await read_record(connection, queue, job_id)
@@ -52,6 +53,7 @@ async def wait_for_end(
                 stored = await read(connection, queue, job_id)
                 if stored is not None and is_end(stored.record):
                     return stored
+                connection.denials.check_below(f"{connection.names.namespace}.event")
                 await changed.wait()
     finally:
         connection.ends.remove(key, changed.set)
@@ -99,6 +101,7 @@ class EndWatch:
             if ended:
                 return ended
             if not self._changed:
+                self._connection.denials.check_below(f"{self._connection.names.namespace}.event")
                 self._wake.clear()
                 await self._wake.wait()
         return []

@@ -1,0 +1,81 @@
+"""What the server does not permit: it says so beside the stream of answers, so whoever waits for one has to be told."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from naq_core.errors import PermissionDeniedError
+
+_VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
+SUBSCRIBE = "subscribe to"
+PUBLISH = "publish to"
+
+
+class Denials:
+    """The denials of one connection; kept until it is made anew, since rights do not change before.
+
+    nats-py hands the server's message on in lower case, so subjects are compared so.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], PermissionDeniedError] = {}
+        self._waiting: dict[str, set[asyncio.Timeout]] = {}
+
+    def note(self, error: BaseException) -> PermissionDeniedError | None:
+        """Remember a denial and interrupt who waits for it; None where the error is something else."""
+        match = _VIOLATION.search(str(error))
+        if match is None:
+            return None
+        verb = PUBLISH if match[1].lower() == "publish" else SUBSCRIBE
+        denied = self._found[verb, match[2].lower()] = PermissionDeniedError(verb, match[2])
+        if verb == PUBLISH:
+            now = asyncio.get_running_loop().time()
+            for scope in self._waiting.get(match[2].lower(), ()):
+                scope.reschedule(now)
+        return denied
+
+    def check(self, subject: str, verb: str = PUBLISH) -> None:
+        """Raise what the server said of a subject.
+
+        Raises:
+            PermissionDeniedError: This user may not publish (or subscribe) to it.
+        """
+        if self._found and (denied := self._found.get((verb, subject.lower()))) is not None:
+            raise denied
+
+    def check_request(self, subject: str, inbox: str) -> None:
+        """Raise what the server said of a request, or of receiving answers below the inbox prefix.
+
+        Raises:
+            PermissionDeniedError: This user may not ask that, or will never see an answer.
+        """
+        if self._found:
+            self.check(subject)
+            self.check_below(inbox)
+
+    def check_below(self, prefix: str) -> None:
+        """Raise what the server said of a subscription below a prefix: what is waited for there will never come.
+
+        Raises:
+            PermissionDeniedError: This user may not subscribe to it.
+        """
+        for (verb, subject), denied in self._found.items():
+            if verb == SUBSCRIBE and subject.startswith(f"{prefix.lower()}."):
+                raise denied
+
+    @contextmanager
+    def interrupting(self, subject: str, scope: asyncio.Timeout) -> Iterator[None]:
+        """Let a denial of publishing to a subject end a time-out's scope at once."""
+        waiting = self._waiting.setdefault(subject.lower(), set())
+        waiting.add(scope)
+        try:
+            yield
+        finally:
+            waiting.discard(scope)
+            if not waiting:
+                self._waiting.pop(subject.lower(), None)
+
+    def forget(self) -> None:
+        """The connection was made anew, perhaps with other rights."""
+        self._found.clear()

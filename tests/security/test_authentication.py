@@ -1,0 +1,190 @@
+"""Every way to authenticate, on a server that asks for it; wrong credentials are a typed error that shows none of them."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from naq_client import Queue
+from naq_core import (
+    AuthenticationError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    Connection,
+    Settings,
+    get_nats_connection,
+)
+from naq_core.server import EmbeddedServer
+from naq_worker import Worker
+from tests.integration import work
+from tests.support.nats_jwt import USER, Operator, new_key
+
+SECRET = "the-secret-of-this-test"
+WRONG = "another-secret-of-this-test"
+
+
+def settings_for(server: EmbeddedServer, **settings: Any) -> Settings:
+    return Settings(**{"nats_url": server.url, "namespace": "auth"} | settings)
+
+
+async def works(settings: Settings) -> None:
+    """Run a job from enqueue to result, keep-alive thread and all."""
+    async with Queue(settings=settings) as queue:
+        job = await queue.enqueue(work.add, 1, 2)
+        await Worker("default", settings=settings, burst=True).run()
+        assert await job.result(10) == 3
+
+
+async def is_refused(settings: Settings, *secrets: str) -> AuthenticationError:
+    """Try to connect; none of the secrets may be shown anywhere."""
+    with pytest.raises(AuthenticationError) as caught:
+        await Connection(settings).open()
+    for secret in secrets:
+        assert secret not in f"{caught.value} {caught.value!r} {settings!r}"
+    return caught.value
+
+
+@pytest.fixture
+def user_server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(config=f'authorization {{ user: ada, password: "{SECRET}" }}') as server:
+        yield server
+
+
+async def test_user_and_password(user_server: EmbeddedServer, caplog: pytest.LogCaptureFixture) -> None:
+    good = settings_for(user_server, nats_user="ada", nats_password=SECRET)
+    await works(good)
+    error = await is_refused(replace(good, nats_password=WRONG), WRONG)
+    assert "refuses the credentials (nats_user from argument, nats_password from argument)" in str(error)
+    assert "asks for credentials, none were given" in str(await is_refused(settings_for(user_server)))
+    assert SECRET not in caplog.text
+    assert WRONG not in caplog.text
+
+
+async def test_a_password_in_the_address(user_server: EmbeddedServer) -> None:
+    await works(settings_for(user_server, nats_url=f"nats://ada:{SECRET}@127.0.0.1:{user_server.port}"))
+    wrong = settings_for(user_server, nats_url=f"nats://ada:{WRONG}@127.0.0.1:{user_server.port}")
+    assert "those in nats_url" in str(await is_refused(wrong, WRONG))
+
+
+async def test_a_password_file_and_the_plain_connection(
+    user_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text(f"{SECRET}\n", encoding="utf-8")
+    monkeypatch.setenv("NATS_USER", "ada")
+    monkeypatch.setenv("NAQ_NATS_PASSWORD_FILE", os.fspath(tmp_path / "password"))
+    plain = await get_nats_connection(user_server.url)
+    await plain.close()
+    monkeypatch.setenv("NATS_USER", "bob")
+    with pytest.raises(AuthenticationError, match="nats_user from NATS_USER, nats_password from NAQ_NATS_PASSWORD_FILE"):
+        await get_nats_connection(user_server.url)
+
+
+async def test_token() -> None:
+    with EmbeddedServer(config=f'authorization {{ token: "{SECRET}" }}') as server:
+        good = settings_for(server, nats_token=SECRET)
+        await works(good)
+        await is_refused(replace(good, nats_token=WRONG), WRONG)
+
+
+async def test_nkey(tmp_path: Path) -> None:
+    key, other = new_key(USER), new_key(USER)
+    for name, seed in {"seed": key.seed, "other": other.seed, "broken": key.seed[:-3]}.items():
+        (tmp_path / name).write_text(f"{seed}\n", encoding="utf-8")
+    with EmbeddedServer(config=f"authorization {{ users = [ {{ nkey: {key.public} }} ] }}") as server:
+        good = settings_for(server, nats_nkey=os.fspath(tmp_path / "seed"))
+        await works(good)
+        await is_refused(replace(good, nats_nkey=os.fspath(tmp_path / "other")), other.seed)
+        for name, problem in {"broken": "does not hold the seed of an NKey", "missing": "cannot be read: No such file"}.items():
+            with pytest.raises(ConfigurationError, match=problem) as caught:
+                await Connection(replace(good, nats_nkey=os.fspath(tmp_path / name))).open()
+            assert key.seed[:-3] not in str(caught.value)
+
+
+async def test_credentials_file(tmp_path: Path) -> None:
+    ours, foreign = Operator(), Operator()
+    for name, operator in {"creds": ours, "foreign": foreign}.items():
+        (tmp_path / name).write_text(operator.credentials(), encoding="utf-8")
+    (tmp_path / "nothing").write_text("no credentials", encoding="utf-8")
+    with EmbeddedServer(config=ours.config()) as server:
+        good = settings_for(server, nats_creds=os.fspath(tmp_path / "creds"))
+        await works(good)
+        await is_refused(replace(good, nats_creds=os.fspath(tmp_path / "foreign")))
+        with pytest.raises(ConfigurationError, match="nothing is no credentials file"):
+            await Connection(replace(good, nats_creds=os.fspath(tmp_path / "nothing"))).open()
+
+
+async def test_without_the_nkeys_package_the_pip_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "naq-core\[nkeys\]"'):
+        await Connection(Settings(nats_creds=os.fspath(tmp_path / "any"))).open()
+
+
+class Tls:
+    """A certificate authority, a server and a client with certificates of it."""
+
+    def __init__(self, folder: Path) -> None:
+        authority, foreign = trustme.CA(), trustme.CA()
+        self.folder = folder
+        authority.cert_pem.write_to_path(self["ca"])
+        foreign.cert_pem.write_to_path(self["foreign_ca"])
+        for name, names in {"server": ["127.0.0.1", "localhost"], "client": ["worker@example.org"]}.items():
+            certificate = authority.issue_cert(*names)
+            certificate.cert_chain_pems[0].write_to_path(self[name])
+            certificate.private_key_pem.write_to_path(self[f"{name}_key"])
+
+    def __getitem__(self, name: str) -> str:
+        return os.fspath(self.folder / f"{name}.pem")
+
+    @contextmanager
+    def server(self, verify: str = "false") -> Iterator[EmbeddedServer]:
+        files = f'cert_file: "{self["server"]}", key_file: "{self["server_key"]}", ca_file: "{self["ca"]}"'
+        with EmbeddedServer(config=f"tls {{ {files}, verify: {verify} }}") as server:
+            yield server
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    return Tls(tmp_path)
+
+
+async def test_tls(tls: Tls) -> None:
+    with tls.server() as server:
+        await works(settings_for(server, nats_tls_ca=tls["ca"]))
+        await works(settings_for(server, nats_tls_ca=tls["ca"], nats_url=f"tls://localhost:{server.port}"))
+        for wrong in ({}, {"nats_tls_ca": tls["foreign_ca"]}):
+            with pytest.raises(BrokerUnavailableError, match=r"TLS failed: .*certificate"):
+                await Connection(settings_for(server, **wrong), patient=False).open()
+
+
+async def test_a_client_certificate(tls: Tls) -> None:
+    with tls.server(verify="true") as server:
+        anonymous = settings_for(server, nats_tls_ca=tls["ca"])
+        await works(replace(anonymous, nats_tls_cert=tls["client"], nats_tls_key=tls["client_key"]))
+        with pytest.raises(BrokerUnavailableError):
+            await Connection(anonymous, patient=False).open()
+
+
+async def test_a_missing_certificate_is_named(tls: Tls) -> None:
+    with pytest.raises(ConfigurationError, match="cannot load the TLS files"):
+        await Connection(Settings(nats_tls_ca="/no/such/file")).open()
+    with pytest.raises(ConfigurationError, match="needs nats_tls_cert"):
+        await Connection(Settings(nats_tls_key=tls["client_key"])).open()
+
+
+async def test_a_context_brings_its_credentials(
+    user_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(tmp_path))
+    path = tmp_path / "nats" / "context" / "test.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"url": user_server.url, "user": "ada", "password": SECRET}), encoding="utf-8")
+    settings = Settings.load(nats_context="test", namespace="auth")
+    await works(settings)
+    assert SECRET not in repr(settings)
