@@ -22,3 +22,7 @@ async def sleep(slot: int) -> int:
 
 async def answer(number: int) -> int:
     return number
+
+
+async def count(numbers: list[int]) -> int:
+    return len(numbers)

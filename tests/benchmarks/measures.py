@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from naq_client import Queue, gather
+from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
 
@@ -20,6 +20,7 @@ SLEEPS = 5_000
 SERIAL = 3_000
 ROUND_TRIPS = 500
 IMPORTS = 5
+WIDE = 998
 
 Function: TypeAlias = Callable[[int], Coroutine[Any, Any, int]]
 
@@ -85,6 +86,25 @@ async def round_trip(lab: Lab) -> None:
     kind = "publish, event, read"
     lab.results.add("enqueue to result, p50", "ms", percentile(taken, 0.5), floor_p50, kind)
     lab.results.add("enqueue to result, p99", "ms", percentile(taken, 0.99), floor_p99, kind)
+
+
+async def workflow(lab: Lab) -> None:
+    """Submit a workflow of 1,000 jobs (1, then 998, then 1) and finish it, beside the same 1,000 as single jobs."""
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        with lab.worker(space.settings):
+            await (await queue.enqueue(jobs.answer, 0)).result(timeout=30)
+            started = time.perf_counter()
+            singles = await queue.enqueue_many(queue.call(jobs.answer, number) for number in range(WIDE + 2))
+            await gather(*singles, timeout=60)
+            floor = (WIDE + 2) / (time.perf_counter() - started)
+            flow = chain(queue.s(jobs.answer, 1), group(queue.s(jobs.answer) for _ in range(WIDE)), queue.s(jobs.count))
+            started = time.perf_counter()
+            handle = await flow.enqueue(queue)
+            submitted = time.perf_counter() - started
+            assert await handle.result(timeout=60) == WIDE
+            rate = (WIDE + 2) / (time.perf_counter() - started)
+    lab.results.add("workflow 1 → 998 → 1", "jobs/s", rate, floor, "1,000 single jobs")
+    lab.results.add("of it, submitting", "ms", submitted * 1e3)
 
 
 async def memory(lab: Lab) -> None:
@@ -164,6 +184,7 @@ MEASURES: dict[str, Measure] = {
     "enqueue-many": enqueue_many,
     "enqueue-serial": enqueue_serial,
     "round-trip": round_trip,
+    "workflow": workflow,
     "memory": memory,
     "imports": imports,
 }
