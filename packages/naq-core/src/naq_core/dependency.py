@@ -101,6 +101,11 @@ class ParentOutcome:
     _serializer: str = field(default="pickle", repr=False)
 
     @property
+    def size(self) -> int:
+        """Bytes of its result as stored."""
+        return len(self._result)
+
+    @property
     def result(self) -> Any:
         """What it returned.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from naq_core._nats import moves
+from naq_core._nats.batch import batches, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Edge, Key, edges_of, forget, read_edges
 from naq_core._nats.many import read_many
@@ -21,7 +22,7 @@ from naq_core._nats.subjects import WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
-from naq_core.errors import DecodeError
+from naq_core.errors import DecodeError, WrongSequenceError
 from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
 
@@ -162,9 +163,15 @@ class Dependents:
                 undecided.append((child, envelopes[child].after))
         for (child, _), verdict in zip(undecided, await self.judge(undecided, known), strict=True):
             verdicts[child] = verdict
-        done = await asyncio.gather(*(self._carry_out(waiting[child], verdict) for child, verdict in verdicts.items()))
-        for (child, verdict), records in zip(verdicts.items(), done, strict=True):
-            follow += records
+        free = [child for child, verdict in verdicts.items() if verdict.run]
+        if len(free) > 1 and await self._release_together([waiting[child] for child in free]):
+            for child in free:
+                self._witnesses.pop(child, None)
+        else:
+            await asyncio.gather(*(self._carry_out(waiting[child], verdicts[child]) for child in free))
+        for child, verdict in verdicts.items():
+            if not verdict.run:
+                follow += await self._carry_out(waiting[child], verdict)
             spent += [edge.sequence for edge in children.get(child, ())]
             if verdict.witness is None and child in envelopes and len(envelopes[child].after) > len(children.get(child, ())):
                 left = [(parent.id, child) for parent in envelopes[child].after]
@@ -212,6 +219,16 @@ class Dependents:
         found = await standings(self.connection, children)
         records = (each.record for each in found.values())
         return [record for record in records if record is not None and record.state is JobState.CANCELLED]
+
+    async def _release_together(self, messages: Sequence[Message]) -> bool:
+        """Make jobs ready in atomic batches; return False where somebody has moved one of them, so that each must be tried."""
+        groups = [[moves.released(self.connection, message)] for message in messages]
+        try:
+            for batch in batches(groups):
+                await publish_batch(self.connection, batch)
+        except WrongSequenceError:
+            return False
+        return True
 
     async def _carry_out(self, message: Message, verdict: Verdict) -> list[JobRecord]:
         """Release, end or leave a waiting job; return the record of its end."""

@@ -9,6 +9,7 @@ from time import time_ns
 from naq_core.errors import InvalidNameError
 
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 
 _random = b""
@@ -51,6 +52,11 @@ def check_workflow_id(workflow_id: object) -> str:
     if not isinstance(workflow_id, str) or not _JOB_ID.fullmatch(workflow_id):
         raise InvalidNameError("workflow id", workflow_id, "use 1 to 128 letters, digits, '_', '-' or '='")
     return workflow_id
+
+
+def is_new_id(job_id: str) -> bool:
+    """Return whether an id looks like one that `new_id` made, which is never used twice."""
+    return _NEW_ID.fullmatch(job_id) is not None
 
 
 def new_id() -> str:

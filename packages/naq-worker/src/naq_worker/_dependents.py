@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
@@ -18,10 +18,16 @@ from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
 from naq_core.envelope import Envelope
 from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError
+from naq_core.names import is_new_id
 from naq_core.record import JobRecord, JobState
 from naq_worker.outcome import Failed
 
 log = logging.getLogger(__name__)
+
+FEW = 8
+SMALL = 16 * 1024
+REMEMBERED = 256
+"""Results of parents that are remembered: of jobs with few parents, small ones, so many of them."""
 
 
 class Finisher:
@@ -39,6 +45,7 @@ class Finisher:
         self._ended: list[tuple[Delivery, JobRecord]] = []
         self._task: asyncio.Task[None] | None = None
         self._on_idle = on_idle
+        self._outcomes: dict[tuple[str, str], ParentOutcome] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -121,7 +128,22 @@ class Finisher:
 
     async def outcomes(self, envelope: Envelope) -> tuple[ParentOutcome, ...] | Failed:
         """Return what the parents of a job came to, in its order, or what makes that impossible."""
+        known = [self._outcomes.get((parent.queue, parent.id)) for parent in envelope.after]
+        if all(known):
+            return tuple(each for each in known if each is not None)
         try:
-            return await read_outcomes(self._connection, envelope.after)
+            outcomes = await read_outcomes(self._connection, envelope.after)
         except (SignatureError, LargePayloadError) as error:
             return Failed(f"naq_core.errors.{type(error).__name__}", f"a parent's result: {error}", retry=False)
+        self._remember(envelope, outcomes)
+        return outcomes
+
+    def _remember(self, envelope: Envelope, outcomes: Sequence[ParentOutcome]) -> None:
+        """Keep results that a wide fan-out reads again and again; only of ids that nobody can have used before or will again."""
+        if len(outcomes) > FEW:
+            return
+        for parent, outcome in zip(envelope.after, outcomes, strict=True):
+            if outcome.state is JobState.SUCCEEDED and outcome.size <= SMALL and is_new_id(parent.id) and parent.queue != "*":
+                self._outcomes[parent.queue, parent.id] = outcome
+        while len(self._outcomes) > REMEMBERED:
+            del self._outcomes[next(iter(self._outcomes))]

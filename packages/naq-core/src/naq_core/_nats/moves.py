@@ -142,6 +142,14 @@ async def release(connection: Connection, source: Message, *, body: bytes | None
     return await move(connection, source, ready, body=body)
 
 
+def released(connection: Connection, source: Message) -> tuple[str, bytes, dict[str, str]]:
+    """Return the message that makes a held or dead job ready now, for an atomic batch."""
+    ready = target_of(source)
+    if ready is None:
+        raise ValueError(f"{source.subject} does not wait for anything")
+    return ready, source.data, moving_headers(connection, source)
+
+
 async def reschedule(connection: Connection, source: Message, due: float | None, *, body: bytes | None = None) -> Moved:
     """Give a held job another time; one that has passed makes it ready at once. As `move`."""
     if due is not None and due <= time.time():

@@ -10,7 +10,7 @@ import msgspec
 from naq_core._nats.batch import BrokerMessage, batches, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key, edge_messages, waiting_headers
-from naq_core._nats.moves import moving_headers, target_of
+from naq_core._nats.moves import moving_headers, released, target_of
 from naq_core._nats.records import Message
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
@@ -87,7 +87,7 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
             waiting.append(_hold_again(connection, key, message, open_parents))
             children.append((key, after))
         else:
-            ready.append([_ready_again(connection, message)])
+            ready.append([released(connection, message)])
     await _store_all(connection, [*reversed(waiting), *ready])
     await Dependents(connection).look(children)
     log.info("workflow %s: %d jobs are put back", workflow_id, len(failed))
@@ -139,12 +139,6 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
         await connection.publish(subject, encode_record(fresh), {EXPECTED_SEQUENCE: str(revision)})
     except WrongSequenceError:
         log.info("job %s is put back by somebody else", record.job_id)
-
-
-def _ready_again(connection: Connection, message: Message) -> BrokerMessage:
-    target = target_of(message)
-    assert target is not None  # noqa: S101 - _may_be_retried has looked
-    return target, message.data, moving_headers(connection, message)
 
 
 def _hold_again(connection: Connection, key: Key, message: Message, parents: Sequence[Parent]) -> list[BrokerMessage]:
