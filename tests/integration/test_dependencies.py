@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from naq_client import Dependency, Queue, current_job, result_of, results_of
-from naq_core import ConfigurationError, EncodeError, Job, JobCancelledError, JobFailedError, JobState, Settings
+from naq_core import ConfigurationError, EncodeError, Job, JobCancelledError, JobExpiredError, JobFailedError, JobState, Settings
 from naq_core._nats.records import read_last
 from naq_core.inspect import get_job
 from naq_core.manage import cancel_job
@@ -239,3 +239,31 @@ async def test_cancelling_a_waiting_parent_cancels_what_waits_for_it(queue: Queu
         await grandchild.result(10)
     await cancel_job(connection, parent.job_id)
     await no_edge_is_left(queue)
+
+
+async def test_a_waiting_job_expires_too_and_what_waits_for_it_is_told(queue: Queue, run_worker: RunWorker) -> None:
+    slow = await queue.enqueue(work.sleep, 4)
+    late = await queue.options(depends_on=slow, expires=0.5, priority="high").enqueue(work.add, 1)
+    after = await queue.options(depends_on=late).enqueue(work.add, 1)
+    async with run_worker():
+        with pytest.raises(JobExpiredError):
+            await late.result(10)
+        with pytest.raises(JobCancelledError, match=f"parent {late.job_id} expired"):
+            await after.result(10)
+        await cancel_job(await queue.connection(), slow.job_id)
+        await no_edge_is_left(queue)
+
+
+async def test_priorities_are_kept_while_waiting(queue: Queue, run_worker: RunWorker) -> None:
+    parent = await queue.enqueue(work.add, 1)
+    child = await queue.options(depends_on=parent, priority="low").enqueue(work.add, 1)
+    async with run_worker():
+        assert await child.result(10) == 1
+        assert (await get_job(await queue.connection(), parent.job_id)).priority == "normal"
+
+
+async def test_large_results_of_parents_arrive(queue: Queue, run_worker: RunWorker) -> None:
+    parent = await queue.enqueue(work.large, 2_000_000)
+    child = await queue.enqueue(len, result_of(parent))
+    async with run_worker():
+        assert await child.result(20) == 2_000_000

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from naq_client._graph import in_order
-from naq_core import after_enqueue
 from naq_core.broker import (
     SCHEDULE_TARGET,
     BrokerMessage,
@@ -58,10 +57,8 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
     in_order(jobs)
-    for queue in {job.queue for job in jobs}:
-        await ensure_queue(connection, queue)
-    for job in jobs:
-        job.bind(connection)
+    for queue, level in {(job.queue, job.options.priority) for job in jobs}:
+        await ensure_queue(connection, queue, level)
     waiting = [_waiting(connection, job, message) for job, message in zip(jobs, messages, strict=True) if job.ties.after]
     roots = [message for job, message in zip(jobs, messages, strict=True) if not job.ties.after]
     stages = batches([*waiting, *([root] for root in roots)])
@@ -75,15 +72,13 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
     except (BrokerTimeoutError, DisconnectedError) as error:
         raise EnqueueUnknownError([job.job_id for job in jobs], str(error)) from error
     await _look(connection, jobs)
-    if after_enqueue.hooks:
-        await after_enqueue.tell({job.queue for job in jobs})
     return len(stages) == 1
 
 
 def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> list[BrokerMessage]:
     subject, body, headers = message
     child = (job.queue, job.job_id)
-    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject))}
+    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject), job.expires)}
     return [(connection.names.held(*child), body, held), *edge_messages(connection, child, job.ties.after)]
 
 

@@ -8,6 +8,7 @@ from naq_client._graph import in_order
 from naq_client._portal import SyncJob, portal
 from naq_client._shared import shared_queue
 from naq_client._submit import submit_many
+from naq_client._unique import check_many
 from naq_client.queue import Queue
 from naq_client.signature import Chain, Ends, Group, Signature, Step, chain, chord, group
 from naq_core.broker import Connection
@@ -111,7 +112,8 @@ class Workflow:
         connection = await (queue or await shared_queue(None)).connection()
         for job in self.jobs:
             job.workflow = self.workflow_id
-            job.serialize()  # what cannot be serialized is found before anything is sent
+            check_many(job)
+            job.encode()  # what cannot be serialized is found before anything is sent
         head = Head(name=self.name, created_at=time.time(), total=len(self.jobs), token=self._token)
         await write_head(connection, self.workflow_id, head)
         await add_members(connection, self.workflow_id, _members(self.jobs))

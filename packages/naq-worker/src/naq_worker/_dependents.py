@@ -20,6 +20,7 @@ from naq_core.envelope import Envelope
 from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError
 from naq_core.names import is_new_id
 from naq_core.record import JobRecord, JobState
+from naq_worker._claim import is_expired
 from naq_worker.outcome import Failed
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,9 @@ class Finisher:
             Whether it may run; if not, it has been put back, or the record of its end is returned.
         """
         child = (delivery.queue, delivery.job_id)
+        if is_expired(envelope):
+            await self._dependents.forget_edges(child, envelope.after)
+            return True  # to its claim, which ends it
         (verdict,) = await self._dependents.judge([(child, envelope.after)], thorough=True)
         if verdict.run:
             await self._dependents.forget_edges(child, envelope.after)
@@ -108,18 +112,19 @@ class Finisher:
                 return False
             await self._dependents.forget_edges(child, envelope.after)
             return record
-        await self._put_back(delivery)
+        await self._put_back(delivery, envelope)
         await delivery.ack()
         # A parent may have ended since, and have found nothing that waits.
         await self._dependents.look([(child, envelope.after)])
         return False
 
-    async def _put_back(self, delivery: Delivery) -> None:
+    async def _put_back(self, delivery: Delivery, envelope: Envelope) -> None:
         names = self._connection.names
+        ready = names.ready(delivery.queue, delivery.job_id, delivery.level)
         headers = {
             EXPECTED_SEQUENCE: str(delivery.sequence),
             EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
-            **waiting_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), (delivery.looks or 0) + 1),
+            **waiting_headers(ready, envelope.expires, (delivery.looks or 0) + 1),
         }
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)

@@ -67,7 +67,7 @@ def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -
     ]
 
 
-def waiting_headers(ready: str, looks: int = 0) -> dict[str, str]:
+def waiting_headers(ready: str, expires: float = 0, looks: int = 0) -> dict[str, str]:
     """Return the headers of a held job that waits for others.
 
     Its schedule is not for ever: after a while the server makes it ready, and a worker looks at its parents and puts it back.
@@ -75,9 +75,12 @@ def waiting_headers(ready: str, looks: int = 0) -> dict[str, str]:
 
     Args:
         ready: Where it comes back to.
-        looks: How often it was looked at; each time twice as long after the last one.
+        expires: When it is too late to run it (seconds since the epoch); 0 means never.
+        looks: How often it was looked at; each time four times as long after the last one.
     """
     due = time.time() + min(LONGEST_LOOK, FIRST_LOOK * 4**looks)
+    if 0 < expires < due:
+        due = max(expires, time.time()) + 0.5  # then a worker finds it too late
     return {**schedule_headers(ready, due), WAITS: str(looks)}
 
 

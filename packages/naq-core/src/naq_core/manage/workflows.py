@@ -145,7 +145,7 @@ def _hold_again(connection: Connection, key: Key, message: Message, parents: Seq
     """Return the move of a job that waits again, for those parents that have not succeeded, and its edges."""
     target = target_of(message)
     assert target is not None  # noqa: S101 - _may_be_retried has looked
-    headers = {**moving_headers(connection, message), **waiting_headers(target)}
+    headers = {**moving_headers(connection, message), **waiting_headers(target, decode_envelope(message.data).expires)}
     return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, parents)]
 
 
