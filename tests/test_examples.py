@@ -16,6 +16,13 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXPECTED = {
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
+    "delayed.py": [
+        r"state: held\nsoon: it is time",
+        r"tomorrow: it is time \(told to run now\)",
+        r"next week: it is time \(earlier than planned\)",
+        r"cancelled: before_start",
+        r"too late: .*expired before it was started",
+    ],
     "enqueue_and_result.py": [r"2 \+ 3 = 5", r"HELLO", r"state: succeeded"],
     "enqueue_many.py": [r"atomic: True sum: 285", r"atomic: False \(5,000 jobs", r"sum: 41654167500"],
     "events.py": [
@@ -48,6 +55,7 @@ EXPECTED = {
         r"queue: 0 waiting",
         r"server: 2\.",
     ],
+    "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
     "progress_and_logs.py": [
         r"\d+ of 20 \(baking\)",
@@ -64,10 +72,17 @@ EXPECTED = {
     "sync_client.py": [r"2 \+ 3 = 5 state: succeeded", r"doubled: \[0, 2, 4\]", r"Hello, Ada!"],
     "task_decorator.py": [r"'Welcome' sent to ada", r"'Hello' sent to bob", r"called here: 'Hello' sent to carol"],
     "timeouts.py": [r"the attempt was stopped: ", r"not ended yet, state: (running|queued)", r"later: finished"],
+    "unique.py": [
+        r"refused: job unique=report-7",
+        r"new: False result: report 7, version 1",
+        r"after its end: report 7, version 4 same id: True",
+        r"replaced: report 8, version 2 for both: True",
+        r"of ten calls: \{'report 9, version 10'\}",
+    ],
     "worker_in_program.py": [r"connected\ndisconnected\na found in the database\nb found in"],
 }
 # Modules the examples import.
-NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py"}
+NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "priority_tasks.py"}
 
 
 def environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
+from tests.benchmarks.delays import delays
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
 
 DRAIN = 20_000
@@ -132,12 +133,24 @@ async def imports(lab: Lab) -> None:
     lab.results.add("import naq_client", "ms", value, floor, "import nats")
 
 
-async def _drain(lab: Lab, function: Function, count: int, *, fast: bool = False) -> float:
+async def priorities(lab: Lab) -> None:
+    """Work off 20,000 no-op jobs of high priority, beside as many of the normal one: the cost of a level."""
+    floor = await _drain(lab, jobs.noop, DRAIN)
+    rate = await _drain(lab, jobs.noop, DRAIN, priority="high")
+    lab.results.add("drain, high priority", "jobs/s", rate, floor, "the same jobs of normal priority")
+    rate = await _drain(lab, jobs.noop, DRAIN, mixed=True)
+    lab.results.add("drain, three levels mixed", "jobs/s", rate, floor, "the same jobs of normal priority")
+
+
+async def _drain(
+    lab: Lab, function: Function, count: int, *, fast: bool = False, priority: str = "normal", mixed: bool = False
+) -> float:
     stamps = lab.stamps(count)
     async with Namespace(lab) as space:
         async with Queue(QUEUE, settings=space.settings) as queue:
-            chosen = queue.options(fast=fast)
-            await queue.enqueue_many(chosen.call(function, slot) for slot in range(count))
+            levels = ("high", "normal", "low") if mixed else (priority,)
+            chosen = [queue.options(fast=fast, priority=level) for level in levels]
+            await queue.enqueue_many(chosen[slot % len(chosen)].call(function, slot) for slot in range(count))
         with lab.worker(space.settings):
             await until(lambda: stamps.count() >= count, "drain")
             await asyncio.sleep(0.2)
@@ -185,6 +198,8 @@ MEASURES: dict[str, Measure] = {
     "enqueue-serial": enqueue_serial,
     "round-trip": round_trip,
     "workflow": workflow,
+    "priorities": priorities,
+    "delays": delays,
     "memory": memory,
     "imports": imports,
 }
