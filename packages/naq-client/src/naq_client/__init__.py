@@ -1,7 +1,7 @@
 """The client of NAQ: enqueue Python functions on NATS JetStream and fetch their results."""
 
 from naq_client._portal import SyncJob
-from naq_client._schedule import Schedule
+from naq_client._schedule import Schedule, scheduled
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import EnqueuedMany, Queue
 from naq_client.signature import Chain, Group, Signature, chain, chord, group
@@ -43,6 +43,7 @@ __all__ = [
     "group",
     "result_of",
     "results_of",
+    "scheduled",
     "task",
     "track",
 ]

@@ -137,3 +137,27 @@ def _check_not_the_functions_own(function: Callable[..., Any] | str, options: Ma
         raise InvalidScheduleError(
             name, options[name], f"may be an option or an argument of {function!r}: write queue.schedule(queue.call(…), {name}=…)"
         )
+
+
+def take_schedule(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the options of a schedule out of a task's options, if it has a schedule."""
+    if "cron" not in options and "interval" not in options:
+        return None
+    taken = {name: options.pop(name) for name in SCHEDULE_OPTIONS - {"jitter", "paused"} if name in options}
+    if "schedule_jitter" in options:
+        taken["jitter"] = options.pop("schedule_jitter")
+    return taken
+
+
+def scheduled(job: Job[Any], **options: Any) -> schedules.ScheduleSpec:
+    """Declare the schedule of a job made by `call()`, for a list that `Queue.reconcile` brings about.
+
+    Args:
+        options: Those of `Queue.schedule`; `schedule_id` is needed, so that a change can be told from another schedule.
+
+    Raises:
+        InvalidScheduleError: A value is wrong; names it.
+    """
+    if options.get("schedule_id") is None:
+        raise InvalidScheduleError("schedule_id", None, "is needed: a declared schedule is known by it")
+    return schedules.make_spec(job, **options)

@@ -30,6 +30,7 @@ from naq_core.manage import (
 )
 from naq_core.names import check_queue
 from naq_core.retry import Delay
+from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
 from naq_core.serialization import unwrap
 from naq_core.settings import Settings
 from naq_core.terms import NO_TERMS, Expiry, Terms, make_terms
@@ -245,6 +246,21 @@ class Queue:
             EncodeError, PayloadTooLargeError: The call cannot be stored. BrokerError: Unknown whether it was; do it again.
         """
         return await self._bare_options.schedule(function, *args, **kwargs)
+
+    async def reconcile(self, origin: str, declared: Iterable[ScheduleSpec] | None = None) -> Reconciled:
+        """Make the stored schedules those that are declared: add, change and remove; to be called at a program's start.
+
+        Args:
+            origin: Names the list, such as the program: only schedules of the same origin are removed.
+            declared: Made by `scheduled(…)`; by default those of all `@task(cron=…)` in modules imported so far.
+
+        Raises:
+            InvalidScheduleError: Two have the same id. BrokerError: It is unknown how far it came; do it again.
+        """
+        if declared is None:
+            found = declared_specs(self.settings)
+            declared = [spec for specs in found.values() for spec in specs]
+        return await reconcile(await self.connection(), origin, declared)
 
     async def get_schedule(self, schedule_id: str) -> Schedule:
         """Return the handle of a schedule, of whatever queue.

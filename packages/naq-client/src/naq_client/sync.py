@@ -12,6 +12,7 @@ from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.names import check_queue
+from naq_core.schedules import Reconciled, ScheduleSpec
 from naq_core.settings import Settings
 
 R = TypeVar("R")
@@ -96,6 +97,10 @@ class SyncQueue:
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call again and again; see `Queue.schedule`."""
         return SyncSchedule(portal().run(self._async().schedule(function, *args, **kwargs)))
+
+    def reconcile(self, origin: str, declared: Iterable[ScheduleSpec] | None = None) -> Reconciled:
+        """Make the stored schedules those that are declared; see `Queue.reconcile`."""
+        return portal().run(self._async().reconcile(origin, declared))
 
     def get_schedule(self, schedule_id: str) -> SyncSchedule:
         """Return the handle of a schedule; see `Queue.get_schedule`."""

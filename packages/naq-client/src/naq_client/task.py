@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, over
 
 from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._portal import SyncJob, portal
+from naq_client._schedule import take_schedule
 from naq_client._shared import disconnect, disconnect_sync, shared_queue
 from naq_client._submit import submit
 from naq_client.signature import Signature
@@ -15,6 +16,7 @@ from naq_core.envelope import JobOptions
 from naq_core.job import Job, make_options
 from naq_core.names import check_job_id, check_queue
 from naq_core.retry import Delay
+from naq_core.schedules import declare
 from naq_core.serialization import function_name, register
 from naq_core.settings import Settings
 from naq_core.terms import NO_TERMS, make_terms, take_terms
@@ -195,19 +197,25 @@ def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -
 
     Args:
         queue: Where its jobs go; by default the setting `default_queue`.
-        options: As of `Queue.options`, but `job_id`.
+        options: As of `Queue.options`, but `job_id`. With `cron="…"` or `interval=…`, and then any option of `Queue.schedule`
+            (its `jitter` as `schedule_jitter`), the task is scheduled too, without arguments, by
+            `naq scheduler --imports <module>` or `Queue.reconcile`.
 
     Raises:
-        ConfigurationError, InvalidNameError: A value is wrong; names it.
+        ConfigurationError, InvalidNameError, InvalidScheduleError: A value is wrong; names it.
     """
     terms = take_terms(options)
     if terms:
         make_terms(**terms)
+    schedule = take_schedule(options)
     checked = make_options(**options)
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
         return Task(plain, queue, checked, terms=terms)
+        if schedule is not None:
+            declare(plain, queue, checked, schedule)
+        return Task(plain, queue, checked)
 
     return decorate if function is None else decorate(function)
 

@@ -172,7 +172,7 @@ class Settings:
             raise ConfigurationError(name, f"is not a setting{_meant(name, names)}", "argument")
         _warn_about_unknown_environment(names)
         path, from_file = read_settings_file(Path.cwd())
-        for name in from_file.keys() - names:
+        for name in from_file.keys() - names - {"schedules"}:  # those are `naq_core.schedules`'
             log.warning("%s: %s is not a NAQ setting%s", path, name, _meant(name, names))
         found: dict[str, tuple[Any, str]] = {name: (value, str(path)) for name, value in from_file.items() if name in names}
         found |= {name: value for name in names if (value := _from_environment(name))}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
+from naq_core.schedules import declared_specs, file_specs
 from naq_core.settings import Settings
 from naq_scheduler.scheduler import Scheduler
 
@@ -32,7 +33,8 @@ def scheduler(
     """Run a scheduler process until a signal stops it.
 
     Start it on as many machines as you like: one leads and fires the schedules, the others take over.
-    SIGTERM or Ctrl-C: another one leads at once. The current directory is importable.
+    SIGTERM or Ctrl-C: another one leads at once. Schedules declared under [[schedules]] in naq.toml, and by
+    @task(cron=...) in the imported modules, are made, changed and removed at the start. The current directory is importable.
 
     Args:
         enable_ha: Elect a leader. Without it this one always fires, and warns where another one runs.
@@ -77,9 +79,13 @@ async def _run(
     http_port: int | None,
     http_host: str,
 ) -> None:
-    del imports
     await Scheduler(
-        settings=settings, enable_ha=enable_ha, instance_id=instance_id, http_port=http_port, http_host=http_host
+        settings=settings,
+        enable_ha=enable_ha,
+        instance_id=instance_id,
+        http_port=http_port,
+        http_host=http_host,
+        declared=declared_specs(settings, imports) | file_specs(settings),
     ).run()
 
 

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
+from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import Settings
 from naq_scheduler._agenda import Agenda, Entry
 from naq_scheduler._fire import Firer
@@ -46,6 +47,7 @@ class Scheduler:
         instance_id: Its name in logs and in the lease; by default host and process id.
         http_port: Answer `/livez`, `/readyz` and `/metrics` there; None: nowhere. 0 takes any free port, see `http_address`.
         http_host: The address to listen on. Default: this machine only.
+        declared: Schedules to be brought about at the start, by their origin (`naq_core.schedules.reconcile`).
         settings: Ready settings, instead of those of the environment.
         overrides: Any other setting by its name.
 
@@ -61,6 +63,7 @@ class Scheduler:
         instance_id: str | None = None,
         http_port: int | None = None,
         http_host: str = "127.0.0.1",
+        declared: Mapping[str, Sequence[ScheduleSpec]] | None = None,
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
@@ -70,6 +73,7 @@ class Scheduler:
         self.metrics = Metrics()
         self.http_address: tuple[str, int] | None = None
         self._http = None if http_port is None else (http_host, http_port)
+        self._declared = declared or {}
         self._agenda = Agenda()
         self._lease: Lease | Solo | None = None
         self._watch: Watch | None = None
@@ -110,6 +114,8 @@ class Scheduler:
         async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}") as connection:
             await ensure_streams(connection)
             await ensure_schedules(connection)
+            for origin, specs in self._declared.items():
+                await reconcile(connection, origin, specs)
             self._connection = connection
             kind = Lease if self.enable_ha else Solo
             lease = self._lease = kind(connection, self.instance_id, self._on_leadership)

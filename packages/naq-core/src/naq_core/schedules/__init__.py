@@ -1,5 +1,6 @@
 """Recurring schedules: made and changed here, fired by `naq_scheduler`. Programs, the CLI and the dashboard share it."""
 
+from naq_core.schedules.declared import Reconciled, declare, declared_specs, file_specs, reconcile
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, firing_id, make_named_spec, make_spec
 from naq_core.schedules.store import (
     delete_schedule,
@@ -15,9 +16,13 @@ from naq_core.schedules.store import (
 )
 
 __all__ = [
+    "Reconciled",
     "ScheduleSpec",
     "check_schedule_id",
+    "declare",
+    "declared_specs",
     "delete_schedule",
+    "file_specs",
     "firing_id",
     "get_schedule",
     "list_schedules",
@@ -26,6 +31,7 @@ __all__ = [
     "next_runs",
     "pause_schedule",
     "put_schedule",
+    "reconcile",
     "resume_schedule",
     "schedule_history",
     "trigger_schedule",

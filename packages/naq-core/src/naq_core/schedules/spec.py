@@ -213,6 +213,8 @@ def _anonymous(template: bytes) -> bytes:
 
 
 def _check_options(job: Job[Any]) -> None:
+    if job.ties.after:
+        raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot wait for others")
     if job.options.fast:
         raise InvalidScheduleError("fast", True, "a firing without a record could run twice; leave it out")
     ttl = job.options.result_ttl

@@ -78,9 +78,8 @@ async def put_schedule(
     check_schedule_id(spec.schedule_id)
     connection.check_size("the call of the schedule", len(spec.template) * 4 // 3 + 4096)  # base64, and its history
     await ensure_schedules(connection)
-    await ensure_queue(connection, spec.queue)
-    sealed = connection.signer.seal(unsealed(spec.template), spec.queue, _template_name(spec))
-    spec = msgspec.structs.replace(spec, template=sealed)
+    await ensure_queue(connection, spec.queue, spec.job().opt.priority)
+    spec = sealed(connection, spec)
     names = connection.names
     subject = names.schedule(spec.schedule_id)
     while True:
@@ -218,20 +217,27 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     template = connection.signer.open(spec.template, spec.queue, _template_name(spec))
     if template != spec.template and not connection.signer:
         raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
-    await ensure_queue(connection, spec.queue)
     names = connection.names
     envelope = msgspec.structs.replace(decode_envelope(template), id=job_id, at=time.time(), schedule=spec.schedule_id)
     body = connection.signer.seal(encode_envelope(envelope), spec.queue, job_id)
+    level = envelope.opt.priority
+    await ensure_queue(connection, spec.queue, level)
     headers = {
         EXPECTED_SEQUENCE: "0",
         EXPECTED_SUBJECT: names.any_state(spec.queue, job_id),
         MESSAGE_ID: job_id,
     }
     try:
-        await connection.publish(names.ready(spec.queue, job_id), body, headers, deadline=deadline)
+        await connection.publish(names.ready(spec.queue, job_id, level), body, headers, deadline=deadline)
     except WrongSequenceError as error:
         return error.repeated
     return True
+
+
+def sealed(connection: Connection, spec: ScheduleSpec) -> ScheduleSpec:
+    """Return the schedule with its template signed, where there is a key."""
+    template = connection.signer.seal(unsealed(spec.template), spec.queue, _template_name(spec))
+    return msgspec.structs.replace(spec, template=template)
 
 
 def _template_name(spec: ScheduleSpec) -> str:
@@ -313,6 +319,7 @@ __all__ = [
     "resume_schedule",
     "revised",
     "schedule_history",
+    "sealed",
     "trigger_schedule",
     "update_schedule",
 ]
