@@ -8,6 +8,6 @@ def nightly() -> str:
     return "done"
 
 
-@task(interval="5m", schedule_id="beat", queue="beats")
+@task(interval="5m", schedule_id="beat", queue="beats", expires=60)
 async def beat() -> str:
     return "beat"

@@ -59,7 +59,7 @@ async def test_tasks_declare_their_schedules(settings: Settings, queue: Queue) -
     nightly = specs["tests-integration-declared-nightly"]
     assert (nightly.cron, nightly.timezone, nightly.overlap, nightly.jitter) == ("0 3 * * *", "Europe/Berlin", "skip", 5)
     assert nightly.job().opt.retry.max_retries == 2
-    assert specs["beat"].queue == "beats"
+    assert (specs["beat"].queue, specs["beat"].expires_in) == ("beats", 60)
     assert declared.nightly() == "done"
     done = await reconcile(await queue.connection(), "code:tests.integration.declared", specs.values())
     assert sorted(done.added) == ["beat", "tests-integration-declared-nightly"]

@@ -11,6 +11,7 @@ import pytest
 from naq_client import Queue, Schedule, SyncQueue
 from naq_core import InvalidNameError, InvalidScheduleError, JobState, ScheduleNotFoundError, Settings
 from naq_core.errors import SignatureError
+from naq_core.inspect import get_job
 from naq_core.schedules import list_schedules, make_named_spec, put_schedule
 from naq_core.server import EmbeddedServer
 from naq_worker import Worker
@@ -137,6 +138,22 @@ async def test_what_cannot_be_is_refused_and_nothing_is_stored(queue: Queue, opt
     with pytest.raises(InvalidScheduleError):
         await queue.schedule(work.add, 1, 2, **options)
     assert not await list_schedules(await queue.connection())
+
+
+@pytest.mark.parametrize("options", [{"delay": 5}, {"unique": "key"}, {"at": LATER}, {"expires": LATER}, {"depends_on": ["x"]}])
+async def test_options_of_one_job_do_not_fit_a_schedule(queue: Queue, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidScheduleError):
+        await queue.options(**options).schedule(work.add, 1, 2, cron="@daily")
+    assert not await list_schedules(await queue.connection())
+
+
+async def test_a_job_of_a_schedule_expires_after_its_own_firing(queue: Queue) -> None:
+    schedule = await queue.options(expires=30, priority="high").schedule(work.add, 1, 2, cron="@daily")
+    before = datetime.now(UTC)
+    job = await get_job(await queue.connection(), (await schedule.trigger()).job_id)
+    assert job.expires_at is not None
+    assert before + timedelta(seconds=30) <= job.expires_at < before + timedelta(seconds=60)
+    assert (job.priority, job.schedule) == ("high", schedule.schedule_id)
 
 
 async def test_an_id_that_cannot_be_a_token_is_refused(queue: Queue) -> None:

@@ -212,10 +212,9 @@ def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
-        return Task(plain, queue, checked, terms=terms)
         if schedule is not None:
-            declare(plain, queue, checked, schedule)
-        return Task(plain, queue, checked)
+            declare(plain, queue, checked, schedule, terms=make_terms(**terms))
+        return Task(plain, queue, checked, terms=terms)
 
     return decorate if function is None else decorate(function)
 

@@ -20,6 +20,7 @@ from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
 from naq_core.schedules.store import delete_schedule, put_schedule, sealed
 from naq_core.serialization import function_name
 from naq_core.settings import Settings
+from naq_core.terms import NO_TERMS, Terms
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Declaration(msgspec.Struct, frozen=True):
     function: Callable[..., Any]
     queue: str | None
     job_options: JobOptions
+    terms: Terms
     options: dict[str, Any]
 
     @property
@@ -53,6 +55,7 @@ class Declaration(msgspec.Struct, frozen=True):
             queue=self.queue or settings.default_queue,
             serializer=settings.job_serializer,
             options=self.job_options,
+            terms=self.terms,
         )
         name = re.sub(r"[^A-Za-z0-9_]+", "-", function_name(self.function)).strip("-")[-90:]
         return make_spec(job, **{"schedule_id": name, **self.options}, origin=self.origin)
@@ -67,15 +70,17 @@ class Reconciled(msgspec.Struct):
     unchanged: list[str] = []
 
 
-def declare(function: Callable[..., Any], queue: str | None, job_options: JobOptions, options: dict[str, Any]) -> None:
+def declare(
+    function: Callable[..., Any], queue: str | None, job_options: JobOptions, options: dict[str, Any], *, terms: Terms = NO_TERMS
+) -> None:
     """Note that a function is to be scheduled; importing its module again changes the note.
 
     Raises:
         InvalidScheduleError: A value is wrong.
     """
-    stand_in: Job[Any] = Job("naq_core:unused", options=job_options)
+    stand_in: Job[Any] = Job("naq_core:unused", options=job_options, terms=terms)
     make_spec(stand_in, **options)  # refused here, at the decorator, instead of when the scheduler starts
-    _declared[function_name(function)] = Declaration(function, queue, job_options, options)
+    _declared[function_name(function)] = Declaration(function, queue, job_options, terms, options)
 
 
 def declared_specs(settings: Settings, modules: Iterable[str] = ()) -> dict[str, list[ScheduleSpec]]:

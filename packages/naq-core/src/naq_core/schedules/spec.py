@@ -14,6 +14,7 @@ from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.errors import InvalidNameError, InvalidScheduleError
 from naq_core.job import Job
 from naq_core.settings import parse_duration
+from naq_core.terms import NO_TERMS
 
 OVERLAPS = ("allow", "skip", "cancel")
 MISFIRES = ("skip", "once", "all")
@@ -47,6 +48,8 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     misfire: str = "once"
     grace: float | None = DEFAULT_GRACE
     """A firing this many seconds late still counts as in time; None: however late."""
+    expires_in: float = 0.0
+    """A job is not to be started more than so many seconds after its firing; 0: never too late."""
     origin: str = ""
 
     @property
@@ -146,6 +149,7 @@ def make_spec(  # noqa: PLR0913 - one keyword for each option
         overlap=overlap,
         misfire=misfire,
         grace=None if grace is None else _duration("grace", grace),
+        expires_in=job.terms.expires_in,
         origin=origin,
     )
     return msgspec.structs.replace(
@@ -209,7 +213,7 @@ def _derived_id(spec: ScheduleSpec) -> str:
 
 
 def _anonymous(template: bytes) -> bytes:
-    return encode_envelope(msgspec.structs.replace(decode_envelope(template), id="", at=0.0))
+    return encode_envelope(msgspec.structs.replace(decode_envelope(template), id="", at=0.0, expires=0.0))
 
 
 def _check_options(job: Job[Any]) -> None:
@@ -217,6 +221,12 @@ def _check_options(job: Job[Any]) -> None:
         raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot wait for others")
     if job.options.fast:
         raise InvalidScheduleError("fast", True, "a firing without a record could run twice; leave it out")
+    if job.terms._replace(expires_in=0.0) != NO_TERMS:
+        raise InvalidScheduleError(
+            "at, delay, unique, debounce or expires",
+            job.function_name,
+            "a schedule has its own times: only expires=<seconds> fits",
+        )
     ttl = job.options.result_ttl
     if ttl is not None and ttl < SHORTEST_RESULT_TTL:
         raise InvalidScheduleError(

@@ -125,7 +125,7 @@ def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
     """
     from naq_core.job import Job  # noqa: PLC0415 - only here
 
-    names = set(ScheduleSpec.__struct_fields__) - {"schedule_id", "queue", "template"}
+    names = set(ScheduleSpec.__struct_fields__) - {"schedule_id", "queue", "template", "expires_in"}
     for name in changes.keys() - names:
         raise InvalidScheduleError("option", name, f"can be one of {', '.join(sorted(names))}")
     values = {name: getattr(spec, name) for name in names}
@@ -135,7 +135,7 @@ def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
         values["cron"] = None
     stand_in: Job[Any] = Job("naq_core:unused", queue=spec.queue)
     checked = make_spec(stand_in, schedule_id=spec.schedule_id, **(values | changes))
-    return msgspec.structs.replace(checked, template=spec.template)
+    return msgspec.structs.replace(checked, template=spec.template, expires_in=spec.expires_in)
 
 
 async def delete_schedule(connection: Connection, schedule_id: str) -> None:
@@ -218,7 +218,14 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     if template != spec.template and not connection.signer:
         raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
     names = connection.names
-    envelope = msgspec.structs.replace(decode_envelope(template), id=job_id, at=time.time(), schedule=spec.schedule_id)
+    at = time.time()
+    envelope = msgspec.structs.replace(
+        decode_envelope(template),
+        id=job_id,
+        at=at,
+        schedule=spec.schedule_id,
+        expires=at + spec.expires_in if spec.expires_in else 0.0,
+    )
     body = connection.signer.seal(encode_envelope(envelope), spec.queue, job_id)
     level = envelope.opt.priority
     await ensure_queue(connection, spec.queue, level)
