@@ -98,7 +98,7 @@ async def test_results_have_a_preview(queue: Queue, run_worker: RunWorker, proce
     shown = {
         "none": "",
         "number": "7",
-        "nested": f"{{'b': [1, 2, 3], 'a': ('x', {b'y' * 40!r}... (100 bytes))}}",
+        "nested": f"{{'b': [1, 2, 3], 'a': ('x', {b'y' * 100!r})}}",
     }
     async with run_worker():
         for kind, text in shown.items():

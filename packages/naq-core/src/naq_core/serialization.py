@@ -26,6 +26,7 @@ PICKLE = "pickle"
 JSON = "json"
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 PREVIEW_LENGTH = 200
+SMALL = 512
 
 _names: "WeakKeyDictionary[Callable[..., Any], str | None]" = WeakKeyDictionary()
 _registered: dict[str, Callable[..., Any]] = {}
@@ -363,14 +364,20 @@ _BRIEF = frozenset({"builtins", "datetime", "decimal", "fractions", "ipaddress",
 _result_preview = _ResultRepr()
 
 
-def preview_result(value: Any) -> str:
-    """Return a result as short text, for people: whoever shows jobs needs no unpickling. Empty for None."""
+def preview_result(value: Any, size: int = SMALL + 1) -> str:
+    """Return a result as short text, for people: whoever shows jobs needs no unpickling. Empty for None.
+
+    Args:
+        size: Length of its serialized form: what is small and plain needs no care.
+    """
     kind = type(value)
     if value is None:
         return ""
     try:
         if kind is int or kind is bool or kind is float:
             return repr(value)[:PREVIEW_LENGTH]
+        if size <= SMALL and _is_plain(value):
+            return repr(value)[:PREVIEW_LENGTH]  # ten times as fast
         return clean_text(_result_preview.repr(value)[:PREVIEW_LENGTH], PREVIEW_LENGTH)
     except Exception:  # noqa: BLE001 - a foreign __repr__ must not make a job fail
         return f"<{kind.__name__}>"

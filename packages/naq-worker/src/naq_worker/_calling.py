@@ -33,9 +33,10 @@ def of_value(value: Any, serializer: str) -> Outcome:
     if control is not None:
         return of_control(control)
     try:
-        return Completed(*encode_result(value, serializer), preview_result(value))
+        content_type, data = encode_result(value, serializer)
     except EncodeError as error:
         return of_error(error, None)
+    return Completed(content_type, data, preview_result(value, len(data)))
 
 
 def of_control(control: JobControl) -> Outcome:

@@ -10,6 +10,8 @@ from naq_core.views import Event
 
 LONGEST_NAME = 120
 LONGEST_NOTE = 120
+MOST_NAMES = 1000
+_names: dict[str, str] = {}
 _KINDS = {
     JobState.QUEUED: "returned",
     JobState.RUNNING: "started",
@@ -27,17 +29,26 @@ def record_headers(record: JobRecord, revision: int, *, progress: bool = False) 
     Args:
         progress: It was written for its progress or its log lines, not for a change of state.
     """
-    function = record.function
-    if not (function.isascii() and function.isprintable() and len(function) <= LONGEST_NAME):
-        function = _one_line(function, LONGEST_NAME)
     headers = {
         EXPECTED_SEQUENCE: str(revision),
-        STATE: record.state.value,
-        ABOUT: f"{record.attempt} {record.worker or '-'} {function}",
+        STATE: record.state,
+        ABOUT: f"{record.attempt} {record.worker or '-'} {_names.get(record.function) or _name(record.function)}",
     }
     if progress:
         headers[PROGRESS] = _progress_text(record.progress)
     return headers
+
+
+def _name(function: str) -> str:
+    """Return a function's name as it fits a header, and remember it: this is on the path of every job."""
+    if len(_names) >= MOST_NAMES:
+        _names.clear()
+    if function.isascii() and function.isprintable() and len(function) <= LONGEST_NAME:
+        name = function
+    else:
+        name = _one_line(function, LONGEST_NAME)
+    _names[function] = name
+    return name
 
 
 def _one_line(text: str, limit: int) -> str:
