@@ -96,7 +96,7 @@ class TestLooking:
         lines = plain(shown).splitlines()
         assert max(map(len, lines)) <= width
         assert job_id in plain(shown)
-        assert ("Took" in plain(shown)) == (width == 120)
+        assert ("Arguments" in plain(shown)) == (width == 120)
 
     def test_show_has_the_errors_with_their_tracebacks(self, shop: dict[str, Any]) -> None:
         naq("enqueue", "shop:lose", "luck", "--job-id", "x", "--wait", **shop)

@@ -58,7 +58,7 @@ class TestStats:
         assert naq("stats", **shop).stdout.splitlines()[1].split("\t")[1] == "default"
         shown, code = screen("stats", width=80, **shop)
         assert code == 0
-        assert "1 workers, 0 of 10 slots busy" in plain(shown)
+        assert "1 worker, 0 of 10 slots busy" in plain(shown)
         assert max(map(len, plain(shown).splitlines())) <= 80
 
     def test_watched_they_come_again_and_again(self, shop: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from naq_cli._errors import CommandError
 from naq_cli._format import NOTHING, STATE_COLORS, for_people, for_programs
+from naq_cli._layout import Wish, fit
 from naq_cli._root_help import uses_color
 from naq_cli.exit_codes import ExitCode
 from naq_core.views import encode_view
@@ -18,6 +19,7 @@ from naq_core.views import encode_view
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 Form = Literal["auto", "json", "jsonl"]
 
@@ -28,8 +30,8 @@ class Column:
 
     title: str
     value: Callable[[Any], Any]
-    width: int = 0
-    """Shown on terminals at least this wide; 0 means always. Pipes get every column."""
+    rank: int = 0
+    """The higher, the sooner it is left out on a narrow terminal. Pipes get every column."""
     right: bool = False
     wrap: bool = False
     """May be cut short where the terminal is narrow."""
@@ -113,22 +115,24 @@ class Output:
         from rich import box
         from rich.table import Table
 
-        available = shutil.get_terminal_size().columns
-        shown = [column for column in columns if available >= column.width]
+        rows = [[self.styled(column.value(item)) for column in columns] for item in items]
+        filled = [at for at, column in enumerate(columns) if not column.rank or any(row[at].plain != NOTHING for row in rows)]
+        columns, rows = [columns[at] for at in filled], [[row[at] for at in filled] for row in rows]
+        wishes = [
+            Wish(max([len(column.title), *(row[at].cell_len for row in rows)]), column.wrap, column.rank)
+            for at, column in enumerate(columns)
+        ]
+        widths = fit(wishes, shutil.get_terminal_size().columns)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        for column in shown:
-            table.add_column(
-                column.title,
-                justify="right" if column.right else "left",
-                no_wrap=True,
-                overflow="ellipsis" if column.wrap else "fold",
-                min_width=None if column.wrap else len(column.title),
-            )
-        for item in items:
-            table.add_row(*(self.styled(column.value(item)) for column in shown))
+        for at, width in widths.items():
+            column = columns[at]
+            justify: Literal["left", "right"] = "right" if column.right else "left"
+            table.add_column(column.title, justify=justify, width=width, no_wrap=True, overflow="ellipsis")
+        for row in rows:
+            table.add_row(*(_one_line(row[at]) for at in widths))
         return table
 
-    def styled(self, value: Any) -> Any:
+    def styled(self, value: Any) -> "Text":
         """Return a cell as rich text: states in their colour, nothing in it taken for markup."""
         from rich.text import Text
 
@@ -212,3 +216,10 @@ class Output:
 
     def _write(self, data: bytes) -> None:
         sys.stdout.write(data.decode())
+
+
+def _one_line(text: "Text") -> "Text":
+    """A row of a table is one line, whatever a job says."""
+    if "\n" in text.plain:
+        text.plain = " ".join(text.plain.split())
+    return text

@@ -211,7 +211,7 @@ class Settings:
     def redacted(self, name: str) -> Any:
         """Return a field's value as it may be shown: secrets as `***`, addresses without user information."""
         value = getattr(self, name)
-        if name in _SECRETS and value is not None:
+        if name in _SECRETS and value:
             return "***"
         return self.redacted_url() if name == "nats_url" else value
 

@@ -26,5 +26,14 @@ def show_settings(settings: Settings, output: Output) -> None:
 def _value(settings: Settings, name: str) -> Any:
     value = settings.redacted(name)
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return _duration(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _duration(value: timedelta) -> str:
+    """Return a duration as it may be written in a settings file: `7d`, `90s`, `0.5s`."""
+    seconds = value.total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"

@@ -56,17 +56,20 @@ async def examine(session: Session, queues: list[str], monitor_url: str | None, 
 
 def _print(session: Session, findings: list[Finding]) -> None:
     """One line for each finding, and below it what to do: sentences do not fit into columns."""
+    from rich.table import Table
     from rich.text import Text
 
-    console = session.output.console()
     colors = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "bright_black"}
-    widest = max(len(finding.check) for finding in findings)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for finding in findings:
-        console.print(
-            Text.assemble((f"{finding.status:>8}", colors[finding.status]), f"  {finding.check:<{widest}}  {finding.found}")
-        )
+        text = Text(finding.found)
         if finding.advice:
-            console.print(Text(f"{'':>8}  {'':<{widest}}  → {finding.advice}", style="dim"))
+            text.append(f"\n→ {finding.advice}", style="dim")
+        grid.add_row(Text(finding.status, style=colors[finding.status]), Text(finding.check), text)
+    session.output.console().print(grid)
 
 
 async def _checks(session: Session, queues: list[str], monitor_url: str | None) -> AsyncIterator[Finding]:
@@ -202,12 +205,13 @@ def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Fi
         with urllib.request.urlopen(f"{address}/jsz?config=true", timeout=1) as answer:  # noqa: S310 - http, checked below
             told = json.load(answer)
         if not named and told.get("server_id") != server_id:
-            raise ValueError("another server answers there")  # noqa: TRY301 - one way to say that it is not known
+            raise ValueError("another server answers there")  # noqa: TRY301 - one way to say that it is unknown
     except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
         return Finding(
             check="sync_interval",
             status="problem" if named else "unknown",
-            found=f"{address} does not tell it: {error}",
+            found=f"{address} does not tell it: {reason}",
             advice="Name the monitoring address with --monitor-url (the server's http_port setting opens it).",
         )
     config = told.get("config") or {}

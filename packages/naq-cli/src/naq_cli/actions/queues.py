@@ -28,8 +28,8 @@ COLUMNS = (
     Column("Dead", lambda queue: queue.dead, right=True),
     Column("Oldest", lambda queue: queue.oldest_at, right=True),
     Column("Workers", lambda queue: queue.workers, right=True),
-    Column("Limit", lambda queue: queue.limit, width=100, right=True),
-    Column("Redelivered", lambda queue: queue.redelivered, width=110, right=True),
+    Column("Limit", lambda queue: queue.limit, rank=3, right=True),
+    Column("Redelivered", lambda queue: queue.redelivered, rank=4, right=True),
 )
 
 

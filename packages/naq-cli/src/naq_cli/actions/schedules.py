@@ -39,14 +39,14 @@ def when(schedule: ScheduleView) -> str:
 COLUMNS = (
     Column("Schedule", lambda schedule: schedule.schedule_id),
     Column("State", lambda schedule: "paused" if schedule.paused else "active"),
-    Column("When", when),
-    Column("Function", lambda schedule: schedule.function, wrap=True),
-    Column("Queue", lambda schedule: schedule.queue, width=90, wrap=True),
+    Column("When", when, wrap=True),
+    Column("Function", lambda schedule: schedule.function, wrap=True, rank=1),
+    Column("Queue", lambda schedule: schedule.queue, rank=2, wrap=True),
     Column("Next", lambda schedule: schedule.next_at, right=True),
-    Column("Last", lambda schedule: schedule.last_at, width=100, right=True),
-    Column("Runs", lambda schedule: schedule.runs, width=100, right=True),
-    Column("Missed", lambda schedule: schedule.missed, width=120, right=True),
-    Column("Last job", lambda schedule: schedule.last_job, width=140, wrap=True),
+    Column("Last", lambda schedule: schedule.last_at, rank=3, right=True),
+    Column("Runs", lambda schedule: schedule.runs, rank=3, right=True),
+    Column("Missed", lambda schedule: schedule.missed, rank=5, right=True),
+    Column("Last job", lambda schedule: schedule.last_job, rank=7, wrap=True),
 )
 HISTORY = (
     Column("At", lambda firing: firing.at),

@@ -127,11 +127,12 @@ def _picture(session: Session, stats: Stats) -> "Group":
 
     broker = stats.broker
     stored = sum(int(stream.get("bytes", 0)) for stream in broker.streams)
+    workers = f"{stats.workers} worker{'' if stats.workers == 1 else 's'}"
     rate = "" if stats.per_second is None else f", {stats.per_second:,.1f} jobs/s"
     head = Text.assemble(
         (f"{broker.url}", "bold"),
         f"  nats-server {broker.version}, {broker.rtt * 1000:.1f} ms away, {size(stored)} stored\n",
-        f"{stats.workers} workers, {stats.busy} of {stats.slots} slots busy{rate}, {iso(stats.at)}\n",
+        f"{workers}, {stats.busy} of {stats.slots} slots busy{rate}, {iso(stats.at)}\n",
     )
     body: Any = session.output.table(stats.queues, QUEUE_COLUMNS) if stats.queues else Text("There are no queues yet.")
     return Group(head, body)

@@ -25,14 +25,14 @@ def _state(worker: Worker) -> str:
 COLUMNS = (
     Column("Worker", lambda worker: worker.get("worker_id", "")),
     Column("Host", lambda worker: worker.get("host"), wrap=True),
-    Column("Pid", lambda worker: str(worker.get("pid", "")), width=100, right=True),
-    Column("State", _state, width=90),
+    Column("Pid", lambda worker: str(worker.get("pid", "")), rank=3, right=True),
+    Column("State", _state, rank=2),
     Column("Queues", lambda worker: worker.get("queues"), wrap=True),
     Column("Running", _slots, right=True),
     Column("Started", lambda worker: as_time(worker.get("started_at")), right=True),
-    Column("Seen", lambda worker: as_time(worker.get("at")), width=90, right=True),
-    Column("Memory", lambda worker: size(worker.get("rss") or 0), width=110, right=True),
-    Column("Version", lambda worker: worker.get("version"), width=120),
+    Column("Seen", lambda worker: as_time(worker.get("at")), rank=2, right=True),
+    Column("Memory", lambda worker: size(worker.get("rss") or 0), rank=4, right=True),
+    Column("Version", lambda worker: worker.get("version"), rank=5),
 )
 
 

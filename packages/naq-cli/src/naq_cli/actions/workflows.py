@@ -27,16 +27,16 @@ COLUMNS = (
     Column("State", state_of),
     Column("Ended", done_of, right=True),
     Column("Created", lambda workflow: workflow.created_at, right=True),
-    Column("Jobs", lambda workflow: workflow.counts, width=90, wrap=True),
+    Column("Jobs", lambda workflow: workflow.counts, rank=2, wrap=True),
 )
 JOB_COLUMNS = (
     Column("Job", lambda job: job.job_id),
     Column("State", lambda job: job.state),
     Column("Function", lambda job: job.function, wrap=True),
     Column("After", lambda job: len(job.parents) or None, right=True),
-    Column("Took", duration, width=90, right=True),
-    Column("Queue", lambda job: job.queue, width=110, wrap=True),
-    Column("Error", last_error, width=100, wrap=True),
+    Column("Took", duration, rank=2, right=True),
+    Column("Queue", lambda job: job.queue, rank=4, wrap=True),
+    Column("Error", last_error, rank=3, wrap=True),
 )
 
 
