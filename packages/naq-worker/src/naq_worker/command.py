@@ -18,7 +18,10 @@ from naq_core.errors import (
 from naq_core.settings import Settings
 from naq_worker.worker import Worker
 
-__all__ = ["worker"]
+__all__ = ["SHORT_OPTIONS", "worker"]
+
+SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
+"""Short spellings that `naq worker` adds."""
 
 _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
 

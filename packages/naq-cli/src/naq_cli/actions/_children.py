@@ -42,6 +42,8 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Log) -> None:
         self.name = name
+        self.has_spoken = asyncio.Event()
+        """Set with its first line of output."""
         self._arguments = arguments
         self._environment = environment
         self._log = log
@@ -109,4 +111,5 @@ class Child:
                 continue
             if not line:
                 return
+            self.has_spoken.set()
             self._log.line(self.name, line.decode(errors="replace").rstrip())

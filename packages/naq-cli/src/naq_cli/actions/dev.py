@@ -16,6 +16,7 @@ from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
 from naq_cli.actions._children import Child, Log
 from naq_cli.actions._events import describe_event
+from naq_cli.actions._keeping import Keeper
 from naq_cli.exit_codes import ExitCode
 from naq_core.connection import Connection
 from naq_core.errors import ConfigurationError
@@ -24,10 +25,9 @@ from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 
 _NATS_PORT, _DASHBOARD_PORT = 4222, 8080
-_RESTART_SECONDS = 1.0
-_LONGEST_RESTART_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
-_MODULE_PROBLEM = ExitCode.IMPORT_FAILED
+_HEAD_START_SECONDS = 3.0
 _SHOWN = frozenset({"retrying", "succeeded", "failed", "cancelled", "expired"})
 _CREDENTIALS = ("USER", "PASSWORD", "PASSWORD_FILE", "TOKEN", "TOKEN_FILE", "CREDS", "NKEY", "CONTEXT")
 
@@ -95,10 +95,10 @@ class _Development:
         self._server = server
         self._log = log
         self._stop = asyncio.Event()
-        self._changed = asyncio.Event()
         self._signals = 0
         self._environment = _environment(server.url)
-        self._children: list[Child] = []
+        self._keepers: list[Keeper] = []
+        self._reloaded: list[Keeper] = []
         self._dashboard_port = options.dashboard_port or 0
 
     async def run(self) -> int:
@@ -110,8 +110,9 @@ class _Development:
         self._greet(dashboard="dashboard" in plugins)
         duties = [self._watch_server()]
         if not self._options.headless:
-            duties += [self._keep_worker(), self._show_jobs()]
-            duties += [self._keep(self._child(name)) for name in ("scheduler", "dashboard") if name in plugins]
+            names = ["worker", *(name for name in ("scheduler", "dashboard") if name in plugins)]
+            worker, *others = [self._keep(name) for name in names]
+            duties += [worker.run(), self._show_jobs(), *(self._run_later(each, worker) for each in others)]
             if self._options.reload:
                 duties.append(self._watch_files())
         tasks = [asyncio.create_task(duty) for duty in duties]
@@ -131,15 +132,14 @@ class _Development:
         self._signals += 1
         self._stop.set()
         if self._signals > 1:
-            for child in self._children:
-                child.signal(signal.SIGKILL)
+            for keeper in self._keepers:
+                keeper.child.signal(signal.SIGKILL)
 
     async def _end_children(self) -> None:
-        running = [child for child in self._children if child.is_running]
+        running = [keeper for keeper in self._keepers if keeper.child.is_running]
         if running:
-            self._log.line("naq", f"Stopping {', '.join(child.name for child in running)}; Ctrl-C again kills them.")
-        grace = self._settings.shutdown_grace.total_seconds() + _PATIENCE_SECONDS
-        await asyncio.gather(*(child.stop(grace if child.name == "worker" else _PATIENCE_SECONDS) for child in running))
+            self._log.line("naq", f"Stopping {', '.join(keeper.child.name for keeper in running)}; Ctrl-C again kills them.")
+        await asyncio.gather(*(keeper.child.stop(keeper.patience) for keeper in running))
         kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "The jobs are gone."
         self._log.line("naq", f"Stopped. {kept}")
 
@@ -157,69 +157,36 @@ class _Development:
         call = f"{options.modules[0]}:your_function" if options.modules else "math:sqrt 2"
         say("naq", f"Try in another terminal: naq enqueue {call} --wait. Ctrl-C here stops everything.")
 
-    def _child(self, name: str) -> Child:
-        arguments = ["-m", "naq_cli", name]
+    def _keep(self, name: str) -> Keeper:
+        """Make the keeper of one service."""
+        options = self._options
+        arguments = ["-m", "naq_worker", *options.queues] if name == "worker" else ["-m", "naq_cli", name]
+        imports = () if name == "dashboard" else options.modules
+        for module in imports:
+            arguments += ["--imports", module]
+        if name == "worker" and options.concurrency is not None:
+            arguments += ["--concurrency", str(options.concurrency)]
         if name == "dashboard":
             arguments += ["--host", "127.0.0.1", "--port", str(self._dashboard_port)]
-        if self._options.log_level is not None and name != "worker":
-            arguments += ["--log-level", self._options.log_level]
-        child = Child(name, arguments, self._environment, self._log)
-        self._children.append(child)
-        return child
-
-    def _worker(self) -> Child:
-        options = self._options
-        arguments = ["-m", "naq_worker", *options.queues]
-        for module in options.modules:
-            arguments += ["--imports", module]
-        if options.concurrency is not None:
-            arguments += ["--concurrency", str(options.concurrency)]
         if options.log_level is not None:
             arguments += ["--log-level", options.log_level]
-        child = Child("worker", arguments, self._environment, self._log)
-        self._children.append(child)
-        return child
+        grace = self._settings.shutdown_grace.total_seconds() if name == "worker" else 0
+        keeper = Keeper(
+            Child(name, arguments, self._environment, self._log),
+            self._log,
+            patience=grace + _PATIENCE_SECONDS,
+            waits_for_changes=bool(imports) and options.reload,
+        )
+        self._keepers.append(keeper)
+        if name == "worker" or imports:
+            self._reloaded.append(keeper)
+        return keeper
 
-    async def _keep(self, child: Child) -> None:
-        """Start a process, and again when it ends by itself, more and more patiently."""
-        pause = _RESTART_SECONDS
-        while True:
-            began = asyncio.get_running_loop().time()
-            await child.start()
-            code = await child.wait()
-            if asyncio.get_running_loop().time() - began > _LONGEST_RESTART_SECONDS:
-                pause = _RESTART_SECONDS
-            self._log.line("naq", f"{child.name} ended with code {code}; starting it again in {pause:g} s.")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_RESTART_SECONDS)
-
-    async def _keep_worker(self) -> None:
-        """Run the worker; start it again when a file changes, and when it ends by itself."""
-        worker = self._worker()
-        grace = self._settings.shutdown_grace.total_seconds() + _PATIENCE_SECONDS
-        while True:
-            self._changed.clear()
-            await worker.start()
-            ended = asyncio.create_task(worker.wait())
-            changed = asyncio.create_task(self._changed.wait())
-            try:
-                await asyncio.wait((ended, changed), return_when=asyncio.FIRST_COMPLETED)
-                if not self._changed.is_set():
-                    await self._after_its_end(ended.result())
-                else:
-                    await worker.stop(grace)
-            finally:
-                ended.cancel()
-                changed.cancel()
-
-    async def _after_its_end(self, code: int) -> None:
-        if code == _MODULE_PROBLEM and self._options.reload:
-            self._log.line("naq", "The worker waits for a file to change.")
-            await self._changed.wait()
-            return
-        self._log.line("naq", f"worker ended with code {code}; starting it again in {_RESTART_SECONDS:g} s.")
+    async def _run_later(self, keeper: Keeper, first: Keeper) -> None:
+        """Leave the processor to the worker until it says something: the first job is what is waited for."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), _RESTART_SECONDS)
+            await asyncio.wait_for(first.child.has_spoken.wait(), _HEAD_START_SECONDS)
+        await keeper.run()
 
     async def _show_jobs(self) -> None:
         """Print how jobs end, which the worker's log does not say."""
@@ -231,14 +198,16 @@ class _Development:
 
     async def _watch_files(self) -> None:
         async for names in _changes():
-            self._log.line("naq", f"{names} changed: starting the worker again.")
-            self._changed.set()
+            again = " and ".join(keeper.child.name for keeper in self._reloaded)
+            self._log.line("naq", f"{names} changed: starting the {again} again.")
+            for keeper in self._reloaded:
+                keeper.reload()
         self._log.line("naq", "Without watchfiles nothing is reloaded: pip install 'naq-cli[dev]'")
         await self._stop.wait()
 
     async def _watch_server(self) -> None:
         while self._server.is_running:  # noqa: ASYNC110 - another process's end is no event of this one
-            await asyncio.sleep(_RESTART_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
         lines = self._server.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         raise RuntimeError(f"nats-server ended by itself: {lines[-1] if lines else 'it logged nothing'}")
 
