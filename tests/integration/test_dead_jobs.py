@@ -266,3 +266,16 @@ async def test_bulk_cancels_what_has_not_ended_and_deletes_what_has(queue: Queue
     assert (await list_jobs(connection)).jobs == []
     with pytest.raises(ConfigurationError, match="action"):
         await bulk(connection, "explode", JobFilter())  # type: ignore[arg-type]
+
+
+async def test_a_job_purged_while_it_backs_off_is_not_there_any_more(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        job = await queue.options(max_retries=1, retry_delay=60).enqueue(work.fail)
+
+        async def is_retrying() -> None:
+            assert await job.status() == JobState.RETRYING
+
+        await eventually(is_retrying)
+        assert await queue.purge() == 1
+        with pytest.raises(JobNotFoundError):
+            await job.status()

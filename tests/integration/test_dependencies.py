@@ -267,3 +267,15 @@ async def test_large_results_of_parents_arrive(queue: Queue, run_worker: RunWork
     child = await queue.enqueue(len, result_of(parent))
     async with run_worker():
         assert await child.result(20) == 2_000_000
+
+
+async def test_jobs_that_wait_for_purged_ones_come_to_an_end(queue: Queue, settings: Settings) -> None:
+    async with Queue("other", settings=settings) as other:
+        parent = await queue.enqueue(note, "parent")
+        await queue.enqueue(note, "alone")
+        child = await other.options(depends_on=parent).enqueue(note, "child")
+        grandchild = await other.options(depends_on=child).enqueue(note, "grandchild")
+        assert await queue.purge() == 2
+        for job in (parent, child, grandchild):
+            assert await job.status() == JobState.CANCELLED
+        await no_edge_is_left(queue)

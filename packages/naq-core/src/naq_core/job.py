@@ -475,14 +475,17 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
         JobNotFoundError: There is neither.
     """
     stored = await records.read_record(connection, queue, job_id)
-    if stored is not None and stored.record.state not in {JobState.QUEUED, JobState.HELD}:
+    if stored is not None and (stored.record.state.is_final or stored.record.state is JobState.RUNNING):
         return stored.record.state
     message = await records.find_job(connection, job_id, queue)
-    if message is None:
-        if stored is not None:
-            return stored.record.state
-        raise JobNotFoundError(job_id)
-    return _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
+    if message is None:  # purged, or just ended
+        latest = await records.read_record(connection, queue, job_id)
+        if latest is None or latest == stored:
+            raise JobNotFoundError(job_id)
+        return latest.record.state
+    place = _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
+    is_retrying = stored is not None and stored.record.state is JobState.RETRYING
+    return JobState.RETRYING if is_retrying and place is not JobState.DEAD else place
 
 
 __all__ = ["NO_OPTIONS", "Job", "job_state", "make_options"]

@@ -240,13 +240,14 @@ class Settler:
     async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
         record = claim.record
         record.state, record.next_at = JobState.RETRYING, time.time() + delay
+        ttl = delay + self._settings.failure_ttl.total_seconds()  # for one that is purged meanwhile, and never ends
         if delay <= (LONGEST_NAK_IF_LIMITED if self._is_limited(delivery.queue) else LONGEST_NAK):
-            await self._write(claim, None)
+            await self._write(claim, ttl)
             await delivery.nak(delay)
             return
         await self._hold(delivery, delay)
         record.superseded = delivery.sequence
-        await self._write(claim, None)
+        await self._write(claim, ttl)
         await delivery.ack()
 
     async def _hold(self, delivery: Delivery, delay: float) -> None:
@@ -265,7 +266,7 @@ class Settler:
     async def _hand_back(self, delivery: Delivery, claim: Claim, *, lease_lost: bool) -> None:
         claim.record.state = JobState.QUEUED
         claim.record.reason = "lease lost" if lease_lost else "handed back by a stopping worker"
-        await self._write(claim, None)
+        await self._write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()
 
     async def _write(self, claim: Claim, ttl: float | None, *, progress: bool = False) -> None:

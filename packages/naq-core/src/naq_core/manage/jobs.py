@@ -81,7 +81,7 @@ async def _reset(connection: Connection, stored: Stored) -> bool:
         workflow=old.workflow,
         schedule=old.schedule,
     )
-    return await _store(connection, record, stored.revision)
+    return await _store(connection, record, stored.revision, connection.settings.failure_ttl.total_seconds())
 
 
 async def _hurry(connection: Connection, found: Found) -> bool:
@@ -99,7 +99,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
         raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > time.time():
         record = msgspec.structs.replace(stored.record, next_at=time.time())
-        if not await _store(connection, record, stored.revision):
+        if not await _store(connection, record, stored.revision, connection.settings.failure_ttl.total_seconds()):
             return False
     if state == "held":
         return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}

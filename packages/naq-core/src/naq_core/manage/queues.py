@@ -7,10 +7,13 @@ import msgspec
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
+from naq_core._nats.records import count_by_subject
 from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams, limit_consumer
-from naq_core.errors import ConfigurationError, JetStreamError
+from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
+from naq_core.manage.cancel import CancelOutcome, cancel_job, find
 from naq_core.names import check_queue
+from naq_core.record import JobState
 
 MOST_LIMIT = 10_000
 
@@ -112,7 +115,9 @@ async def is_queue_paused(connection: Connection, queue: str) -> bool:
 async def purge_queue(connection: Connection, queue: str) -> int:
     """Delete every job of a queue that waits for a worker or for its time.
 
-    A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay.
+    A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
+    wait for is cancelled instead, so that they come to an end too. Nobody is told of the others: who waits for the result of a
+    purged job without a time-out waits for ever.
 
     Returns:
         How many were deleted.
@@ -120,7 +125,7 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     check_queue(queue)
     await ensure_streams(connection)
     names = connection.names
-    deleted = 0
+    deleted = await _cancel_parents(connection, queue)
     large = await objects.arguments_of_waiting(connection, queue)
     for state in ("high", "normal", "low", "held"):
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
@@ -128,6 +133,23 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     for each in large:
         await objects.remove(connection, each)
     return deleted
+
+
+async def _cancel_parents(connection: Connection, queue: str) -> int:
+    """Cancel the waiting jobs of a queue that others wait for, and return how many they were."""
+    names = connection.names
+    edges = await count_by_subject(connection, names.jobs_stream, f"{names.edges}.>")
+    parents = {subject.split(".")[-3] for subject in edges}
+    cancelled = 0
+    for parent in parents:
+        try:
+            found = await find(connection, parent, queue)
+        except JobNotFoundError:
+            continue  # of another queue
+        if found.is_live and (found.stored is None or found.stored.record.state is not JobState.RUNNING):
+            outcome = await cancel_job(connection, parent, "its queue was purged", queue=queue)
+            cancelled += outcome is not CancelOutcome.ALREADY_ENDED
+    return cancelled
 
 
 def _instant(until: datetime) -> str:
