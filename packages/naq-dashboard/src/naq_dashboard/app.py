@@ -134,7 +134,7 @@ def _router(board: Board, middleware: list[Any]) -> Router:
         guards=[check_action],
         middleware=middleware,
         opt={"naq_dashboard": board, "naq_dashboard_path": board.path, "naq_dashboard_signer": board.signer},
-        exception_handlers={HTTPException: _http_error, NaqError: _naq_error},
+        exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},
         request_max_body_size=LARGEST_BODY,
     )
 
@@ -167,11 +167,19 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
     return problem(status, str(error))
 
 
+def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    """Log a mistake of the dashboard's own, and say no more than that it is one."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    text = "The dashboard has made a mistake; its log says which."
+    return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)
+
+
 _TITLES = {
     400: "That cannot be asked",
     403: "Not allowed",
     404: "Not found",
     409: "Not in this state",
     429: "Too many tries",
+    500: "That was our mistake",
     503: "NATS does not answer",
 }

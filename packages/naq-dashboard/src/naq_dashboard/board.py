@@ -10,6 +10,7 @@ from naq_core.settings import Settings
 from naq_dashboard.broker import Broker
 from naq_dashboard.gate import Gate, Identify
 from naq_dashboard.live import Hub
+from naq_dashboard.operations import Operations
 from naq_dashboard.passwords import Signer
 from naq_dashboard.render import Renderer
 from naq_dashboard.settings import DashboardSettings
@@ -36,6 +37,7 @@ class Board:
         self.gate = Gate(settings, self.signer, identify)
         self.renderer = Renderer(settings)
         self.live = Hub(self.broker)
+        self.operations = Operations(self.broker, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
@@ -60,8 +62,12 @@ class Board:
         await connection.api("INFO", deadline=begun + 2)
         return loop.time() - begun
 
-    async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Call a reading function of naq_core with the connection; equal questions within a moment share one answer."""
+    async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH) -> T:
+        """Call a reading function of naq_core with the connection; equal questions within a moment share one answer.
+
+        Args:
+            fresh: The length of that moment, in seconds.
+        """
         loop = asyncio.get_running_loop()
         key = (function, arguments)
         for old in [each for each, (until, _) in self._shared.items() if until < loop.time()]:
@@ -72,12 +78,18 @@ class Board:
             async def ask() -> T:
                 return await function(connection, *arguments)
 
-            self._shared[key] = (loop.time() + FRESH, loop.create_task(ask()))
+            self._shared[key] = (loop.time() + fresh, loop.create_task(ask()))
         task = self._shared[key][1]
         answer: T = await asyncio.shield(task)
         return answer
 
+    def _forget(self) -> None:
+        """After an action nothing that was read before it is shown."""
+        self._shared.clear()
+        self.live.notify_all()
+
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
         await self.live.close()
+        await self.operations.close()
         await self.broker.close()

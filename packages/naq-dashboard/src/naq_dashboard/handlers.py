@@ -3,6 +3,7 @@
 import gzip
 from functools import cache
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from litestar import get, head, post
 from litestar.datastructures import Cookie
@@ -14,9 +15,11 @@ from litestar.response import Response, ServerSentEvent
 from naq_core.errors import BrokerError
 from naq_dashboard.gate import COOKIE, viewer_of
 from naq_dashboard.pages import PAGES, Page
+from naq_dashboard.operations import Told
+from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import assets
-from naq_dashboard.web import AnyRequest, board_of, error_page, frame, html_page, links_of, query_of
+from naq_dashboard.web import NOTICE, AnyRequest, board_of, error_page, frame, html_page, links_of, query_of
 
 BY_NAME = {page.name: page for page in PAGES}
 
@@ -121,6 +124,34 @@ async def log_out(request: AnyRequest) -> Response[bytes]:
     return response
 
 
+@post("/do/{verb:str}", include_in_schema=False, opt={"checks_action": True}, status_code=303)
+async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
+    """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
+    board, viewer = board_of(request), viewer_of(request)
+    pairs = [(key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)]
+    words = dict(pairs)
+    links = links_of(request)
+    if verb == "bulk":
+        query = Query(tuple(pairs), viewer)
+        wanted = words.get("verb", "")
+        if words.get("scope") == "all":
+            run = await board.operations.bulk(viewer, wanted, filter_of(query))
+            told = Told(f"Under way: {wanted} all that match.")
+            place = links("jobs", bulk=run.run_id, **terms_of(query))
+        else:
+            told = await board.operations.each(viewer, wanted, query.all("chosen"))
+            place = ""
+    else:
+        told = await board.operations.perform(viewer, verb, words)
+        place = links(*told.place) if told.place else ""
+    if "application/json" in request.headers.get("Accept", ""):
+        return Response({"notice": told.notice, "location": place}, status_code=200)
+    back = place or _local(urlsplit(request.headers.get("Referer", "")).path, links())
+    response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
+    response.set_cookie(Cookie(key=NOTICE, value=quote(told.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict"))
+    return response
+
+
 @get("/{path:path}", include_in_schema=False)
 async def nothing_here(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
     """Say that there is no such page."""
@@ -161,5 +192,6 @@ HANDLERS: list[Any] = [
     login_page,
     log_in,
     log_out,
+    do,
     nothing_here,
 ]

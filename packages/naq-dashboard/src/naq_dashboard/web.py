@@ -1,6 +1,7 @@
 """What handlers have in common: the board, links, and the frame of a page."""
 
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from litestar import MediaType, Request
 from litestar.response import Response
@@ -45,7 +46,7 @@ def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
         "may": query.viewer.may,
         "csrf": board.signer.form_token(query.viewer.name),
         "query": query.asdict(),
-        "notice": request.cookies.get(NOTICE, "")[:500],
+        "notice": unquote(request.cookies.get(NOTICE, "")[:1500]),
         "away": "",
         "stream": "",
         "broker_url": board.broker.url,
@@ -56,7 +57,7 @@ def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[byt
     """Return a page; a notice that it shows is not shown again."""
     response = Response(text.encode(), status_code=status, media_type=MediaType.HTML)
     if NOTICE in request.cookies:
-        response.delete_cookie(NOTICE)
+        response.delete_cookie(NOTICE, path=f"{links_of(request).base}/")
     return response
 
 

@@ -1,0 +1,152 @@
+"""Actions as JSON: the same table of verbs as the forms of the pages."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import get, post
+from litestar.exceptions import NotFoundException, ValidationException
+from litestar.params import FromPath, RequestBody
+
+from naq_core.filters import parse_filter
+from naq_core.inspect import count_jobs
+from naq_dashboard.gate import viewer_of
+from naq_dashboard.operations import VERBS, BulkRun
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["ACTING"]
+
+Text = Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class Done(msgspec.Struct):
+    """What came of an action."""
+
+    notice: str
+
+
+class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an action may be told besides its target."""
+
+    reason: Text = ""
+    """Kept with a cancelled job."""
+    duration: Text = ""
+    """How long a pause lasts, such as `1h`; empty until it is resumed."""
+    confirm: Text = ""
+    """The queue's name again, for a purge."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    """How many of a queue's jobs may run at once over all workers; none lifts the limit."""
+
+
+class BulkOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An action on every job that a filter matches."""
+
+    action: Literal["retry", "cancel", "delete"]
+    filter: Text
+    """As in the search field: `state:dead queue:mail`."""
+    expect_count: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Refuse when more than this many match: what was looked at is not what is there any more."""
+
+
+class BulkState(msgspec.Struct, kw_only=True):
+    """How far it is."""
+
+    run_id: str
+    action: str
+    done: int
+    started_at: datetime
+    ended_at: datetime | None
+    error: str
+
+
+async def _act(request: AnyRequest, target: str, value: str, data: Details | None) -> Done:
+    words = {target: value}
+    if data is not None:
+        words |= {"reason": data.reason, "duration": data.duration, "confirm": data.confirm}
+        words["limit"] = "" if data.limit is None else str(data.limit)
+    told = await board_of(request).operations.perform(viewer_of(request), request.route_handler.opt["verb"], words)
+    return Done(told.notice)
+
+
+async def act_on_job(request: AnyRequest, job_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
+    """Do it to one job."""
+    return await _act(request, "job_id", job_id, data)
+
+
+async def act_on_queue(request: AnyRequest, queue: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
+    """Do it to one queue."""
+    return await _act(request, "queue", queue, data)
+
+
+async def act_on_worker(request: AnyRequest, worker_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
+    """Do it to one worker."""
+    return await _act(request, "worker_id", worker_id, data)
+
+
+async def act_on_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
+    """Do it to one schedule."""
+    return await _act(request, "schedule_id", schedule_id, data)
+
+
+async def act_on_workflow(request: AnyRequest, workflow_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
+    """Do it to one workflow."""
+    return await _act(request, "workflow_id", workflow_id, data)
+
+
+_TARGETS: dict[str, tuple[str, Any]] = {
+    "job": ("/api/jobs/{job_id:str}", act_on_job),
+    "queue": ("/api/queues/{queue:str}", act_on_queue),
+    "worker": ("/api/workers/{worker_id:str}", act_on_worker),
+    "schedule": ("/api/schedules/{schedule_id:str}", act_on_schedule),
+    "workflow": ("/api/workflows/{workflow_id:str}", act_on_workflow),
+}
+
+
+def _handlers() -> list[Any]:
+    handlers = []
+    for verb, (action, _) in VERBS.items():
+        name, _, kind = verb.rpartition("-")
+        if kind not in _TARGETS or verb in {"create-schedule", "edit-schedule"}:
+            continue
+        path, function = _TARGETS[kind]
+        handlers.append(
+            post(
+                f"{path}/{name}",
+                opt={"action": action, "verb": verb},
+                status_code=200,
+                tags=[f"{kind}s"],
+                operation_id=f"{name}_{kind}",
+                summary=f"{name.capitalize()} {kind}",
+            )(function)
+        )
+    return handlers
+
+
+@post("/api/bulk", tags=["jobs"], status_code=202, opt={"checks_action": True})
+async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkState:
+    """Begin an action on every job that a filter matches; ask for its progress with the returned id."""
+    board, viewer = board_of(request), viewer_of(request)
+    wanted = parse_filter(data.filter)
+    if data.expect_count is not None:
+        count = await board.read(count_jobs, wanted)
+        if count.count > data.expect_count:
+            raise ValidationException(f"{count.count} jobs match by now, more than the {data.expect_count} expected")
+    return _state(await board.operations.bulk(viewer, data.action, wanted, data.expect_count))
+
+
+@get("/api/bulk/{run_id:str}", tags=["jobs"])
+async def bulk_state(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
+    """Tell how far an action on many jobs is."""
+    run = board_of(request).operations.run(run_id)
+    if run is None:
+        raise NotFoundException(f"no bulk action {run_id!r} was begun here")
+    return _state(run)
+
+
+def _state(run: BulkRun) -> BulkState:
+    return BulkState(
+        run_id=run.run_id, action=run.verb, done=run.done, started_at=run.started_at, ended_at=run.ended_at, error=run.error
+    )
+
+
+ACTING: list[Any] = [*_handlers(), begin_bulk, bulk_state]

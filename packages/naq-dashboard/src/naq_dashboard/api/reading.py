@@ -1,0 +1,155 @@
+"""Queues, jobs and errors as JSON: the views of naq_core, with secrets masked as on the pages."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from naq_core.inspect import broker_info, count_jobs, get_job, get_queue, list_jobs, list_queues, list_workers
+from naq_core.record import JobState
+from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
+from naq_dashboard.board import Board
+from naq_dashboard.gate import viewer_of
+from naq_dashboard.pages.errors import MOST, group_failures
+from naq_dashboard.pages.jobs import COUNT_SCANNED, filter_of
+from naq_dashboard.pages.overview import totals
+from naq_dashboard.pages.page import Query
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["READING", "Overview"]
+
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="The most jobs on the page.")]
+Cursor = Annotated[str, QueryParameter(description="What the page before this one returned.")]
+Words = Annotated[str, QueryParameter(max_length=2000, description="As in the search field: `state:dead queue:mail since:2h alice`.")]
+Short = Annotated[str, QueryParameter(max_length=500)]
+
+
+class Overview(msgspec.Struct, kw_only=True):
+    """Everything in numbers."""
+
+    totals: dict[str, int]
+    queues: list[QueueView]
+    workers: int
+    slots: int
+    broker: BrokerView
+
+
+class ErrorGroup(msgspec.Struct, kw_only=True):
+    """Dead jobs that failed alike."""
+
+    function: str
+    type: str
+    message: str
+    count: int
+    queues: list[str]
+    first_at: datetime | None
+    last_at: datetime | None
+    sample: str
+    """The id of one of them."""
+
+
+@get("/api/overview", tags=["overview"])
+async def overview(request: AnyRequest) -> Overview:
+    """Return totals, queues, and how many workers there are."""
+    board = board_of(request)
+    queues, workers, broker = await asyncio.gather(board.read(list_queues), board.read(list_workers), board.read(broker_info))
+    slots = sum(each["concurrency"] for each in workers if isinstance(each.get("concurrency"), int))
+    return Overview(totals=totals(queues), queues=queues, workers=len(workers), slots=slots, broker=broker)
+
+
+@get("/api/queues", tags=["queues"])
+async def all_queues(request: AnyRequest) -> list[QueueView]:
+    """List the queues by name."""
+    return await board_of(request).read(list_queues)
+
+
+@get("/api/queues/{queue:str}", tags=["queues"])
+async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
+    """Return one queue. KEDA's metrics-api scaler can read `waiting` here."""
+    return await board_of(request).read(get_queue, queue)
+
+
+@get("/api/jobs", tags=["jobs"])
+async def all_jobs(
+    request: AnyRequest,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+    q: Words = "",
+    state: FromQuery[list[JobState] | None] = None,
+    queue: Short = "",
+    function: Short = "",
+    since: Short = "",
+    until: Short = "",
+) -> JobPage:
+    """List jobs, the one that changed last first."""
+    board = board_of(request)
+    wanted = _filter(request, q=q, state=state, queue=queue, function=function, since=since, until=until)
+    page = await board.read(list_jobs, wanted, limit, cursor or None)
+    return JobPage(jobs=[masked(board, each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
+
+
+@get("/api/jobs/count", tags=["jobs"])
+async def job_count(
+    request: AnyRequest,
+    q: Words = "",
+    state: FromQuery[list[JobState] | None] = None,
+    queue: Short = "",
+    function: Short = "",
+) -> JobCount:
+    """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
+    wanted = _filter(request, q=q, state=state, queue=queue, function=function)
+    return await board_of(request).read(count_jobs, wanted, COUNT_SCANNED)
+
+
+@get("/api/jobs/{job_id:str}", tags=["jobs"])
+async def one_job(request: AnyRequest, job_id: FromPath[str]) -> JobView:
+    """Return all that is known of a job."""
+    board = board_of(request)
+    return masked(board, await board.read(get_job, job_id))
+
+
+@get("/api/errors", tags=["errors"])
+async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]:
+    """Group the newest 500 dead jobs by function, error and message."""
+    board = board_of(request)
+    page = await board.read(list_jobs, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
+    return [
+        ErrorGroup(
+            function=group.function,
+            type=group.type,
+            message=board.renderer.masker(group.error.message if group.error else group.sample.reason),
+            count=group.count,
+            queues=sorted(group.queues),
+            first_at=group.first_at,
+            last_at=group.last_at,
+            sample=group.sample.job_id,
+        )
+        for group in group_failures(page.jobs)
+    ]
+
+
+def _filter(request: AnyRequest, **terms: Any) -> JobFilter:
+    pairs: list[tuple[str, str]] = []
+    for name, value in terms.items():
+        values = value if isinstance(value, list) else [value or ""]
+        pairs += [(name, each) for each in values]
+    return filter_of(Query(tuple(pairs), viewer_of(request)))
+
+
+def masked(board: Board, view: JobView) -> JobView:
+    """Return a job without what looks secret in its texts."""
+    mask = board.renderer.masker
+    return msgspec.structs.replace(
+        view,
+        arguments=mask(view.arguments),
+        result=None if view.result is None else mask(view.result),
+        reason=mask(view.reason),
+        errors=[msgspec.structs.replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors],
+        logs=[msgspec.structs.replace(each, message=mask(each.message)) for each in view.logs],
+    )
+
+
+READING: list[Any] = [overview, all_queues, one_queue, all_jobs, job_count, one_job, all_errors]

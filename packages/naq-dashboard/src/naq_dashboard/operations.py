@@ -1,0 +1,281 @@
+"""What the dashboard can change: one table of verbs for its forms and its API, with rights, audit and progress."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from litestar.exceptions import ValidationException
+
+from naq_core import manage
+from naq_core.broker import Connection
+from naq_core.errors import NaqError
+from naq_core.manage import CancelOutcome
+from naq_core.names import new_id
+from naq_core.settings import parse_duration
+from naq_core.views import JobFilter
+from naq_dashboard.access import Action, Viewer
+from naq_dashboard.audit import Audit
+from naq_dashboard.broker import Broker
+from naq_dashboard.gate import require
+
+__all__ = ["BULK", "BulkRun", "Operations", "Told"]
+
+log = logging.getLogger(__name__)
+
+MOST_CHOSEN = 500
+KEPT_RUNS = 50
+
+Words: TypeAlias = Mapping[str, str]
+Verb: TypeAlias = Callable[[Connection, Words], Awaitable[str]]
+
+BULK: dict[str, Action] = {"retry": Action.RETRY_JOB, "cancel": Action.CANCEL_JOB, "delete": Action.DELETE_JOB}
+DONE = {"retry": "put back", "cancel": "cancelled", "delete": "deleted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of an action, for people, and where to go now if not back."""
+
+    notice: str
+    place: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class BulkRun:
+    """An action on many jobs, while it runs and after."""
+
+    run_id: str
+    verb: str
+    by: str
+    started_at: datetime
+    done: int = 0
+    expected: int | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """Say how far it is."""
+        if self.error:
+            return f"Stopped after {self.done:,} jobs: {self.error}"
+        return f"{self.done:,} jobs {DONE[self.verb]}{'' if self.ended_at else ' so far'}."
+
+
+class Operations:
+    """Carries actions out for those who may."""
+
+    def __init__(self, broker: Broker, changed: Callable[[], None]) -> None:
+        self._broker = broker
+        self._changed = changed
+        self._audit = Audit(broker)
+        self._runs: OrderedDict[str, BulkRun] = OrderedDict()
+
+    def run(self, run_id: str) -> BulkRun | None:
+        """Return an action on many jobs by its id."""
+        return self._runs.get(run_id)
+
+    async def perform(self, viewer: Viewer, verb: str, words: Words) -> Told:
+        """Do one thing.
+
+        Raises:
+            ValidationException: There is no such verb, or a word is missing or wrong.
+            PermissionDeniedException: The viewer may not.
+            NaqError: It cannot be done.
+        """
+        known = VERBS.get(verb)
+        if known is None:
+            raise ValidationException(f"there is no action {verb!r}")
+        action, function = known
+        require(viewer, action)
+        connection = await self._broker.connection()
+        target = words.get("job_id") or words.get("queue") or words.get("worker_id") or words.get("schedule_id") or ""
+        await self._audit.note(viewer, action, target, dict(words))
+        notice = await function(connection, words)
+        self._changed()
+        return Told(notice)
+
+    async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> Told:
+        """Do the same to chosen jobs, and say with how many it was done.
+
+        Raises:
+            ValidationException: None were chosen, or too many.
+            PermissionDeniedException: The viewer may not.
+        """
+        action = _bulk_action(verb)
+        require(viewer, action)
+        if not job_ids:
+            raise ValidationException("no job is chosen")
+        if len(job_ids) > MOST_CHOSEN:
+            raise ValidationException(f"{len(job_ids)} jobs are too many to choose one by one: take all that match")
+        connection = await self._broker.connection()
+        await self._audit.note(viewer, action, f"{len(job_ids)} jobs", {"job_ids": " ".join(job_ids[:20])})
+        done, refused = 0, ""
+        for job_id in job_ids:
+            try:
+                done += await _ONE[verb](connection, job_id)
+            except (LookupError, NaqError) as error:
+                refused = str(error)
+        self._changed()
+        left = len(job_ids) - done
+        return Told(f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}." + (f" {left} left as they are: {refused}" if left else ""))
+
+    async def bulk(self, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None) -> BulkRun:
+        """Begin the same for every job that a filter matches; it goes on in this process when the browser has gone.
+
+        Raises:
+            ValidationException: There is no such verb.
+            PermissionDeniedException: The viewer may not.
+        """
+        action = _bulk_action(verb)
+        require(viewer, action)
+        connection = await self._broker.connection()
+        run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), expected=expected)
+        await self._audit.note(viewer, action, "all that match", {"filter": repr(wanted), "run": run.run_id})
+        self._runs[run.run_id] = run
+        while len(self._runs) > KEPT_RUNS:
+            self._runs.popitem(last=False)
+        run.task = asyncio.get_running_loop().create_task(self._carry_out(connection, run, wanted), name="naq-dashboard-bulk")
+        return run
+
+    async def close(self) -> None:
+        """Stop what is under way; what was done stays done, and it can be begun again."""
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _carry_out(self, connection: Connection, run: BulkRun, wanted: JobFilter) -> None:
+        def count(done: int) -> None:
+            run.done = done
+            self._changed()
+
+        try:
+            run.done = await manage.bulk(connection, run.verb, wanted, on_progress=count)  # type: ignore[arg-type]  # checked
+        except NaqError as error:
+            run.error = str(error)
+            log.warning("bulk %s stopped after %d jobs: %s", run.verb, run.done, error)
+        finally:
+            run.ended_at = datetime.now(UTC)
+            self._changed()
+
+
+def _bulk_action(verb: str) -> Action:
+    action = BULK.get(verb)
+    if action is None:
+        raise ValidationException(f"there is no action {verb!r} for many jobs; there are {', '.join(BULK)}")
+    return action
+
+
+def _word(words: Words, name: str) -> str:
+    value = words.get(name, "").strip()
+    if not value:
+        raise ValidationException(f"{name} is missing")
+    return value
+
+
+def _confirmed(words: Words, name: str) -> str:
+    """Return the name of what is to be destroyed, which must have been typed again."""
+    value = _word(words, name)
+    if words.get("confirm", "").strip() != value:
+        raise ValidationException(f"to confirm, type the name exactly: {value}")
+    return value
+
+
+def _until(words: Words) -> datetime | None:
+    text = words.get("duration", "").strip()
+    if not text:
+        return None
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        raise ValidationException(f"duration {error}") from error
+    if length <= timedelta(0):
+        raise ValidationException("duration must be longer than nothing")
+    return datetime.now(UTC) + length
+
+
+async def _retry_job(connection: Connection, words: Words) -> str:
+    await manage.retry_job(connection, _word(words, "job_id"))
+    return "The job is put back to work."
+
+
+async def _cancel_job(connection: Connection, words: Words) -> str:
+    outcome = await manage.cancel_job(connection, _word(words, "job_id"), words.get("reason", ""))
+    return {
+        CancelOutcome.BEFORE_START: "The job is cancelled; nothing of it will run.",
+        CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker has been told to stop it.",
+        CancelOutcome.ALREADY_ENDED: "The job had ended already; nothing was changed.",
+    }[outcome]
+
+
+async def _delete_job(connection: Connection, words: Words) -> str:
+    await manage.delete_job(connection, _word(words, "job_id"))
+    return "The job is deleted with its record."
+
+
+async def _pause_queue(connection: Connection, words: Words) -> str:
+    queue, until = _word(words, "queue"), _until(words)
+    await manage.pause_queue(connection, queue, until)
+    return f"Queue {queue} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; what runs goes on."
+
+
+async def _resume_queue(connection: Connection, words: Words) -> str:
+    queue = _word(words, "queue")
+    await manage.resume_queue(connection, queue)
+    return f"Queue {queue} is delivered again."
+
+
+async def _purge_queue(connection: Connection, words: Words) -> str:
+    queue = _confirmed(words, "queue")
+    count = await manage.purge_queue(connection, queue)
+    return f"{count:,} jobs of queue {queue} are deleted."
+
+
+async def _quiet_worker(connection: Connection, words: Words) -> str:
+    await manage.quiet_worker(connection, _word(words, "worker_id"))
+    return "The worker takes no more jobs and finishes those it has."
+
+
+async def _resume_worker(connection: Connection, words: Words) -> str:
+    await manage.resume_worker(connection, _word(words, "worker_id"))
+    return "The worker takes jobs again."
+
+
+async def _stop_worker(connection: Connection, words: Words) -> str:
+    await manage.stop_worker(connection, _word(words, "worker_id"))
+    return "The worker stops: running jobs may finish within its grace, the rest is handed back."
+
+
+VERBS: dict[str, tuple[Action, Verb]] = {
+    "retry-job": (Action.RETRY_JOB, _retry_job),
+    "cancel-job": (Action.CANCEL_JOB, _cancel_job),
+    "delete-job": (Action.DELETE_JOB, _delete_job),
+    "pause-queue": (Action.PAUSE_QUEUE, _pause_queue),
+    "resume-queue": (Action.RESUME_QUEUE, _resume_queue),
+    "purge-queue": (Action.PURGE_QUEUE, _purge_queue),
+    "quiet-worker": (Action.QUIET_WORKER, _quiet_worker),
+    "resume-worker": (Action.QUIET_WORKER, _resume_worker),
+    "stop-worker": (Action.STOP_WORKER, _stop_worker),
+}
+
+
+async def _retried(connection: Connection, job_id: str) -> bool:
+    await manage.retry_job(connection, job_id)
+    return True
+
+
+async def _cancelled(connection: Connection, job_id: str) -> bool:
+    return await manage.cancel_job(connection, job_id) is not CancelOutcome.ALREADY_ENDED
+
+
+async def _deleted(connection: Connection, job_id: str) -> bool:
+    await manage.delete_job(connection, job_id)
+    return True
+
+
+_ONE: dict[str, Callable[[Connection, str], Awaitable[Any]]] = {"retry": _retried, "cancel": _cancelled, "delete": _deleted}

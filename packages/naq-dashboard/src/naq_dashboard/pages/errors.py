@@ -1,0 +1,92 @@
+"""Failures put into groups: many jobs, few causes."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from naq_core.inspect import count_jobs, list_jobs
+from naq_core.record import AttemptError, JobState
+from naq_core.views import JobFilter, JobView
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["errors", "fingerprint", "group_failures"]
+
+MOST = 500
+"""How many of the newest dead jobs are looked at."""
+BARS = 24
+
+_VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Group:
+    """Dead jobs that failed alike."""
+
+    function: str
+    type: str
+    pattern: str
+    sample: JobView
+    error: AttemptError | None
+    count: int = 0
+    queues: set[str] = field(default_factory=set)
+    times: list[datetime] = field(default_factory=list)
+
+    @property
+    def first_at(self) -> datetime | None:
+        """When the earliest of them failed."""
+        return min(self.times, default=None)
+
+    @property
+    def last_at(self) -> datetime | None:
+        """When the latest of them failed."""
+        return max(self.times, default=None)
+
+    def bars(self, since: datetime, until: datetime) -> list[int]:
+        """Return how many failed in each of equal parts of a time."""
+        width = max((until - since).total_seconds(), 1.0) / BARS
+        counts = [0] * BARS
+        for at in self.times:
+            counts[min(BARS - 1, max(0, int((at - since).total_seconds() / width)))] += 1
+        return counts
+
+
+async def errors(board: Board, query: Query) -> dict[str, Any]:
+    """Show the newest dead jobs by function, error and message."""
+    wanted = JobFilter(states=frozenset({JobState.DEAD}), queue=query.get("queue"))
+    page = await board.read(list_jobs, wanted, MOST, fresh=1.0)
+    count = await board.read(count_jobs, wanted, fresh=1.0)
+    groups = group_failures(page.jobs)
+    times = [at for group in groups for at in group.times]
+    return {
+        "title": "Errors",
+        "groups": groups,
+        "looked_at": len(page.jobs),
+        "count": count,
+        "since": min(times, default=None),
+        "until": max(times, default=None),
+    }
+
+
+def group_failures(jobs: list[JobView]) -> list[Group]:
+    """Put jobs that failed alike together, the largest group first."""
+    groups: dict[tuple[str, str, str], Group] = {}
+    for job in jobs:
+        error = job.errors[-1] if job.errors else None
+        kind, message = (error.type, error.message) if error is not None else ("", job.reason)
+        key = (job.function, kind, fingerprint(message))
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(*key, sample=job, error=error)
+        group.count += 1
+        group.queues.add(job.queue)
+        if job.ended_at is not None:
+            group.times.append(job.ended_at)
+    return sorted(groups.values(), key=lambda group: (-group.count, group.function, group.type))
+
+
+def fingerprint(message: str) -> str:
+    """Return a message without what differs from job to job: numbers, ids, quoted words."""
+    first = message.strip().partition("\n")[0][:300]
+    return _VARYING.sub("…", first)

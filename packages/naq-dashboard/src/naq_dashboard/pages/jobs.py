@@ -1,0 +1,123 @@
+"""Lists of jobs by filter, those that are delayed, and one job with all that is known of it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from naq_core.filters import parse_filter, parse_instant, parse_state
+from naq_core.inspect import count_jobs, get_job, list_jobs, list_queues
+from naq_core.record import AttemptError, JobState
+from naq_core.views import JobCount, JobFilter, JobView, QueueView
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["delayed", "filter_of", "job", "job_counts", "jobs"]
+
+PAGE = 50
+MOST = 500
+MOST_SCANNED = 20_000
+COUNT_SCANNED = 5_000
+COUNT_FRESH = 3.0
+"""Seconds for which a count stays: it may have to look at thousands of entries."""
+FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
+TERMS = ("q", "state", *FIELDS, "since", "until")
+DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
+
+
+def filter_of(query: Query) -> JobFilter:
+    """Return the filter that an address asks for: the search words, and a parameter for each field.
+
+    Raises:
+        ConfigurationError: There is no such field or state, or a time is none.
+    """
+    found = parse_filter(query.get("q"))
+    changes: dict[str, Any] = {name: value for name in FIELDS if (value := query.get(name))}
+    if states := [parse_state(each) for each in query.all("state")]:
+        changes["states"] = frozenset(states)
+    for name in ("since", "until"):
+        if text := query.get(name):
+            changes[name] = parse_instant(text, setting=name)
+    return msgspec.structs.replace(found, **changes)
+
+
+def terms_of(query: Query) -> dict[str, list[str]]:
+    """Return only those parameters that are part of the filter."""
+    return {name: values for name, values in query.asdict().items() if name in TERMS}
+
+
+async def jobs(board: Board, query: Query) -> dict[str, Any]:
+    """Show the jobs that a filter matches, the one that changed last first."""
+    wanted = filter_of(query)
+    limit = query.number("limit", PAGE, 1, MOST)
+    page, queues, count = await asyncio.gather(
+        board.read(list_jobs, wanted, limit, query.get("cursor") or None, MOST_SCANNED),
+        board.read(list_queues),
+        _count(board, wanted),
+    )
+    return {
+        "title": "Jobs",
+        "found": page,
+        "count": count,
+        "counts": job_counts(queues),
+        "queues": [each.queue for each in queues],
+        "chosen_states": [state.value for state in wanted.states],
+        "terms": terms_of(query),
+        "limit": limit,
+        "run": board.operations.run(query.get("bulk")),
+    }
+
+
+async def delayed(board: Board, query: Query) -> dict[str, Any]:
+    """Show jobs that wait for their time, their retry, or other jobs."""
+    wanted = msgspec.structs.replace(filter_of(query), states=DELAYED)
+    page = await board.read(list_jobs, wanted, PAGE, query.get("cursor") or None, MOST_SCANNED)
+    return {"title": "Delayed", "found": page, "terms": terms_of(query)}
+
+
+async def job(board: Board, query: Query) -> dict[str, Any]:
+    """Show one job."""
+    view = await board.read(get_job, query.get("job_id"))
+    return {"title": view.function or view.job_id, "job": view, "steps": timeline(view), "attempts": attempts(view)}
+
+
+def job_counts(queues: list[QueueView]) -> dict[str, int]:
+    """Return how many jobs there are in the states that are places, over all queues."""
+    return {
+        "queued": sum(each.waiting for each in queues),
+        "held": sum(each.held for each in queues),
+        "running": sum(each.running for each in queues),
+        "dead": sum(each.dead for each in queues),
+    }
+
+
+async def _count(board: Board, wanted: JobFilter) -> JobCount:
+    return await board.read(count_jobs, wanted, COUNT_SCANNED, fresh=COUNT_FRESH)
+
+
+def timeline(view: JobView) -> list[dict[str, Any]]:
+    """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
+    steps: list[dict[str, Any]] = [{"name": "Enqueued", "at": view.enqueued_at, "done": True, "kind": "queued"}]
+    if view.state is JobState.HELD:
+        steps.append({"name": "Due" if view.due_at else "Waits for other jobs", "at": view.due_at, "done": False, "kind": "held"})
+    if view.started_at is not None and view.attempt:
+        name = "Started" if view.attempt <= 1 else f"Attempt {view.attempt} started"
+        steps.append({"name": name, "at": view.started_at, "done": True, "kind": "started"})
+    if view.state is JobState.RETRYING:
+        steps.append({"name": "Next attempt", "at": view.due_at, "done": False, "kind": "retrying"})
+    elif view.state is JobState.RUNNING:
+        steps.append({"name": "Running", "at": None, "done": False, "kind": "running"})
+    elif view.state is JobState.QUEUED:
+        steps.append({"name": "Waits for a worker", "at": None, "done": False, "kind": "queued"})
+    elif view.state.is_final:
+        name = {"dead": "Failed for good"}.get(view.state.value, view.state.value.capitalize())
+        steps.append({"name": name, "at": view.ended_at, "done": True, "kind": view.state.value})
+    for before, step in zip(steps, steps[1:], strict=False):
+        known = before["at"] is not None and step["at"] is not None
+        step["took"] = (step["at"] - before["at"]).total_seconds() if known else None
+    return steps
+
+
+def attempts(view: JobView) -> list[AttemptError]:
+    """Return why attempts did not succeed, the newest first."""
+    return list(reversed(view.errors))

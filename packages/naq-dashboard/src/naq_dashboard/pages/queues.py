@@ -1,0 +1,45 @@
+"""All queues, and one of them."""
+
+import asyncio
+from typing import Any
+
+from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
+from naq_core.record import JobState
+from naq_core.views import JobFilter
+from naq_dashboard.board import Board
+from naq_dashboard.pages.overview import totals
+from naq_dashboard.pages.page import Query
+from naq_dashboard.pages.workers import worker_rows
+
+__all__ = ["queue", "queues"]
+
+RECENT = 12
+
+
+async def queues(board: Board, query: Query) -> dict[str, Any]:
+    """Show every queue: how many jobs are where, and how long the oldest waits."""
+    del query
+    found = await board.read(list_queues)
+    return {"title": "Queues", "queues": found, "totals": totals(found)}
+
+
+async def queue(board: Board, query: Query) -> dict[str, Any]:
+    """Show one queue: its states, its consumers at the server, its workers and what happened last."""
+    name = query.get("queue")
+    view, recent, found = await asyncio.gather(
+        board.read(get_queue, name),
+        board.read(list_jobs, JobFilter(queue=name), RECENT),
+        board.read(list_workers),
+    )
+    connection = await board.connection()
+    names = connection.names
+    return {
+        "title": name,
+        "queue": view,
+        "jobs": recent.jobs,
+        "dead_state": JobState.DEAD.value,
+        "workers": [each for each in worker_rows(board, found) if name in each["queues"]],
+        "stream": names.jobs_stream,
+        "consumer": names.consumer(name),
+        "subject": names.ready_filter(name),
+    }
