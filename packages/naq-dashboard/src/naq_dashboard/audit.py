@@ -27,7 +27,13 @@ class Audit:
         """Say that somebody is about to do something; form tokens and confirmations are left out."""
         details = {name: str(value)[:LONGEST] for name, value in words.items() if not name.startswith("_") and name != "confirm"}
         log.info(
-            "%s %s %s by %s (%s)", action, target[:LONGEST], details, viewer.name or "nobody", viewer.by, extra={"action": str(action)}
+            "%s %s %s by %s (%s)",
+            action,
+            target[:LONGEST],
+            details,
+            viewer.name or "nobody",
+            viewer.by,
+            extra={"action": str(action)},
         )
         entry = {
             "at": time.time(),

@@ -5,9 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from naq_core.broker import Connection
 from naq_core.settings import Settings
+from naq_core.views import JobView
 from naq_dashboard.broker import Broker
+from naq_dashboard.feed import Feed
 from naq_dashboard.gate import Gate, Identify
 from naq_dashboard.live import Hub
 from naq_dashboard.operations import Operations
@@ -37,6 +41,7 @@ class Board:
         self.gate = Gate(settings, self.signer, identify)
         self.renderer = Renderer(settings)
         self.live = Hub(self.broker)
+        self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
         self.operations = Operations(self.broker, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
@@ -88,8 +93,23 @@ class Board:
         self._shared.clear()
         self.live.notify_all()
 
+    def masked(self, view: JobView) -> JobView:
+        """Return a job without what looks secret in its texts."""
+        mask = self.renderer.masker
+        return msgspec.structs.replace(
+            view,
+            arguments=mask(view.arguments),
+            result=None if view.result is None else mask(view.result),
+            reason=mask(view.reason),
+            errors=[
+                msgspec.structs.replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors
+            ],
+            logs=[msgspec.structs.replace(each, message=mask(each.message)) for each in view.logs],
+        )
+
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
         await self.live.close()
+        await self.feed.close()
         await self.operations.close()
         await self.broker.close()

@@ -14,8 +14,8 @@ from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
 from naq_dashboard.gate import COOKIE, viewer_of
-from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.operations import Told
+from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import assets
@@ -65,6 +65,7 @@ async def stream(request: AnyRequest, page_name: FromPath[str]) -> ServerSentEve
         fresh = {"csrf": board.signer.form_token(query.viewer.name)}
         return board.renderer.regions(page.template, context | found | fresh)
 
+    board.feed.start()
     narrow = {name: query.get(name) for name in page.watches}
     frames = board.live.stream((page.name, query, links), load, **narrow)
     return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
@@ -148,7 +149,9 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         return Response({"notice": told.notice, "location": place}, status_code=200)
     back = place or _local(urlsplit(request.headers.get("Referer", "")).path, links())
     response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
-    response.set_cookie(Cookie(key=NOTICE, value=quote(told.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict"))
+    response.set_cookie(
+        Cookie(key=NOTICE, value=quote(told.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict")
+    )
     return response
 
 

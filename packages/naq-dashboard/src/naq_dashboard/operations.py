@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from litestar.exceptions import ValidationException
 
-from naq_core import manage
+from naq_core import manage, schedules
 from naq_core.broker import Connection
 from naq_core.errors import NaqError
 from naq_core.manage import CancelOutcome
@@ -21,6 +21,7 @@ from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
 from naq_dashboard.gate import require
+from naq_dashboard.schedule_forms import create_schedule, edit_schedule
 
 __all__ = ["BULK", "BulkRun", "Operations", "Told"]
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MOST_CHOSEN = 500
 KEPT_RUNS = 50
+TARGETS = ("job_id", "worker_id", "schedule_id", "workflow_id", "queue")
 
 Words: TypeAlias = Mapping[str, str]
 Verb: TypeAlias = Callable[[Connection, Words], Awaitable[str]]
@@ -93,11 +95,11 @@ class Operations:
         action, function = known
         require(viewer, action)
         connection = await self._broker.connection()
-        target = words.get("job_id") or words.get("queue") or words.get("worker_id") or words.get("schedule_id") or ""
+        target = next((words[name] for name in TARGETS if words.get(name)), "")
         await self._audit.note(viewer, action, target, dict(words))
         notice = await function(connection, words)
         self._changed()
-        return Told(notice)
+        return Told(notice, _place(verb, words))
 
     async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> Told:
         """Do the same to chosen jobs, and say with how many it was done.
@@ -122,7 +124,9 @@ class Operations:
                 refused = str(error)
         self._changed()
         left = len(job_ids) - done
-        return Told(f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}." + (f" {left} left as they are: {refused}" if left else ""))
+        return Told(
+            f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}." + (f" {left} left as they are: {refused}" if left else "")
+        )
 
     async def bulk(self, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None) -> BulkRun:
         """Begin the same for every job that a filter matches; it goes on in this process when the browser has gone.
@@ -162,6 +166,21 @@ class Operations:
         finally:
             run.ended_at = datetime.now(UTC)
             self._changed()
+
+
+def _place(verb: str, words: Words) -> tuple[str, ...]:
+    """Return where to go when the page that the action came from shows nothing any more."""
+    match verb:
+        case "create-schedule" if not words.get("schedule_id", "").strip():
+            return ("schedules",)
+        case "create-schedule" | "edit-schedule":
+            return ("schedules", words["schedule_id"].strip())
+        case "delete-schedule":
+            return ("schedules",)
+        case "delete-job":
+            return ("jobs",)
+        case _:
+            return ()
 
 
 def _bulk_action(verb: str) -> Action:
@@ -251,6 +270,37 @@ async def _stop_worker(connection: Connection, words: Words) -> str:
     return "The worker stops: running jobs may finish within its grace, the rest is handed back."
 
 
+async def _trigger_schedule(connection: Connection, words: Words) -> str:
+    job_id = await schedules.trigger_schedule(connection, _word(words, "schedule_id"))
+    return f"Enqueued now as {job_id}."
+
+
+async def _pause_schedule(connection: Connection, words: Words) -> str:
+    view = await schedules.pause_schedule(connection, _word(words, "schedule_id"))
+    return f"Schedule {view.schedule_id} is paused."
+
+
+async def _resume_schedule(connection: Connection, words: Words) -> str:
+    view = await schedules.resume_schedule(connection, _word(words, "schedule_id"))
+    return f"Schedule {view.schedule_id} fires again."
+
+
+async def _delete_schedule(connection: Connection, words: Words) -> str:
+    schedule_id = _word(words, "schedule_id")
+    await schedules.delete_schedule(connection, schedule_id)
+    return f"Schedule {schedule_id} is deleted; the jobs it has made stay."
+
+
+async def _retry_workflow(connection: Connection, words: Words) -> str:
+    count = await manage.retry_workflow(connection, _word(words, "workflow_id"))
+    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow put back to work."
+
+
+async def _cancel_workflow(connection: Connection, words: Words) -> str:
+    count = await manage.cancel_workflow(connection, _word(words, "workflow_id"), words.get("reason", ""))
+    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow cancelled."
+
+
 VERBS: dict[str, tuple[Action, Verb]] = {
     "retry-job": (Action.RETRY_JOB, _retry_job),
     "cancel-job": (Action.CANCEL_JOB, _cancel_job),
@@ -261,6 +311,14 @@ VERBS: dict[str, tuple[Action, Verb]] = {
     "quiet-worker": (Action.QUIET_WORKER, _quiet_worker),
     "resume-worker": (Action.QUIET_WORKER, _resume_worker),
     "stop-worker": (Action.STOP_WORKER, _stop_worker),
+    "trigger-schedule": (Action.TRIGGER_SCHEDULE, _trigger_schedule),
+    "pause-schedule": (Action.PAUSE_SCHEDULE, _pause_schedule),
+    "resume-schedule": (Action.PAUSE_SCHEDULE, _resume_schedule),
+    "create-schedule": (Action.EDIT_SCHEDULE, create_schedule),
+    "edit-schedule": (Action.EDIT_SCHEDULE, edit_schedule),
+    "delete-schedule": (Action.DELETE_SCHEDULE, _delete_schedule),
+    "retry-workflow": (Action.RETRY_WORKFLOW, _retry_workflow),
+    "cancel-workflow": (Action.CANCEL_WORKFLOW, _cancel_workflow),
 }
 
 

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from naq_core.inspect import broker_info, count_jobs, get_job, get_queue, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
-from naq_dashboard.board import Board
 from naq_dashboard.gate import viewer_of
 from naq_dashboard.pages.errors import MOST, group_failures
 from naq_dashboard.pages.jobs import COUNT_SCANNED, filter_of
@@ -23,7 +22,10 @@ __all__ = ["READING", "Overview"]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="The most jobs on the page.")]
 Cursor = Annotated[str, QueryParameter(description="What the page before this one returned.")]
-Words = Annotated[str, QueryParameter(max_length=2000, description="As in the search field: `state:dead queue:mail since:2h alice`.")]
+Words = Annotated[
+    str, QueryParameter(max_length=2000, description="As in the search field: `state:dead queue:mail since:2h alice`.")
+]
+States = Annotated[list[JobState] | None, QueryParameter(name="state", max_items=8)]
 Short = Annotated[str, QueryParameter(max_length=500)]
 
 
@@ -78,29 +80,27 @@ async def all_jobs(
     limit: Limit = 50,
     cursor: Cursor = "",
     q: Words = "",
-    state: FromQuery[list[JobState] | None] = None,
+    states: States = None,
     queue: Short = "",
     function: Short = "",
-    since: Short = "",
-    until: Short = "",
 ) -> JobPage:
     """List jobs, the one that changed last first."""
     board = board_of(request)
-    wanted = _filter(request, q=q, state=state, queue=queue, function=function, since=since, until=until)
+    wanted = _filter(request, q=q, state=states, queue=queue, function=function)
     page = await board.read(list_jobs, wanted, limit, cursor or None)
-    return JobPage(jobs=[masked(board, each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
+    return JobPage(jobs=[board.masked(each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
 
 
 @get("/api/jobs/count", tags=["jobs"])
 async def job_count(
     request: AnyRequest,
     q: Words = "",
-    state: FromQuery[list[JobState] | None] = None,
+    states: States = None,
     queue: Short = "",
     function: Short = "",
 ) -> JobCount:
     """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
-    wanted = _filter(request, q=q, state=state, queue=queue, function=function)
+    wanted = _filter(request, q=q, state=states, queue=queue, function=function)
     return await board_of(request).read(count_jobs, wanted, COUNT_SCANNED)
 
 
@@ -108,7 +108,7 @@ async def job_count(
 async def one_job(request: AnyRequest, job_id: FromPath[str]) -> JobView:
     """Return all that is known of a job."""
     board = board_of(request)
-    return masked(board, await board.read(get_job, job_id))
+    return board.masked(await board.read(get_job, job_id))
 
 
 @get("/api/errors", tags=["errors"])
@@ -137,19 +137,6 @@ def _filter(request: AnyRequest, **terms: Any) -> JobFilter:
         values = value if isinstance(value, list) else [value or ""]
         pairs += [(name, each) for each in values]
     return filter_of(Query(tuple(pairs), viewer_of(request)))
-
-
-def masked(board: Board, view: JobView) -> JobView:
-    """Return a job without what looks secret in its texts."""
-    mask = board.renderer.masker
-    return msgspec.structs.replace(
-        view,
-        arguments=mask(view.arguments),
-        result=None if view.result is None else mask(view.result),
-        reason=mask(view.reason),
-        errors=[msgspec.structs.replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors],
-        logs=[msgspec.structs.replace(each, message=mask(each.message)) for each in view.logs],
-    )
 
 
 READING: list[Any] = [overview, all_queues, one_queue, all_jobs, job_count, one_job, all_errors]

@@ -1,11 +1,14 @@
 """The pages: what each shows, loaded from naq_core."""
 
 from naq_dashboard.pages.errors import errors
+from naq_dashboard.pages.events import events
 from naq_dashboard.pages.jobs import delayed, job, jobs
 from naq_dashboard.pages.overview import overview
 from naq_dashboard.pages.page import Page
 from naq_dashboard.pages.queues import queue, queues
+from naq_dashboard.pages.schedules import edit_schedule, new_schedule, schedule, schedules
 from naq_dashboard.pages.workers import worker, workers
+from naq_dashboard.pages.workflows import workflow, workflows
 
 PAGES: tuple[Page, ...] = (
     Page("overview", "", overview),
@@ -15,6 +18,13 @@ PAGES: tuple[Page, ...] = (
     Page("job", "jobs/{job_id:str}", job, watches=("job_id",)),
     Page("errors", "errors", errors),
     Page("delayed", "delayed", delayed),
+    Page("schedules", "schedules", schedules),
+    Page("schedule-new", "new-schedule", new_schedule),
+    Page("schedule", "schedules/{schedule_id:str}", schedule),
+    Page("schedule-edit", "schedules/{schedule_id:str}/edit", edit_schedule),
+    Page("workflows", "workflows", workflows),
+    Page("workflow", "workflows/{workflow_id:str}", workflow),
+    Page("events", "events", events),
     Page("workers", "workers", workers),
     Page("worker", "workers/{worker_id:str}", worker),
 )

@@ -1,6 +1,7 @@
 """Lists of jobs by filter, those that are delayed, and one job with all that is known of it."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -112,7 +113,7 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
     elif view.state.is_final:
         name = {"dead": "Failed for good"}.get(view.state.value, view.state.value.capitalize())
         steps.append({"name": name, "at": view.ended_at, "done": True, "kind": view.state.value})
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in pairwise(steps):
         known = before["at"] is not None and step["at"] is not None
         step["took"] = (step["at"] - before["at"]).total_seconds() if known else None
     return steps

@@ -65,6 +65,8 @@ class Query:
         return found
 
 
+TEMPLATES = {"schedule-new": "schedule_form", "schedule-edit": "schedule_form"}
+
 Loader: TypeAlias = Callable[[Board, Query], Awaitable[dict[str, Any]]]
 
 
@@ -81,4 +83,4 @@ class Page:
     @property
     def template(self) -> str:
         """The template's file."""
-        return f"{self.name}.html"
+        return f"{TEMPLATES.get(self.name, self.name)}.html"

@@ -1,0 +1,104 @@
+"""Schedules and workflows as JSON."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get, patch, post
+from litestar.params import FromPath, QueryParameter, RequestBody
+
+from naq_core.inspect import get_workflow, list_workflows
+from naq_core.schedules import get_schedule, list_schedules
+from naq_core.views import ScheduleView, WorkflowPage, WorkflowView
+from naq_dashboard.access import Action
+from naq_dashboard.gate import viewer_of
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["PLANS"]
+
+Text = Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class Times(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """When a schedule fires; either `cron` or `interval`."""
+
+    cron: Text = ""
+    interval: Text = ""
+    """Such as `30s`."""
+    timezone: Text = ""
+    start_at: Text = ""
+    end_at: Text = ""
+    max_runs: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    jitter: Text = ""
+    overlap: Text = ""
+    """allow, skip or cancel."""
+    misfire: Text = ""
+    """skip, once or all."""
+    grace: Text = ""
+
+
+class NewSchedule(Times, kw_only=True, forbid_unknown_fields=True):
+    """A schedule of a function that workers know by its name."""
+
+    function: Text
+    """`module:function`."""
+    schedule_id: Text = ""
+    queue: Text = ""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+@get("/api/schedules", tags=["schedules"])
+async def all_schedules(request: AnyRequest) -> list[ScheduleView]:
+    """List the schedules by id."""
+    board = board_of(request)
+    found = await board.read(list_schedules)
+    return [msgspec.structs.replace(each, arguments=board.renderer.masker(each.arguments)) for each in found]
+
+
+@get("/api/schedules/{schedule_id:str}", tags=["schedules"])
+async def one_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> ScheduleView:
+    """Return one schedule."""
+    board = board_of(request)
+    view = await board.read(get_schedule, schedule_id)
+    return msgspec.structs.replace(view, arguments=board.renderer.masker(view.arguments))
+
+
+@post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
+async def create(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
+    """Make a schedule."""
+    words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
+    words["arguments"] = msgspec.json.encode(data.args or data.kwargs).decode() if data.args or data.kwargs else ""
+    return {"notice": (await board_of(request).operations.perform(viewer_of(request), "create-schedule", words)).notice}
+
+
+@patch("/api/schedules/{schedule_id:str}", tags=["schedules"], opt={"action": Action.EDIT_SCHEDULE})
+async def edit(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
+    """Change when a schedule fires."""
+    words = _words(data) | {"schedule_id": schedule_id}
+    return {"notice": (await board_of(request).operations.perform(viewer_of(request), "edit-schedule", words)).notice}
+
+
+@get("/api/workflows", tags=["workflows"])
+async def all_workflows(
+    request: AnyRequest,
+    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 20,
+    cursor: Annotated[str, QueryParameter(max_length=100)] = "",
+) -> WorkflowPage:
+    """List the workflows, the newest first."""
+    return await board_of(request).read(list_workflows, limit, cursor or None)
+
+
+@get("/api/workflows/{workflow_id:str}", tags=["workflows"])
+async def one_workflow(request: AnyRequest, workflow_id: FromPath[str]) -> WorkflowView:
+    """Return a workflow with its jobs."""
+    board = board_of(request)
+    view = await board.read(get_workflow, workflow_id)
+    return msgspec.structs.replace(view, jobs=[board.masked(each) for each in view.jobs])
+
+
+def _words(data: Times) -> dict[str, str]:
+    words = {name: getattr(data, name) for name in Times.__struct_fields__}
+    return {name: "" if value is None else str(value) for name, value in words.items()}
+
+
+PLANS: list[Any] = [all_schedules, one_schedule, create, edit, all_workflows, one_workflow]

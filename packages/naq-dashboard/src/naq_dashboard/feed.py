@@ -1,0 +1,80 @@
+"""What happens, as it happens: one subscription per process, however many pages are open."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from naq_core.errors import NaqError
+from naq_core.events import events
+from naq_core.views import Event
+from naq_dashboard.broker import Broker
+
+__all__ = ["Feed"]
+
+log = logging.getLogger(__name__)
+
+KEPT = 500
+LOOK = 0.25
+"""Seconds between two looks at the jobs stream's numbers: an enqueue has no event by default (ADR 15), but it moves them."""
+PAUSE = 1.0
+
+
+class Feed:
+    """Listens from the first open page on, and keeps the newest events for the page that shows them."""
+
+    def __init__(self, broker: Broker, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
+        self._broker = broker
+        self._on_event, self._on_any = on_event, on_any
+        self._tasks: list[asyncio.Task[None]] = []
+        self.recent: deque[Event] = deque(maxlen=KEPT)
+        self.seen = 0
+        """How many events have come in since the start."""
+
+    def start(self) -> None:
+        """Begin to listen; nothing happens when it has begun before."""
+        if not self._tasks:
+            loop = asyncio.get_running_loop()
+            self._tasks = [
+                loop.create_task(self._for_ever(self._listen), name="naq-dashboard-events"),
+                loop.create_task(self._for_ever(self._look), name="naq-dashboard-look"),
+            ]
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _for_ever(self, duty: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await duty()
+            except NaqError as error:
+                log.debug("events: %s", error)
+            except Exception:
+                log.exception("the feed of events starts again")
+            await asyncio.sleep(PAUSE)
+
+    async def _listen(self) -> None:
+        connection = await self._broker.connection()
+        async with contextlib.aclosing(events(connection)) as feed:
+            async for event in feed:
+                if event.kind == "gap":
+                    self._on_any()
+                    continue
+                self.seen += 1
+                self.recent.append(event)
+                self._on_event(event.queue, event.job_id)
+
+    async def _look(self) -> None:
+        connection = await self._broker.connection()
+        before: tuple[int, int] | None = None
+        while True:
+            info = await connection.api(f"STREAM.INFO.{connection.names.jobs_stream}")
+            now = (int(info["state"]["last_seq"]), int(info["state"]["messages"]))
+            if before is not None and now != before:
+                self._on_any()
+            before = now
+            await asyncio.sleep(LOOK)

@@ -1,0 +1,28 @@
+"""What happens right now."""
+
+from typing import Any
+
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["events"]
+
+SHOWN = 100
+
+
+async def events(board: Board, query: Query) -> dict[str, Any]:
+    """Show the newest events that this dashboard has seen; they are not stored anywhere."""
+    board.feed.start()
+    await board.connection()
+    queue, kind = query.get("queue"), query.get("kind")
+    found = [
+        each for each in reversed(board.feed.recent) if (not queue or each.queue == queue) and (not kind or each.kind == kind)
+    ]
+    return {
+        "title": "Events",
+        "events": found[:SHOWN],
+        "seen": board.feed.seen,
+        "kinds": sorted({each.kind for each in board.feed.recent} | ({kind} if kind else set())),
+        "kind": kind,
+        "queue": queue,
+    }

@@ -1,0 +1,41 @@
+"""Recurring schedules, one of them, and the form that makes or changes one."""
+
+from typing import Any
+
+from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
+from naq_core.views import ScheduleView
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
+
+NEXT = 5
+ZONES = ("UTC", "Europe/London", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata")
+
+
+async def schedules(board: Board, query: Query) -> dict[str, Any]:
+    """Show every schedule: when it fires, when it did last, and how that went."""
+    del query
+    found = await board.read(list_schedules)
+    return {"title": "Schedules", "schedules": found, "paused": sum(each.paused for each in found)}
+
+
+async def schedule(board: Board, query: Query) -> dict[str, Any]:
+    """Show one schedule with its next times and its history."""
+    schedule_id = query.get("schedule_id")
+    view = await board.read(get_schedule, schedule_id)
+    history = await board.read(schedule_history, schedule_id)
+    return {"title": schedule_id, "schedule": view, "next": next_runs(view, NEXT), "history": history}
+
+
+async def new_schedule(board: Board, query: Query) -> dict[str, Any]:
+    """Show the empty form."""
+    del query
+    blank = ScheduleView(schedule_id="", queue=board.naq_settings.default_queue, function="", grace=60.0)
+    return {"title": "New schedule", "schedule": blank, "is_new": True, "zones": ZONES, "stream": ""}
+
+
+async def edit_schedule(board: Board, query: Query) -> dict[str, Any]:
+    """Show the form with what is stored."""
+    view = await board.read(get_schedule, query.get("schedule_id"))
+    return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "zones": ZONES, "stream": ""}

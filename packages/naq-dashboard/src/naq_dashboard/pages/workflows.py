@@ -1,0 +1,36 @@
+"""Workflows, and one of them as a drawing."""
+
+from typing import Any
+
+from naq_core.inspect import get_workflow, list_workflows
+from naq_dashboard.board import Board
+from naq_dashboard.dag import Drawing, draw
+from naq_dashboard.pages.page import Query
+
+__all__ = ["workflow", "workflows"]
+
+PAGE = 20
+MOST_DRAWN = 400
+"""A drawing of more jobs than this shows nothing that the table does not."""
+
+
+async def workflows(board: Board, query: Query) -> dict[str, Any]:
+    """Show the newest workflows and how far they are."""
+    page = await board.read(list_workflows, PAGE, query.get("cursor") or None)
+    return {"title": "Workflows", "found": page}
+
+
+async def workflow(board: Board, query: Query) -> dict[str, Any]:
+    """Show one workflow: its jobs, who waits for whom, and what has failed."""
+    view = await board.read(get_workflow, query.get("workflow_id"))
+    drawing: Drawing | None = None
+    if len(view.jobs) <= MOST_DRAWN:
+        drawing = draw([(job.job_id, job.parents) for job in view.jobs])
+    return {
+        "title": view.name or view.workflow_id,
+        "workflow": view,
+        "jobs": {job.job_id: job for job in view.jobs},
+        "drawing": drawing,
+        "most_drawn": MOST_DRAWN,
+        "is_over": all(job.state.is_final for job in view.jobs),
+    }

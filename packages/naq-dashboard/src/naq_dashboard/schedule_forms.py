@@ -1,0 +1,91 @@
+"""Schedules made and changed with forms: words become the arguments of naq_core.schedules."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar.exceptions import ValidationException
+
+from naq_core import schedules
+from naq_core.broker import Connection
+
+__all__ = ["create_schedule", "edit_schedule"]
+
+LONGEST = 100_000
+
+
+async def create_schedule(connection: Connection, words: Mapping[str, str]) -> str:
+    """Make a schedule of a function named `module:function`; nothing is imported here, the worker will."""
+    spec = schedules.make_named_spec(
+        words.get("function", "").strip(),
+        *_arguments(words.get("arguments", "")),
+        queue=words.get("queue", "").strip() or connection.settings.default_queue,
+        serializer=connection.settings.job_serializer,
+        schedule_id=words.get("schedule_id", "").strip() or None,
+        origin="dashboard",
+        **_options(words),
+    )
+    if connection.signer:
+        raise ValidationException("jobs are signed here: schedules are made where the key is, in a program or with naq schedule")
+    view = await schedules.put_schedule(connection, spec, must_be_new=True)
+    return f"Schedule {view.schedule_id} is made."
+
+
+async def edit_schedule(connection: Connection, words: Mapping[str, str]) -> str:
+    """Change when a schedule fires; what it calls stays as it is."""
+    schedule_id = words.get("schedule_id", "").strip()
+    await schedules.update_schedule(connection, schedule_id, **_options(words))
+    return f"Schedule {schedule_id} is changed."
+
+
+def _options(words: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options that the form has; an empty field means the default."""
+    cron, interval = words.get("cron", "").strip(), words.get("interval", "").strip()
+    if bool(cron) == bool(interval):
+        raise ValidationException("give either cron or an interval")
+    options: dict[str, Any] = {"cron": cron or None, "interval": interval or None}
+    for name, read in _READERS.items():
+        text = words.get(name, "").strip()
+        if text:
+            try:
+                options[name] = read(text)
+            except ValueError as error:
+                raise ValidationException(f"{name}: {error}") from error
+    return options
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "timezone": str,
+    "start_at": _instant,
+    "end_at": _instant,
+    "max_runs": int,
+    "jitter": str,
+    "overlap": str,
+    "misfire": str,
+    "grace": str,
+}
+
+
+def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
+    """Read arguments written as JSON: a list, or an object of keywords, or nothing."""
+    if not text.strip():
+        return [], {}
+    if len(text) > LONGEST:
+        raise ValidationException("the arguments are too long for a form")
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValidationException(f"the arguments must be JSON, a list or an object of keywords: {error}") from error
+    match value:
+        case list():
+            return value, {}
+        case dict():
+            return [], value
+        case _:
+            raise ValidationException("the arguments must be a JSON list, or an object of keywords")

@@ -1,0 +1,203 @@
+"""What can be done: by whom, from where, and what comes of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar.handlers import HTTPRouteHandler
+
+from naq_client import Queue
+from naq_core.inspect import get_job, get_queue
+from naq_core.manage import is_queue_paused
+from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app
+from naq_dashboard.gate import SAFE_METHODS
+from naq_dashboard.operations import VERBS
+from tests.conftest import RunWorker
+from tests.dashboard.conftest import Client, OpenDashboard
+from tests.integration import work
+from tests.support.eventually import eventually
+
+BROWSER = {"Sec-Fetch-Site": "same-origin"}
+USERS = (
+    User(name="olga", access=OPERATOR, password="pw"),
+    User(name="vera", access=VIEWER, password="pw"),
+)
+
+
+def unsafe_handlers() -> Iterator[HTTPRouteHandler]:
+    for route in create_app().routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if not set(handler.http_methods) <= SAFE_METHODS:
+                yield handler
+
+
+def test_every_handler_that_changes_something_names_its_action() -> None:
+    found = list(unsafe_handlers())
+    assert len(found) > 15
+    for handler in found:
+        named = [name for name in ("action", "checks_action", "anybody") if handler.opt.get(name)]
+        assert named, f"{handler.paths} has no action"
+        if named == ["anybody"]:
+            assert handler.paths <= {"/login", "/logout"}
+
+
+def test_every_action_belongs_to_a_verb() -> None:
+    assert {action for action, _ in VERBS.values()} == set(Action)
+
+
+async def token_of(client: Client, path: str = "/jobs", **options: Any) -> str:
+    text = (await client.get(path, headers={"Accept": "text/html"}, **options)).text
+    return str(text.partition('<meta name="naq-csrf" content="')[2].partition('"')[0])
+
+
+async def test_a_job_is_cancelled_and_put_back(dashboard: Client, queue: Queue) -> None:
+    job = await queue.enqueue(work.add, 1, 1)
+    answer = await dashboard.post(f"/api/jobs/{job.job_id}/cancel", json={"reason": "changed my mind"})
+    assert answer.status_code == 200, answer.text
+    seen = (await dashboard.get(f"/api/jobs/{job.job_id}")).json()
+    assert (seen["state"], seen["reason"]) == ("cancelled", "changed my mind")
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/cancel")).json()["notice"].startswith("The job had ended")
+
+
+async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(max_retries=0).enqueue(work.fail, "x")
+    async with run_worker(burst=True):
+        pass
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 200
+    assert (await dashboard.get(f"/api/jobs/{job.job_id}")).json()["state"] == "queued"
+    async with run_worker(burst=True):
+        pass
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/delete")).status_code == 200
+    assert (await dashboard.get(f"/api/jobs/{job.job_id}")).status_code == 404
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 404
+
+
+async def test_a_queue_is_paused_resumed_and_purged(dashboard: Client, queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    connection = queue.connection
+    assert (await dashboard.post("/api/queues/default/pause", json={"duration": "1h"})).status_code == 200
+    assert await is_queue_paused(connection, "default")
+    assert (await dashboard.post("/api/queues/default/resume")).status_code == 200
+    assert not await is_queue_paused(connection, "default")
+    unconfirmed = await dashboard.post("/api/queues/default/purge", json={"confirm": "defualt"})
+    assert unconfirmed.status_code == 400
+    assert (await get_queue(connection, "default")).waiting == 1
+    assert (await dashboard.post("/api/queues/default/purge", json={"confirm": "default"})).status_code == 200
+    assert (await get_queue(connection, "default")).waiting == 0
+
+
+async def test_a_worker_goes_quiet_and_stops(dashboard: Client, run_worker: RunWorker) -> None:
+    async with run_worker() as worker:
+
+        async def quieted() -> None:
+            answer = await dashboard.post(f"/api/workers/{worker.worker_id}/quiet")
+            assert answer.status_code == 200, answer.text
+
+        await eventually(quieted)
+        assert (await dashboard.post(f"/api/workers/{worker.worker_id}/resume")).status_code == 200
+        assert (await dashboard.post(f"/api/workers/{worker.worker_id}/stop")).status_code == 200
+    assert (await dashboard.post("/api/workers/a.b/stop")).status_code == 404
+
+
+async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+    for number in range(30):
+        await queue.options(max_retries=0).enqueue(work.fail, f"x{number}")
+    other = await queue.enqueue(work.add, 1, 1)
+    async with run_worker(burst=True):
+        pass
+    drifted = await dashboard.post("/api/bulk", json={"action": "retry", "filter": "state:dead", "expect_count": 3})
+    assert drifted.status_code == 400
+    begun = await dashboard.post("/api/bulk", json={"action": "retry", "filter": "state:dead", "expect_count": 30})
+    assert begun.status_code == 202, begun.text
+
+    async def ended() -> None:
+        state = (await dashboard.get(f"/api/bulk/{begun.json()['run_id']}")).json()
+        assert state["ended_at"] is not None
+        assert (state["done"], state["error"]) == (30, "")
+
+    await eventually(ended)
+    view = await get_queue(queue.connection, "default")
+    assert (view.waiting, view.dead) == (30, 0)
+    assert (await get_job(queue.connection, other.job_id)).state == "succeeded"
+
+
+async def test_a_form_works_without_scripts_and_goes_back(dashboard: Client, queue: Queue) -> None:
+    jobs = [await queue.enqueue(work.add, number, 1) for number in range(3)]
+    chosen = {"verb": "cancel", "chosen": [jobs[0].job_id, jobs[2].job_id], "_csrf_token": await token_of(dashboard)}
+    answer = await dashboard.post(
+        "/do/bulk", data=chosen, headers=BROWSER | {"Referer": "http://127.0.0.1/jobs"}, follow_redirects=False
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs")
+    assert "2 jobs cancelled." in (await dashboard.get("/jobs")).text
+    assert "2 jobs cancelled." not in (await dashboard.get("/jobs")).text, "a notice is shown once"
+    states = [(await get_job(queue.connection, job.job_id)).state.value for job in jobs]
+    assert states == ["cancelled", "queued", "cancelled"]
+
+
+class TestFromElsewhere:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Cookie": "a=b"},
+            {"Sec-Fetch-Site": "same-origin"},  # ours, but without the token of a page of ours
+            {"Sec-Fetch-Site": "same-origin", "X-CSRF-Token": "guess"},
+        ],
+    )
+    async def test_a_request_of_another_site_is_refused(self, dashboard: Client, queue: Queue, headers: dict[str, str]) -> None:
+        job = await queue.enqueue(work.add, 1, 1)
+        for path in (f"/api/jobs/{job.job_id}/cancel", "/do/cancel-job"):
+            answer = await dashboard.post(path, data={"job_id": job.job_id}, headers=headers)
+            assert answer.status_code == 403, answer.text
+        assert (await get_job(queue.connection, job.job_id)).state == "queued"
+
+    async def test_a_page_of_ours_has_the_token(self, dashboard: Client, queue: Queue) -> None:
+        job = await queue.enqueue(work.add, 1, 1)
+        headers = BROWSER | {"X-CSRF-Token": await token_of(dashboard)}
+        assert (await dashboard.post(f"/api/jobs/{job.job_id}/cancel", headers=headers)).status_code == 200
+
+
+class TestRoles:
+    async def test_nobody_does_more_than_their_role(self, open_dashboard: OpenDashboard, queue: Queue) -> None:
+        job = await queue.enqueue(work.add, 1, 1)
+        async with open_dashboard(users=USERS) as client:
+            for name, path, status in (
+                ("vera", f"/api/jobs/{job.job_id}/cancel", 403),
+                ("olga", "/api/queues/default/purge", 403),
+                ("olga", f"/api/jobs/{job.job_id}/delete", 403),
+                ("olga", f"/api/jobs/{job.job_id}/cancel", 200),
+            ):
+                answer = await client.post(path, json={"confirm": "default"}, auth=(name, "pw"))
+                assert answer.status_code == status, (name, path, answer.text)
+            bulk = {"action": "delete", "filter": "state:dead"}
+            assert (await client.post("/api/bulk", json=bulk, auth=("olga", "pw"))).status_code == 403
+
+    async def test_read_only_means_nobody(self, open_dashboard: OpenDashboard, queue: Queue) -> None:
+        job = await queue.enqueue(work.add, 1, 1)
+        async with open_dashboard(read_only=True, token="full-token") as client:
+            headers = {"Authorization": "Bearer full-token"}
+            assert (await client.post(f"/api/jobs/{job.job_id}/cancel", headers=headers)).status_code == 403
+            text = (await client.get("/jobs", headers=headers)).text
+            assert 'action="/do/' not in text
+
+    async def test_every_action_is_published(self, dashboard: Client, queue: Queue) -> None:
+        heard: list[tuple[bytes, bytes]] = []
+        client = queue.connection.client
+        subscription = await client.listen(
+            f"{queue.connection.names.namespace}.event.audit.*", lambda subject, reply, data, headers: heard.append((subject, data))
+        )
+        await client.flush()
+        job = await queue.enqueue(work.add, 1, 1)
+        await dashboard.post(f"/api/jobs/{job.job_id}/cancel", json={"reason": "why not"})
+
+        async def told() -> None:
+            assert len(heard) == 1
+            assert heard[0][0].endswith(b".event.audit.cancel-job")
+            assert job.job_id.encode() in heard[0][1]
+            assert b"why not" in heard[0][1]
+
+        await eventually(told)
+        client.unlisten(subscription)
