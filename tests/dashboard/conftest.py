@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 import pytest_asyncio
-from litestar.testing import AsyncTestClient
 
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app
 
-Client: TypeAlias = AsyncTestClient[Any]
+Client: TypeAlias = httpx.AsyncClient
 OpenDashboard: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
 
 SECRET = "a secret that is long enough"
@@ -26,8 +26,10 @@ def open_dashboard(settings: Settings) -> OpenDashboard:
     @asynccontextmanager
     async def opened(naq: Settings | None = None, **own: Any) -> AsyncIterator[Client]:
         app = create_app(naq or settings, DashboardSettings(**{"secret": SECRET, **own}))
-        async with AsyncTestClient(app, base_url="http://127.0.0.1") as client:
+        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's ASGI types are its own
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=20) as client:
             yield client
+        await app.state.naq_dashboard.aclose()
 
     return opened
 

@@ -1,6 +1,7 @@
 """What can be done: by whom, from where, and what comes of it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from naq_client import Queue
 from naq_core.inspect import get_job, get_queue
 from naq_core.manage import is_queue_paused
+from naq_core.testing import WorkerRunner
 from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app
 from naq_dashboard.gate import SAFE_METHODS
 from naq_dashboard.operations import VERBS
@@ -59,14 +61,12 @@ async def test_a_job_is_cancelled_and_put_back(dashboard: Client, queue: Queue) 
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/cancel")).json()["notice"].startswith("The job had ended")
 
 
-async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
     job = await queue.options(max_retries=0).enqueue(work.fail, "x")
-    async with run_worker(burst=True):
-        pass
+    await naq_worker.run_until_idle()
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 200
     assert (await dashboard.get(f"/api/jobs/{job.job_id}")).json()["state"] == "queued"
-    async with run_worker(burst=True):
-        pass
+    await naq_worker.run_until_idle()
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/delete")).status_code == 200
     assert (await dashboard.get(f"/api/jobs/{job.job_id}")).status_code == 404
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 404
@@ -74,7 +74,7 @@ async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue
 
 async def test_a_queue_is_paused_resumed_and_purged(dashboard: Client, queue: Queue) -> None:
     await queue.enqueue(work.add, 1, 1)
-    connection = queue.connection
+    connection = await queue.connection()
     assert (await dashboard.post("/api/queues/default/pause", json={"duration": "1h"})).status_code == 200
     assert await is_queue_paused(connection, "default")
     assert (await dashboard.post("/api/queues/default/resume")).status_code == 200
@@ -84,6 +84,24 @@ async def test_a_queue_is_paused_resumed_and_purged(dashboard: Client, queue: Qu
     assert (await get_queue(connection, "default")).waiting == 1
     assert (await dashboard.post("/api/queues/default/purge", json={"confirm": "default"})).status_code == 200
     assert (await get_queue(connection, "default")).waiting == 0
+
+
+async def test_a_delayed_job_gets_another_time_and_runs_now(dashboard: Client, queue: Queue) -> None:
+    job = await queue.enqueue_in(timedelta(hours=1), work.add, 1, 1)
+    assert job.job_id in (await dashboard.get("/delayed")).text
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/reschedule", json={"duration": "2h"})).status_code == 200
+    due = datetime.fromisoformat((await dashboard.get(f"/api/jobs/{job.job_id}")).json()["due_at"])
+    assert due > datetime.now(UTC) + timedelta(minutes=90)
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/run")).status_code == 200
+    assert (await dashboard.get(f"/api/jobs/{job.job_id}")).json()["state"] == "queued"
+
+
+async def test_a_queue_gets_a_limit_and_loses_it(dashboard: Client, queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    assert (await dashboard.post("/api/queues/default/limit", json={"limit": 3})).status_code == 200
+    assert (await dashboard.get("/api/queues/default")).json()["limit"] == 3
+    assert (await dashboard.post("/api/queues/default/limit")).status_code == 200
+    assert (await dashboard.get("/api/queues/default")).json()["limit"] is None
 
 
 async def test_a_worker_goes_quiet_and_stops(dashboard: Client, run_worker: RunWorker) -> None:
@@ -99,12 +117,11 @@ async def test_a_worker_goes_quiet_and_stops(dashboard: Client, run_worker: RunW
     assert (await dashboard.post("/api/workers/a.b/stop")).status_code == 404
 
 
-async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
     for number in range(30):
         await queue.options(max_retries=0).enqueue(work.fail, f"x{number}")
     other = await queue.enqueue(work.add, 1, 1)
-    async with run_worker(burst=True):
-        pass
+    await naq_worker.run_until_idle()
     drifted = await dashboard.post("/api/bulk", json={"action": "retry", "filter": "state:dead", "expect_count": 3})
     assert drifted.status_code == 400
     begun = await dashboard.post("/api/bulk", json={"action": "retry", "filter": "state:dead", "expect_count": 30})
@@ -116,9 +133,9 @@ async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Q
         assert (state["done"], state["error"]) == (30, "")
 
     await eventually(ended)
-    view = await get_queue(queue.connection, "default")
+    view = await get_queue(await queue.connection(), "default")
     assert (view.waiting, view.dead) == (30, 0)
-    assert (await get_job(queue.connection, other.job_id)).state == "succeeded"
+    assert (await get_job(await queue.connection(), other.job_id)).state == "succeeded"
 
 
 async def test_a_form_works_without_scripts_and_goes_back(dashboard: Client, queue: Queue) -> None:
@@ -130,7 +147,7 @@ async def test_a_form_works_without_scripts_and_goes_back(dashboard: Client, que
     assert (answer.status_code, answer.headers["location"]) == (303, "/jobs")
     assert "2 jobs cancelled." in (await dashboard.get("/jobs")).text
     assert "2 jobs cancelled." not in (await dashboard.get("/jobs")).text, "a notice is shown once"
-    states = [(await get_job(queue.connection, job.job_id)).state.value for job in jobs]
+    states = [(await get_job(await queue.connection(), job.job_id)).state.value for job in jobs]
     assert states == ["cancelled", "queued", "cancelled"]
 
 
@@ -152,7 +169,7 @@ class TestFromElsewhere:
         for path in (f"/api/jobs/{job.job_id}/cancel", "/do/cancel-job"):
             answer = await dashboard.post(path, data={"job_id": job.job_id}, headers=headers)
             assert answer.status_code == 403, answer.text
-        assert (await get_job(queue.connection, job.job_id)).state == "queued"
+        assert (await get_job(await queue.connection(), job.job_id)).state == "queued"
 
     async def test_a_page_of_ours_has_the_token(self, dashboard: Client, queue: Queue) -> None:
         job = await queue.enqueue(work.add, 1, 1)
@@ -185,9 +202,10 @@ class TestRoles:
 
     async def test_every_action_is_published(self, dashboard: Client, queue: Queue) -> None:
         heard: list[tuple[bytes, bytes]] = []
-        client = queue.connection.client
+        connection = await queue.connection()
+        client = connection.client
         subscription = await client.listen(
-            f"{queue.connection.names.namespace}.event.audit.*", lambda subject, reply, data, headers: heard.append((subject, data))
+            f"{connection.names.namespace}.event.audit.*", lambda subject, reply, data, headers: heard.append((subject, data))
         )
         await client.flush()
         job = await queue.enqueue(work.add, 1, 1)

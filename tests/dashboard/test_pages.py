@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from naq_client import Queue
-from tests.conftest import RunWorker
+from naq_core.testing import WorkerRunner
 from tests.dashboard.conftest import Client
 from tests.integration import work
-from tests.support.eventually import eventually
 
 PAGE = {"Accept": "text/html"}
 
@@ -20,21 +19,17 @@ async def shown(client: Client, path: str) -> str:
     return str(answer.text)
 
 
-async def run_all(run_worker: RunWorker, *queues: str) -> None:
-    """Run what waits, until a burst worker has left."""
-    async with run_worker(*queues or ("default",), burst=True):
-        pass
-
-
 @pytest.fixture
-async def failed(queue: Queue, run_worker: RunWorker) -> Any:
+async def failed(queue: Queue, naq_worker: WorkerRunner) -> Any:
     """Let a job fail for good."""
     job = await queue.options(max_retries=0).enqueue(work.fail, "the printer burns")
-    await run_all(run_worker)
+    await naq_worker.run_until_idle()
     return job
 
 
-@pytest.mark.parametrize("path", ["/", "/queues", "/jobs", "/errors", "/delayed", "/schedules", "/workflows", "/workers", "/events"])
+@pytest.mark.parametrize(
+    "path", ["/", "/queues", "/jobs", "/errors", "/delayed", "/schedules", "/workflows", "/workers", "/events"]
+)
 async def test_pages_have_something_to_say_when_there_is_nothing(dashboard: Client, path: str) -> None:
     assert "<h1>" in await shown(dashboard, path)
 
@@ -74,26 +69,26 @@ async def test_a_failed_job_tells_why(dashboard: Client, failed: Any) -> None:
     assert (seen["state"], seen["errors"][-1]["message"]) == ("dead", "the printer burns")
 
 
-async def test_failures_are_grouped(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+async def test_failures_are_grouped(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
     for number in range(3):
         await queue.options(max_retries=0).enqueue(work.fail, f"order {number} is lost")
-    await run_all(run_worker)
+    await naq_worker.run_until_idle()
     groups = (await dashboard.get("/api/errors")).json()
     assert [(each["count"], each["queues"]) for each in groups] == [(3, ["default"])]
     assert "1 cause" in await shown(dashboard, "/errors")
 
 
 async def test_secrets_are_hidden_everywhere(dashboard: Client, queue: Queue) -> None:
-    job = await queue.enqueue(work.echo, password="hunter2", note="fine")
+    job: Any = await queue.enqueue(dict, password="hunter2", note="fine")
     for path in (f"/jobs/{job.job_id}", "/jobs", f"/api/jobs/{job.job_id}", "/api/jobs"):
         text = (await dashboard.get(path)).text
         assert "hunter2" not in text, path
         assert "fine" in text, path
 
 
-async def test_a_result_is_shown_as_its_worker_wrote_it(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_result_is_shown_as_its_worker_wrote_it(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
     job = await queue.enqueue(work.add, 40, 2)
-    await run_all(run_worker)
+    await naq_worker.run_until_idle()
     assert ">42</pre>" in await shown(dashboard, f"/jobs/{job.job_id}")
 
 
@@ -118,37 +113,3 @@ async def test_what_cannot_be_asked_is_said_plainly(dashboard: Client, path: str
         answer = await dashboard.get(path, headers=accept)
         assert answer.status_code == status, answer.text[:500]
         assert "Traceback" not in answer.text
-
-
-async def test_an_open_page_learns_of_a_new_job_within_half_a_second(dashboard: Client, queue: Queue) -> None:
-    board = dashboard.app.state.naq_dashboard
-    await shown(dashboard, "/jobs")
-    from naq_dashboard.handlers import BY_NAME  # noqa: PLC0415 - the stream behind the page, without a browser
-    from naq_dashboard.pages.page import Query  # noqa: PLC0415 - as above
-
-    assert BY_NAME["jobs"].load is not None
-    loads = 0
-
-    async def load() -> dict[str, str]:
-        nonlocal loads
-        loads += 1
-        found = await BY_NAME["jobs"].load(board, Query((), _nobody()))
-        return {"live-list": ",".join(job.job_id for job in found["found"].jobs)}
-
-    board.feed.start()
-    frames = board.live.stream("test", load)
-    await anext(frames)
-    job = await queue.enqueue(work.add, 1, 1)
-
-    async def told() -> None:
-        frame = await anext(frames)
-        assert job.job_id in str(frame.data)
-
-    await eventually(told)
-    await frames.aclose()
-
-
-def _nobody() -> Any:
-    from naq_dashboard import VIEWER, Viewer  # noqa: PLC0415 - only here
-
-    return Viewer("", VIEWER)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import html
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import TypeAlias
 
 from litestar.response import ServerSentEventMessage
@@ -131,7 +131,7 @@ class Hub:
 
     async def stream(
         self, key: Hashable, load: Load, *, queue: str = "", job_id: str = ""
-    ) -> AsyncIterator[ServerSentEventMessage]:
+    ) -> AsyncGenerator[ServerSentEventMessage, None]:
         """Yield what changes on a page, until the browser goes or the server stops."""
         topic = self._join(key, load, queue, job_id)
         wake = asyncio.Event()
@@ -149,7 +149,7 @@ class Hub:
                 if topic.task is not None:
                     topic.task.cancel()
 
-    async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncIterator[ServerSentEventMessage]:
+    async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
         seen = 0
         told = ""
         while not self._closing:

@@ -13,6 +13,7 @@ from litestar.exceptions import ValidationException
 from naq_core import manage, schedules
 from naq_core.broker import Connection
 from naq_core.errors import NaqError
+from naq_core.filters import parse_instant
 from naq_core.manage import CancelOutcome
 from naq_core.names import new_id
 from naq_core.settings import parse_duration
@@ -237,6 +238,17 @@ async def _delete_job(connection: Connection, words: Words) -> str:
     return "The job is deleted with its record."
 
 
+async def _run_job(connection: Connection, words: Words) -> str:
+    await manage.run_now(connection, _word(words, "job_id"))
+    return "The job is ready now."
+
+
+async def _reschedule_job(connection: Connection, words: Words) -> str:
+    at = parse_instant(_word(words, "duration"), setting="duration", ahead=True)
+    await manage.reschedule(connection, _word(words, "job_id"), at)
+    return f"The job is due at {at:%Y-%m-%d %H:%M:%S} UTC."
+
+
 async def _pause_queue(connection: Connection, words: Words) -> str:
     queue, until = _word(words, "queue"), _until(words)
     await manage.pause_queue(connection, queue, until)
@@ -247,6 +259,14 @@ async def _resume_queue(connection: Connection, words: Words) -> str:
     queue = _word(words, "queue")
     await manage.resume_queue(connection, queue)
     return f"Queue {queue} is delivered again."
+
+
+async def _limit_queue(connection: Connection, words: Words) -> str:
+    queue, text = _word(words, "queue"), words.get("limit", "").strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValidationException(f"limit must be a whole number, or empty for none, not {text[:40]!r}")
+    await manage.set_queue_limit(connection, queue, int(text) if text else None)
+    return f"Queue {queue} runs at most {text} jobs at once." if text else f"Queue {queue} has no limit any more."
 
 
 async def _purge_queue(connection: Connection, words: Words) -> str:
@@ -305,8 +325,11 @@ VERBS: dict[str, tuple[Action, Verb]] = {
     "retry-job": (Action.RETRY_JOB, _retry_job),
     "cancel-job": (Action.CANCEL_JOB, _cancel_job),
     "delete-job": (Action.DELETE_JOB, _delete_job),
+    "run-job": (Action.RUN_JOB, _run_job),
+    "reschedule-job": (Action.RUN_JOB, _reschedule_job),
     "pause-queue": (Action.PAUSE_QUEUE, _pause_queue),
     "resume-queue": (Action.RESUME_QUEUE, _resume_queue),
+    "limit-queue": (Action.LIMIT_QUEUE, _limit_queue),
     "purge-queue": (Action.PURGE_QUEUE, _purge_queue),
     "quiet-worker": (Action.QUIET_WORKER, _quiet_worker),
     "resume-worker": (Action.QUIET_WORKER, _resume_worker),
