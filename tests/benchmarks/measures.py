@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
-from tests.benchmarks.delays import delays
+from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
 
 DRAIN = 20_000
@@ -200,6 +200,7 @@ MEASURES: dict[str, Measure] = {
     "workflow": workflow,
     "priorities": priorities,
     "delays": delays,
+    "delays-started": delays_started,
     "memory": memory,
     "imports": imports,
 }
