@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 
 from naq_client import Queue, SyncQueue, task
-from naq_core import ConfigurationError, Settings
+from naq_core import ConfigurationError, JobState, Settings
 from naq_core._nats.records import find_job
+from naq_core.manage import set_queue_limit
 from naq_worker import Worker
+from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
 
@@ -102,3 +104,33 @@ async def test_a_high_job_passes_a_backlog_of_a_running_worker(queue: Queue, set
     await queue.options(priority="high").enqueue(work.note, "high")
     await running
     assert work.order.index("high") < 100
+
+
+async def test_a_paused_queue_holds_all_its_levels_back(queue: Queue, run_worker: RunWorker) -> None:
+    await queue.pause()
+    held_back = [await queue.options(priority=level).enqueue(work.add, 1) for level in ("high", "normal", "low")]
+    other = Queue("other", connection=await queue.connection())
+    async with run_worker("default", "other"):
+        for number in range(5):
+            assert await (await other.enqueue(work.add, number)).result(10) == number
+        assert [await job.status() for job in held_back] == [JobState.QUEUED] * 3
+        await queue.resume()
+        assert [await job.result(10) for job in held_back] == [1, 1, 1]
+
+
+async def test_a_limit_holds_over_all_levels(queue: Queue, run_worker: RunWorker) -> None:
+    await set_queue_limit(await queue.connection(), "default", 1)
+    work.most.clear()
+    jobs = [await queue.options(priority=level).enqueue(work.count, 0.05) for level in ("high", "normal", "low") * 3]
+    async with run_worker(concurrency=8):
+        for job in jobs:
+            await job.result(30)
+    assert max(work.most) == 1
+
+
+async def test_an_option_among_the_arguments_is_pointed_out(queue: Queue) -> None:
+    for option in ({"priority": "high"}, {"delay": 5}, {"unique": "k"}):
+        with pytest.raises(ConfigurationError, match=r"is no parameter of .*add.*queue\.options"):
+            await queue.enqueue(work.add, 1, **option)
+    job = await queue.enqueue(work.takes_delay, delay=5)
+    assert job.kwargs == {"delay": 5}

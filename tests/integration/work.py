@@ -11,6 +11,8 @@ from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job, trac
 
 started = threading.Event()
 order: list[str] = []
+most: list[int] = []
+going_on: set[str] = set()
 attempts: dict[str, int] = {}
 runs: dict[str, int] = {}
 told: list[str] = []
@@ -58,6 +60,17 @@ async def note(name: str) -> None:
 async def nap(name: str, seconds: float) -> None:
     order.append(name)
     await asyncio.sleep(seconds)
+
+
+async def count(seconds: float) -> None:
+    going_on.add(current_job().job_id)
+    most.append(len(going_on))
+    await asyncio.sleep(seconds)
+    going_on.discard(current_job().job_id)
+
+
+async def takes_delay(*, delay: int) -> int:
+    return delay
 
 
 async def sleep(seconds: float) -> str:

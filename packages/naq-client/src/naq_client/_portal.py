@@ -84,6 +84,11 @@ class SyncJob(Generic[R]):
         """The queue's name."""
         return self.job.queue
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the enqueue stored it; see `Job.is_new`."""
+        return self.job.is_new
+
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end; see `Job.result`."""
         return portal().run(self.job.result(timeout))

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
@@ -33,7 +33,7 @@ from naq_core.retry import Delay
 from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
 from naq_core.serialization import unwrap
 from naq_core.settings import Settings
-from naq_core.terms import NO_TERMS, Expiry, Terms, make_terms
+from naq_core.terms import NO_TERMS, TERM_NAMES, Expiry, Terms, make_terms
 
 R = TypeVar("R")
 
@@ -56,6 +56,9 @@ OPTION_NAMES = frozenset(
         "timeout",
     }
 )
+
+OTHER_OPTIONS = frozenset({"priority", *TERM_NAMES})
+"""Options that are never taken from among a function's arguments."""
 
 
 class EnqueuedMany(list[Job[Any]]):
@@ -472,6 +475,8 @@ class QueueOptions:
             job_id = given.pop("job_id", None)
             ties = take_ties(given)
             options = make_options(**given) if given else options
+        if self._seed_form and kwargs and not OTHER_OPTIONS.isdisjoint(kwargs):
+            check_meant(function, kwargs)
         return Job(
             function,
             args,
@@ -525,13 +530,33 @@ def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         ConfigurationError: It cannot be told for whom a keyword is.
     """
     named = OPTION_NAMES.intersection(kwargs)
-    try:
-        parameters = None if isinstance(function, str) else inspect.signature(unwrap(function)).parameters
-    except (TypeError, ValueError):
-        parameters = None
-    if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+    parameters = _parameters(function)
+    if parameters is None:
         name = min(named)
         raise ConfigurationError(
             name, f"may be an option or an argument of {function!r}: write queue.options({name}=…).enqueue(…)"
         )
     return {name: kwargs.pop(name) for name in named if name not in parameters}
+
+
+def check_meant(function: Any, kwargs: Mapping[str, Any]) -> None:
+    """Refuse an option among the arguments of a function that cannot take it, before a worker does.
+
+    Raises:
+        ConfigurationError: It is one of those that only `options()` takes.
+    """
+    parameters = _parameters(function)
+    for name in sorted(OTHER_OPTIONS.intersection(kwargs)):
+        if parameters is not None and name not in parameters:
+            raise ConfigurationError(name, f"is no parameter of {function!r}: write queue.options({name}=…).enqueue(…)")
+
+
+def _parameters(function: Any) -> Collection[str] | None:
+    """Return the names a function takes; None where it cannot be known, or takes any."""
+    try:
+        parameters = None if isinstance(function, str) else inspect.signature(unwrap(function)).parameters
+    except (TypeError, ValueError):
+        return None
+    if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return None
+    return parameters
