@@ -25,9 +25,7 @@ from tests.support.eventually import eventually
 RunScheduler: TypeAlias = Callable[..., AbstractAsyncContextManager[Scheduler]]
 
 
-@pytest.fixture
-def settings(nats_server: EmbeddedServer, namespace: str) -> Settings:
-    return Settings.load(nats_url=nats_server.url, namespace=namespace, scheduler_ttl=2)
+pytestmark = pytest.mark.naq(scheduler_ttl=2)
 
 
 @pytest.fixture
@@ -151,14 +149,16 @@ async def test_a_second_one_without_election_is_warned_of(
 ) -> None:
     schedule = await queue.schedule(work.add, 1, 2, interval=0.1, max_runs=10, schedule_id="s")
     with caplog.at_level(logging.WARNING, "naq_scheduler"):
-        async with run_scheduler(instance_id="first") as one, run_scheduler(enable_ha=False) as two:
-            await becomes(lambda: one.is_leader and two.is_leader)
-            await becomes(lambda: "first" in caplog.text and "enable_ha=False" in caplog.text)
+        async with run_scheduler(instance_id="first") as one:
+            await becomes(lambda: one.is_leader)
+            async with run_scheduler(enable_ha=False) as two:
+                await becomes(lambda: one.is_leader and two.is_leader)
+                await becomes(lambda: "first" in caplog.text and "enable_ha=False" in caplog.text)
 
-            async def all_fired() -> None:
-                assert (await schedule.refresh()).runs == 10
+                async def all_fired() -> None:
+                    assert (await schedule.refresh()).runs == 10
 
-            await eventually(all_fired)
+                await eventually(all_fired)
     assert len({each.at for each in await schedule.history()}) == len(await schedule.history()) == 10
 
 

@@ -6,6 +6,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.control import Reply as ControlReply
 from naq_core._nats.control import Request as ControlRequest
 from naq_core._nats.control import answer_requests
+from naq_core._nats.direct import Entry
 from naq_core._nats.documents import Document, list_documents, read_document, write_document
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
@@ -38,6 +39,7 @@ from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_strea
 from naq_core._nats.unique import Place, find_place, hand_over_record
 from naq_core._nats.wait import EndWatch
 from naq_core._nats.waiting import end_waiting, final_record, record_end
+from naq_core._nats.walk import Walk
 from naq_core._nats.watch import Change, Watch
 from naq_core.errors import WrongSequenceError
 
@@ -62,6 +64,7 @@ __all__ = [
     "DisconnectedError",
     "Document",
     "EndWatch",
+    "Entry",
     "Holder",
     "Message",
     "Moved",
@@ -72,6 +75,7 @@ __all__ = [
     "QueueSettings",
     "Slot",
     "Stored",
+    "Walk",
     "Watch",
     "WrongSequenceError",
     "answer_requests",

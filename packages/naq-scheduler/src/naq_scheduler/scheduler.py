@@ -21,6 +21,7 @@ from naq_scheduler._http import Answer, serve
 from naq_scheduler._lease import Lease, Solo
 from naq_scheduler._metrics import Metrics
 from naq_scheduler._signals import stop_on_signals
+from naq_scheduler._sweep import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Scheduler:
         instance_id: Its name in logs and in the lease; by default host and process id.
         http_port: Answer `/livez`, `/readyz` and `/metrics` there; None: nowhere. 0 takes any free port, see `http_address`.
         http_host: The address to listen on. Default: this machine only.
+        sweep_interval: Seconds between two looks of the leader for what crashes have left behind.
         declared: Schedules to be brought about at the start, by their origin (`naq_core.schedules.reconcile`).
         settings: Ready settings, instead of those of the environment.
         overrides: Any other setting by its name.
@@ -63,6 +65,7 @@ class Scheduler:
         instance_id: str | None = None,
         http_port: int | None = None,
         http_host: str = "127.0.0.1",
+        sweep_interval: float = 30.0,
         declared: Mapping[str, Sequence[ScheduleSpec]] | None = None,
         settings: Settings | None = None,
         **overrides: Any,
@@ -73,6 +76,7 @@ class Scheduler:
         self.metrics = Metrics()
         self.http_address: tuple[str, int] | None = None
         self._http = None if http_port is None else (http_host, http_port)
+        self._sweep_interval = sweep_interval
         self._declared = declared or {}
         self._agenda = Agenda()
         self._lease: Lease | Solo | None = None
@@ -122,6 +126,7 @@ class Scheduler:
             names = connection.names
             self._watch = Watch(connection, names.schedules_stream, names.schedule("*"), self._agenda.put, self._agenda.clear)
             elections = Watch(connection, names.leases_stream, names.lease("scheduler"), lease.on_lease)
+            sweeper = Sweeper(connection, lease, self.metrics, self._sweep_interval)
             firer = Firer(connection, lease, self._agenda, self.metrics)
             with stop_on_signals(self.stop):
                 async with self._serving(), asyncio.TaskGroup() as services:
@@ -129,6 +134,7 @@ class Scheduler:
                         services.create_task(self._watch.run(), name="follow schedules"),
                         services.create_task(elections.run(), name="follow the lease"),
                         services.create_task(self._lead(lease, elections), name="lease"),
+                        services.create_task(sweeper.run(), name="sweeps"),
                     ]
                     log.info("scheduler %s runs at %s", self.instance_id, connection.url)
                     await self._fire_until_stopped(connection, lease, firer)
