@@ -40,6 +40,7 @@ EXPECTED = {
         r"refused by the client",
         r"refused by the worker",
     ],
+    "least_privilege.py": [r"20! = 2432902008176640000", r"a producer cannot purge", r"a viewer cannot enqueue"],
     "large_payloads.py": [
         r"5,000,000 bytes sent, .* same: True",
         r"in the object store: True",

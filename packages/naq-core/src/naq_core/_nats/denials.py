@@ -41,8 +41,8 @@ class Denials:
         Raises:
             PermissionDeniedError: This user may not publish (or subscribe) to it.
         """
-        if self._found and (denied := self._found.get((verb, subject.lower()))) is not None:
-            raise denied
+        if self._found and (verb, subject.lower()) in self._found:
+            raise PermissionDeniedError(verb, subject)
 
     def check_request(self, subject: str, inbox: str) -> None:
         """Raise what the server said of a request, or of receiving answers below the inbox prefix.

@@ -1,16 +1,19 @@
 """Compares what stands on the server with what NAQ wants, and brings it there."""
 
+from itertools import product
 from typing import Any
 
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.subjects import LEVELS
 from naq_core._nats.topology import (
     CONSUMER_NOT_FOUND,
     MUST,
     STREAM_NOT_FOUND,
     create_consumer,
     ensure_stream_config,
+    optional_configs,
     stream_configs,
 )
 from naq_core.errors import JetStreamError
@@ -65,7 +68,9 @@ async def apply_topology(
         BrokerError: The server refused.
     """
     items = await check_topology(connection, queues)
-    configs = {wanted["name"]: wanted for wanted in stream_configs(connection)}
+    optional = optional_configs(connection)
+    items += [await _check_stream(connection, wanted) for wanted in optional]
+    configs = {wanted["name"]: wanted for wanted in (*stream_configs(connection), *optional)}
     missing_consumers = False
     for item in items:
         if item.state == "missing":
@@ -81,8 +86,8 @@ async def apply_topology(
             elif not dry_run:
                 await _update_consumer(connection, item.name)
     if missing_consumers and not dry_run:
-        for queue in queues:
-            await create_consumer(connection, queue)
+        for queue, level in product(queues, LEVELS):
+            await create_consumer(connection, queue, level)
     return items
 
 

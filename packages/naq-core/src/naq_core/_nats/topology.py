@@ -52,6 +52,17 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
+def optional_configs(connection: Connection) -> list[dict[str, Any]]:
+    """Return the wanted configuration of the buckets that are made when the first schedule, workflow or large payload comes."""
+    names, replicas = connection.names, connection.settings.replicas
+    return [
+        _objects_bucket(connection),
+        bucket_config(names.schedules_stream, names.schedules, replicas),
+        bucket_config(names.leases_stream, names.leases, replicas),
+        bucket_config(names.workflows_stream, names.workflows, replicas),
+    ]
+
+
 def bucket_config(stream: str, prefix: str, replicas: int, event: str | None = None) -> dict[str, Any]:
     """A key-value bucket in JetStream's own layout, but without rollup: no single publish can wipe it."""
     config: dict[str, Any] = {

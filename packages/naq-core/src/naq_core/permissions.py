@@ -1,0 +1,233 @@
+"""What each role needs to be permitted on the server, and not more: for the server's configuration, and tested on it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from naq_core._nats.subjects import LEVELS, Names
+from naq_core.names import check_queue
+
+
+class Role(StrEnum):
+    """Who connects."""
+
+    PRODUCER = "producer"
+    """Enqueues jobs and reads their results."""
+    WORKER = "worker"
+    """Runs jobs."""
+    SCHEDULER = "scheduler"
+    """Fires schedules, and releases what waits in vain."""
+    VIEWER = "viewer"
+    """Looks: the dashboard without actions, `naq` commands that list and show."""
+    OPERATOR = "operator"
+    """Looks and acts: cancel, retry, delete, pause, purge, schedules, stopping workers."""
+    ADMIN = "admin"
+    """Creates streams and consumers: `naq setup`."""
+
+
+class Permissions(NamedTuple):
+    """Subjects that a role may use."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    responses: bool = False
+    """May answer requests, wherever their answers go (`allow_responses`)."""
+
+
+def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] = ("default",)) -> Permissions:
+    """Return what a role needs in a namespace.
+
+    Every role has an inbox of its own (`inbox_of`), so that none can read what another one is answered; the client is told by
+    `NAQ_NATS_INBOX_PREFIX`.
+
+    Args:
+        queues: The queues that producers and workers are confined to. A job that waits on others is released by their worker,
+            so a worker needs the queues of such jobs too.
+
+    Raises:
+        InvalidNameError: A queue cannot be one.
+    """
+    names = Names(namespace)
+    allowed = [check_queue(queue) for queue in queues]
+    publish, subscribe = _RULES[role](names, allowed)
+    inbox = f"{inbox_of(role, namespace)}.>"
+    return Permissions(
+        tuple(dict.fromkeys(["$JS.API.INFO", *publish])), tuple(dict.fromkeys([inbox, *subscribe])), role is Role.WORKER
+    )
+
+
+def inbox_of(role: Role, namespace: str = "naq") -> str:
+    """Return the inbox prefix of a role."""
+    return f"_INBOX_{namespace}_{role}"
+
+
+def server_config(
+    users: dict[str, str], roles: dict[str, Role], namespace: str = "naq", queues: Sequence[str] = ("default",)
+) -> str:
+    """Return an `authorization` block for nats-server.
+
+    Args:
+        users: Name and password (a bcrypt hash, or `$VARIABLE`) of each user.
+        roles: The role of each user.
+    """
+    blocks = [_user(name, password, role_permissions(roles[name], namespace, queues)) for name, password in users.items()]
+    return "authorization {\n  users = [\n" + "\n".join(blocks) + "\n  ]\n}\n"
+
+
+def _user(name: str, password: str, rights: Permissions) -> str:
+    password = password if password.startswith("$") and not password.startswith("$2") else f'"{password}"'
+    lines = [f'    {{ user: "{name}", password: {password}, permissions: {{', "        publish: ["]
+    lines += [f'          "{subject}"' for subject in rights.publish]
+    lines += ["        ]", "        subscribe: ["]
+    lines += [f'          "{subject}"' for subject in rights.subscribe]
+    lines += ["        ]"]
+    if rights.responses:
+        lines += ["        allow_responses: true"]
+    return "\n".join([*lines, "    } }"])
+
+
+_Rules = tuple[list[str], list[str]]
+
+
+def _streams(names: Names) -> list[str]:
+    return [
+        names.jobs_stream,
+        names.results_stream,
+        names.workers_stream,
+        names.queues_stream,
+        names.workflows_stream,
+        names.schedules_stream,
+        names.leases_stream,
+        names.objects_stream,
+    ]
+
+
+def _reading(*streams: str) -> list[str]:
+    """Reading a stream as a whole: most reads name their subjects in the payload, out of reach of rights."""
+    verbs = [
+        verb for stream in streams for verb in (f"STREAM.MSG.GET.{stream}", f"DIRECT.GET.{stream}", f"DIRECT.GET.{stream}.>")
+    ]
+    return [f"$JS.API.{verb}" for verb in verbs]
+
+
+def _info(names: Names) -> list[str]:
+    return [f"$JS.API.STREAM.INFO.{stream}" for stream in _streams(names)]
+
+
+def _consumers(names: Names, queues: Sequence[str], verb: str) -> list[str]:
+    return [f"{verb}.{names.jobs_stream}.{names.consumer(queue, level)}" for queue in queues for level in LEVELS]
+
+
+def _objects(names: Names, queues: Sequence[str], kind: str) -> list[str]:
+    chunks = [names.object_chunks(f"{queue}.*.{kind}.*") for queue in queues]
+    return [*chunks, f"$O.{names.objects}.M.*"]
+
+
+def _producer(names: Names, queues: Sequence[str]) -> _Rules:
+    ready = [f"{names.jobs}.{state}.{queue}.*" for queue in queues for state in (*LEVELS, "held")]
+    publish = [
+        *ready,
+        *(names.edge("*", queue, "*") for queue in queues),
+        f"{names.workflows}.>",
+        *_objects(names, queues, "args"),
+        *_info(names),
+        *_consumers(names, queues, "$JS.API.CONSUMER.INFO"),
+        *_reading(names.jobs_stream, names.results_stream, names.queues_stream, names.workflows_stream, names.objects_stream),
+    ]
+    return publish, [names.result_event(queue, "*") for queue in queues]
+
+
+def _worker(names: Names, queues: Sequence[str]) -> _Rules:
+    acks = [
+        f"$JS.ACK.{prefix}{names.jobs_stream}.{names.consumer(queue, level)}.>"
+        for queue in queues
+        for level in LEVELS
+        for prefix in ("", "*.*.")  # with a domain and the account's hash (ADR-15)
+    ]
+    publish = [
+        *(names.any_state(queue, "*") for queue in queues),
+        *(names.result(queue, "*") for queue in queues),
+        *(names.slot(queue, "*") for queue in queues),
+        names.worker("*"),
+        *_objects(names, queues, "result"),
+        *acks,
+        *_info(names),
+        *_consumers(names, queues, "$JS.API.CONSUMER.INFO"),
+        *_consumers(names, queues, "$JS.API.CONSUMER.MSG.NEXT"),
+        *_reading(*_streams(names)),
+        f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
+        f"$JS.API.STREAM.PURGE.{names.workers_stream}",
+        f"$JS.API.STREAM.PURGE.{names.objects_stream}",
+    ]
+    subscribe = [
+        names.control("*"),
+        *(names.queue_event(queue) for queue in queues),
+        *(names.result_event(queue, "*") for queue in queues),
+    ]
+    return publish, subscribe
+
+
+def _scheduler(names: Names, _: Sequence[str]) -> _Rules:
+    publish = [
+        f"{names.jobs}.>",
+        f"{names.results}.>",
+        names.schedule("*"),
+        names.lease("*"),
+        *_info(names),
+        *_reading(*_streams(names)),
+        f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
+        f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
+        *(f"$JS.API.CONSUMER.CREATE.{stream}.>" for stream in (names.schedules_stream, names.leases_stream)),
+        *(f"$JS.API.CONSUMER.DELETE.{stream}.*" for stream in (names.schedules_stream, names.leases_stream)),
+        f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
+        f"$JS.API.STREAM.PURGE.{names.objects_stream}",
+    ]
+    return publish, [f"{names.namespace}.event.>"]
+
+
+def _viewer(names: Names, _: Sequence[str]) -> _Rules:
+    publish = [
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.STREAM.LIST",
+        *_info(names),
+        *_reading(*_streams(names)),
+        f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
+        f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
+    ]
+    return publish, [f"{names.namespace}.event.>"]
+
+
+def _operator(names: Names, queues: Sequence[str]) -> _Rules:
+    publish, subscribe = _viewer(names, queues)
+    publish += [
+        f"{names.jobs}.>",
+        f"{names.edges}.>",
+        f"{names.results}.>",
+        f"{names.queues}.>",
+        f"{names.workflows}.>",
+        names.schedule("*"),
+        names.control("*"),
+        *(f"$JS.API.STREAM.PURGE.{stream}" for stream in _streams(names)),
+        f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
+        f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",
+        *(  # a queue's limit is a property of its consumers
+            f"$JS.API.CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{subject}"
+            for queue in queues
+            for consumer, subject in names.consumers(queue)
+        ),
+    ]
+    return publish, subscribe
+
+
+def _admin(names: Names, _: Sequence[str]) -> _Rules:
+    return ["$JS.API.>", f"{names.namespace}.>"], [f"{names.namespace}.event.>"]
+
+
+_RULES = {
+    Role.PRODUCER: _producer,
+    Role.WORKER: _worker,
+    Role.SCHEDULER: _scheduler,
+    Role.VIEWER: _viewer,
+    Role.OPERATOR: _operator,
+    Role.ADMIN: _admin,
+}
