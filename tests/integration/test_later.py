@@ -10,8 +10,9 @@ from naq_core import Connection, JobExpiredError, JobState, Settings
 from naq_core._nats.records import find_job
 from naq_core.broker import due_of
 from naq_core.errors import ConfigurationError, JobCancelledError, JobNotFoundError, JobStateError
-from naq_core.inspect import get_job
+from naq_core.inspect import get_job, list_jobs
 from naq_core.manage import cancel_job, expire_job, reschedule, retry_job, run_now
+from naq_core.views import JobFilter
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -45,6 +46,16 @@ async def test_a_delayed_job_is_shown_held_with_its_time(queue: Queue) -> None:
     assert (view.state, view.priority) == (JobState.HELD, "high")
     assert view.due_at is not None
     assert abs(view.due_at - when) < timedelta(milliseconds=1)
+
+
+async def test_delayed_jobs_are_listed_by_their_state(queue: Queue) -> None:
+    delayed = [await queue.enqueue_in(HOUR + number, work.add, number) for number in range(3)]
+    await queue.enqueue(work.add, 9)
+    page = await list_jobs(await queue.connection(), JobFilter(states=frozenset({JobState.HELD})))
+    assert [job.job_id for job in page.jobs] == [job.job_id for job in reversed(delayed)]
+    dues = [job.due_at for job in page.jobs if job.due_at is not None]
+    assert sorted(dues, reverse=True) == dues
+    assert len(dues) == 3
 
 
 async def test_a_delay_needs_no_process_of_ours(queue: Queue, settings: Settings) -> None:

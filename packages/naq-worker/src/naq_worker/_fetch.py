@@ -78,6 +78,7 @@ class Fetch:
         self.is_open = False
         if self._recheck is not None:
             self._recheck.cancel()
+            self._recheck = None
         while (active := self.next()) is not None:
             await active.delivery.nak()
         for pull in self._pulls.values():
