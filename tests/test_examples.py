@@ -15,6 +15,18 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXPECTED = {
+    "chord.py": [r"chain: 3 words", r"group: \[4, 2, 4\]", r"chord: 10", r"all of it: 10 words in all", r"'succeeded': 5"],
+    "dependencies.py": [
+        r"dough: 830 double: 830",
+        r"cancelled: .*parent \w+ failed \(KeyError: 'saffron'\)",
+        r"told: succeeded: 500, dead: KeyError: 'saffron'",
+    ],
+    "workflow_dag.py": [
+        r"failed: .*rates",
+        r"states: \{'cancelled': 1, 'dead': 2, 'succeeded': 2\}",
+        r"tried again: 3 jobs\ncheapest: 12",
+        r"added: .*announce",
+    ],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "delayed.py": [
         r"state: held\nsoon: it is time",

@@ -15,6 +15,7 @@ from naq_client import (
     current_job,
     current_workflow,
     disconnect,
+    disconnect_sync,
     group,
     result_of,
     task,
@@ -24,7 +25,6 @@ from naq_core.inspect import get_workflow, list_workflows
 from naq_core.manage import cancel_workflow
 from tests.conftest import RunWorker
 from tests.integration import work
-from tests.support.eventually import eventually
 
 broken = {"oven": True}
 
@@ -151,11 +151,7 @@ async def test_the_failed_part_is_tried_again(queue: Queue, run_worker: RunWorke
     async with run_worker():
         with pytest.raises(JobCancelledError, match=f"parent {join.job_id} was cancelled .parent {bad.job_id} failed"):
             await handle.result(10)
-
-        async def settled() -> None:
-            assert (await handle.status()).counts == {"succeeded": 1, "dead": 1, "cancelled": 2}
-
-        await eventually(settled)
+        assert (await handle.wait(10)).counts == {"succeeded": 1, "dead": 1, "cancelled": 2}
         broken["oven"] = False
         assert await handle.retry() == 3
         assert await last.result(10) == 10
@@ -190,11 +186,7 @@ async def test_jobs_are_added_from_inside(
     handle = await chain(queue.s(add_more, 3)).enqueue(queue)
     async with run_worker():
         assert await handle.result(10) == handle.workflow_id
-
-        async def all_ended() -> None:
-            assert (await handle.status()).counts == {"succeeded": 5}
-
-        await eventually(all_ended)
+        assert (await handle.wait(10)).counts == {"succeeded": 5}
     async with run_worker():
         with pytest.raises(JobFailedError, match="belongs to no workflow"):
             await (await queue.enqueue(add_more, 1)).result(10)
@@ -229,3 +221,17 @@ async def test_tasks_in_a_group_keep_their_options(queue: Queue, run_worker: Run
     step: Job[int] = patient.s(1).job()
     assert step.max_retries == 2
     assert await (await queue.enqueue(work.add, 1)).status() == JobState.QUEUED
+
+
+def test_workflows_without_an_event_loop(naq_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAQ_NATS_URL", naq_settings.nats_url)
+    monkeypatch.setenv("NAQ_NAMESPACE", naq_settings.namespace)
+    handle = (double.s(1) | describe.s()).enqueue_sync(name="sync")
+    assert handle.status().counts == {"queued": 1, "held": 1}
+    assert handle.cancel("enough") == 2
+    with pytest.raises(JobCancelledError, match="enough"):
+        handle.result(10)
+    assert handle.wait(10).counts == {"cancelled": 2}
+    assert handle.retry() == 2
+    assert handle.status().counts == {"queued": 1, "held": 1}
+    disconnect_sync()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Generic, Self, TypeVar, overload
 
 from naq_client._graph import in_order
@@ -11,6 +12,7 @@ from naq_client._submit import submit_many
 from naq_client._unique import check_many
 from naq_client.queue import Queue
 from naq_client.signature import Chain, Ends, Group, Signature, Step, chain, chord, group
+from naq_client.together import gather
 from naq_core.broker import Connection
 from naq_core.context import current_job
 from naq_core.dependency import DependsOn, extend
@@ -125,6 +127,16 @@ def _members(jobs: list[Job[Any]]) -> list[Member]:
     return [Member(job.job_id, job.queue, job.function_name, [parent.id for parent in job.ties.after]) for job in jobs]
 
 
+def _jobs(connection: Connection, members: Iterable[Member]) -> list[Job[Any]]:
+    """Return jobs that can be followed, not run."""
+    jobs: list[Job[Any]] = []
+    for member in members:
+        job: Job[Any] = Job(member.function, job_id=member.job_id, queue=member.queue)
+        job.bind(connection)
+        jobs.append(job)
+    return jobs
+
+
 def _is_led(job: Job[Any], others: list[Job[Any]]) -> bool:
     ids = {(other.queue, other.job_id) for other in others}
     return any((parent.queue, parent.id) in ids for parent in job.ties.after)
@@ -152,13 +164,8 @@ class WorkflowHandle(Generic[R]):
         """
         connection = await (queue or await shared_queue(None)).connection()
         _, members = await read_workflow(connection, check_workflow_id(workflow_id))
-        jobs: list[Job[Any]] = []
-        led: set[str] = set()
-        for member in members:
-            job: Job[Any] = Job(member.function, job_id=member.job_id, queue=member.queue)
-            job.bind(connection)
-            jobs.append(job)
-            led.update(member.parents)
+        jobs = _jobs(connection, members)
+        led = {parent for member in members for parent in member.parents}
         ends = [job for job in jobs if job.job_id not in led]
         return cls(connection, workflow_id, jobs, Ends(ends, many=len(ends) != 1))
 
@@ -169,6 +176,27 @@ class WorkflowHandle(Generic[R]):
             WorkflowNotFoundError: It is not known any more.
         """
         return await get_workflow(self._connection, self.workflow_id)
+
+    async def wait(self, timeout: float | None = None) -> WorkflowView:
+        """Wait until all its jobs have ended, however, those too that are added meanwhile, and return their states.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as it takes.
+
+        Raises:
+            JobTimeoutError: A job has not ended yet; all go on.
+            WorkflowNotFoundError: It is not known any more.
+        """
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        ended = 0
+        while True:
+            _, members = await read_workflow(self._connection, self.workflow_id)
+            if len(members) == ended:
+                return await self.status()
+            ended = len(members)
+            left = None if until is None else max(0.0, until - loop.time())
+            await gather(*_jobs(self._connection, members), timeout=left, return_exceptions=True)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the result: the last job's, or the list of them where several end it.
@@ -252,6 +280,10 @@ class SyncWorkflowHandle(Generic[R]):
     def status(self) -> WorkflowView:
         """Return the states of all its jobs."""
         return portal().run(self.handle.status())
+
+    def wait(self, timeout: float | None = None) -> WorkflowView:
+        """Wait until all its jobs have ended; see `WorkflowHandle.wait`."""
+        return portal().run(self.handle.wait(timeout))
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end; see `WorkflowHandle.result`."""

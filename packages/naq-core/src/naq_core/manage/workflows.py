@@ -26,6 +26,8 @@ from naq_core.record import JobRecord, JobState, encode_record
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64
+PATIENCE = 5.0
+"""Seconds to wait for jobs that are just ending; one whose worker has died there ends at its next delivery."""
 
 
 async def cancel_workflow(connection: Connection, workflow_id: str, reason: str = "") -> int:
@@ -61,9 +63,9 @@ async def _cancel(connection: Connection, key: Key, reason: str) -> bool:
 async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     """Put the failed part of a workflow back to work, and return how many jobs that are.
 
-    These are the jobs that are dead, and those that were cancelled because of them: the first become ready again, the others
-    wait again. What has succeeded is not repeated, and its results are used. A job whose call is not kept any more, as it was
-    cancelled while it was ready or ran, stays as it is, and so does what depends on it.
+    These are the jobs that are dead or were cancelled, and those that were cancelled because of them: the first become ready again, the others
+    wait again. What has succeeded is not repeated, and its results are used. A job whose call is not kept any more
+    (`NAQ_DEAD_TTL`) stays as it is, and what depends on it is cancelled again.
 
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
@@ -71,8 +73,7 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     """
     _, members = await read_workflow(connection, check_workflow_id(workflow_id))
     keys = [(member.queue, member.job_id) for member in members]
-    messages = await read_job_messages(connection, keys)
-    stored = await read_stored(connection, keys)
+    messages, stored = await _settled(connection, keys)
     failed = {key: messages[key] for key in keys if key in messages and _may_be_retried(messages[key], stored.get(key))}
     resets = [_reset(connection, *stored[key]) for key in failed if key in stored]
     await _bounded(resets)
@@ -92,6 +93,33 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     await Dependents(connection).look(children)
     log.info("workflow %s: %d jobs are put back", workflow_id, len(failed))
     return len(failed)
+
+
+async def _settled(connection: Connection, keys: Sequence[Key]) -> tuple[dict[Key, Message], dict[Key, tuple[JobRecord, int]]]:
+    """Return messages and records, once none of the jobs is between its end and its place among the dead ones."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while True:
+        messages = await read_job_messages(connection, keys)
+        stored = await read_stored(connection, keys)
+        failed = {key for key, (record, _) in stored.items() if record.state.is_final and record.state is not JobState.SUCCEEDED}
+        ending = [key for key, message in messages.items() if _place(message) != "dead" and _is_ending(key, message, failed)]
+        if not ending or loop.time() > until:
+            return messages, stored
+        await asyncio.sleep(0.05)
+
+
+def _is_ending(key: Key, message: Message, failed: set[Key]) -> bool:
+    """Return whether a live job has failed, or waits in vain for one that has."""
+    if key in failed:
+        return True
+    if WAITS not in message.headers:
+        return False
+    try:
+        after = decode_envelope(message.data).after
+    except DecodeError:
+        return False
+    return any(not parent.lenient and _is_one_of(parent, failed) for parent in after)
 
 
 def _place(message: Message) -> str:
