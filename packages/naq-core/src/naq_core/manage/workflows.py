@@ -63,9 +63,9 @@ async def _cancel(connection: Connection, key: Key, reason: str) -> bool:
 async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     """Put the failed part of a workflow back to work, and return how many jobs that are.
 
-    These are the jobs that are dead or were cancelled, and those that were cancelled because of them: the first become ready again, the others
-    wait again. What has succeeded is not repeated, and its results are used. A job whose call is not kept any more
-    (`NAQ_DEAD_TTL`) stays as it is, and what depends on it is cancelled again.
+    These are the jobs that are dead or were cancelled, and those that were cancelled because of them: the first become ready
+    again, the others wait again. What has succeeded is not repeated, and its results are used. A job whose call is not kept
+    any more (`NAQ_DEAD_TTL`) stays as it is, and what depends on it is cancelled again.
 
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
