@@ -8,7 +8,7 @@ from naq_core.envelope import WIRE_VERSION, decode_envelope
 from naq_core.errors import ConfigurationError, UnknownWireVersionError
 from naq_core.names import new_id
 from naq_core.record import FINAL, TRANSITIONS, JobState
-from naq_core.serialization import Call, clean_text, decode_call, encode_call, encode_result, is_allowed, preview
+from naq_core.serialization import Call, allowed_function, clean_text, decode_call, encode_call, encode_result, preview
 
 
 async def test_a_job_survives_its_wire_form() -> None:
@@ -62,11 +62,28 @@ def test_json_mode_never_unpickles_and_asks_the_allow_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "allowed"),
-    [("a.b:f", True), ("a.b:*", True), ("a.*", True), ("a:*", False), ("b.*", False), ("a.b:g", False), ("*", False)],
+    ("name", "rule", "allowed"),
+    [
+        ("tests.support.hostile:harmless", "tests.support.hostile:harmless", True),
+        ("tests.support.hostile:harmless", "tests.support.hostile:*", True),
+        ("tests.support.hostile:harmless", "tests.support.*", True),
+        ("tests.support.hostile:harmless", "tests.*", True),
+        ("tests.support.hostile:Mark.arguments", "tests.support.hostile:*", True),
+        ("tests.support.hostile:harmless", "tests.support.hostil:*", False),
+        ("tests.support.hostile:harmless", "tests.sup.*", False),
+        ("tests.support.hostile:harmless", "tests.support.hostile:other", False),
+        ("tests.support.hostile:os.makedirs", "tests.support.hostile:*", False),
+        ("tests.support.hostile:os.makedirs", "tests.*", False),
+        ("tests.support.hostile:pickle.loads", "tests.support.hostile:*", False),
+        ("tests.support.hostile:harmless.__call__", "tests.support.hostile:*", False),
+        ("tests.support.hostile:Mark.__subclasses__", "tests.support.hostile:*", False),
+        ("tests.support.hostile:__loader__.exec_module", "tests.support.hostile:*", False),
+        ("os:makedirs", "tests.support.hostile:*", False),
+        ("os:makedirs", "os:makedirs", True),
+    ],
 )
-def test_the_allow_list(rule: str, allowed: bool) -> None:
-    assert allowed is is_allowed("a.b:f", (rule,))
+def test_the_allow_list(name: str, rule: str, allowed: bool) -> None:
+    assert allowed is (allowed_function(name, (rule,)) is not None)
 
 
 @pytest.mark.parametrize("value", [None, True, 3, -(2**63), 1.5, "text", "\udcff", 2**70, float("inf"), {"a": {1, 2}}, [1, (2,)]])

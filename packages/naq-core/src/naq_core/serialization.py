@@ -109,13 +109,30 @@ def import_function(name: str) -> Callable[..., Any]:
     return unwrap(found)
 
 
-def is_allowed(name: str, allowed: Sequence[str]) -> bool:
-    """Return whether an allow-list (`module:function`, `module:*`, `package.*`) names the function."""
-    module = name.partition(":")[0]
-    return any(
-        name == rule or (rule.endswith(":*") and module == rule[:-2]) or (rule.endswith(".*") and module.startswith(rule[:-1]))
-        for rule in allowed
-    )
+def registered_names() -> list[str]:
+    """Return the names of the functions that were registered in this process."""
+    return list(_registered)
+
+
+def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | None:
+    """Return the function of that name if an allow-list permits it.
+
+    A rule `module:function` permits exactly that. `module:*` and `package.*` permit what is defined in the module (or in a
+    module below the package), not what it has imported: a task module that says `import os` does not offer `os.system`.
+
+    Raises:
+        UnknownTaskError: It is permitted, and cannot be found.
+    """
+    if name in allowed:
+        return import_function(name)
+    module, _, qualname = name.partition(":")
+    prefixes = [rule[:-1] for rule in allowed if rule.endswith(".*")]
+    in_reach = f"{module}:*" in allowed or any(module.startswith(prefix) for prefix in prefixes)
+    if not in_reach or any(part.startswith("__") for part in qualname.split(".")):
+        return None
+    function = import_function(name)
+    home = getattr(function, "__module__", None)
+    return function if home == module or (home and any(home.startswith(prefix) for prefix in prefixes)) else None
 
 
 def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: str) -> Call:
@@ -168,15 +185,13 @@ def decode_call(
     if serializer == JSON:
         if call.content_type != JSON or call.by_value:
             raise DecodeError(f"a {call.content_type} payload is not accepted here: this worker has NAQ_JOB_SERIALIZER=json")
-        function = _registered.get(call.function)
+        function = _registered.get(call.function) or allowed_function(call.function, allowed)
         if function is None:
-            if not is_allowed(call.function, allowed):
-                raise UnknownTaskError(call.function, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
-            function = import_function(call.function)
+            raise UnknownTaskError(call.function, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
         return function, *_arguments(decode_json(call.body, "arguments"))
     if call.content_type not in {PICKLE, JSON}:
         raise DecodeError(f"unknown content type {call.content_type!r}")
-    if allowed and (call.by_value or not is_allowed(call.function, allowed)):
+    if allowed and (call.by_value or allowed_function(call.function, allowed) is None):
         raise UnknownTaskError(call.function, "is not in NAQ_ALLOWED_FUNCTIONS")
     if call.by_value:
         decoded = decode_pickle(call.body, "function")

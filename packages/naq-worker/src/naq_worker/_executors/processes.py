@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from naq_core.serialization import JSON, registered_names
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Ended,
@@ -44,7 +45,8 @@ class Processes:
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
         self._serializer = serializer
-        self._allowed = list(allowed)
+        self._allowed = [*allowed, *registered_names()] if serializer == JSON else list(allowed)
+        """In JSON mode what this process has registered too: the child has not imported those modules."""
 
     async def run(self, run: Run, timeout: float | None, reporter: Reporter) -> Outcome:
         """Run one job and return what it came to.
