@@ -27,7 +27,19 @@ EXPECTED = {
         r"tried again: 3 jobs\ncheapest: 12",
         r"added: .*announce",
     ],
+    "cancel.py": [
+        r"delayed: before_start",
+        r"coroutine: while_running, .*was cancelled: we have seen the coroutine; within a second: True",
+        r"thread: while_running, .*within a second: True",
+        r"process: while_running, .*within a second: True",
+        r"told to stop: True",
+        r"again: already_ended\nput back: True",
+    ],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
+    "dead_jobs.py": [
+        r"dead: 20\nwhy: FileNotFoundError at attempt 1\nput back: 14\n",
+        r"so far: 18\nput back by filter: 18 \{14\}\ndead: 0",
+    ],
     "delayed.py": [
         r"state: held\nsoon: it is time",
         r"tomorrow: it is time \(told to run now\)",
@@ -67,6 +79,10 @@ EXPECTED = {
         r'as JSON: \{"job_id"',
         r"queue: 0 waiting",
         r"server: 2\.",
+    ],
+    "pause_and_limit.py": [
+        r"paused: True and waiting: True\nresumed by hand\nresumed by the server; paused: False",
+        r"slots each: [12]\b",
     ],
     "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],

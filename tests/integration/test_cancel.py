@@ -291,3 +291,15 @@ async def test_a_cancel_finds_its_way_when_the_worker_is_gone(queue: Queue, sett
     await connection.publish(connection.names.result("default", job.job_id), encode_record(stored))
     assert await job.cancel() == CancelOutcome.WHILE_RUNNING
     await is_removed(queue, job.job_id)
+
+
+async def test_a_unique_key_is_free_again_after_a_cancel(queue: Queue, run_worker: RunWorker) -> None:
+    work.started.clear()
+    first = await queue.options(unique="key").enqueue(work.add, 1)
+    await first.cancel()
+    second = await queue.options(unique="key").enqueue(work.sleep, 60)
+    async with run_worker():
+        await work.has_started()
+        await second.cancel()
+        third = await queue.options(unique="key").enqueue(work.add, 3)
+        assert await third.result(10) == 3

@@ -51,6 +51,19 @@ async def test_a_dead_job_put_back_begins_anew_and_keeps_its_errors(queue: Queue
     assert (await list_jobs(await queue.connection(), DEAD)).jobs == []
 
 
+async def test_a_job_can_be_put_back_the_moment_its_failure_is_known(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        for _ in range(20):
+            job = await queue.enqueue(work.fail)
+            for _ in range(3):
+                with pytest.raises(JobFailedError):
+                    await job.result(10)
+                await queue.retry(job.job_id)
+            with pytest.raises(JobFailedError):
+                await job.result(10)
+        await eventually(lambda: all_dead(queue, 20))
+
+
 async def test_a_job_can_die_and_be_put_back_many_times(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
     path = tmp_path / "there"
     (job,) = await kill(queue, run_worker, path)

@@ -203,7 +203,7 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
         if message is not None and state_of_subject(message.subject)[0] != "dead" and _is_of_run(message, record.run):
-            await _keep(connection, message)
+            await keep_whole(connection, message)
     except BrokerError as error:
         log.warning("job %s is cancelled, but still in its queue (%s): its next delivery clears it away", record.job_id, error)
 
@@ -215,7 +215,7 @@ def _is_of_run(message: Message, run: str) -> bool:
         return True  # it has no run, and its record ends it
 
 
-async def _keep(connection: Connection, message: Message) -> None:
+async def keep_whole(connection: Connection, message: Message) -> None:
     """Move the job to the dead ones, whole, so that it can be put back to work; whoever was faster did the same."""
     state, queue, job_id = state_of_subject(message.subject)
     dead = connection.names.dead(queue, job_id)

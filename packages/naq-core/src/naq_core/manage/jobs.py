@@ -13,7 +13,7 @@ from naq_core._nats.moves import Moved, due_of, release, remove
 from naq_core._nats.records import Message, Stored, read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
-from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find
+from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find, keep_whole
 from naq_core.names import check_job_id
 from naq_core.record import JobRecord, JobState, encode_record
 
@@ -91,10 +91,10 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     state, queue, job_id = state_of_subject(message.subject)
     if stored is not None and stored.record.state is JobState.RUNNING:
         raise JobStateError(job_id, JobState.RUNNING, "it is running")
+    if found.is_ended:
+        return await _lay_aside(connection, job_id, _state(found), message)
     if state != "held" and (stored is None or stored.record.state is not JobState.RETRYING):
-        ends = stored is not None and found.is_ended
-        problem = "it is only just ending: try again" if ends else "it waits for a worker already"
-        raise JobStateError(job_id, _state(found), problem)
+        raise JobStateError(job_id, _state(found), "it waits for a worker already")
     if state == "held" and due_of(message) is None:
         raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > time.time():
@@ -104,6 +104,14 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     if state == "held":
         return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}
     return await _deliver_again(connection, message, connection.names.any_state(queue, job_id))
+
+
+async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
+    """Move a job that is only just ending to the dead ones, as its worker is about to do, so that it can be put back."""
+    if state is JobState.SUCCEEDED:
+        raise JobStateError(job_id, state, "its call is not kept: enqueue it again")
+    await keep_whole(connection, message)
+    return False
 
 
 async def _deliver_again(connection: Connection, message: Message, any_state: str) -> bool:
