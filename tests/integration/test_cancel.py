@@ -11,6 +11,7 @@ from naq_client import Queue
 from naq_core import CancelOutcome, InvalidNameError, JobCancelledError, JobNotFoundError, JobState, Settings
 from naq_core._nats.records import find_job
 from naq_core.broker import schedule_headers
+from naq_core.inspect import get_queue
 from naq_core.job import Job
 from naq_core.manage import cancel_job
 from naq_core.manage.cancel import find, store_end
@@ -22,12 +23,12 @@ from tests.support.eventually import eventually
 
 
 async def is_removed(queue: Queue, job_id: str) -> None:
-    """Nothing will deliver it; a cancelled job is kept among the dead ones."""
+    """Nothing will deliver it; a cancelled job is kept, laid aside."""
     connection = await queue.connection()
     info = await connection.api(
         f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": connection.names.any_state("*", job_id)}
     )
-    assert set(info["state"].get("subjects") or ()) <= {connection.names.dead("default", job_id)}
+    assert set(info["state"].get("subjects") or ()) <= {connection.names.aside("default", job_id, "cancelled")}
 
 
 def is_idle(worker: Worker) -> None:
@@ -52,6 +53,7 @@ async def test_a_job_cancelled_before_its_start_never_runs(queue: Queue, run_wor
 async def test_a_cancelled_job_can_be_put_back_to_work(queue: Queue, run_worker: RunWorker) -> None:
     waiting = await queue.enqueue(work.add, 1)
     await waiting.cancel()
+    assert (await get_queue(await queue.connection(), "default")).dead == 0
     await queue.retry(waiting.job_id)
     work.started.clear()
     async with run_worker():

@@ -102,7 +102,9 @@ async def test_a_job_is_cancelled_with_its_parent_named_and_so_on_down(queue: Qu
         await no_edge_is_left(queue)
     connection = await queue.connection()
     names = connection.names
-    assert await read_last(connection, names.jobs_stream, names.dead("default", grandchild.job_id)), "kept, to be tried again"
+    assert await read_last(connection, names.jobs_stream, names.aside("default", grandchild.job_id, "cancelled")), (
+        "kept, to be tried again"
+    )
 
 
 async def test_a_cancelled_parent_cancels(queue: Queue, run_worker: RunWorker) -> None:

@@ -111,7 +111,8 @@ class Load:
 
         async def all_ended() -> None:
             live = await self.observer.live(self.name)
-            live.pop("dead", None)
+            for place in ("dead", "kept"):
+                live.pop(place, None)
             assert not live.total(), f"still stored: {live}"
             assert await self.observer.ack_pending(self.name) == 0
             waiting = [job_id for job_id in self.accepted if job_id not in records]

@@ -18,7 +18,7 @@ from naq_core._nats.edges import Edge, Key, edges_of, forget, read_edges
 from naq_core._nats.many import read_many
 from naq_core._nats.records import Message
 from naq_core._nats.standing import Kind, Standing, standing_of, standings
-from naq_core._nats.subjects import WAITS, state_of_subject
+from naq_core._nats.subjects import ASIDE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
@@ -206,7 +206,7 @@ class Dependents:
                 continue
             if state == "held":
                 waiting[queue, job_id] = message
-            elif state != "dead":
+            elif state not in ASIDE:
                 on_the_way.add((queue, job_id))  # its timer has fired: the worker that gets it looks at its parents
         if spent is not None and edges is not None:
             for key in wanted - waiting.keys() - on_the_way:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
-_LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
+_LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
 
 
 def make_options(  # noqa: PLR0913 - one keyword for each option
@@ -485,7 +485,7 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
         return latest.record.state
     place = _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
     is_retrying = stored is not None and stored.record.state is JobState.RETRYING
-    return JobState.RETRYING if is_retrying and place is not JobState.DEAD else place
+    return JobState.RETRYING if is_retrying and not place.is_final else place
 
 
 __all__ = ["NO_OPTIONS", "Job", "job_state", "make_options"]

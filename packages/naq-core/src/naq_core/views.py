@@ -126,7 +126,7 @@ class Event(msgspec.Struct, kw_only=True):
     """Something that happened to a job, as the server republished it."""
 
     kind: str
-    """started, progress, retrying, returned, succeeded, failed, cancelled, expired; enqueued, held, dead, released; gap."""
+    """started, progress, retrying, returned, succeeded, failed, cancelled, expired; enqueued, held, dead, kept, released; gap."""
     at: datetime
     queue: str
     job_id: str

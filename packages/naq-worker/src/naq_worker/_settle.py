@@ -160,19 +160,19 @@ class Settler:
             await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
         except LostError:
             log.info("job %s has a record already, which stays", delivery.job_id)
-        await self.keep_dead(delivery)
+        await self.keep_whole(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
     async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
         """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
         self._counters.skipped += 1
         if record.state in {JobState.DEAD, JobState.CANCELLED}:
-            await self.keep_dead(delivery)
+            await self.keep_whole(delivery, record.state)
         self._finish(delivery, record)
 
     async def end_unrun(self, delivery: Delivery, record: JobRecord) -> None:
         """Give up the message of a job that has ended on record without having run; it is kept, to be tried again."""
-        await self.keep_dead(delivery)
+        await self.keep_whole(delivery, record.state)
         self._finish(delivery, record)
 
     async def progress(self, claim: Claim) -> bool:
@@ -196,8 +196,8 @@ class Settler:
         await self._write(claim, ttl)
         if state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
-        else:
-            await self.keep_dead(delivery)
+        elif state is JobState.CANCELLED:
+            await self.keep_whole(delivery, state)
         self._finish(delivery, claim.record)
 
     async def _die(self, delivery: Delivery, claim: Claim) -> None:
@@ -214,10 +214,10 @@ class Settler:
             last.type,
             last.message,
         )
-        await self.keep_dead(delivery)
+        await self.keep_whole(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
-    async def keep_dead(self, delivery: Delivery) -> None:
+    async def keep_whole(self, delivery: Delivery, state: JobState) -> None:
         """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL.
 
         Only while it is the newest of its job: a late re-delivery must not bury what has been put back to work since.
@@ -230,10 +230,10 @@ class Settler:
             TTL: _ttl(self._settings.dead_ttl.total_seconds()),
         }
         try:
-            self._connection.check_size("the dead job", len(delivery.data))
-            await self._connection.publish(names.dead(delivery.queue, delivery.job_id), delivery.data, headers)
+            self._connection.check_size("the job", len(delivery.data))
+            await self._connection.publish(names.aside(delivery.queue, delivery.job_id, state), delivery.data, headers)
         except WrongSequenceError:
-            log.debug("job %s is among the dead ones already", delivery.job_id)
+            log.debug("job %s is kept already, or was put back to work", delivery.job_id)
         except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was
             log.error("job %s cannot be kept for requeue: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
 

@@ -17,7 +17,7 @@ _KINDS = {
     JobState.RUNNING: "started",
     JobState.DEAD: "failed",
 }
-_PLACES = {"held": JobState.HELD, "dead": JobState.DEAD}
+_PLACES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
 _END_OF_STATE = len(STATE) + 2
 _STATE_LINE = f"{STATE}: ".encode()
 _FINAL = frozenset(state.value.encode() for state in JobState if state.is_final)

@@ -20,6 +20,7 @@ from naq_core._nats.subjects import (
     SCHEDULE,
     SCHEDULE_NEXT,
     SCHEDULE_TARGET,
+    SCHEDULED,
     SCHEDULER,
     TTL,
     WAITS,
@@ -106,10 +107,10 @@ async def move(
     """
     state, queue, job_id = state_of_subject(source.subject)
     ready = target_of(source)
-    if ready is None or state not in {"held", "dead"} or state_of_subject(target)[1:] != (queue, job_id):
+    if ready is None or state not in SCHEDULED or state_of_subject(target)[1:] != (queue, job_id):
         raise ValueError(f"a message on {source.subject} cannot be moved to {target}")
     headers = moving_headers(connection, source)
-    if state_of_subject(target)[0] in {"held", "dead"}:
+    if state_of_subject(target)[0] in SCHEDULED:
         headers.update(schedule_headers(ready, due))
     if target == source.subject:
         del headers[SCHEDULER], headers[SCHEDULE_NEXT]
@@ -129,7 +130,7 @@ async def _what_happened(connection: Connection, queue: str, job_id: str, target
         return Moved.GONE
     if found.subject != target:
         return Moved.CHANGED
-    if state_of_subject(target)[0] in {"held", "dead"}:
+    if state_of_subject(target)[0] in SCHEDULED:
         return Moved.MOVED if found.data == ours else Moved.CHANGED
     return Moved.MOVED if found.data == ours else Moved.ALREADY
 

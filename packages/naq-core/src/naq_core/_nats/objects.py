@@ -17,7 +17,7 @@ from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import HEADER_ROOM, Connection
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
 from naq_core._nats.records import count_by_subject, each_message
-from naq_core._nats.subjects import TTL, state_of_subject
+from naq_core._nats.subjects import ASIDE, TTL, state_of_subject
 from naq_core._nats.topology import ensure_objects
 from naq_core.envelope import Large
 from naq_core.errors import BrokerError, BrokerTimeoutError, LargePayloadError
@@ -186,7 +186,7 @@ async def arguments_of_waiting(connection: Connection, queue: str) -> list[Large
     if not chunks:
         return []
     places = map(state_of_subject, await count_by_subject(connection, names.jobs_stream, names.any_state(queue, "*")))
-    waiting = {job_id for state, _, job_id in places if state != "dead"}
+    waiting = {job_id for state, _, job_id in places if state not in ASIDE}
     stored = [subject.removeprefix(names.object_chunks("")) for subject in chunks]
     return [Large(name, 0, b"") for name in stored if name.split(".")[1] in waiting]
 

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
 from naq_core._nats.many import read_many
-from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.subjects import ASIDE, state_of_subject
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState, decode_record
@@ -102,7 +102,8 @@ async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, S
     known: dict[Key, Standing] = {}
     for found in await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>"):
         state, queue, job_id = state_of_subject(found.subject)
-        standing = Standing(Kind.FAILED, f"parent {job_id} failed") if state == "dead" else _alive(found.data, job_id)
+        why = f"parent {job_id} {'failed' if state == 'dead' else 'was cancelled'}"
+        standing = Standing(Kind.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
         for key in ((queue, job_id), ("*", job_id)):
             if key in wanted:
                 known[key] = standing

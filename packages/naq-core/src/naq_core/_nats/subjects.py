@@ -28,6 +28,10 @@ SCHEDULER = "Nats-Scheduler"
 LEVELS = ("high", "normal", "low")
 """Priorities of ready jobs, first to last: a subject token each, with a consumer each."""
 NORMAL = "normal"
+ASIDE = frozenset({"dead", "kept"})
+"""Places of whole jobs that have ended without success: the dead, and those that were cancelled."""
+SCHEDULED = ASIDE | {"held"}
+"""Places of messages that are schedules of the server's, and can be moved in one step."""
 FAR_FUTURE = "2200-01-01T00:00:00Z"
 
 
@@ -88,6 +92,10 @@ class Names:
     def dead(self, queue: str, job_id: str) -> str:
         """Where a job that failed for good is kept."""
         return f"{self.jobs}.dead.{queue}.{job_id}"
+
+    def aside(self, queue: str, job_id: str, state: str) -> str:
+        """Where a job that ended in this state is kept whole, to be put back to work."""
+        return self.dead(queue, job_id) if state == "dead" else f"{self.jobs}.kept.{queue}.{job_id}"
 
     def any_state(self, queue: str, job_id: str) -> str:
         """Wherever a live job of that id is."""

@@ -13,7 +13,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.many import read_many
 from naq_core._nats.records import Message, peek_record, read_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULER, TTL, state_of_subject
+from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULED, SCHEDULER, TTL, state_of_subject
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError, WrongSequenceError
 from naq_core.record import JobRecord, JobState, encode_record
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         """Return what makes a publish to `subject` take this place, in one step with the removal of what it replaces."""
         headers = {EXPECTED_SEQUENCE: str(self.newest)}
         old = self.live if replace else self.spent
-        if old is not None and state_of_subject(old.subject)[0] in {"held", "dead"} and old.subject != subject:
+        if old is not None and state_of_subject(old.subject)[0] in SCHEDULED and old.subject != subject:
             headers |= {SCHEDULER: old.subject, SCHEDULE_NEXT: "purge"}
         return headers
 
@@ -57,7 +57,7 @@ async def find_place(connection: Connection, queue: str, job_id: str) -> Place:
     while True:
         messages = await read_many(connection, names.jobs_stream, [subject], subject)
         newest = max((message.sequence for message in messages), default=0)
-        live = [message for message in messages if state_of_subject(message.subject)[0] != "dead"]
+        live = [message for message in messages if state_of_subject(message.subject)[0] not in ASIDE]
         spent = next((message for message in messages if message not in live), None)
         if not live:
             return Place(newest, spent=spent)

@@ -15,7 +15,7 @@ from naq_core.record import JobRecord, JobState, encode_record
 
 
 async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
-    """End a held job: first its record, then its message goes to the dead ones, whole, so that it can be tried again.
+    """End a held job: first its record, then its message is laid aside, whole, so that it can be tried again.
 
     Returns:
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
@@ -26,7 +26,7 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     if ended is None:
         return None
     ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
-    await move(connection, message, connection.names.dead(queue, job_id), ttl=ttl)
+    await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
     return ended
 
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from naq_core._nats.direct import Entry
-from naq_core._nats.subjects import FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
+from naq_core._nats.subjects import ASIDE, FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState
@@ -12,7 +12,7 @@ from naq_core.views import JobView
 
 UNREADABLE = "?"
 """The function of a message that is no job."""
-_STATES = {"held": JobState.HELD, "dead": JobState.DEAD}
+_STATES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
@@ -85,8 +85,8 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.priority = state
     if view.state in {JobState.QUEUED, JobState.HELD}:
         view.state = _STATES.get(state, JobState.QUEUED)  # the record is older than the move
-    if state == "dead" and not view.state.is_final:
-        view.state = JobState.DEAD  # whoever was putting it back died on the way
+    if state in ASIDE and not view.state.is_final:
+        view.state = _STATES[state]  # whoever was putting it back died on the way
     if state in _STATES:  # its level is that of the subject it becomes ready on
         target = message.headers.get(SCHEDULE_TARGET, "")
         view.priority = target.split(".")[-3] if target.count(".") >= 3 else "normal"

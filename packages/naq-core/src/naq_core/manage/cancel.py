@@ -13,7 +13,7 @@ from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import move, remove, schedule_headers
 from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
+from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
@@ -44,8 +44,8 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
     """End a job as cancelled, whether it waits, is held or runs.
 
     The job's record is compared-and-set to cancelled: from then on no worker can claim the job or store a result, whatever
-    else is lost on the way. Then the worker that runs it is told, jobs that wait for it are ended or released, and it is moved
-    to the dead ones, from where `retry_job` can put it back. Cancelling again is safe, and completes what an earlier call left.
+    else is lost on the way. Then the worker that runs it is told, jobs that wait for it are ended or released, and it is laid
+    aside, from where `retry_job` can put it back. Cancelling again is safe, and completes what an earlier call left.
 
     Args:
         reason: For people; kept in the record and in the `JobCancelledError` of those who wait. At most 2,000 characters.
@@ -85,7 +85,7 @@ class Found(msgspec.Struct):
     envelope: Envelope | None = None
     """Of the message; None where it is no job."""
     is_live: bool = False
-    """The message is ready or held, not dead."""
+    """The message is ready or held, not laid aside."""
 
     @property
     def queue(self) -> str:
@@ -162,7 +162,7 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
         raise JobNotFoundError(job_id)
     found = Found(stored, message)
     if message is not None:
-        found.is_live = state_of_subject(message.subject)[0] != "dead"
+        found.is_live = state_of_subject(message.subject)[0] not in ASIDE
         try:
             found.envelope = decode_envelope(message.data)
         except DecodeError as error:
@@ -202,8 +202,8 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
     try:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
-        if message is not None and state_of_subject(message.subject)[0] != "dead" and _is_of_run(message, record.run):
-            await keep_whole(connection, message)
+        if message is not None and state_of_subject(message.subject)[0] not in ASIDE and _is_of_run(message, record.run):
+            await keep_whole(connection, message, JobState.CANCELLED)
     except BrokerError as error:
         log.warning("job %s is cancelled, but still in its queue (%s): its next delivery clears it away", record.job_id, error)
 
@@ -215,13 +215,13 @@ def _is_of_run(message: Message, run: str) -> bool:
         return True  # it has no run, and its record ends it
 
 
-async def keep_whole(connection: Connection, message: Message) -> None:
-    """Move the job to the dead ones, whole, so that it can be put back to work; whoever was faster did the same."""
+async def keep_whole(connection: Connection, message: Message, ended: JobState) -> None:
+    """Lay a job that ended so aside, whole, so that it can be put back to work; whoever was faster did the same."""
     state, queue, job_id = state_of_subject(message.subject)
-    dead = connection.names.dead(queue, job_id)
+    aside = connection.names.aside(queue, job_id, ended)
     ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
     if state == "held":
-        await move(connection, message, dead, ttl=ttl)
+        await move(connection, message, aside, ttl=ttl)
         return
     headers = {
         EXPECTED_SEQUENCE: str(message.sequence),
@@ -230,7 +230,7 @@ async def keep_whole(connection: Connection, message: Message) -> None:
         **schedule_headers(message.subject, None),
     }
     try:
-        await connection.publish(dead, message.data, headers)
+        await connection.publish(aside, message.data, headers)
     except WrongSequenceError:
         return
     await remove(connection, message, arguments=False)

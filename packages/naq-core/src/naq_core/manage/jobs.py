@@ -26,9 +26,9 @@ GRACE = 5.0
 async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:
     """Put a dead job back to work, or run a job now that waits for its retry.
 
-    A dead job is whole: it begins anew with its first attempt, on the level it was enqueued to; its earlier errors stay in the
-    record. So does any other ended job whose call is still kept. First the record is compared-and-set to queued, then the job
-    is moved back in one atomic step: whoever dies in between leaves a job that is still among the dead ones.
+    A dead or cancelled job is kept whole for `NAQ_DEAD_TTL`: it begins anew with its first attempt, on the level it was enqueued
+    to; its earlier errors stay in the record. First the record is compared-and-set to queued, then the job
+    is moved back in one atomic step: whoever dies in between leaves a job that still counts as dead.
 
     Args:
         queue: Its queue, where the same id is used in several.
@@ -107,10 +107,10 @@ async def _hurry(connection: Connection, found: Found) -> bool:
 
 
 async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
-    """Move a job that is only just ending to the dead ones, as its worker is about to do, so that it can be put back."""
+    """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back."""
     if state is JobState.SUCCEEDED:
         raise JobStateError(job_id, state, "its call is not kept: enqueue it again")
-    await keep_whole(connection, message)
+    await keep_whole(connection, message, state)
     return False
 
 

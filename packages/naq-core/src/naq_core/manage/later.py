@@ -11,7 +11,7 @@ from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, remove
 from naq_core._nats.moves import reschedule as reschedule_message
 from naq_core._nats.records import find_job
-from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.subjects import ASIDE, state_of_subject
 from naq_core._nats.unique import run_of
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
@@ -135,5 +135,5 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
     """Do what follows the end; a call that dies before is repeated by the next sweep or by the job's delivery."""
     await release_dependents(connection, record)
     message = await find_job(connection, record.job_id, record.queue)
-    if message is not None and state_of_subject(message.subject)[0] != "dead" and run_of(message) == record.run:
+    if message is not None and state_of_subject(message.subject)[0] not in ASIDE and run_of(message) == record.run:
         await remove(connection, message)

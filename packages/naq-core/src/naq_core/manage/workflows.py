@@ -12,7 +12,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key, edge_messages, waiting_headers
 from naq_core._nats.moves import moving_headers, released, target_of
 from naq_core._nats.records import Message
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, WAITS, state_of_subject
+from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core._nats.workflow_store import read_workflow
 from naq_core.dependents import Dependents, release
@@ -128,7 +128,7 @@ def _place(message: Message) -> str:
 
 def _may_be_retried(message: Message, stored: tuple[JobRecord, int] | None) -> bool:
     """Return whether a job has failed and is kept whole; also one whose retry broke off before it was moved."""
-    if _place(message) != "dead" or target_of(message) is None:
+    if _place(message) not in ASIDE or target_of(message) is None:
         return False
     try:
         decode_envelope(message.data)
