@@ -62,6 +62,35 @@ async def test_the_answer_to_a_flush_that_was_given_up_ends_nothing(settings: Se
         assert connection.generation == 0
 
 
+async def test_a_cancellation_that_comes_with_the_answer_is_not_swallowed(settings: Settings) -> None:
+    async with Connection(settings) as connection:
+        client = connection.client
+        asking = asyncio.create_task(client.request("$JS.API.INFO", timeout=5))
+        await asyncio.sleep(0)  # it has asked
+        answer = client._build_message(0, b"a", b"", b"", None)
+        next(iter(client._answers.values())).set_result(answer)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        flushing = asyncio.create_task(client.flush())
+        await asyncio.sleep(0)
+        client._pongs[-1].set_result(True)
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+        await client.flush()
+
+
+async def test_requests_say_who_is_missing(settings: Settings) -> None:
+    async with Connection(settings) as connection:
+        with pytest.raises(nats.errors.NoRespondersError):
+            await connection.client.request(f"{settings.namespace}.nobody", timeout=5)
+        await connection.client.subscribe(f"{settings.namespace}.silent")
+        with pytest.raises(nats.errors.TimeoutError):
+            await connection.client.request(f"{settings.namespace}.silent", timeout=0.05)
+        assert connection.client._answers == {}
+
+
 def test_what_is_overridden_exists() -> None:
     plain = Client()
     for name in (

@@ -38,6 +38,9 @@ class QuickClient(Client):
         self._ps: Parser = QuickParser(self)
         self._handlers: dict[int, Handler] = {}
         self._is_write_due = False
+        self._answers: dict[bytes, asyncio.Future[Msg]] = {}
+        self._answers_inbox = ""
+        self._requests = 0
 
     @property
     def server_version(self) -> str:
@@ -160,10 +163,66 @@ class QuickClient(Client):
         writer = getattr(self._transport, "_io_writer", None)
         return 0 if writer is None else int(writer.transport.get_write_buffer_size())
 
-    async def flush(self, timeout: int = 10) -> None:
-        """Make a round trip; a transport that is gone is an OSError."""
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> Msg:
+        """Ask and wait for one answer.
+
+        nats-py waits with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes with the answer: whoever
+        asks within a time-out would then wait for ever.
+
+        Raises:
+            nats.errors.NoRespondersError: Nobody listens. nats.errors.TimeoutError: Nobody answered.
+        """
+        del old_style
+        if not self._answers_inbox:
+            self._answers_inbox = self.new_inbox()
+            await self.listen(f"{self._answers_inbox}.*", self._on_answer)
+        self._requests += 1
+        reply = f"{self._answers_inbox}.{self._requests}"
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._answers[reply.encode()] = future
         try:
-            await super().flush(timeout)
+            await self.publish(subject, payload, reply, headers)
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError as error:
+            if isinstance(error, nats.errors.Error):
+                raise
+            raise nats.errors.TimeoutError from None
+        finally:
+            del self._answers[reply.encode()]
+
+    def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        future = self._answers.get(subject)
+        if future is None or future.done():
+            return
+        parsed = parse_headers(headers)
+        if parsed.get("Status") == "503":
+            future.set_exception(nats.errors.NoRespondersError())
+        else:
+            future.set_result(self._build_message(0, subject, reply, data, parsed or None))
+
+    async def flush(self, timeout: float = 10) -> None:
+        """Make a round trip; a transport that is gone is an OSError. Not with `asyncio.wait_for`, as in `request`.
+
+        Raises:
+            nats.errors.FlushTimeoutError: No answer within `timeout` seconds.
+        """
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._send_ping(future)
+                await future
+        except TimeoutError:
+            raise nats.errors.FlushTimeoutError from None
         except (RuntimeError, AttributeError) as error:
             raise ConnectionResetError(str(error)) from error
 

@@ -300,7 +300,7 @@ class Connection:
         try:
             for subject in subjects:
                 await self.client.publish(subject, body)
-            await self.client.flush(timeout=max(1, int(timeout)))
+            await self.client.flush(timeout=timeout)
         except CLIENT_ERRORS as error:
             log.warning("no round trip to NATS: %r", error)
             return False
@@ -358,13 +358,16 @@ class Connection:
             raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)
 
     async def _watch(self) -> None:
-        """Find the connections that look alive and are not: a half-open peer, a dead read loop."""
-        while True:
+        """Find the connections that look alive and are not: a half-open peer, a dead read loop.
+
+        Its cancellation may be lost in nats-py: `asyncio.wait_for` of Python 3.11 swallows one that comes with the answer.
+        """
+        while not self._closing:
             await asyncio.sleep(WATCHDOG_INTERVAL)
             if not self.client.is_connected:
                 continue
             try:
-                await self.client.flush(timeout=WATCHDOG_PATIENCE)  # type: ignore[arg-type]  # seconds, any number
+                await self.client.flush(timeout=WATCHDOG_PATIENCE)
             except CLIENT_ERRORS:
                 if self.client.is_connected and not self._closing:
                     log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
