@@ -53,6 +53,9 @@ class TestEnqueue:
             (["math:sqrt", "--json-args", "3"], "give a list, an object"),
             (["math:sqrt", "--timeout", "soon"], "--timeout"),
             (["math:sqrt", "--retry-delay", "1s,often"], "--retry-delay"),
+            (["math:sqrt", "--in", "1h", "--at", "2030-01-01"], "one of --in and --at"),
+            (["math:sqrt", "--at", "noon"], "--at"),
+            (["math:sqrt", "--in", "soon"], "--in"),
             (["math:sqrt", "--queue", "a.b"], "'a.b' is not a valid queue name"),
         ],
     )
@@ -63,6 +66,38 @@ class TestEnqueue:
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert naq("job", "list", "-q", **here).stdout == ""
+
+
+class TestLater:
+    def test_a_delayed_job_is_held_rescheduled_and_run_now(self, shop: dict[str, Any]) -> None:
+        job_id = enqueue("shop:price", "3", "--in", "1h", "--priority", "high", **shop)
+        shown = json.loads(naq("job", "show", job_id, "--json", **shop).stdout)
+        assert (shown["state"], shown["priority"]) == ("held", "high")
+        assert naq("list-scheduled", "-q", **shop).stdout.strip() == job_id
+        assert "in 2h" in naq("job", "reschedule", job_id, "--in", "121m", **shop).stdout
+        assert naq("job", "reschedule", job_id, **shop).returncode == 2
+        assert naq("job", "run-now", job_id, **shop).returncode == 0
+        assert naq("job", "wait", job_id, "--timeout", "20s", **shop).returncode == 0
+        assert naq("job", "run-now", job_id, **shop).returncode == 7
+        assert naq("job", "run-now", "nobody", **shop).returncode == 5
+
+    def test_a_second_job_of_a_key_is_a_conflict_unless_that_is_meant(self, here: dict[str, Any]) -> None:
+        first = enqueue("math:sqrt", "2", "--unique", "report", **here)
+        done = naq("enqueue", "math:sqrt", "2", "--unique", "report", **here)
+        assert done.returncode == 7, done.stderr
+        assert enqueue("math:sqrt", "2", "--unique", "report", "--on-clash", "return", **here) == first
+
+    def test_a_job_waits_for_another(self, shop: dict[str, Any]) -> None:
+        first = enqueue("shop:price", "1", "--in", "1h", **shop)
+        second = enqueue("shop:price", "2", "--depends-on", first, **shop)
+        assert json.loads(naq("job", "show", second, "--json", **shop).stdout)["parents"] == [first]
+        naq("job", "run-now", first, **shop)
+        assert naq("job", "wait", second, "--timeout", "20s", **shop).returncode == 0
+
+    def test_a_job_has_the_expiry_it_was_given(self, here: dict[str, Any]) -> None:
+        job_id = enqueue("math:sqrt", "1", "--expires", "2030-01-01", **here)
+        shown = json.loads(naq("job", "show", job_id, "--json", **here).stdout)
+        assert shown["expires_at"] == "2030-01-01T00:00:00Z"
 
 
 class TestLooking:
@@ -193,9 +228,17 @@ class TestQueues:
         assert [(queue["queue"], queue["waiting"], queue["paused"]) for queue in listed] == [("mail", 1, True)]
         shown = dict(line.split("\t") for line in naq("queue", "show", "mail", **here).stdout.splitlines())
         assert shown["state"] == "paused"
-        assert shown["consumers"] == "naq-worker-mail"
+        assert shown["consumers"] == "naq-high-mail, naq-worker-mail, naq-low-mail"
         peeked = naq("queue", "peek", "mail", **here).stdout.splitlines()
         assert "math:sqrt" in peeked[1]
+
+    def test_a_limit_is_set_shown_and_lifted(self, here: dict[str, Any]) -> None:
+        assert naq("queue", "limit", "mail", "3", **here).returncode == 0
+        assert json.loads(naq("queue", "show", "mail", "--json", **here).stdout)["limit"] == 3
+        assert naq("queue", "limit", "mail", "none", **here).returncode == 0
+        assert json.loads(naq("queue", "show", "mail", "--json", **here).stdout)["limit"] is None
+        for most in ("0", "many", "-1"):
+            assert naq("queue", "limit", "mail", most, **here).returncode == 2, most
 
     def test_one_that_is_not_there_is_exit_code_5(self, here: dict[str, Any]) -> None:
         for words in (["show"], ["peek"]):

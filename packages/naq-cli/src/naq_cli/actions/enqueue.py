@@ -13,6 +13,7 @@ from naq_cli.actions.following import follow_job
 from naq_cli.actions.job_detail import write_result
 from naq_cli.commands.enqueue import JobOptions, Waiting
 from naq_cli.exit_codes import ExitCode
+from naq_core.filters import parse_instant
 from naq_core.inspect import wait_for_job
 from naq_core.settings import parse_duration
 
@@ -32,6 +33,8 @@ async def enqueue_call(
     patience = seconds_of(waiting.timeout, "--timeout")
     queue = queue_class(options.queue, connection=session.connection)
     job = await queue.options(**job_options(options)).enqueue(function, *args, **kwargs)
+    if options.unique is not None and not job.is_new:
+        session.output.remark(f"A job of the key {options.unique} was there already.")
     waits = waiting.wait or waiting.follow or patience is not None
     output = session.output
     if not waits:
@@ -52,7 +55,12 @@ async def enqueue_call(
 
 def job_options(options: JobOptions) -> dict[str, Any]:
     """Return the client's keywords for the options that were given."""
-    given: dict[str, Any] = {name: value for name in ("job_id", "max_retries") if (value := getattr(options, name)) is not None}
+    names = ("job_id", "max_retries", "priority", "unique", "on_clash")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given |= _times(options)
+    if options.depends_on:
+        given["depends_on"] = list(options.depends_on)
+        given["allow_failure"] = options.allow_failure
     if options.process:
         given["process"] = True
     if options.job_timeout is not None:
@@ -62,6 +70,21 @@ def job_options(options: JobOptions) -> dict[str, Any]:
             given["retry_delay"] = [parse_duration(each).total_seconds() for each in options.retry_delay.split(",")]
         except ValueError as error:
             raise CommandError(f"--retry-delay: {options.retry_delay!r} {error}", ExitCode.USAGE) from error
+    return given
+
+
+def _times(options: JobOptions) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if options.in_ is not None and options.at is not None:
+        raise CommandError("give one of --in and --at", ExitCode.USAGE)
+    if options.in_ is not None:
+        given["delay"] = seconds_of(options.in_, "--in")
+    if options.at is not None:
+        given["at"] = parse_instant(options.at, setting="--at", ahead=True)
+    if options.expires is not None:
+        given["expires"] = parse_instant(options.expires, setting="--expires", ahead=True)
+    if options.debounce is not None:
+        given["debounce"] = seconds_of(options.debounce, "--debounce")
     return given
 
 

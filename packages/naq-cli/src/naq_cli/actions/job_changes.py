@@ -6,14 +6,16 @@ from typing import Literal
 import msgspec
 
 from naq_cli._errors import CommandError, explain
+from naq_cli._format import relative
 from naq_cli._options import Destroying
 from naq_cli._session import Session
 from naq_cli.actions._select import ids_or_filter
 from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobError, JobNotFoundError
+from naq_core.filters import parse_instant
 from naq_core.inspect import count_jobs
-from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, retry_job
+from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, reschedule, retry_job, run_now
 from naq_core.record import FINAL, JobState
 from naq_core.views import JobFilter
 
@@ -83,6 +85,28 @@ async def _change_one(session: Session, action: Action, job_id: str, reason: str
         if outcome is CancelOutcome.WHILE_RUNNING:
             return "is cancelled; it was running, its worker was told"
     return f"is {_DONE[action]}"
+
+
+async def run_job_now(session: Session, job_id: str) -> None:
+    """Make a delayed job ready."""
+    try:
+        await run_now(session.connection, job_id)
+    except JobError as error:
+        raise _with_advice(error) from error
+    session.output.done(f"{job_id} is ready.", names=[job_id])
+
+
+async def reschedule_job(session: Session, job_id: str, delay: str | None, at: str | None) -> None:
+    """Give a delayed job another time."""
+    if (delay is None) == (at is None):
+        raise CommandError("when? Give one of --in 5m and --at 2026-11-24T12:30:00Z", ExitCode.USAGE)
+    text, option = (delay, "--in") if delay is not None else (at or "", "--at")
+    when = parse_instant(text, setting=option, ahead=True)
+    try:
+        await reschedule(session.connection, job_id, when)
+    except JobError as error:
+        raise _with_advice(error) from error
+    session.output.done(f"{job_id} is due {relative(when)}.", names=[job_id])
 
 
 def _with_advice(error: JobError | CommandError) -> Exception:

@@ -1,12 +1,14 @@
 """Showing and changing queues."""
 
+from naq_cli._errors import CommandError
 from naq_cli._format import iso
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.actions.jobs import COLUMNS as JOB_COLUMNS
+from naq_cli.exit_codes import ExitCode
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
-from naq_core.manage import pause_queue, purge_queue, resume_queue
+from naq_core.manage import pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.names import check_queue
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
@@ -81,6 +83,16 @@ async def resume(session: Session, queue: str) -> None:
     """Resume a queue."""
     await resume_queue(session.connection, queue)
     session.output.done(f"{queue} is not paused.", names=[queue])
+
+
+async def limit(session: Session, queue: str, most: str) -> None:
+    """Set or lift a queue's limit."""
+    if most != "none" and not most.isdecimal():
+        raise CommandError(f"{most!r} is neither a number from 1 nor none", ExitCode.USAGE)
+    number = None if most == "none" else int(most)
+    await set_queue_limit(session.connection, queue, number)
+    text = "has no limit any more" if number is None else f"runs at most {number:,} jobs at once, over all workers"
+    session.output.done(f"{queue} {text}.", names=[queue])
 
 
 async def purge(session: Session, queue: str, *, yes: bool) -> None:

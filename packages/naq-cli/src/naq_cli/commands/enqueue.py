@@ -1,7 +1,7 @@
 """`naq enqueue`: a function's call from the terminal."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
@@ -20,6 +20,24 @@ class JobOptions:
     """The queue (NAQ_DEFAULT_QUEUE)."""
     job_id: str | None = None
     """An id of your own: while a job or its record of that id exists, another is not run."""
+    in_: Annotated[str | None, Parameter(name="--in")] = None
+    """Not before so long from now: 30s, 5m, 2h."""
+    at: str | None = None
+    """Not before this time: 2026-11-24T12:30:00Z; without a zone it is UTC."""
+    expires: str | None = None
+    """Not started later than so long from now, or than this time."""
+    priority: Literal["high", "normal", "low"] | None = None
+    """Which of the queue's waiting jobs a worker takes first."""
+    unique: str | None = None
+    """A key: while a job of it waits or runs, no second one is enqueued (exit code 7)."""
+    on_clash: Literal["refuse", "return", "replace"] | None = None
+    """What to do then: refuse, return the job that is there, or replace it if it waits."""
+    debounce: str | None = None
+    """Wait so long for another job of the same --unique key, which takes this one's place."""
+    depends_on: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """The id of a job that must have succeeded before; may be repeated."""
+    allow_failure: Annotated[bool, Parameter(negative="")] = False
+    """It starts when those jobs have ended, however."""
     max_retries: int | None = None
     """How often a failed attempt is repeated."""
     retry_delay: str | None = None

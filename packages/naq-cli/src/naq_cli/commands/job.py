@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from naq_cli._options import DESTROYING, READING, Destroying, Reading
+from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
 
 app = App(name="job", help="List, show, retry, cancel and delete jobs.")
 
@@ -183,3 +183,37 @@ def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = D
     from naq_cli.actions.job_changes import change_jobs
 
     return online("job delete", options, lambda session: change_jobs(session, "delete", targets, filters, options))
+
+
+@app.command
+def run_now(job_id: str, *, options: Common = COMMON) -> int:
+    """Make a delayed job ready now, instead of at its time.
+
+    Args:
+        job_id: Its id.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import run_job_now
+
+    return online("job run-now", options, lambda session: run_job_now(session, job_id))
+
+
+@app.command
+def reschedule(
+    job_id: str,
+    *,
+    in_: Annotated[str | None, Parameter(name="--in")] = None,
+    at: str | None = None,
+    options: Common = COMMON,
+) -> int:
+    """Give a delayed job another time, earlier or later.
+
+    Args:
+        job_id: Its id.
+        in_: So long from now: 30s, 5m, 2h.
+        at: At this time: 2026-11-24T12:30:00Z.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions.job_changes import reschedule_job
+
+    return online("job reschedule", options, lambda session: reschedule_job(session, job_id, in_, at))

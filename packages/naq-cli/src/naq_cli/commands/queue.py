@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
 
-app = App(name="queue", help="List, show, pause, resume and purge queues.")
+app = App(name="queue", help="List, show, pause, limit and purge queues.")
 
 
 @app.command(name="list")
@@ -70,6 +70,20 @@ def resume(queue: str, *, options: Common = COMMON) -> int:
     from naq_cli.actions import queues
 
     return online("queue resume", options, lambda session: queues.resume(session, queue))
+
+
+@app.command
+def limit(queue: str, most: str, *, options: Common = COMMON) -> int:
+    """Limit how many jobs of a queue run at once, over all workers.
+
+    Args:
+        queue: The queue.
+        most: A number from 1, or none to lift the limit.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue limit", options, lambda session: queues.limit(session, queue, most))
 
 
 @app.command
