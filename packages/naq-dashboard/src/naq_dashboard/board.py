@@ -12,6 +12,7 @@ from naq_core.settings import Settings
 from naq_core.views import JobView
 from naq_dashboard.broker import Broker
 from naq_dashboard.feed import Feed
+from naq_dashboard.figures import FigureBoard
 from naq_dashboard.gate import Gate, Identify
 from naq_dashboard.live import Hub
 from naq_dashboard.operations import Operations
@@ -42,6 +43,7 @@ class Board:
         self.renderer = Renderer(settings)
         self.live = Hub(self.broker)
         self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
+        self.figures = FigureBoard(self.broker)
         self.operations = Operations(self.broker, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []

@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 from naq_core.errors import NaqError
 from naq_core.events import events
+from naq_core.inspect import list_queues
+from naq_core.metrics import LEVELS, Recorder
+from naq_core.names import new_id
 from naq_core.views import Event
 from naq_dashboard.broker import Broker
 
@@ -27,6 +31,7 @@ class Feed:
     def __init__(self, broker: Broker, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
         self._broker = broker
         self._on_event, self._on_any = on_event, on_any
+        self._recorder = Recorder(f"dashboard-{new_id()[-12:]}")
         self._tasks: list[asyncio.Task[None]] = []
         self.recent: deque[Event] = deque(maxlen=KEPT)
         self.seen = 0
@@ -39,6 +44,7 @@ class Feed:
             self._tasks = [
                 loop.create_task(self._for_ever(self._listen), name="naq-dashboard-events"),
                 loop.create_task(self._for_ever(self._look), name="naq-dashboard-look"),
+                loop.create_task(self._for_ever(self._sample), name="naq-dashboard-sample"),
             ]
 
     async def close(self) -> None:
@@ -78,3 +84,12 @@ class Feed:
                 self._on_any()
             before = now
             await asyncio.sleep(LOOK)
+
+    async def _sample(self) -> None:
+        """Note how deep the queues are: workers do it for theirs, but a queue grows most where no worker is."""
+        while True:
+            await asyncio.sleep(LEVELS[0].step - time.time() % LEVELS[0].step)
+            connection = await self._broker.connection()
+            for queue in await list_queues(connection):
+                self._recorder.note_depth(queue.queue, queue.waiting)
+            await self._recorder.store(connection, time.time() - 1.0)

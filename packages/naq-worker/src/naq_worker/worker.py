@@ -38,6 +38,7 @@ from naq_worker._fetch import Fetch
 from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
 from naq_worker._logs import catch_logs
+from naq_worker._metrics import Metrics
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._report import Reporter, Reports
 from naq_worker._rota import Rota
@@ -192,6 +193,7 @@ class Worker:
             processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
             self._reports = Reports(self._settler.progress, self._spawn, self._loop, self._thread)
             self._attempts = Attempts(settings, Threads(), processes)
+            self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
             control = Control(connection, self, lambda queue, job_id: self._active.get((queue, job_id)), self._held)
             keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
             for hook in self._on_startup:
@@ -199,6 +201,7 @@ class Worker:
             await keepalive.start()
             await control.start()
             await self._limits.start()
+            self._metrics.start()
             try:
                 with catch_logs(), stop_on_signals(self):
                     await self._work(keepalive)
@@ -206,6 +209,7 @@ class Worker:
                 await self._attempts.processes.close()
                 self._attempts.threads.close()
                 control.stop()
+                await self._metrics.stop()
                 await keepalive.stop()
                 for hook in self._on_shutdown:
                     await _call_hook(hook)
@@ -390,12 +394,14 @@ class Worker:
         begun = self._loop.time()
         reporter = self._reports.reporter(active, claim)
         outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
-        self._fetch.note_length(self._loop.time() - begun)
+        took = self._loop.time() - begun
+        self._fetch.note_length(took)
         await self._leave(active)
         self._free_slot(active)
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1
+                self._metrics.note_fast(active.delivery.queue, envelope.fn, max(0.0, time.time() - took - envelope.at), took)
                 await active.delivery.ack()
                 return True
             claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
@@ -405,6 +411,8 @@ class Worker:
         if active.progress_task is not None:
             await active.progress_task
         stands = await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
+        if stands:
+            self._metrics.note(claim.record, took)
         return stands and claim.record.state in GONE_FOR_GOOD
 
     async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:

@@ -66,10 +66,9 @@ async def write_document(
     return found.revision if found.data == data else None  # an earlier try of ours had been stored, its answer lost
 
 
-async def list_documents(connection: Connection, stream: str, subjects: str) -> list[Entry]:
-    """Return every message of matching subjects by pages of batched direct gets; any replica answers."""
+async def list_documents(connection: Connection, stream: str, subjects: str, start: int = 1) -> list[Entry]:
+    """Return every message of matching subjects, from a sequence on, by pages of batched direct gets; any replica answers."""
     found: list[Entry] = []
-    start = 1
     while True:
         page, is_last = await _page(connection, stream, subjects, start)
         found += page

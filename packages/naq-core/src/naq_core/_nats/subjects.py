@@ -57,6 +57,8 @@ class Names:
     leases_stream: str = field(init=False)
     objects: str = field(init=False)
     objects_stream: str = field(init=False)
+    metrics: str = field(init=False)
+    metrics_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -76,6 +78,8 @@ class Names:
             "schedules_stream": f"KV_{ns}_schedules",
             "leases": f"$KV.{ns}_leases",
             "leases_stream": f"KV_{ns}_leases",
+            "metrics": f"{ns}.metrics",
+            "metrics_stream": f"{ns}_metrics",
             "objects": f"{ns}_objects",
             "objects_stream": f"OBJ_{ns}_objects",
         }.items():

@@ -7,6 +7,7 @@ from naq_core.inspect import broker_info, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 from naq_dashboard.board import Board
+from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import worker_rows
 
@@ -19,12 +20,16 @@ MOST_QUEUES = 8
 
 async def overview(board: Board, query: Query) -> dict[str, Any]:
     """Show totals, the queues that wait longest, the newest failures, the workers and the server."""
-    del query
-    queues, found, broker, failures = await asyncio.gather(
-        board.read(list_queues), board.read(list_workers), board.read(broker_info), board.read(list_jobs, DEAD, RECENT)
+    queues, found, broker, failures, drawn = await asyncio.gather(
+        board.read(list_queues),
+        board.read(list_workers),
+        board.read(broker_info),
+        board.read(list_jobs, DEAD, RECENT),
+        charts(board, query),
     )
     workers = worker_rows(board, found)
     return {
+        **drawn,
         "title": "Overview",
         "totals": totals(queues),
         "queues": sorted(queues, key=_urgency)[:MOST_QUEUES],

@@ -7,6 +7,7 @@ from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import JobFilter
 from naq_dashboard.board import Board
+from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import worker_rows
@@ -26,14 +27,16 @@ async def queues(board: Board, query: Query) -> dict[str, Any]:
 async def queue(board: Board, query: Query) -> dict[str, Any]:
     """Show one queue: its states, its consumers at the server, its workers and what happened last."""
     name = query.get("queue")
-    view, recent, found = await asyncio.gather(
+    view, recent, found, drawn = await asyncio.gather(
         board.read(get_queue, name),
         board.read(list_jobs, JobFilter(queue=name), RECENT),
         board.read(list_workers),
+        charts(board, query, name),
     )
     connection = await board.connection()
     names = connection.names
     return {
+        **drawn,
         "title": name,
         "queue": view,
         "jobs": recent.jobs,

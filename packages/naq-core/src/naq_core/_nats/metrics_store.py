@@ -1,0 +1,84 @@
+"""The stream of figures: one message for each source and stretch of time, replaced while the stretch lasts."""
+
+from typing import NamedTuple
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.documents import list_documents
+from naq_core._nats.subjects import TTL
+from naq_core._nats.topology import ensure_stream_config
+from naq_core.errors import JetStreamError
+
+NOT_FOUND = 404
+
+
+class StoredFigures(NamedTuple):
+    """A message of figures as it lies there."""
+
+    at: int
+    """The stretch's begin, in seconds since the epoch."""
+    source: str
+    sequence: int
+    data: bytes
+
+
+async def ensure_metrics(connection: Connection) -> None:
+    """Create the stream where it is missing.
+
+    Raises:
+        ConfigurationError, BrokerError: As `ensure_streams`.
+    """
+    names = connection.names
+    if names.metrics_stream in connection.ready:
+        return
+    async with connection.topology_lock:
+        await ensure_stream_config(
+            connection,
+            {
+                "name": names.metrics_stream,
+                "subjects": [f"{names.metrics}.>"],
+                "retention": "limits",
+                "storage": "file",
+                "num_replicas": connection.settings.replicas,
+                "max_msgs_per_subject": 1,
+                "discard": "old",
+                "allow_direct": True,
+                "allow_msg_ttl": True,
+            },
+        )
+        connection.ready.add(names.metrics_stream)
+
+
+async def store_figures(connection: Connection, step: int, at: int, source: str, data: bytes, keep: int) -> None:
+    """Store the figures of a stretch, in place of those stored for it before; to do it again is harmless.
+
+    Args:
+        step: The stretch's length, in seconds.
+        keep: Seconds after which the server removes them.
+
+    Raises:
+        BrokerError: It is unknown whether they were stored.
+    """
+    await connection.publish_once(f"{connection.names.metrics}.{step}.{at}.{source}", data, {TTL: f"{keep}s"})
+
+
+async def load_figures(connection: Connection, step: int, start: int = 1) -> list[StoredFigures]:
+    """Return all figures of one step length that were stored at or after a stream sequence.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
+    """
+    names = connection.names
+    if names.metrics_stream not in connection.ready:
+        try:
+            await connection.api(f"STREAM.INFO.{names.metrics_stream}")
+        except JetStreamError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return []  # nobody has written any figures yet
+        connection.ready.add(names.metrics_stream)
+    found = []
+    for entry in await list_documents(connection, names.metrics_stream, f"{names.metrics}.{step}.*.*", start):
+        at, source = entry.subject.split(".")[-2:]
+        if at.isdecimal():
+            found.append(StoredFigures(int(at), source, entry.sequence, entry.data))
+    return found

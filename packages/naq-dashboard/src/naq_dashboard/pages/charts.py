@@ -1,0 +1,41 @@
+"""What pages with charts have in common."""
+
+from typing import Any
+
+from naq_core.metrics import SeriesPoint
+from naq_dashboard.board import Board
+from naq_dashboard.pages.page import Query
+
+__all__ = ["charts"]
+
+RANGES = {"1h": 1, "6h": 6, "24h": 24, "72h": 72}
+ROWS = 20
+
+
+async def charts(board: Board, query: Query, queue: str = "") -> dict[str, Any]:
+    """Return the chosen range, and the newest figures as a table for those who do not see charts."""
+    name = query.get("range") if query.get("range") in RANGES else "1h"
+    series = await board.figures.series(RANGES[name], queue)
+    busy = [point for point in series.points if _has_something(point)]
+    return {
+        "ranges": list(RANGES),
+        "range": name,
+        "hours": RANGES[name],
+        "chart_queue": queue,
+        "step": series.step,
+        "rows": list(reversed(busy[-ROWS:])),
+        "series_mark": hash(tuple((point.at, point.succeeded, point.failed, point.retried, point.depth) for point in busy[-3:])),
+        "per_minute": _per_minute(series.points, series.step),
+        "spark": [point.succeeded + point.failed for point in series.points[-60:]],
+    }
+
+
+def _has_something(point: SeriesPoint) -> bool:
+    return bool(point.succeeded or point.failed or point.retried or point.cancelled or point.depth)
+
+
+def _per_minute(points: list[SeriesPoint], step: int) -> float:
+    """Return how many jobs ended per minute, over the last five minutes or so, without the step that is not over."""
+    last = points[-1 - max(1, 300 // step) : -1]
+    seconds = len(last) * step
+    return sum(point.succeeded + point.failed for point in last) * 60 / seconds if seconds else 0.0

@@ -1,0 +1,95 @@
+// Draws figures over time with uPlot; asks for them again when the live stream says that there are new ones.
+"use strict";
+(() => {
+  const box = document.querySelector("[data-series]");
+  if (!box || !window.uPlot) return;
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  function resolve(name) {
+    probe.className = `c-${name}`;
+    return getComputedStyle(probe).color;
+  }
+  const seconds = (value) => {
+    if (value == null) return "–";
+    if (value >= 60) return `${(value / 60).toFixed(value >= 600 ? 0 : 1)} min`;
+    if (value >= 1) return `${value.toFixed(value >= 10 ? 0 : 1)} s`;
+    return `${Math.round(value * 1000)} ms`;
+  };
+  const count = (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)}k` : String(Math.round(value * 10) / 10));
+  const KINDS = {
+    throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"]], perMinute: true, fill: true },
+    latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "accent", "run_p95"], ["wait p95", "violet", "wait_p95"]] },
+    depth: { format: count, series: [["waiting", "accent", "depth"]], fill: true },
+  };
+  const two = (value) => String(value).padStart(2, "0");
+  function clock(self, ticks, axis, space, step) {
+    return ticks.map((tick) => {
+      const at = new Date(tick * 1000);
+      const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+      return step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0) ? `${at.getDate()}.${at.getMonth() + 1}.` : time;
+    });
+  }
+  const plots = new Map();
+
+  function options(kind, width, height) {
+    const line = resolve("line"), muted = resolve("muted");
+    const axis = { stroke: muted, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    return {
+      width, height,
+      padding: [10, 8, 0, 0],
+      legend: { show: true, live: true },
+      cursor: { sync: { key: "naq" }, points: { size: 6 }, drag: { x: true, y: false } },
+      scales: { y: { range: (self, low, high) => [0, Math.max(high * 1.1, high > 0 ? 0 : 1)] } },
+      axes: [{ ...axis, space: 64, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
+      series: [
+        { label: "at" },
+        ...kind.series.map(([label, name]) => ({
+          label, stroke: resolve(name), width: 1.6, points: { show: false }, spanGaps: Boolean(kind.spans),
+          fill: kind.fill ? resolve(`${name}-soft`) : undefined, value: (self, value) => kind.format(value),
+        })),
+      ],
+    };
+  }
+
+  function draw(data) {
+    const times = data.points.map((point) => Date.parse(point.at) / 1000);
+    for (const element of box.querySelectorAll("[data-chart]")) {
+      const kind = KINDS[element.dataset.chart];
+      const scale = kind.perMinute ? 60 / data.step : 1;
+      const columns = kind.series.map(([label, , field]) => data.points.map((point) => {
+        const value = point[field || label];
+        return value == null ? null : value * scale;
+      }));
+      const known = plots.get(element);
+      if (known) { known.setData([times, ...columns]); continue; }
+      element.textContent = "";
+      plots.set(element, new uPlot(options(kind, element.clientWidth, element.clientHeight), [times, ...columns], element));
+    }
+  }
+
+  let last = null;
+  async function load() {
+    try {
+      const answer = await fetch(box.dataset.series, { headers: { Accept: "application/json" } });
+      if (answer.ok) { last = await answer.json(); draw(last); }
+    } catch (error) { /* the badge tells that there is no connection */ }
+  }
+  function redraw() {
+    for (const plot of plots.values()) plot.destroy();
+    plots.clear();
+    if (last) draw(last);
+  }
+  let mark = document.querySelector("#live-series [data-mark]")?.dataset.mark;
+  document.querySelector("#live-source")?.addEventListener("htmx:sse:after:message", () => {
+    const now = document.querySelector("#live-series [data-mark]")?.dataset.mark;
+    if (now !== mark) { mark = now; load(); }
+  });
+  document.addEventListener("naq:theme", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (Math.abs(entry.contentRect.width - width) > 4) { width = entry.contentRect.width; redraw(); }
+  }).observe(box);
+  load();
+})();

@@ -1,0 +1,96 @@
+"""Figures are stored as sums, read back as series, and cost no message per job."""
+
+import time
+
+import pytest
+
+from naq_client import Queue
+from naq_core._nats.metrics_store import ensure_metrics, store_figures
+from naq_core.metrics import LEVELS, Recorder, SeriesReader, read_series
+from naq_core.testing import WorkerRunner
+from tests.integration import work
+
+
+async def test_nobody_has_stored_anything_yet(queue: Queue) -> None:
+    series = await read_series(await queue.connection())
+    assert (series.step, len(series.points)) == (10, 360)
+    assert not any(point.succeeded for point in series.points)
+
+
+async def test_sources_are_added_up_and_a_stretch_is_replaced(queue: Queue) -> None:
+    connection = await queue.connection()
+    now = time.time() - 30
+    for source, count in (("one", 3), ("two", 4)):
+        recorder = Recorder(source)
+        for _ in range(count):
+            recorder.note("default", "m:f", "succeeded", 0.2, 0.04)
+        await recorder.store(connection, now)
+        recorder.note("default", "m:f", "failed", None, 0.04)
+        recorder.note_depth("default", 10 + count)
+        await recorder.store(connection, now)
+        await recorder.store(connection, now)
+    for hours in (1, 6, 72):
+        series = await read_series(connection, hours, "default", "m:f")
+        assert sum(point.succeeded for point in series.points) == 7
+        assert sum(point.failed for point in series.points) == 2
+        [point] = [point for point in series.points if point.succeeded]
+        assert point.run_p95 is not None
+        assert 0.035 <= point.run_p95 <= 0.05
+        assert point.depth == 14
+    assert not any(point.succeeded for point in (await read_series(connection, 1, "other")).points)
+    info = await connection.api(f"STREAM.INFO.{connection.names.metrics_stream}")
+    assert info["state"]["messages"] == 2 * len(LEVELS)
+
+
+async def test_a_reader_reads_only_what_is_new_and_its_totals_never_shrink(queue: Queue) -> None:
+    connection = await queue.connection()
+    recorder, reader = Recorder("one"), SeriesReader()
+    coarse = LEVELS[-1]
+    for expected in (1, 2, 3):
+        recorder.note("default", "m:f", "succeeded", 0.1, 0.1)
+        await recorder.store(connection)
+        await reader.refresh(connection, coarse)
+        total = reader.totals["default", "m:f"]
+        assert (total.succeeded, sum(total.run.values())) == (expected, expected)
+
+
+async def test_what_is_not_ours_is_left_out(queue: Queue) -> None:
+    connection = await queue.connection()
+    await ensure_metrics(connection)
+    now = int(time.time())
+    await store_figures(connection, 10, now // 10 * 10, "evil", b"\xff not json", 60)
+    await store_figures(connection, 10, now // 10 * 10, "newer", b'{"rows": 7}', 60)
+    assert len((await read_series(connection)).points) == 360
+
+
+async def test_functions_without_end_share_a_row(queue: Queue) -> None:
+    connection = await queue.connection()
+    recorder = Recorder("one")
+    for number in range(500):
+        recorder.note("default", f"m:lambda{number}", "succeeded", None, 0.1)
+    await recorder.store(connection)
+    reader = SeriesReader()
+    await reader.refresh(connection, LEVELS[-1])
+    assert len(reader.totals) == 201
+    assert sum(row.succeeded for row in reader.totals.values()) == 500
+
+
+async def test_a_worker_counts_what_its_jobs_come_to(queue: Queue, naq_worker: WorkerRunner) -> None:
+    for _ in range(5):
+        await queue.enqueue(work.add, 1, 1)
+    await queue.options(max_retries=1, retry_delay=0.01).enqueue(work.fail, "x")
+    await queue.options(fast=True).enqueue(work.add, 2, 2)
+    await naq_worker.run_until_idle()
+    points = (await read_series(await queue.connection(), 1, "default")).points
+    assert sum(point.succeeded for point in points) == 6
+    assert sum(point.failed for point in points) == 1
+    assert sum(point.retried for point in points) == 1
+    assert any(point.wait_p95 for point in points)
+
+
+@pytest.mark.parametrize("outcome", ["", "returned"])
+async def test_other_outcomes_count_only_as_runs(outcome: str) -> None:
+    recorder = Recorder("one")
+    recorder.note("q", "f", outcome, None, 0.1)
+    [row] = recorder._new.values()
+    assert (row.succeeded, row.failed, row.retried, row.cancelled, sum(row.run.values())) == (0, 0, 0, 0, 1)
