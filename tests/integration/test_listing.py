@@ -80,6 +80,22 @@ async def test_running_and_retrying_jobs_are_found_behind_a_long_queue(queue: Qu
         worker.stop_now()
 
 
+async def test_jobs_that_start_while_one_pages_are_not_left_out(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    jobs = [await queue.enqueue(work.sleep, 30) for _ in range(6)]
+    first = await inspect.list_jobs(connection, limit=2)
+    async with run_worker() as worker:
+
+        async def running() -> None:
+            assert len((await inspect.list_jobs(connection, states(JobState.RUNNING))).jobs) == 6
+
+        await eventually(running)
+        rest = await inspect.list_jobs(connection, limit=10, cursor=first.cursor)
+        worker.stop_now()
+    assert [job.job_id for job in first.jobs + rest.jobs] == [job.job_id for job in reversed(jobs)]
+    assert [job.state for job in rest.jobs] == [JobState.RUNNING] * 4
+
+
 async def test_filters(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:
     connection = await queue.connection()
     failed = await queue.enqueue(work.fail, "Needle")

@@ -10,7 +10,7 @@ from naq_core._nats.consumers import list_consumers
 from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, get_many
 from naq_core._nats.records import stream_span
-from naq_core._nats.subjects import LEVELS, state_of_subject
+from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
 from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match
@@ -51,8 +51,10 @@ class Source:
 class Listing:
     """A list of jobs being paged through."""
 
-    def __init__(self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], skip: str) -> None:
+    def __init__(self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], began: int, skip: str) -> None:
         self._connection = connection
+        self._began = began
+        """The newest record when the list began: later ones have not been and will not be listed."""
         self._filter = wanted
         self._sources = sources
         self._skip = skip
@@ -90,18 +92,19 @@ class Listing:
             for place in sorted(frozenset().union(*(PLACES.get(state, ()) for state in wanted.states))):
                 top = ready if place in LEVELS else jobs.last
                 spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", top + 1, jobs.first, False))
-        positions = [top for _, _, top, _, _ in spans] if cursor is None else _read_cursor(cursor, len(spans))
+        begin = [records.last, *(top for _, _, top, _, _ in spans)]
+        began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
             Source(Descent(connection, stream, subject, below=position, first=max(1, first)), position, is_records=is_records)
             for (stream, subject, _, first, is_records), position in zip(spans, positions, strict=True)
         ]
-        return cls(connection, wanted, sources, skip)
+        return cls(connection, wanted, sources, began, skip)
 
     def cursor(self) -> str | None:
         """Return what continues the list after what `page` has returned; None at its end."""
         if all(source.is_done for source in self._sources):
             return None
-        return "-".join(str(source.position) for source in self._sources)
+        return "-".join(map(str, [self._began, *(source.position for source in self._sources)]))
 
     async def page(self, limit: int, max_scan: int) -> tuple[list[JobView], int]:
         """Return the next jobs, at most `limit`, and how many entries were looked at for them, at most `max_scan`."""
@@ -166,6 +169,8 @@ class Listing:
                     messages[number] = entry
                     requests.append({"last_by_subj": names.result(queue, job_id)})
                 continue
+            if self._filter.states and entry.headers.get(STATE, "") not in self._filter.states and STATE in entry.headers:
+                continue  # without a look into it
             record = _read(entry)
             if record is not None and matches(self._filter, view_of(record, None)):
                 records[number] = record
@@ -180,7 +185,8 @@ class Listing:
 
     def _of_message(self, message: Entry, found: Entry | None) -> JobView | None:
         record = None if found is None else _read(found)
-        if self._has_records and record is not None and is_of_this_run(record, message, envelope_of(message)):
+        is_listed = self._has_records and found is not None and found.sequence <= self._began
+        if is_listed and record is not None and is_of_this_run(record, message, envelope_of(message)):
             return None  # it is, or was, listed at its record's place
         view = view_of(record, message, sequence=message.sequence)
         return view if matches(self._filter, view) else None

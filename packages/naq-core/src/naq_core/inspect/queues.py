@@ -1,19 +1,20 @@
 """The queues and how full they are."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.consumers import ConsumerFacts, list_consumers
 from naq_core._nats.direct import Entry, count_many, get_many
 from naq_core._nats.queue_settings import QueueSettings, decode_queue_settings
-from naq_core._nats.subjects import FAR_FUTURE
+from naq_core._nats.subjects import FAR_FUTURE, state_of_subject
 from naq_core.errors import DecodeError, QueueNotFoundError
 from naq_core.inspect._compose import parse_instant
 from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
 from naq_core.views import QueueView
+
+NEARBY = 16
 
 
 async def list_queues(connection: Connection) -> list[QueueView]:
@@ -65,13 +66,28 @@ async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts]
     """The oldest waiting job is the first behind what was delivered last."""
     names = connection.names
     busy = [each for each in consumers if each.pending]
-    requests: list[dict[str, Any]] = [
-        {"seq": each.delivered + 1, "next_by_subj": f"{names.jobs}.{each.level}.{each.queue}.*"} for each in busy
+    # The next few sequences first: for "the next that matches" the server goes through all subjects that match.
+    nearby: list[dict[str, Any]] = [
+        {"seq": sequence} for each in busy for sequence in range(each.delivered + 1, each.delivered + 1 + NEARBY)
     ]
-    for each, found in zip(busy, await get_many(connection, names.jobs_stream, requests), strict=True):
-        at = None if found is None else parse_instant(found.stored_at)
-        view = views[each.queue]
-        view.oldest_at = _earlier(view.oldest_at, at)
+    found = await get_many(connection, names.jobs_stream, nearby)
+    far: list[ConsumerFacts] = []
+    for number, each in enumerate(busy):
+        window = found[number * NEARBY : (number + 1) * NEARBY]
+        mine = [entry for entry in window if entry and state_of_subject(entry.subject)[:2] == (each.level, each.queue)]
+        if mine:
+            _note_age(views[each.queue], mine[0])
+        else:
+            far.append(each)
+    requests = [{"seq": each.delivered + 1 + NEARBY, "next_by_subj": f"{names.jobs}.{each.level}.{each.queue}.*"} for each in far]
+    for each, entry in zip(far, await get_many(connection, names.jobs_stream, requests), strict=True):
+        if entry is not None:
+            _note_age(views[each.queue], entry)
+
+
+def _note_age(view: QueueView, entry: Entry) -> None:
+    at = parse_instant(entry.stored_at)
+    view.oldest_at = min((each for each in (view.oldest_at, at) if each is not None), default=None)
 
 
 async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> None:
@@ -89,7 +105,3 @@ def _settings(found: Entry | None) -> QueueSettings:
         return QueueSettings() if found is None else decode_queue_settings(found.data)
     except DecodeError:
         return QueueSettings()
-
-
-def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min((each for each in (one, other) if each is not None), default=None)
