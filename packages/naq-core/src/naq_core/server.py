@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ _POLL_SECONDS = 0.01
 _PORT_ATTEMPTS = 5
 _TAIL_LINES = 5
 _READY = b"Server is ready"
+_RELOADED = b"Reloaded server configuration"
 _TIE = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -173,6 +175,32 @@ class EmbeddedServer:
         """Start again on the same port and store; a running server is stopped gently first."""
         self._terminate()
         self.start()
+
+    def reload(self, config: str | None) -> None:
+        """Let the running server read another configuration (users, permissions, limits), as SIGHUP does.
+
+        Args:
+            config: As of the constructor; kept for later starts.
+
+        Raises:
+            ConfigurationError: The server does not run, or does not accept the configuration; it keeps the old one.
+        """
+        if self._process is None or not self.is_running:
+            raise ConfigurationError("nats-server", "is not running, so it can reload nothing")
+        self._config = config
+        (self._folder() / "nats-server.conf").write_text(self._config_text(), encoding="utf-8")
+        seen = self.log_file.stat().st_size
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            said = self._log_since(seen)
+            if _RELOADED in said:
+                return
+            if b"Failed to reload" in said:
+                break
+            time.sleep(_POLL_SECONDS)
+        tail = self._log_since(seen).decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+        raise ConfigurationError("nats-server", "\n".join(["did not reload; its log ends with", *tail]))
 
     def __enter__(self) -> Self:
         """Start the server."""

@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections import deque
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -25,8 +27,19 @@ log = logging.getLogger(__name__)
 
 BUSY_DELAY = 1.0
 """Seconds before a job in another worker's living hands is looked at again."""
+MOST_UNRECORDED = 1000
 EARLY = 0.05
 """A retry that arrives this much before its time is run."""
+
+
+class Owner(Enum):
+    """What the worker that a record names does with its job."""
+
+    RUNS_IT = auto()
+    COULD_NOT_RECORD = auto()
+    """It lives and has run the job, but the server did not take the record of its end."""
+    GONE = auto()
+    """It died, or knows nothing of the job."""
 
 
 class Claims:
@@ -35,6 +48,8 @@ class Claims:
     def __init__(self, connection: Connection, worker_id: str) -> None:
         self._connection = connection
         self._worker_id = worker_id
+        self.unrecorded: deque[str] = deque(maxlen=MOST_UNRECORDED)
+        """Ids of jobs that this worker has left to their next delivery, as the server did not take a record of theirs."""
         self._failure_ttl = connection.settings.failure_ttl.total_seconds()
         self._busy_delay = min(BUSY_DELAY, connection.settings.ack_wait.total_seconds() / 3)
 
@@ -90,13 +105,8 @@ class Claims:
             return None
         old_time = time.time()
         match old.state:
-            case JobState.RUNNING if old.worker == self._worker_id:
-                return self._take_over(old, fresh, "the worker lost track of the job")
             case JobState.RUNNING:
-                if await self._is_held_by_owner(old):
-                    await delivery.nak(self._busy_delay)
-                    return None
-                return self._take_over(old, fresh, f"worker {old.worker} died under the job")
+                return await self._decide_on_running(delivery, old, fresh)
             case JobState.RETRYING if old.next_at - old_time > EARLY:
                 await delivery.nak(min(old.next_at - old_time, 60))
                 return None
@@ -105,13 +115,25 @@ class Claims:
             case _:  # handed back by a worker that stopped: the same attempt again; put back by hand: the first
                 return self._next(old, fresh, attempt=max(1, old.attempt))
 
+    async def _decide_on_running(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
+        match await self._owner(old):
+            case Owner.RUNS_IT:
+                await delivery.nak(self._busy_delay)
+                return None
+            case Owner.COULD_NOT_RECORD:
+                return self._again(old, fresh)
+            case Owner.GONE if old.worker == self._worker_id:
+                return self._take_over(old, fresh, "the worker lost track of the job")
+            case Owner.GONE:
+                return self._take_over(old, fresh, f"worker {old.worker} died under the job")
+
     async def _follow(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
         """Decide on another incarnation than that of the record: it comes after it, and never before its end."""
         if old.sequence > delivery.sequence:
             log.info("job %s: a later one has taken its place", old.job_id)
             await delivery.ack()
             return None
-        if old.state is JobState.RUNNING and old.worker != self._worker_id and await self._is_held_by_owner(old):
+        if old.state is JobState.RUNNING and await self._owner(old) is Owner.RUNS_IT:
             await delivery.nak(self._busy_delay)
             return None
         return fresh
@@ -130,22 +152,35 @@ class Claims:
         record.errors = [*old.errors, error]
         return record
 
-    async def _is_held_by_owner(self, record: JobRecord) -> bool:
-        """Return whether the worker in the record lives and still runs the job, by its presence.
+    def _again(self, old: JobRecord, fresh: JobRecord) -> JobRecord:
+        """The attempt ended while the server took no records: nobody died, so it counts neither as a crash nor as a failure."""
+        reason = "the attempt ended, but its end could not be recorded"
+        log.warning("job %s runs again: %s", old.job_id, reason)
+        record = self._next(old, fresh, attempt=max(1, old.attempt))
+        record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)]
+        return record
+
+    async def _owner(self, record: JobRecord) -> Owner:
+        """Return what the worker in the record does with the job, by its presence.
 
         Its two stamps, of the claim and of the presence, are of one clock: a presence older than the claim cannot list it.
         """
+        if record.worker == self._worker_id:
+            return Owner.COULD_NOT_RECORD if record.job_id in self.unrecorded else Owner.GONE
         data = await read_presence(self._connection, record.worker)
         if data is None:
             # The presence may have expired while the server was down; a living owner renews it right after reconnecting.
             patience = self._connection.settings.worker_ttl.total_seconds()
-            return self._connection.generation > 0 and self._connection.seconds_connected < patience
+            may_come_back = self._connection.generation > 0 and self._connection.seconds_connected < patience
+            return Owner.RUNS_IT if may_come_back else Owner.GONE
         try:
             presence = msgspec.json.decode(data)
-            return record.job_id in presence["running"] or float(presence["at"]) <= record.started_at
+            if record.job_id in presence["running"] or float(presence["at"]) <= record.started_at:
+                return Owner.RUNS_IT
+            return Owner.COULD_NOT_RECORD if record.job_id in presence.get("unrecorded", ()) else Owner.GONE
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             log.warning("the presence of worker %s is unreadable: taken for gone", record.worker)
-            return False
+            return Owner.GONE
 
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
         """Compare-and-set the claim; None where somebody else was faster."""

@@ -1,10 +1,11 @@
 """From outcome to record, retry or dead job, and only then the acknowledgement."""
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -23,7 +24,7 @@ from naq_core.broker import (
     schedule_headers,
 )
 from naq_core.envelope import JobOptions, Large
-from naq_core.errors import PayloadTooLargeError
+from naq_core.errors import JetStreamError, PayloadTooLargeError, PermissionDeniedError
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
 from naq_core.serialization import clean_text
@@ -32,10 +33,14 @@ from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupte
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LONGEST_NAK = 10.0
 """A longer delay becomes a held message: a NAKed one counts as in flight, for the consumer's limit and for autoscalers."""
 LONGEST_NAK_IF_LIMITED = 0.25
 """The consumer of a limited queue lets no more be in flight than may run: those that back off would stop the others."""
+INSIST = 0.1
+"""Seconds after which what the server has refused is tried again, the first time."""
 MOST_ERRORS = 20
 MOST_TRACEBACKS = 3
 
@@ -120,8 +125,9 @@ class Settler:
 
     async def _put_result(self, record: JobRecord, result: bytes, ttl: float) -> Large:
         """Store a large result, to stay as long as its record, which is written next."""
-        ttl += self._settings.publish_budget.total_seconds()
-        return await put_object(self._connection, record.queue, record.job_id, RESULT_OBJECT, result, ttl)
+        ttl += 2 * self._settings.publish_budget.total_seconds()
+        where = (self._connection, record.queue, record.job_id, RESULT_OBJECT)
+        return await self._insist(record, lambda: put_object(*where, result, ttl))
 
     async def _fail(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Failed) -> None:
         record, policy = claim.record, options.retry
@@ -291,14 +297,37 @@ class Settler:
             ]
             body = encode_record(record)
         try:
-            claim.revision = await self._connection.publish(
-                self._connection.names.result(record.queue, record.job_id), body, headers
-            )
+            subject = self._connection.names.result(record.queue, record.job_id)
+            if progress:
+                claim.revision = await self._connection.publish(subject, body, headers)
+            else:
+                claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
         except WrongSequenceError as error:
             stored = await read_record(self._connection, record.queue, record.job_id) if error.repeated else None
             if stored is None or encode_record(stored.record) != body:
                 raise LostError from error
             claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
+
+    async def _insist(self, record: JobRecord, store: Callable[[], Awaitable[T]]) -> T:
+        """Store how an attempt ended, and try on while the server refuses it: a stream is full, a right was taken.
+
+        The work is done and only its record is missing: giving up before the budget is used up would throw it away.
+        """
+        deadline, pause, tries = self._connection.budget(), INSIST, 0
+        while True:
+            try:
+                return await store()
+            except WrongSequenceError as error:
+                error.repeated = error.repeated or tries > 0
+                raise
+            except (JetStreamError, PermissionDeniedError) as error:
+                if self._connection.is_past(deadline):
+                    raise
+                if tries == 0:
+                    log.error("job %s has ended, but cannot be recorded: %s. Trying on", record.job_id, error)  # noqa: TRY400
+            tries += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
 
 def shortened(errors: list[AttemptError]) -> list[AttemptError]:

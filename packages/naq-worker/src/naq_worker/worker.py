@@ -343,6 +343,7 @@ class Worker:
         except BrokerError as error:
             # Not acknowledged, so it is delivered again, to whoever can settle it.
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
+            self._claims.unrecorded.append(active.delivery.job_id)
         finally:
             await self._leave(active)
             del self._active[active.key]
@@ -460,6 +461,7 @@ class Worker:
             "state": self.state,
             "started_at": self.started_at,
             **running_jobs(self._active),
+            "unrecorded": list(self._claims.unrecorded),
             **asdict(self.counters),
         }
 
