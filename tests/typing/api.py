@@ -1,5 +1,6 @@
 """Checked by mypy, never run: the types that users see."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from naq_client import (
@@ -44,6 +45,8 @@ async def tasks_keep_their_signature() -> None:
     assert_type(await (await add.enqueue(1)).result(), int)
     assert_type(shout.enqueue_sync("a"), SyncJob[str])
     assert_type(await add.options(timeout=3).enqueue(1), Job[int])
+    assert_type(await add.enqueue_in(5, 1, b=2), Job[int])
+    await add.enqueue_in(5, "1")  # type: ignore[arg-type]
     await add.enqueue("1")  # type: ignore[arg-type]
     await add.enqueue(1, c=2)  # type: ignore[call-arg]
     await shout.enqueue()  # type: ignore[call-arg]
@@ -54,11 +57,15 @@ async def queues_know_the_result(queue: Queue) -> None:
     assert_type(await queue.enqueue(coroutine, 1), Job[list[int]])
     assert_type(await queue.enqueue("module:function", 1), Job[Any])
     assert_type(await queue.options(max_retries=1).enqueue(plain, 1.0), Job[bytes])
+    assert_type(await queue.enqueue_in(5, coroutine, 1), Job[list[int]])
+    assert_type(await queue.enqueue_at(datetime.now(UTC), plain, 1.0), Job[bytes])
+    assert_type(await queue.options(priority="low").enqueue_in(timedelta(days=1), plain, 1.0), Job[bytes])
 
 
 def the_synchronous_queue_does_too(queue: SyncQueue) -> None:
     assert_type(queue.enqueue(plain, 1.0), SyncJob[bytes])
     assert_type(queue.enqueue(coroutine, 1).result(), list[int])
+    assert_type(queue.enqueue_in(5, coroutine, 1), SyncJob[list[int]])
 
 
 async def workflows_know_the_result(queue: Queue) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
+from naq_client._options import QueueOptions
 from naq_client._portal import SyncJob, portal
 from naq_client._schedule_sync import SyncSchedule
-from naq_client.queue import Queue, QueueOptions
+from naq_client.queue import Queue
 from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -79,10 +80,26 @@ class SyncQueue:
         """Enqueue a call and return the job; see `Queue.enqueue`."""
         return SyncJob(portal().run(self._async().enqueue(function, *args, **kwargs)))
 
+    @overload
+    def enqueue_at(
+        self, when: datetime, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any
+    ) -> SyncJob[R]: ...
+    @overload
+    def enqueue_at(self, when: datetime, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...
+    @overload
+    def enqueue_at(self, when: datetime, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
     def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
         return SyncJob(portal().run(self._async().enqueue_at(when, function, *args, **kwargs)))
 
+    @overload
+    def enqueue_in(
+        self, delay: float | timedelta, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any
+    ) -> SyncJob[R]: ...
+    @overload
+    def enqueue_in(self, delay: float | timedelta, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...
+    @overload
+    def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
     def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
         return SyncJob(portal().run(self._async().enqueue_in(delay, function, *args, **kwargs)))
