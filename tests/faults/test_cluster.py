@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from naq_client import Queue
+from naq_client import Queue, gather
 from naq_core import Connection, Settings
 from tests.faults.conftest import SHORT_LEASES
 from tests.support import jobs
@@ -97,3 +97,27 @@ async def test_a_cluster_that_loses_one_server_at_a_time_loses_no_job(
 
 def goes_on(load: Load, target: int) -> None:
     assert len(load.accepted) >= target, "the majority does not go on"
+
+
+@pytest.mark.timeout(150)
+async def test_dependent_jobs_go_on_while_a_replicated_stream_changes_its_leader(
+    cluster: Cluster, connection: Connection, replicated: Settings, history: History, tmp_path: Path
+) -> None:
+    """Reads that decide are compared with the leader's: a replica that lags behind must not hide a parent's end."""
+    async with AsyncExitStack() as stack:
+        queue = await stack.enter_async_context(Queue("default", settings=replicated))
+        fleet = stack.enter_context(Fleet(replicated, history, tmp_path))
+        fleet.start()
+        fleet.start()
+        flows = []
+        for number in range(12):
+            root = await queue.enqueue(jobs.work)
+            sides = [await queue.options(depends_on=root).enqueue(jobs.work, 0.01) for _ in range(4)]
+            flows.append([root, *sides, await queue.options(depends_on=sides).enqueue(jobs.work)])
+            if number == 4:
+                leader = (await cluster_of(connection, connection.names.jobs_stream))["leader"]
+                await asyncio.to_thread(cluster.named(leader).kill)
+        await gather(*(job for flow in flows for job in flow), timeout=50)
+        starts = [event.fields["job"] for event in history.events("start")]
+        assert set(starts) == {job.job_id for flow in flows for job in flow}
+        assert len(starts) - len(set(starts)) <= 4, "only what was in flight at the kill may run again"
