@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 
 from naq_client import Dependency, Queue, current_job, result_of, results_of
-from naq_core import ConfigurationError, EncodeError, Job, JobCancelledError, JobExpiredError, JobFailedError, JobState, Settings
+from naq_core import (
+    ConfigurationError,
+    EncodeError,
+    Job,
+    JobCancelledError,
+    JobExpiredError,
+    JobFailedError,
+    JobState,
+    JobStateError,
+    Settings,
+)
 from naq_core._nats.records import read_last
 from naq_core.inspect import get_job
-from naq_core.manage import cancel_job
+from naq_core.manage import cancel_job, retry_job
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -280,4 +290,39 @@ async def test_jobs_that_wait_for_purged_ones_come_to_an_end(queue: Queue, setti
         assert await queue.purge() == 2
         for job in (parent, child, grandchild):
             assert await job.status() == JobState.CANCELLED
+        await no_edge_is_left(queue)
+
+
+async def test_a_cancelled_child_is_put_back_after_its_parent(queue: Queue, run_worker: RunWorker) -> None:
+    parent = await queue.enqueue(work.fail)
+    child = await queue.options(depends_on=parent).enqueue(work.add, 1)
+    connection = await queue.connection()
+    async with run_worker():
+        with pytest.raises(JobCancelledError):
+            await child.result(10)
+        await no_edge_is_left(queue)
+        with pytest.raises(JobStateError, match=f"parent {parent.job_id} failed .* put that one back first"):
+            await retry_job(connection, child.job_id)
+    await retry_job(connection, parent.job_id)
+    await retry_job(connection, child.job_id)
+    assert [await parent.status(), await child.status()] == [JobState.QUEUED, JobState.HELD]
+    async with run_worker():
+        with pytest.raises(JobCancelledError, match="failed"):
+            await child.result(10)
+        await no_edge_is_left(queue)
+
+
+async def test_children_of_jobs_that_were_wiped_off_the_stream_end_too(
+    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("naq_core._nats.edges.FIRST_LOOK", 0.5)
+    async with Queue("other", settings=queue.settings) as other:
+        parent = await other.enqueue(work.add, 1)
+        child = await queue.options(depends_on=parent).enqueue(work.add, 1)
+        connection = await queue.connection()
+        names = connection.names
+        await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.ready_filter("other")})
+    async with run_worker():
+        with pytest.raises(JobCancelledError, match="is not known: it never existed, was deleted, or"):
+            await child.result(10)
         await no_edge_is_left(queue)

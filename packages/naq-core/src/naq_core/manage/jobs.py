@@ -13,6 +13,7 @@ from naq_core._nats.moves import Moved, due_of, release, remove
 from naq_core._nats.records import Message, Stored, read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
+from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find, keep_whole
 from naq_core.names import check_job_id
 from naq_core.record import JobRecord, JobState, encode_record
@@ -35,7 +36,8 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
 
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
-        JobStateError: It waits already, runs, waits for other jobs, or has ended and is not kept.
+        JobStateError: It waits already, runs, waits for other jobs, has ended and is not kept, or a job that it depends on
+            has failed.
         BrokerError: It is unknown whether it was put back; do it again.
     """
     check_job_id(job_id)
@@ -53,8 +55,15 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
     """Move a dead job back; False where something has changed meanwhile."""
     if found.envelope is None:
         raise JobStateError(state_of_subject(message.subject)[2], JobState.DEAD, "it is no job and can only be deleted")
+    _, queue, job_id = state_of_subject(message.subject)
+    after = found.envelope.after
+    if after and (why := await failed_parent(connection, after)):
+        raise JobStateError(job_id, _state(found), f"{why}: put that one back first, or the whole workflow")
     if found.stored is not None and not await _reset(connection, found.stored):
         return False
+    if after:
+        await put_back(connection, {(queue, job_id): message})
+        return True
     moved = await release(connection, message)
     if moved in {Moved.MOVED, Moved.ALREADY}:
         log.info("job %s is put back to queue %s", *reversed(state_of_subject(message.subject)[1:]))

@@ -7,18 +7,18 @@ from typing import Any
 
 import msgspec
 
-from naq_core._nats.batch import BrokerMessage, batches, publish_batch
 from naq_core._nats.connection import Connection
-from naq_core._nats.edges import Key, edge_messages, waiting_headers
-from naq_core._nats.moves import moving_headers, released, target_of
+from naq_core._nats.edges import Key
+from naq_core._nats.moves import target_of
 from naq_core._nats.records import Message
 from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core._nats.workflow_store import read_workflow
-from naq_core.dependents import Dependents, release
+from naq_core.dependents import release
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
 from naq_core.inspect.workflows import read_job_messages, read_stored
+from naq_core.manage._put_back import put_back
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, JobState, encode_record
@@ -77,20 +77,7 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     failed = {key: messages[key] for key in keys if key in messages and _may_be_retried(messages[key], stored.get(key))}
     resets = [_reset(connection, *stored[key]) for key in failed if key in stored]
     await _bounded(resets)
-    succeeded = {key for key, (record, _) in stored.items() if record.state is JobState.SUCCEEDED}
-    waiting: list[list[BrokerMessage]] = []
-    ready: list[list[BrokerMessage]] = []
-    children: list[tuple[Key, Sequence[Parent]]] = []
-    for key, message in failed.items():
-        after = decode_envelope(message.data).after
-        open_parents = [parent for parent in after if not _is_one_of(parent, succeeded)]
-        if open_parents:
-            waiting.append(_hold_again(connection, key, message, open_parents))
-            children.append((key, after))
-        else:
-            ready.append([released(connection, message)])
-    await _store_all(connection, [*reversed(waiting), *ready])
-    await Dependents(connection).look(children)
+    await put_back(connection, failed)
     log.info("workflow %s: %d jobs are put back", workflow_id, len(failed))
     return len(failed)
 
@@ -167,31 +154,6 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
         await connection.publish(subject, encode_record(fresh), {EXPECTED_SEQUENCE: str(revision)})
     except WrongSequenceError:
         log.info("job %s is put back by somebody else", record.job_id)
-
-
-def _hold_again(connection: Connection, key: Key, message: Message, parents: Sequence[Parent]) -> list[BrokerMessage]:
-    """Return the move of a job that waits again, for those parents that have not succeeded, and its edges."""
-    target = target_of(message)
-    assert target is not None  # noqa: S101 - _may_be_retried has looked
-    headers = {**moving_headers(connection, message), **waiting_headers(target, decode_envelope(message.data).expires)}
-    return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, parents)]
-
-
-async def _store_all(connection: Connection, groups: Sequence[Sequence[BrokerMessage]]) -> None:
-    """Store children first and what is ready last; one by one where somebody else has moved a part of it already."""
-    for batch in batches(groups):
-        try:
-            await publish_batch(connection, batch)
-        except WrongSequenceError:
-            for message in batch:
-                await _store(connection, message)
-
-
-async def _store(connection: Connection, message: BrokerMessage) -> None:
-    try:
-        await connection.publish(*message)
-    except WrongSequenceError:
-        log.debug("%s was moved by somebody else", message[0])
 
 
 async def _bounded(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:

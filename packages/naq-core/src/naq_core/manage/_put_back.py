@@ -1,0 +1,84 @@
+"""Moving ended jobs back to work: ready, or waiting again for those parents that are not through yet."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from naq_core._nats.batch import BrokerMessage, batches, publish_batch
+from naq_core._nats.connection import Connection
+from naq_core._nats.edges import Key, edge_messages, waiting_headers
+from naq_core._nats.moves import moving_headers, released, target_of
+from naq_core._nats.records import Message
+from naq_core._nats.standing import Kind, Standing, standings
+from naq_core.dependents import Dependents
+from naq_core.envelope import Envelope, Parent, decode_envelope
+from naq_core.errors import WrongSequenceError
+
+log = logging.getLogger(__name__)
+
+
+async def put_back(connection: Connection, messages: Mapping[Key, Message]) -> None:
+    """Move dead jobs back, whose records are reset: those that wait for others first, those that can start last.
+
+    Raises:
+        BrokerError: Not all may have been moved; do it again.
+    """
+    envelopes = {key: decode_envelope(message.data) for key, message in messages.items()}
+    parents = {(parent.queue, parent.id) for envelope in envelopes.values() for parent in envelope.after}
+    known = await standings(connection, parents)
+    waiting: list[list[BrokerMessage]] = []
+    ready: list[list[BrokerMessage]] = []
+    children: list[tuple[Key, Sequence[Parent]]] = []
+    for key, message in messages.items():
+        envelope = envelopes[key]
+        awaited = [parent for parent in envelope.after if _is_awaited(parent, known)]
+        if awaited:
+            waiting.append(_held(connection, key, message, envelope, awaited))
+            children.append((key, envelope.after))
+        else:
+            ready.append([released(connection, message)])
+    await _store(connection, [*reversed(waiting), *ready])
+    await Dependents(connection).look(children)
+
+
+async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:
+    """Return why a job would wait in vain; empty if it would not."""
+    known = await standings(connection, [(parent.queue, parent.id) for parent in after])
+    for parent in after:
+        standing = known[parent.queue, parent.id]
+        if standing.kind is Kind.FAILED and not parent.lenient:
+            return standing.why
+    return ""
+
+
+def _is_awaited(parent: Parent, known: Mapping[Key, Standing]) -> bool:
+    """Return whether a parent is still to be waited for; one of which nothing is left is taken for done."""
+    kind = known[parent.queue, parent.id].kind
+    return kind is Kind.ALIVE or (kind is Kind.FAILED and not parent.lenient)
+
+
+def _held(
+    connection: Connection, key: Key, message: Message, envelope: Envelope, awaited: Sequence[Parent]
+) -> list[BrokerMessage]:
+    """Return the move of a job that waits again, with its edges: for a parent without one its success is remembered."""
+    target = target_of(message)
+    if target is None:
+        raise ValueError(f"{message.subject} is not kept among the dead ones")
+    headers = {**moving_headers(connection, message), **waiting_headers(target, envelope.expires)}
+    return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, awaited)]
+
+
+async def _store(connection: Connection, groups: Sequence[Sequence[BrokerMessage]]) -> None:
+    """Store in atomic batches; one by one where somebody else has moved a part of it already."""
+    for batch in batches(groups):
+        try:
+            await publish_batch(connection, batch)
+        except WrongSequenceError:
+            for message in batch:
+                await _store_one(connection, message)
+
+
+async def _store_one(connection: Connection, message: BrokerMessage) -> None:
+    try:
+        await connection.publish(*message)
+    except WrongSequenceError:
+        log.debug("%s was moved by somebody else", message[0])
