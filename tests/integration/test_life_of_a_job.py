@@ -24,7 +24,7 @@ from naq_core import (
     get_jetstream_context,
     get_nats_connection,
 )
-from naq_core._nats.records import read_last
+from naq_core._nats.records import find_job, read_last
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -152,6 +152,12 @@ async def test_a_chosen_id_is_enqueued_and_run_once(queue: Queue, run_worker: Ru
     again = await queue.enqueue(work.add, 2, job_id="welcome-7")
     async with run_worker() as worker:
         assert [await first.result(10), await again.result(10)] == [1, 1]
+        connection = await queue.connection()
+
+        async def is_acknowledged() -> None:  # which follows the end, once those that wait for the job have been seen to
+            assert await find_job(connection, "welcome-7") is None
+
+        await eventually(is_acknowledged)
         third = await queue.options(job_id="welcome-7").enqueue(work.add, 3)
         assert await third.result(10) == 1
 
