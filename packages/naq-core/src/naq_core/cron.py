@@ -25,6 +25,7 @@ _PART = rf"(?:\*|\?|{_VALUE}(?:-{_VALUE})?)(?:/\d{{1,2}})?|{_VALUE}#[1-5]|l{_VAL
 _FIELD = re.compile(rf"(?:{_PART})(?:,(?:{_PART}))*", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)
 _ALIASES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+_ONE_VALUE = re.compile(rf"\b({_VALUE})-\1(?:/\d{{1,2}})?(?![\w/])", re.ASCII)
 _FIELD_NAMES = ("minute", "hour", "day of the month", "month", "day of the week", "second")
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
@@ -143,7 +144,8 @@ def _check_syntax(expression: object) -> list[str]:
     for name, field in zip(_FIELD_NAMES, fields, strict=False):
         if not _FIELD.fullmatch(field):
             raise InvalidScheduleError(what, expression, f"{field!r} cannot be the {name}")
-    return fields
+    # croniter takes 3-3 as a weekday for the whole week.
+    return [_ONE_VALUE.sub(r"\1", field) for field in fields]
 
 
 def _reason(error: Exception) -> str:
