@@ -35,6 +35,12 @@ EXPECTED = {
         r"told to stop: True",
         r"again: already_ended\nput back: True",
     ],
+    "command_line.py": [
+        r"root: 1\.414",
+        r"exit code 1: .*ValueError",
+        r"\('math:sqrt', 'dead'\), \('math:sqrt', 'succeeded'\)",
+        r"not ended in time: exit code 124\ncancelled: True\nnot there: exit code 5",
+    ],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "dead_jobs.py": [
         r"dead: 20\nwhy: FileNotFoundError at attempt 1\nput back: 14\n",

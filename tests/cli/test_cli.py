@@ -66,6 +66,25 @@ class TestRoot:
         assert done.returncode == 0, done.stderr
         assert f"Usage: naq {ALIASES[alias][0]}" in done.stdout
 
+    def test_a_flag_that_is_off_needs_no_default_and_no_opposite_in_the_help(self) -> None:
+        shown = naq("worker", "--help").stdout
+        assert "-c" in shown
+        assert "--no-burst" not in shown
+        assert "[default: ]" not in shown
+        assert "[default: False]" not in shown
+
+    def test_a_short_option_of_a_service_works(self) -> None:
+        done = naq("worker", "-c", "many")
+        assert done.returncode == 2
+        assert "-c" in done.stderr
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_a_shell_completes_commands(self, shell: str) -> None:
+        done = naq("completion", shell)
+        assert done.returncode == 0, done.stderr
+        for word in ("enqueue", "retry", "worker"):
+            assert word in done.stdout
+
     def test_help_comes_with_colours_only_where_they_are_wanted(self) -> None:
         assert "\033[" not in naq("--help").stdout
         assert "\033[" in naq("--help", NO_COLOR="", FORCE_COLOR="1").stdout

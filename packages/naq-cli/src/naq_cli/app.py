@@ -76,15 +76,16 @@ def build(only: str | None = None, plugins: dict[str, Plugin] | None = None) -> 
     Returns:
         The root command. A known command whose distribution is missing is there too: it says what to install.
     """
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
-    app = App(name="naq", help_format="plaintext", suppress_keyboard_interrupt=False)
+    shown = Parameter(show_default=_default_worth_showing, negative_iterable=())
+    app = App(name="naq", help_format="markdown", suppress_keyboard_interrupt=False, default_parameter=shown)
     plugins = find_plugins() if plugins is None else plugins
     for name, command in COMMANDS.items():
         if only not in {None, name}:
             continue
         if command.target:
-            app.command(command.target, name=name, help=command.help)
+            app.command(command.target, name=name, help=None if only else command.help)
         elif name not in plugins:
             app.command(_missing(name, command.distribution), name=name, help=command.help, help_flags=(), version_flags=())
     for name, plugin in plugins.items():
@@ -142,32 +143,36 @@ def _with_plugin(app: "App", plugin: Plugin) -> "App":
     if isinstance(command, App):
         app.command(command, name=plugin.name)
     else:
-        app.command(with_short_options(command, short), name=plugin.name)
+        app.command(adapt(command, short), name=plugin.name)
     return app
 
 
-def with_short_options(command: Callable[..., Any], short: dict[str, str]) -> Callable[..., Any]:
-    """Give parameters of a plain function short spellings, such as `-c` for `concurrency`.
+def adapt(command: Callable[..., Any], short: dict[str, str]) -> Callable[..., Any]:
+    """Give a plain function of another distribution what only the parser's own annotations can say.
 
-    Other distributions need not depend on the parser for it: they name them in `SHORT_OPTIONS` beside the function.
+    Parameters get short spellings, such as `-c` for `concurrency`, from the `SHORT_OPTIONS` beside the function; flags that are
+    off by default get no `--no-…`. So other distributions need not depend on the parser.
     """
-    if not short:
-        return command
     from cyclopts import Parameter
 
     signature = inspect.signature(command, eval_str=True)
-    parameters = [
-        each.replace(annotation=Annotated[each.annotation, Parameter(alias=short[each.name])]) if each.name in short else each
-        for each in signature.parameters.values()
-    ]
+    parameters = []
+    for each in signature.parameters.values():
+        wanted = Parameter(alias=short.get(each.name), negative="" if each.default is False else None)
+        parameters.append(each.replace(annotation=Annotated[each.annotation, wanted]))
 
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def adapted(*args: Any, **kwargs: Any) -> Any:
         return command(*args, **kwargs)
 
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect honours it
-    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
-    wrapped.__doc__, wrapped.__name__, wrapped.__module__ = command.__doc__, command.__name__, command.__module__
-    return wrapped
+    adapted.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect honours it
+    adapted.__annotations__ = {each.name: each.annotation for each in parameters}
+    adapted.__doc__, adapted.__name__, adapted.__module__ = command.__doc__, command.__name__, command.__module__
+    return adapted
+
+
+def _default_worth_showing(value: object) -> str | None:
+    """Return a default for the help; that a flag is off and a list empty goes without saying."""
+    return None if isinstance(value, bool) or value in {None, "", ()} else str(value)
 
 
 def _is_own(name: str) -> bool:

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 def completion(
     shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
+    /,
     *,
     install: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:

@@ -67,6 +67,7 @@ NO_WAITING = Waiting()
 
 def enqueue(
     function: str,
+    /,
     *arguments: str,
     json_args: str | None = None,
     job: JobOptions = NO_OPTIONS,

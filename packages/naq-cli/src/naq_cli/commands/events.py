@@ -9,6 +9,7 @@ from naq_cli._options import READING, Reading
 
 def events(
     queue: str = "*",
+    /,
     *,
     kind: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     function: str | None = None,

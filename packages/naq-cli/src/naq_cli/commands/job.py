@@ -70,7 +70,7 @@ def list_(
 
 
 @app.command
-def show(job_id: str, *, traceback: bool = True, options: Reading = READING) -> int:
+def show(job_id: str, /, *, traceback: bool = True, options: Reading = READING) -> int:
     """Show all that is known of a job.
 
     Args:
@@ -86,6 +86,7 @@ def show(job_id: str, *, traceback: bool = True, options: Reading = READING) -> 
 @app.command
 def result(
     job_id: str,
+    /,
     *,
     wait: Annotated[bool, Parameter(negative="")] = False,
     timeout: str | None = None,
@@ -123,6 +124,7 @@ def wait(*job_ids: str, timeout: str | None = None, options: Reading = READING) 
 @app.command
 def logs(
     job_id: str,
+    /,
     *,
     follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
     options: Reading = READING,
@@ -186,7 +188,7 @@ def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = D
 
 
 @app.command
-def run_now(job_id: str, *, options: Common = COMMON) -> int:
+def run_now(job_id: str, /, *, options: Common = COMMON) -> int:
     """Make a delayed job ready now, instead of at its time.
 
     Args:
@@ -201,6 +203,7 @@ def run_now(job_id: str, *, options: Common = COMMON) -> int:
 @app.command
 def reschedule(
     job_id: str,
+    /,
     *,
     in_: Annotated[str | None, Parameter(name="--in")] = None,
     at: str | None = None,

@@ -19,7 +19,7 @@ def list_(*, options: Reading = READING) -> int:
 
 
 @app.command
-def show(queue: str, *, options: Reading = READING) -> int:
+def show(queue: str, /, *, options: Reading = READING) -> int:
     """Show one queue: its jobs by state, its workers, pause and limit.
 
     Args:
@@ -32,7 +32,7 @@ def show(queue: str, *, options: Reading = READING) -> int:
 
 
 @app.command
-def peek(queue: str, *, limit: Annotated[int, Parameter(alias="-n")] = 10, options: Reading = READING) -> int:
+def peek(queue: str, /, *, limit: Annotated[int, Parameter(alias="-n")] = 10, options: Reading = READING) -> int:
     """Show the jobs that wait for a worker, those that are next at the end.
 
     Args:
@@ -46,7 +46,7 @@ def peek(queue: str, *, limit: Annotated[int, Parameter(alias="-n")] = 10, optio
 
 
 @app.command
-def pause(queue: str, *, until: str | None = None, options: Common = COMMON) -> int:
+def pause(queue: str, /, *, until: str | None = None, options: Common = COMMON) -> int:
     """Stop the delivery of a queue's jobs to all workers; running ones go on.
 
     Args:
@@ -60,7 +60,7 @@ def pause(queue: str, *, until: str | None = None, options: Common = COMMON) -> 
 
 
 @app.command
-def resume(queue: str, *, options: Common = COMMON) -> int:
+def resume(queue: str, /, *, options: Common = COMMON) -> int:
     """Deliver a paused queue's jobs again.
 
     Args:
@@ -73,7 +73,7 @@ def resume(queue: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def limit(queue: str, most: str, *, options: Common = COMMON) -> int:
+def limit(queue: str, most: str, /, *, options: Common = COMMON) -> int:
     """Limit how many jobs of a queue run at once, over all workers.
 
     Args:
@@ -87,7 +87,7 @@ def limit(queue: str, most: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def purge(queue: str, *, options: Destroying = DESTROYING) -> int:
+def purge(queue: str, /, *, options: Destroying = DESTROYING) -> int:
     """Delete every job of a queue that waits for a worker or for its time.
 
     Running and dead jobs stay; naq job delete state:dead queue:NAME deletes dead ones.

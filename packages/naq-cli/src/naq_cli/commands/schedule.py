@@ -52,7 +52,7 @@ def list_(*, options: Reading = READING) -> int:
 
 
 @app.command
-def show(schedule: str, *, history: bool = True, options: Reading = READING) -> int:
+def show(schedule: str, /, *, history: bool = True, options: Reading = READING) -> int:
     """Show one schedule, its next times and its last firings.
 
     Args:
@@ -66,7 +66,7 @@ def show(schedule: str, *, history: bool = True, options: Reading = READING) -> 
 
 
 @app.command(name="next")
-def next_(schedule: str, *, count: Annotated[int, Parameter(alias="-n")] = 5, options: Reading = READING) -> int:
+def next_(schedule: str, /, *, count: Annotated[int, Parameter(alias="-n")] = 5, options: Reading = READING) -> int:
     """Print when a schedule fires next.
 
     Args:
@@ -82,6 +82,7 @@ def next_(schedule: str, *, count: Annotated[int, Parameter(alias="-n")] = 5, op
 @app.command
 def add(
     function: str,
+    /,
     *arguments: str,
     id_: Annotated[str | None, Parameter(name="--id")] = None,
     queue: Annotated[str | None, Parameter(alias="-Q")] = None,
@@ -116,7 +117,7 @@ def add(
 
 
 @app.command
-def pause(schedule: str, *, options: Common = COMMON) -> int:
+def pause(schedule: str, /, *, options: Common = COMMON) -> int:
     """Let a schedule not fire until it is resumed.
 
     Args:
@@ -129,7 +130,7 @@ def pause(schedule: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def resume(schedule: str, *, options: Common = COMMON) -> int:
+def resume(schedule: str, /, *, options: Common = COMMON) -> int:
     """Let a paused schedule fire again, from now on.
 
     Args:
@@ -142,7 +143,7 @@ def resume(schedule: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def trigger(schedule: str, *, options: Reading = READING) -> int:
+def trigger(schedule: str, /, *, options: Reading = READING) -> int:
     """Enqueue a schedule's job now, besides its times, and print the job's id.
 
     Args:
@@ -155,7 +156,7 @@ def trigger(schedule: str, *, options: Reading = READING) -> int:
 
 
 @app.command
-def remove(schedule: str, *, options: Destroying = DESTROYING) -> int:
+def remove(schedule: str, /, *, options: Destroying = DESTROYING) -> int:
     """Delete a schedule; its jobs stay.
 
     Args:

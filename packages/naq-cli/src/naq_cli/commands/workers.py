@@ -24,7 +24,7 @@ def list_(*, queue: str | None = None, options: Reading = READING) -> int:
 
 
 @app.command
-def show(worker: str, *, options: Reading = READING) -> int:
+def show(worker: str, /, *, options: Reading = READING) -> int:
     """Show one worker and the jobs it runs.
 
     Args:
@@ -37,7 +37,7 @@ def show(worker: str, *, options: Reading = READING) -> int:
 
 
 @app.command
-def quiet(worker: str, *, options: Common = COMMON) -> int:
+def quiet(worker: str, /, *, options: Common = COMMON) -> int:
     """Let a worker take no more jobs; it finishes those it runs, and stays.
 
     Args:
@@ -50,7 +50,7 @@ def quiet(worker: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def resume(worker: str, *, options: Common = COMMON) -> int:
+def resume(worker: str, /, *, options: Common = COMMON) -> int:
     """Let a quiet worker take jobs again.
 
     Args:
@@ -63,7 +63,7 @@ def resume(worker: str, *, options: Common = COMMON) -> int:
 
 
 @app.command
-def stop(worker: str, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON) -> int:
+def stop(worker: str, /, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON) -> int:
     """Stop a worker as SIGTERM does: running jobs may finish, the rest goes back to its queue.
 
     Args:

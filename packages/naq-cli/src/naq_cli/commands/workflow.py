@@ -24,7 +24,7 @@ def list_(*, limit: Annotated[int, Parameter(alias="-n")] = 20, cursor: str | No
 
 
 @app.command
-def show(workflow: str, *, options: Reading = READING) -> int:
+def show(workflow: str, /, *, options: Reading = READING) -> int:
     """Show a workflow and its jobs, parents before children.
 
     Args:
@@ -37,7 +37,7 @@ def show(workflow: str, *, options: Reading = READING) -> int:
 
 
 @app.command
-def cancel(workflow: str, *, reason: str = "", options: Destroying = DESTROYING) -> int:
+def cancel(workflow: str, /, *, reason: str = "", options: Destroying = DESTROYING) -> int:
     """Cancel every job of a workflow that has not ended.
 
     Args:
@@ -51,7 +51,7 @@ def cancel(workflow: str, *, reason: str = "", options: Destroying = DESTROYING)
 
 
 @app.command
-def retry(workflow: str, *, options: Common = COMMON) -> int:
+def retry(workflow: str, /, *, options: Common = COMMON) -> int:
     """Put the failed part of a workflow back to work; what has succeeded is not repeated.
 
     Args:
