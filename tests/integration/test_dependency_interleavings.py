@@ -194,7 +194,7 @@ async def one_life(queue: Queue, ends: list[tuple[JobState, bool]], script: list
         assert await child.record() is None
         return
     for job in (child, grandchild):
-        assert await place(connection, job) == "dead"
+        assert await place(connection, job) == "kept"
         assert await times_ready(connection, job) == 0
         record = await job.record()
         assert record is not None

@@ -1,4 +1,4 @@
-"""Ending a job that waits: on record, and kept whole among the dead ones."""
+"""Ending a job that waits: on record, and kept whole beside the dead ones."""
 
 import math
 import time

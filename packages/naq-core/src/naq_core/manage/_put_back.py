@@ -62,7 +62,7 @@ def _held(
     """Return the move of a job that waits again, with its edges: for a parent without one its success is remembered."""
     target = target_of(message)
     if target is None:
-        raise ValueError(f"{message.subject} is not kept among the dead ones")
+        raise ValueError(f"{message.subject} is not kept")
     headers = {**moving_headers(connection, message), **waiting_headers(target, envelope.expires)}
     return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, awaited)]
 

@@ -90,7 +90,7 @@ async def _settled(connection: Connection, keys: Sequence[Key]) -> tuple[dict[Ke
         messages = await read_job_messages(connection, keys)
         stored = await read_stored(connection, keys)
         failed = {key for key, (record, _) in stored.items() if record.state.is_final and record.state is not JobState.SUCCEEDED}
-        ending = [key for key, message in messages.items() if _place(message) != "dead" and _is_ending(key, message, failed)]
+        ending = [key for key, message in messages.items() if _place(message) not in ASIDE and _is_ending(key, message, failed)]
         if not ending or loop.time() > until:
             return messages, stored
         await asyncio.sleep(0.05)
