@@ -92,3 +92,18 @@ async def round_trips(settings: Settings, count: int) -> tuple[float, float]:
             taken.append((time.perf_counter() - started) * 1e3)
             await asyncio.sleep(0.002)
         return percentile(taken, 0.5), percentile(taken, 0.99)
+
+
+async def objects_there_and_back(settings: Settings, data: bytes, count: int) -> float:
+    """Put bytes into an object store and get them, twice each time, as arguments and result; return p50 in milliseconds."""
+    async with connected(settings) as client:
+        store = await client.jetstream().create_object_store(f"{settings.namespace}_floor")
+        taken = []
+        for number in range(count):
+            started = time.perf_counter()
+            for way in ("there", "back"):
+                await store.put(f"{number}-{way}", data)
+                await store.get(f"{number}-{way}")
+            taken.append((time.perf_counter() - started) * 1e3)
+        await client.jetstream().delete_object_store(f"{settings.namespace}_floor")
+        return percentile(taken, 0.5)

@@ -26,3 +26,7 @@ async def answer(number: int) -> int:
 
 async def count(numbers: list[int]) -> int:
     return len(numbers)
+
+
+async def echo(data: bytes) -> bytes:
+    return data

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from naq_core import Settings
 from naq_core.broker import Connection, ensure_queue
@@ -93,8 +93,7 @@ class Lab:
         """Run `python -m naq_worker` and yield its process id."""
         command = [sys.executable, "-m", "naq_worker", QUEUE, "--concurrency", str(concurrency)]
         environment = {
-            "NAQ_NATS_URL": settings.nats_url,
-            "NAQ_NAMESPACE": settings.namespace,
+            **settings.as_environment(),
             "NAQ_LOG_LEVEL": "WARNING",
         }
         with _process(command, environment) as pid:
@@ -136,8 +135,8 @@ def laboratory() -> Iterator[Lab]:
 class Namespace:
     """A namespace for one measurement, with its streams and the queue, all deleted at the end."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.settings = Settings.load(nats_url=lab.server.url, namespace=f"b{secrets.token_hex(5)}")
+    def __init__(self, lab: Lab, **settings: Any) -> None:
+        self.settings = Settings.load(nats_url=lab.server.url, namespace=f"b{secrets.token_hex(5)}", **settings)
         self.connection = Connection(self.settings, name="bench")
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ SLEEPS = 5_000
 SERIAL = 3_000
 ROUND_TRIPS = 500
 IMPORTS = 5
+LARGE = 50
 WIDE = 998
 
 Function: TypeAlias = Callable[[int], Coroutine[Any, Any, int]]
@@ -38,6 +40,29 @@ async def drain_fast(lab: Lab) -> None:
     floor = await _floor_drain(lab, "fast")
     rate = await _drain(lab, jobs.noop, DRAIN, fast=True)
     lab.results.add("drain, fast", "jobs/s", rate, floor, "pull, ack")
+
+
+async def signing(lab: Lab) -> None:
+    """Work off 20,000 no-op jobs that are signed, as are their results; the floor is NAQ without a key."""
+    floor = await _drain(lab, jobs.noop, DRAIN)
+    rate = await _drain(lab, jobs.noop, DRAIN, signing_key=("k" * 32,))
+    lab.results.add("drain, signed", "jobs/s", rate, floor, "the same, unsigned")
+
+
+async def large(lab: Lab) -> None:
+    """Send 1 MiB and get it back, 50 times, one after the other."""
+    data = os.urandom(1024 * 1024)
+    async with Namespace(lab) as space:
+        floor = await floor_client.objects_there_and_back(space.settings, data, LARGE)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        with lab.worker(space.settings):
+            await (await queue.enqueue(jobs.answer, 0)).result(timeout=30)
+            taken = []
+            for _ in range(LARGE):
+                started = time.perf_counter()
+                await (await queue.enqueue(jobs.echo, data)).result(timeout=30)
+                taken.append((time.perf_counter() - started) * 1e3)
+    lab.results.add("1 MiB there and back, p50", "ms", percentile(taken, 0.5), floor, "nats-py: put, get, put, get")
 
 
 async def drain_sleep(lab: Lab) -> None:
@@ -143,10 +168,17 @@ async def priorities(lab: Lab) -> None:
 
 
 async def _drain(
-    lab: Lab, function: Function, count: int, *, fast: bool = False, priority: str = "normal", mixed: bool = False
+    lab: Lab,
+    function: Function,
+    count: int,
+    *,
+    fast: bool = False,
+    priority: str = "normal",
+    mixed: bool = False,
+    **settings: Any,
 ) -> float:
     stamps = lab.stamps(count)
-    async with Namespace(lab) as space:
+    async with Namespace(lab, **settings) as space:
         async with Queue(QUEUE, settings=space.settings) as queue:
             levels = ("high", "normal", "low") if mixed else (priority,)
             chosen = [queue.options(fast=fast, priority=level) for level in levels]
@@ -193,6 +225,8 @@ def _wall(statement: str) -> float:
 MEASURES: dict[str, Measure] = {
     "drain": drain,
     "drain-fast": drain_fast,
+    "signing": signing,
+    "large": large,
     "drain-sleep": drain_sleep,
     "enqueue-many": enqueue_many,
     "enqueue-serial": enqueue_serial,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from naq_client import Queue
-from naq_core import Job, JobFailedError, JobRecord, JobState, Settings, SignatureError
+from naq_core import Job, JobFailedError, JobRecord, JobState, Settings, SignatureError, inspect, manage
 from naq_core.broker import ensure_queue, read_record
 from naq_core.connection import Connection
 from naq_core.envelope import Envelope, encode_envelope, now
@@ -105,6 +105,29 @@ async def test_moves_keep_a_job_valid(queue: Queue, run_worker: RunWorker, monke
     job = await queue.options(max_retries=1, retry_delay=0.1).enqueue(work.fail_until, 2)
     async with run_worker():
         assert await job.result(20) == 2
+
+
+async def test_an_operator_without_a_key_can_put_a_job_back_and_hurry_one(queue: Queue, run_worker: RunWorker) -> None:
+    dead = await queue.enqueue(work.fail_until, 2)
+    held = await queue.enqueue_in(3600, work.add, 1)
+    unique = await queue.options(unique="one", on_clash="replace", delay=3600).enqueue(work.add, 2)
+    replaced = await queue.options(unique="one", on_clash="replace").enqueue(work.add, 3)
+    async with run_worker(), Connection(replace(queue.settings, signing_key=())) as operator:
+        await eventually(lambda: ended_of(queue, dead.job_id))
+        await manage.run_now(operator, held.job_id)
+        assert await held.result(10) == 1
+        await manage.retry_job(operator, dead.job_id)
+        record = await eventually(lambda: _failed_again(queue, dead.job_id))
+        assert {error.type for error in record.errors} == {"OSError"}, "it was run, not refused"
+        assert await replaced.result(10) == 3, unique
+        view = await inspect.get_job(operator, held.job_id)
+        assert (view.function, view.arguments) == ("tests.integration.work:add", "1")
+
+
+async def _failed_again(queue: Queue, job_id: str) -> JobRecord:
+    record = await ended_of(queue, job_id)
+    assert len(record.errors) == 2
+    return record
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.DEAD])

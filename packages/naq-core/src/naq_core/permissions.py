@@ -99,6 +99,7 @@ def _streams(names: Names) -> list[str]:
         names.schedules_stream,
         names.leases_stream,
         names.objects_stream,
+        names.metrics_stream,
     ]
 
 
@@ -149,6 +150,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),
+        f"{names.metrics}.>",
         *_objects(names, queues, "result"),
         *acks,
         *_info(names),

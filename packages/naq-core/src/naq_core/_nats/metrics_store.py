@@ -5,7 +5,7 @@ from typing import NamedTuple
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import list_documents
 from naq_core._nats.subjects import TTL
-from naq_core._nats.topology import ensure_stream_config
+from naq_core._nats.topology import ensure_stream_config, metrics_config
 from naq_core.errors import JetStreamError
 
 NOT_FOUND = 404
@@ -31,20 +31,7 @@ async def ensure_metrics(connection: Connection) -> None:
     if names.metrics_stream in connection.ready:
         return
     async with connection.topology_lock:
-        await ensure_stream_config(
-            connection,
-            {
-                "name": names.metrics_stream,
-                "subjects": [f"{names.metrics}.>"],
-                "retention": "limits",
-                "storage": "file",
-                "num_replicas": connection.settings.replicas,
-                "max_msgs_per_subject": 1,
-                "discard": "old",
-                "allow_direct": True,
-                "allow_msg_ttl": True,
-            },
-        )
+        await ensure_stream_config(connection, metrics_config(connection))
         connection.ready.add(names.metrics_stream)
 
 

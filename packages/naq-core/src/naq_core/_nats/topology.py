@@ -60,7 +60,24 @@ def optional_configs(connection: Connection) -> list[dict[str, Any]]:
         bucket_config(names.schedules_stream, names.schedules, replicas),
         bucket_config(names.leases_stream, names.leases, replicas),
         bucket_config(names.workflows_stream, names.workflows, replicas),
+        metrics_config(connection),
     ]
+
+
+def metrics_config(connection: Connection) -> dict[str, Any]:
+    """Return the wanted configuration of the stream of figures: made by the first worker that stores some."""
+    names = connection.names
+    return {
+        "name": names.metrics_stream,
+        "subjects": [f"{names.metrics}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": connection.settings.replicas,
+        "max_msgs_per_subject": 1,
+        "discard": "old",
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+    }
 
 
 def bucket_config(stream: str, prefix: str, replicas: int, event: str | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from naq_core._nats.records import find_record
 from naq_core._nats.wait import wait_for_end
 from naq_core.errors import JobTimeoutError
 from naq_core.inspect.jobs import get_job
+from naq_core.results import result_bytes
 from naq_core.serialization import JSON
 from naq_core.views import JobView
 
@@ -30,8 +31,13 @@ async def wait_for_job(connection: Connection, job_id: str, timeout: float | Non
 
 
 async def read_json_result(connection: Connection, job_id: str) -> bytes | None:
-    """Return the whole result of a job that stored it as JSON, None where there is none such."""
+    """Return the whole result of a job that stored it as JSON, None where there is none such.
+
+    Raises:
+        SignatureError: It does not bear the signature that `signing_key` asks for.
+        LargePayloadError: It was large, and is gone.
+    """
     stored = await find_record(connection, job_id)
     if stored is None or stored.record.result_type != JSON:
         return None
-    return stored.record.result or None
+    return await result_bytes(connection, stored.record) or None
