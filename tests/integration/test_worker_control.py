@@ -1,8 +1,6 @@
 """Workers that are asked to take no more jobs, to take them again, or to stop."""
 
 import asyncio
-import dataclasses
-from datetime import timedelta
 
 import pytest
 
@@ -17,16 +15,15 @@ from tests.support.eventually import eventually
 
 
 async def test_a_quiet_worker_finishes_its_jobs_and_takes_no_more_until_it_is_resumed(
-    queue: Queue, settings: Settings, run_worker: RunWorker
+    queue: Queue, run_worker: RunWorker
 ) -> None:
     work.started.clear()
     connection = await queue.connection()
-    lively = dataclasses.replace(settings, heartbeat_interval=timedelta(seconds=0.2))
-    async with run_worker(settings=lively) as worker:
+    async with run_worker() as worker:
         running = await queue.enqueue(work.sleep, 0.5)
         await work.has_started()
         await quiet_worker(connection, worker.worker_id)
-        await eventually(lambda: has_state(queue, "quiet"))
+        await eventually(lambda: has_state(queue, "quiet"), timeout=3)  # the next regular heartbeat is 5 s away
         assert await running.result(10) == "slept"
         waiting = await queue.enqueue(work.add, 1)
         async with run_worker() as other:

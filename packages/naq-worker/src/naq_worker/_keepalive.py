@@ -4,6 +4,7 @@ Neither a blocked event loop nor a job that holds the CPU can stop it (`docs/adr
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import sys
@@ -55,6 +56,7 @@ class KeepAlive:
         self._main_thread = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._beat_again: asyncio.Event | None = None
         self._started: asyncio.Future[None] = self._main_loop.create_future()
         self._thread = threading.Thread(target=self._run, name="naq-keepalive", daemon=True)
         self.failure: BaseException | None = None
@@ -93,12 +95,13 @@ class KeepAlive:
 
     async def _live(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._beat_again = asyncio.Event()
         async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
             await self._beat(connection)
             self._tell(self._started.set_result, None)
             duties = [
-                asyncio.create_task(self._every(self._renew_every, self._renew, connection), name="renew"),
-                asyncio.create_task(self._every(self._beat_every, self._beat, connection), name="beat"),
+                asyncio.create_task(self._every(self._renew_every, self._renew, connection, asyncio.Event()), name="renew"),
+                asyncio.create_task(self._every(self._beat_every, self._beat, connection, self._beat_again), name="beat"),
                 asyncio.create_task(self._watch_main_loop(), name="watch"),
             ]
             stopped = asyncio.create_task(self._stop.wait(), name="stop")
@@ -114,9 +117,16 @@ class KeepAlive:
                 except BrokerError as error:
                     log.info("presence not removed (%s): it expires by itself", error)
 
-    async def _every(self, seconds: float, duty: Callable[[Connection], Any], connection: Connection) -> None:
-        """Do a duty at fixed times, and at once after a reconnect."""
-        again = asyncio.Event()
+    def beat_soon(self) -> None:
+        """Publish the presence at once, as something in it has changed; callable from any thread."""
+        if self._loop is not None and self._beat_again is not None and self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # its loop was closed in this moment
+                self._loop.call_soon_threadsafe(self._beat_again.set)
+
+    async def _every(
+        self, seconds: float, duty: Callable[[Connection], Any], connection: Connection, again: asyncio.Event
+    ) -> None:
+        """Do a duty at fixed times, at once after a reconnect, and when `again` is set."""
         connection.on_reconnect(again.set)
         while True:
             try:

@@ -232,6 +232,7 @@ class Worker:
             self._raise_failures(keepalive)
             if self._quiet == self._fetch.is_open:
                 await self._follow_quiet()
+                keepalive.beat_soon()
             if self._quiet:
                 continue
             if (
@@ -243,6 +244,7 @@ class Worker:
             ):  # before asking again, which makes the answer unknown
                 break
             await self._fetch.ask(self._stopping.is_set)
+        keepalive.beat_soon()
         await self._finish()
 
     async def _follow_quiet(self) -> None:
@@ -334,7 +336,7 @@ class Worker:
             except DecodeError as error:
                 await self._settler.bury(active.delivery, error)
                 return
-            if not await self._may_begin(active, envelope):
+            if (active.delivery.looks is not None or self._limits.gates) and not await self._may_begin(active, envelope):
                 return
             if envelope.large is None:
                 await self._attempt(active, envelope)
@@ -345,12 +347,13 @@ class Worker:
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
             self._claims.unrecorded.append(active.delivery.job_id)
         finally:
-            await self._leave(active)
+            if active.leave is not None:
+                await self._leave(active)
             del self._active[active.key]
             self._free_slot(active)
 
     async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
-        """Settle a job that waits for others still, or finds no slot of its limited queue; true for nearly all, at once."""
+        """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
         if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
             return False
         return not self._limits.gates or await self._limits.enter(active)
@@ -397,7 +400,8 @@ class Worker:
         outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
         took = self._loop.time() - begun
         self._fetch.note_length(took)
-        await self._leave(active)
+        if active.leave is not None:
+            await self._leave(active)
         self._free_slot(active)
         if claim is None:
             if isinstance(outcome, Completed):
