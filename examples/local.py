@@ -1,9 +1,10 @@
 """What the examples share: a NATS server and one worker process, both stopped at the end."""
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -53,3 +54,27 @@ def worker(*queues: str, concurrency: int = 10) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def scheduler(*arguments: str) -> Iterator[int]:
+    """Run a scheduler process and yield its id."""
+    process = subprocess.Popen([sys.executable, "-m", "naq_scheduler", *arguments], cwd=HERE, start_new_session=True)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Look ten times a second, for some ten seconds, whether something has come true."""
+    for _ in range(100):
+        if await condition():
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError("it did not come true")

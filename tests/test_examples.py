@@ -42,6 +42,13 @@ EXPECTED = {
         r"not ended in time: exit code 124\ncancelled: True\nnot there: exit code 5",
     ],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
+    "cron.py": [
+        r"weekly: \['Mon .* UTC'",
+        r"fired: often=\d{8}T\d{6}Z, \d\d\.000000 s past",
+        r"refused: .*no such date",
+        r"refused: .*out of range",
+        r"refused: .*needs 5 fields",
+    ],
     "dead_jobs.py": [
         r"dead: 20\nwhy: FileNotFoundError at attempt 1\nput back: 14\n",
         r"so far: 18\nput back by filter: 18 \{14\}\ndead: 0",
@@ -52,6 +59,11 @@ EXPECTED = {
         r"next week: it is time \(earlier than planned\)",
         r"cancelled: before_start",
         r"too late: .*expired before it was started",
+    ],
+    "declared_schedules.py": [
+        r"declared in code:scheduled_tasks: scheduled_tasks:beat, fired at least twice",
+        r"first start: .*added=\['ada', 'bob'\]",
+        r"later start: .*changed=\['ada'\], removed=\['bob'\]",
     ],
     "enqueue_and_result.py": [r"2 \+ 3 = 5", r"HELLO", r"state: succeeded"],
     "enqueue_many.py": [r"atomic: True sum: 285", r"atomic: False \(5,000 jobs", r"sum: 41654167500"],
@@ -65,6 +77,13 @@ EXPECTED = {
         r"sum of 2,000: 1999000",
     ],
     "idempotent_enqueue.py": [r"one job: True one result: True", r"attempts: 1"],
+    "interval.py": [
+        r"every: 0\.5 s, without drift: True",
+        r"(  fired for [\d:.]+, \d+ ms late\n){3}",
+        r"paused, next: None",
+        r"by hand: attic: 21 degrees",
+        r"runs again: True",
+    ],
     "json_serializer.py": [
         r"allowed: \{'number': 7, 'total': 4.0\}",
         r"refused by the client",
@@ -106,6 +125,12 @@ EXPECTED = {
     ],
     "sync_client.py": [r"2 \+ 3 = 5 state: succeeded", r"doubled: \[0, 2, 4\]", r"Hello, Ada!"],
     "task_decorator.py": [r"'Welcome' sent to ada", r"'Hello' sent to bob", r"called here: 'Hello' sent to carol"],
+    "time_zones.py": [
+        r"skipped .*: 29 Mar 03:00\+0200, 30 Mar 02:30\+0200",
+        r"repeated .*: 25 Oct 02:30\+0200, 26 Oct 02:30\+0100",
+        r"hourly .*: 25 Oct 02:00\+0200, 25 Oct 02:00\+0100, 25 Oct 03:00\+0100",
+        r"half .*: 04 Oct 02:30\+1100, 05 Oct 02:15\+1100",
+    ],
     "timeouts.py": [r"the attempt was stopped: ", r"not ended yet, state: (running|queued)", r"later: finished"],
     "unique.py": [
         r"refused: job unique=report-7",
@@ -117,7 +142,7 @@ EXPECTED = {
     "worker_in_program.py": [r"connected\ndisconnected\na found in the database\nb found in"],
 }
 # Modules the examples import.
-NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "priority_tasks.py"}
+NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "scheduled_tasks.py", "priority_tasks.py"}
 
 
 def environment() -> dict[str, str]:

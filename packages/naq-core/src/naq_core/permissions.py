@@ -181,7 +181,10 @@ def _scheduler(names: Names, _: Sequence[str]) -> _Rules:
         f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
         *(f"$JS.API.CONSUMER.CREATE.{stream}.>" for stream in (names.schedules_stream, names.leases_stream)),
         *(f"$JS.API.CONSUMER.DELETE.{stream}.*" for stream in (names.schedules_stream, names.leases_stream)),
+        *(f"$JS.FC.{stream}.>" for stream in (names.schedules_stream, names.leases_stream)),
+        names.control("*"),  # a firing may cancel the run before it
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
+        f"$JS.API.STREAM.PURGE.{names.workers_stream}",
         f"$JS.API.STREAM.PURGE.{names.objects_stream}",
     ]
     return publish, [f"{names.namespace}.event.>"]
