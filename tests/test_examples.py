@@ -123,6 +123,7 @@ EXPECTED = {
         r"attempt 2: ConnectionError: no answer",
         r"not retried: .*the input is wrong",
     ],
+    "signing.py": [r"signed: 6", r"unsigned: .*SignatureError: .* is not signed", r"while the key is changed: 24"],
     "sync_client.py": [r"2 \+ 3 = 5 state: succeeded", r"doubled: \[0, 2, 4\]", r"Hello, Ada!"],
     "task_decorator.py": [r"'Welcome' sent to ada", r"'Hello' sent to bob", r"called here: 'Hello' sent to carol"],
     "time_zones.py": [

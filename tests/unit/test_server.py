@@ -152,3 +152,15 @@ def test_the_server_dies_with_a_killed_parent() -> None:
         assert is_alive(pid)
         parent.send_signal(signal.SIGKILL)
     wait_until(lambda: not is_alive(pid))
+
+
+def test_a_running_server_reads_another_configuration() -> None:
+    with EmbeddedServer() as server:
+        server.reload("max_payload: 65536")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            assert b'"max_payload":65536' in client.recv(4096)
+        with pytest.raises(ConfigurationError, match="did not reload"):
+            server.reload("no such thing {")
+        assert server.is_running
+    with pytest.raises(ConfigurationError, match="is not running"):
+        server.reload(None)
