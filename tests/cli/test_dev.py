@@ -44,6 +44,17 @@ def test_one_command_runs_jobs_reloads_and_ends_cleanly(tmp_path: Path) -> None:
     ended(child, tmp_path)
 
 
+def test_every_queue_that_comes_up_is_served(tmp_path: Path) -> None:
+    child, url = start(tmp_path)
+    child.expect_exact("takes jobs from default")
+    done = naq("enqueue", "math:sqrt", "4", "--queue", "mail", "--timeout", "30s", NAQ_NATS_URL=url)
+    assert done.stdout == "2.0\n"
+    child.expect_exact("New queue mail")
+    child.expect_exact("takes jobs from default, mail")
+    child.sendintr()
+    ended(child, tmp_path)
+
+
 def test_a_module_that_cannot_be_imported_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("raise RuntimeError('no luck')\n")
     child, _ = start(tmp_path, "shop")

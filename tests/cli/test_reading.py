@@ -1,12 +1,14 @@
 """What the reading commands share: forms of output, where errors come from, exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.commands import naq
+from tests.cli.commands import environment, naq, started, wait_for_line
 from tests.cli.terminal import plain, screen
 
 NOBODY = "nats://127.0.0.1:9"
@@ -35,6 +37,28 @@ class TestWithoutAServer:
         done = naq("workers", "--namespace", "a.b")
         assert done.returncode == 2
         assert "--namespace" in done.stderr
+
+    def test_a_context_that_is_not_there_is_named(self) -> None:
+        done = naq("workers", "--context", "nowhere")
+        assert done.returncode == 2
+        assert "nowhere" in done.stderr
+        assert "--context" in done.stderr
+
+    def test_whoever_reads_the_output_may_go_away(self, here: dict[str, Any]) -> None:
+        command = f"{sys.executable} -m naq_cli config show | head -1"
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, env=environment(**here), timeout=30, check=False
+        )
+        assert done.stdout == "setting\tvalue\tsource\n"
+        assert done.stderr == ""
+
+    def test_sigterm_ends_a_command_that_goes_on_without_a_traceback(self, here: dict[str, Any]) -> None:
+        with started("naq_cli", "events", **here) as process:
+            wait_for_line(process.stdout, "kind")
+            process.terminate()
+            _, messages = process.communicate(timeout=10)
+        assert process.returncode == 143
+        assert "Traceback" not in messages
 
     def test_an_unknown_variable_is_a_warning_with_a_hint(self) -> None:
         done = naq("config", "show", NAQ_NATS_ULR="x")
@@ -118,6 +142,12 @@ class TestDoctor:
         assert "naq setup letters" in done.stdout
         assert naq("doctor", "emails", "--strict", **here).returncode == 1
 
+    def test_jobs_that_wait_for_nobody_are_a_problem(self, here: dict[str, Any]) -> None:
+        naq("enqueue", "math:sqrt", "2", "--queue", "emails", **here)
+        done = naq("doctor", **here)
+        assert done.returncode == 1
+        assert "1 jobs wait and no worker takes them\tStart one: naq worker emails" in done.stdout
+
     def test_on_a_terminal_it_reads_as_a_report(self, here: dict[str, Any]) -> None:
         shown, code = screen("doctor", width=80, **here)
         assert code == 0
@@ -134,11 +164,16 @@ class TestQueues:
         assert done.returncode == 2
         assert "'soon' is neither a duration" in done.stderr
 
-    def test_purging_asks_for_yes_where_nobody_can_be_asked(self, here: dict[str, Any]) -> None:
+    def test_purging_counts_and_asks_for_yes_where_nobody_can_be_asked(self, here: dict[str, Any]) -> None:
+        assert naq("queue", "purge", "emails", **here).returncode == 5
+        naq("enqueue", "math:sqrt", "2", "--queue", "emails", **here)
+        naq("enqueue", "math:sqrt", "2", "--queue", "emails", "--in", "1h", **here)
         done = naq("queue", "purge", "emails", **here)
         assert done.returncode == 2
+        assert "1 waiting and 1 delayed jobs of emails would be deleted." in done.stderr
         assert "--yes" in done.stderr
-        assert naq("purge", "emails", "--yes", **here).returncode == 0
+        assert naq("purge", "emails", "--yes", **here).stdout == "2 jobs of emails were deleted.\n"
+        assert naq("purge", "emails", **here).returncode == 0
 
 
 class TestWorkers:

@@ -100,11 +100,18 @@ def is_debugging() -> bool:
     return os.environ.get("NAQ_LOG_LEVEL", "").upper() == "DEBUG"
 
 
+_OPTIONS = {"nats_context": "--context"}
+
+
 def origin(settings: Settings, name: str) -> str:
     """Say where a setting's value comes from."""
     source = settings.source(name)
-    named = {"default": f"the default of NAQ_{name.upper()}", "argument": f"from --{name.replace('_', '-')}"}
+    named = {"default": f"the default of NAQ_{name.upper()}", "argument": f"from {_option(name)}"}
     return named.get(source, f"from {source}")
+
+
+def _option(setting: str) -> str:
+    return _OPTIONS.get(setting, f"--{setting.replace('_', '-')}")
 
 
 def _server(settings: Settings) -> str:
@@ -121,5 +128,4 @@ def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
 
 
 def _setting(error: ConfigurationError) -> str:
-    named = f"--{error.setting.replace('_', '-')}" if error.source == "argument" else None
-    return f"{named}: {error.problem}" if named else str(error)
+    return f"{_option(error.setting)}: {error.problem}" if error.source == "argument" else str(error)

@@ -16,6 +16,8 @@ class Common:
 
     nats_url: Annotated[str | None, Parameter(group=CONNECTION)] = None
     """The server's address (NAQ_NATS_URL, else nats://localhost:4222)."""
+    context: Annotated[str | None, Parameter(group=CONNECTION)] = None
+    """A context of the nats command, with address and credentials (NAQ_NATS_CONTEXT)."""
     namespace: Annotated[str | None, Parameter(group=CONNECTION)] = None
     """The prefix of NAQ's streams and subjects (NAQ_NAMESPACE, else naq)."""
     quiet: Annotated[bool, Parameter(alias="-q", negative="", group=OUTPUT)] = False

@@ -48,7 +48,9 @@ def offline(command: str, options: Common, work: Callable[[Settings, Output], in
     output = make_output(options)
     configure_logging()
     try:
-        settings = Settings.load(nats_url=options.nats_url, namespace=options.namespace, **overrides)
+        settings = Settings.load(
+            nats_url=options.nats_url, nats_context=options.context, namespace=options.namespace, **overrides
+        )
         code = work(settings, output)
     except BrokenPipeError:
         raise

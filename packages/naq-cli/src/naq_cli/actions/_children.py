@@ -44,7 +44,8 @@ class Child:
         self.name = name
         self.has_spoken = asyncio.Event()
         """Set with its first line of output."""
-        self._arguments = arguments
+        self.arguments = arguments
+        """Of the next start."""
         self._environment = environment
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +61,7 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             *tie_to_this_process(),
             sys.executable,
-            *self._arguments,
+            *self.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -19,8 +19,9 @@ from naq_cli.actions._events import describe_event
 from naq_cli.actions._keeping import Keeper
 from naq_cli.exit_codes import ExitCode
 from naq_core.connection import Connection
-from naq_core.errors import ConfigurationError
+from naq_core.errors import BrokerError, ConfigurationError
 from naq_core.events import events
+from naq_core.inspect import list_queues
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 
@@ -97,6 +98,7 @@ class _Development:
         self._stop = asyncio.Event()
         self._signals = 0
         self._environment = _environment(server.url)
+        self._queues = list(options.queues) or [settings.default_queue]
         self._keepers: list[Keeper] = []
         self._reloaded: list[Keeper] = []
         self._dashboard_port = options.dashboard_port or 0
@@ -112,7 +114,7 @@ class _Development:
         if not self._options.headless:
             names = ["worker", *(name for name in ("scheduler", "dashboard") if name in plugins)]
             worker, *others = [self._keep(name) for name in names]
-            duties += [worker.run(), self._show_jobs(), *(self._run_later(each, worker) for each in others)]
+            duties += [worker.run(), self._follow(worker), *(self._run_later(each, worker) for each in others)]
             if self._options.reload:
                 duties.append(self._watch_files())
         tasks = [asyncio.create_task(duty) for duty in duties]
@@ -160,15 +162,11 @@ class _Development:
     def _keep(self, name: str) -> Keeper:
         """Make the keeper of one service."""
         options = self._options
-        arguments = ["-m", "naq_worker", *options.queues] if name == "worker" else ["-m", "naq_cli", name]
         imports = () if name == "dashboard" else options.modules
-        for module in imports:
-            arguments += ["--imports", module]
-        if name == "worker" and options.concurrency is not None:
-            arguments += ["--concurrency", str(options.concurrency)]
+        arguments = self._worker_arguments() if name == "worker" else ["-m", "naq_cli", name, *_import_options(imports)]
         if name == "dashboard":
             arguments += ["--host", "127.0.0.1", "--port", str(self._dashboard_port)]
-        if options.log_level is not None:
+        if options.log_level is not None and name != "worker":
             arguments += ["--log-level", options.log_level]
         grace = self._settings.shutdown_grace.total_seconds() if name == "worker" else 0
         keeper = Keeper(
@@ -188,13 +186,42 @@ class _Development:
             await asyncio.wait_for(first.child.has_spoken.wait(), _HEAD_START_SECONDS)
         await keeper.run()
 
-    async def _show_jobs(self) -> None:
-        """Print how jobs end, which the worker's log does not say."""
+    def _worker_arguments(self) -> list[str]:
+        options = self._options
+        arguments = ["-m", "naq_worker", *self._queues, *_import_options(options.modules)]
+        if options.concurrency is not None:
+            arguments += ["--concurrency", str(options.concurrency)]
+        if options.log_level is not None:
+            arguments += ["--log-level", options.log_level]
+        return arguments
+
+    async def _follow(self, worker: Keeper) -> None:
+        """Print how jobs end, which the worker's log does not say, and look for new queues."""
         settings = Settings(nats_url=self._server.url, namespace=self._settings.namespace)
-        async with Connection(settings, name="naq-dev") as connection:
-            async for event in events(connection):
-                if event.kind in _SHOWN:
-                    self._log.line("jobs", await describe_event(connection, event))
+        async with Connection(settings, name="naq-dev") as connection, asyncio.TaskGroup() as group:
+            group.create_task(self._show_jobs(connection))
+            if not self._options.queues:
+                group.create_task(self._serve_new_queues(connection, worker))
+
+    async def _show_jobs(self, connection: Connection) -> None:
+        async for event in events(connection):
+            if event.kind in _SHOWN:
+                self._log.line("jobs", await describe_event(connection, event))
+
+    async def _serve_new_queues(self, connection: Connection, worker: Keeper) -> None:
+        """Start the worker again for every queue it does not know: in development no job should wait for a worker."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                new = [queue.queue for queue in await list_queues(connection) if queue.queue not in self._queues]
+            except BrokerError as error:  # the next look may succeed
+                self._log.line("naq", f"cannot list the queues: {error}")
+                continue
+            if new:
+                self._log.line("naq", f"New queue {', '.join(new)}: starting the worker again, for it too.")
+                self._queues += new
+                worker.child.arguments = self._worker_arguments()
+                worker.reload()
 
     async def _watch_files(self) -> None:
         async for names in _changes():
@@ -222,6 +249,10 @@ async def _changes() -> AsyncIterator[str]:
     async for changes in awatch(here, watch_filter=PythonFilter(), debounce=200, step=50):
         paths = sorted({Path(path) for _, path in changes})
         yield ", ".join(str(path.relative_to(here)) for path in paths[:3]) + (" and others" if len(paths) > 3 else "")
+
+
+def _import_options(modules: tuple[str, ...]) -> list[str]:
+    return [each for module in modules for each in ("--imports", module)]
 
 
 def _environment(url: str) -> dict[str, str]:

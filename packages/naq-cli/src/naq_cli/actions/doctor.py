@@ -16,7 +16,7 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JetStreamError
-from naq_core.inspect import check_topology, list_workers
+from naq_core.inspect import check_topology, list_queues, list_workers
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
@@ -84,6 +84,8 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
     yield await _clock(session)
     yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
     async for finding in _workers(session):
+        yield finding
+    async for finding in _queues(session):
         yield finding
 
 
@@ -252,3 +254,18 @@ async def _workers(session: Session) -> AsyncIterator[Finding]:
                 found=f"its clock is {span(-silent)} ahead of this machine's",
                 advice=f"Synchronise {worker.get('host')} by NTP.",
             )
+
+
+async def _queues(session: Session) -> AsyncIterator[Finding]:
+    """Jobs that wait for nobody."""
+    for queue in await list_queues(session.connection):
+        name = f"queue {queue.queue}"
+        if queue.paused:
+            found = f"is paused, {queue.waiting:,} jobs wait"
+            yield Finding(check=name, status="warning", found=found, advice=f"naq queue resume {queue.queue} ends it.")
+        elif queue.waiting and not queue.workers:
+            found = f"{queue.waiting:,} jobs wait and no worker takes them"
+            yield Finding(check=name, status="problem", found=found, advice=f"Start one: naq worker {queue.queue}")
+        if queue.dead:
+            advice = f"naq job list state:dead queue:{queue.queue} shows them, naq job retry puts them back."
+            yield Finding(check=name, status="warning", found=f"{queue.dead:,} dead jobs", advice=advice)

@@ -9,7 +9,6 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
 from naq_core.manage import pause_queue, purge_queue, resume_queue, set_queue_limit
-from naq_core.names import check_queue
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 
@@ -95,9 +94,15 @@ async def limit(session: Session, queue: str, most: str) -> None:
     session.output.done(f"{queue} {text}.", names=[queue])
 
 
+def _waits(view: QueueView) -> bool:
+    return bool(view.waiting or view.held)
+
+
 async def purge(session: Session, queue: str, *, yes: bool) -> None:
     """Purge a queue after asking."""
-    check_queue(queue)
-    session.output.confirm(f"Every waiting and delayed job of {queue} would be deleted.", yes=yes)
+    view = await get_queue(session.connection, queue)
+    session.output.confirm(
+        f"{view.waiting:,} waiting and {view.held:,} delayed jobs of {queue} would be deleted.", yes=yes or not _waits(view)
+    )
     deleted = await purge_queue(session.connection, queue)
     session.output.done(f"{deleted:,} jobs of {queue} were deleted.", names=[str(deleted)])

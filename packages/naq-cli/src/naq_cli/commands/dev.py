@@ -27,7 +27,7 @@ def dev(
 
     Args:
         modules: Modules with your tasks, imported by the worker.
-        queue: A queue to take jobs from; may be repeated. Without any: NAQ_DEFAULT_QUEUE.
+        queue: A queue to take jobs from; may be repeated. Without any: every queue there is.
         concurrency: How many jobs run at a time.
         nats_port: The server's port; 0 takes a free one. Without it 4222, or a free one where that is taken.
         dashboard_port: The dashboard's port; without it 8080, or a free one where that is taken.
