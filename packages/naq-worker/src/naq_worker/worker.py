@@ -198,24 +198,28 @@ class Worker:
             keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
             for hook in self._on_startup:
                 await _call_hook(hook)
-            await keepalive.start()
-            await control.start()
-            await self._limits.start()
-            self._metrics.start()
-            try:
-                with catch_logs(), stop_on_signals(self):
-                    await self._work(keepalive)
-            finally:
-                await self._attempts.processes.close()
-                self._attempts.threads.close()
-                control.stop()
-                await self._metrics.stop()
-                await keepalive.stop()
-                for hook in self._on_shutdown:
-                    await _call_hook(hook)
+            with stop_on_signals(self):  # before its presence: who sees the worker may stop it
+                await self._serve(keepalive, control)
         if self._failure is not None:
             raise self._failure
         log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
+
+    async def _serve(self, keepalive: KeepAlive, control: Control) -> None:
+        await control.start()
+        await self._limits.start()
+        await keepalive.start()  # last: who sees the worker's presence may count on all of it
+        self._metrics.start()
+        try:
+            with catch_logs():
+                await self._work(keepalive)
+        finally:
+            await self._attempts.processes.close()
+            self._attempts.threads.close()
+            control.stop()
+            await self._metrics.stop()
+            await keepalive.stop()
+            for hook in self._on_shutdown:
+                await _call_hook(hook)
 
     async def _work(self, keepalive: KeepAlive) -> None:
         await self._fetch.start()
