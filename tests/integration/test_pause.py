@@ -1,5 +1,6 @@
 """A paused queue: a fact of the server, for every worker."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from naq_core import ConfigurationError, JobState, JobTimeoutError, Settings
 from naq_core._nats.connection import Connection
 from naq_core.manage import is_queue_paused, pause_queue, resume_queue
 from naq_core.server import EmbeddedServer
+from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
+from tests.support.eventually import eventually
 
 
 async def test_a_paused_queue_delivers_nothing_until_it_is_resumed(queue: Queue, run_worker: RunWorker) -> None:
@@ -89,3 +92,25 @@ async def test_an_impossible_end_of_a_pause_is_refused(queue: Queue, until: date
 async def test_a_queue_nobody_ever_used_is_not_paused_and_can_be_resumed(queue: Queue) -> None:
     assert not await queue.is_paused()
     await queue.resume()
+
+
+async def test_a_burst_worker_does_not_wait_for_a_paused_queue(queue: Queue, settings: Settings) -> None:
+    job = await queue.enqueue(work.add, 1)
+    await queue.pause()
+    await asyncio.wait_for(Worker("default", settings=settings, burst=True).run(), 10)
+    assert await job.status() == JobState.QUEUED
+
+
+async def test_a_pause_that_is_over_does_not_stop_a_consumer_that_is_created_later(queue: Queue) -> None:
+    connection = await queue.connection()
+    await queue.pause(datetime.now(UTC) + timedelta(seconds=0.2))
+
+    async def is_over() -> None:
+        assert not await queue.is_paused()
+
+    await eventually(is_over)
+    for consumer, _ in connection.names.consumers("default"):
+        await connection.api(f"CONSUMER.DELETE.{connection.names.jobs_stream}.{consumer}")
+    connection.ready.clear()
+    await queue.enqueue(work.add, 1)
+    assert not await queue.is_paused()

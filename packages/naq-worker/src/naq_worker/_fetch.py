@@ -178,8 +178,10 @@ class Fetch:
         if self._held() or self._count or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls.values()):
             return False
         for source in self._rota.sources:
-            pending, unsettled = await consumer_state(self._connection, source.queue, source.level)
-            if pending or (unsettled and has_retries):  # a retry of ours is not due yet: look again soon
+            state = await consumer_state(self._connection, source.queue, source.level)
+            if (state.pending and not state.is_paused) or (
+                state.unsettled and has_retries
+            ):  # a retry of ours is not due yet: look again soon
                 self._loop.call_later(BURST_PAUSE, self._wake)
                 return False
         return not (self._held() or self._count)

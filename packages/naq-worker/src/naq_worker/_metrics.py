@@ -75,7 +75,7 @@ class Metrics:
         depths: dict[str, int] = {}
         try:
             for queue, level in self._places:
-                waiting, _ = await consumer_state(self._connection, queue, level)
+                waiting = (await consumer_state(self._connection, queue, level)).pending
                 depths[queue] = depths.get(queue, 0) + waiting
         except NaqError as error:
             log.debug("the depth of the queues is not known: %s", error)

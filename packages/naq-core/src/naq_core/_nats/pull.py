@@ -6,7 +6,7 @@ nats-py's `fetch` hides 409s and idles after a leader change, so the requests ar
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from nats.aio.subscription import Subscription
@@ -221,8 +221,18 @@ class Pull:
         self._on_change()
 
 
-async def consumer_state(connection: Connection, queue: str, level: str = NORMAL) -> tuple[int, int]:
-    """Return how many jobs of a queue's level wait, and how many are delivered and not settled."""
+class ConsumerState(NamedTuple):
+    """What the server says of a queue's level."""
+
+    pending: int
+    """How many jobs wait."""
+    unsettled: int
+    """How many are delivered and not settled."""
+    is_paused: bool
+
+
+async def consumer_state(connection: Connection, queue: str, level: str = NORMAL) -> ConsumerState:
+    """Ask the server how full a queue's level is."""
     names = connection.names
     info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}")
-    return int(info["num_pending"]), int(info["num_ack_pending"])
+    return ConsumerState(int(info["num_pending"]), int(info["num_ack_pending"]), bool(info.get("paused", False)))
