@@ -1,5 +1,6 @@
 """Arguments and results that are too large for a message: they take the way through the object store and leave nothing there."""
 
+import contextlib
 import hashlib
 import os
 from dataclasses import replace
@@ -265,3 +266,40 @@ async def test_children_get_large_results_and_have_large_arguments(process: bool
     child = await queue.options(process=process).enqueue(digest, result_of(parent), LARGE)
     async with run_worker():
         assert await child.result(30) == digest(LARGE, LARGE)
+
+
+async def test_arguments_of_a_delayed_job_are_kept_so_much_longer(queue: Queue, connection: Connection) -> None:
+    settings = queue.settings
+    await queue.enqueue_in(timedelta(days=500), echo, LARGE)
+    names = connection.names
+    answer = await connection.request(f"$JS.API.DIRECT.GET.{names.objects_stream}", b'{"seq":1}')
+    kept_for = int((answer.headers or {})["Nats-TTL"].removesuffix("s"))
+    assert kept_for == pytest.approx((timedelta(days=500) + settings.large_ttl + settings.dead_ttl).total_seconds(), abs=60)
+
+
+async def test_a_unique_job_that_is_refused_leaves_nothing(queue: Queue, connection: Connection) -> None:
+    await queue.options(unique="one").enqueue(echo, LARGE)
+    before = await kept(connection)
+    for on_clash in ("refuse", "return"):
+        with contextlib.suppress(DuplicateJobError):
+            await queue.options(unique="one", on_clash=on_clash).enqueue(echo, LARGE + b"other")
+    assert await kept(connection) == before
+
+
+async def test_a_job_that_waits_for_another_keeps_its_large_arguments(queue: Queue, run_worker: RunWorker) -> None:
+    first = await queue.enqueue(work.add, 1)
+    second = await queue.options(depends_on=[first]).enqueue(digest, LARGE)
+    async with run_worker():
+        assert await second.result(20) == digest(LARGE)
+
+
+@pytest.mark.parametrize("delay", [0, 3600])
+async def test_a_job_that_replaces_another_takes_its_arguments_away(delay: float, queue: Queue, connection: Connection) -> None:
+    await queue.options(unique="one", delay=delay).enqueue(echo, LARGE)
+    before = await kept(connection)
+    await queue.options(unique="one", on_clash="replace", delay=delay).enqueue(echo, LARGE + b"other")
+    after = await kept(connection)
+    assert len(after) == len(before)
+    assert not after & before
+    (job,) = await waiting_jobs(connection)
+    assert job.args == (LARGE + b"other",)

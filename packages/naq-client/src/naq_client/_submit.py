@@ -58,7 +58,7 @@ async def _prepare(connection: Connection, job: Job[Any]) -> None:
     """
     job.bind(connection)
     if len(job.encode().body) > connection.large_limit:
-        await job.store_arguments(connection)
+        await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now()) - now()))
 
 
 async def submit(connection: Connection, job: Job[Any]) -> bool:
@@ -72,26 +72,33 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     await _prepare(connection, job)
-    if job.ties.after:
-        check_ties(job)
-        try:
-            await submit_tied(connection, [job], [message_of(connection, job, again=True)])
-        except DuplicateJobError:
-            if job.terms.unique:
-                raise
-            is_new = False
-        else:
-            is_new = True
-    elif job.terms.unique:
-        is_new = await submit_unique(connection, job, message_of)
-    else:
-        is_new = await _store(connection, job)
+    try:
+        is_new = await _place(connection, job)
+    except DuplicateJobError:
+        await job.discard_arguments()
+        raise
     job.is_new = is_new
     if not is_new:
         await job.discard_arguments()
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue})
     return is_new
+
+
+async def _place(connection: Connection, job: Job[Any]) -> bool:
+    """Put a job on its subject, in the way that its ties and terms ask for; return whether it is new."""
+    if job.terms.unique and not job.ties.after:
+        return await submit_unique(connection, job, message_of)
+    if not job.ties.after:
+        return await _store(connection, job)
+    check_ties(job)
+    try:
+        await submit_tied(connection, [job], [message_of(connection, job, again=True)])
+    except DuplicateJobError:
+        if job.terms.unique:
+            raise
+        return False
+    return True
 
 
 async def _store(connection: Connection, job: Job[Any]) -> bool:

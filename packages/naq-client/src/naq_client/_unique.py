@@ -17,6 +17,7 @@ from naq_core.broker import (
     find_place,
     hand_over_record,
     remove,
+    remove_arguments,
     state_of_subject,
 )
 from naq_core.errors import (
@@ -147,6 +148,8 @@ async def _take_over(connection: Connection, job: Job[Any], place: Place) -> Non
     await hand_over_record(connection, _waiting_record(job), retire=replaced is not None)
     if replaced is not None:
         await remove(connection, replaced)
+    elif place.live is not None:
+        await remove_arguments(connection, place.live)
 
 
 def _waiting_record(job: Job[Any]) -> JobRecord:

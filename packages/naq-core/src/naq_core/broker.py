@@ -11,7 +11,7 @@ from naq_core._nats.documents import Document, list_documents, read_document, wr
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
-from naq_core._nats.moves import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
+from naq_core._nats.moves import Moved, due_of, move, release, remove, remove_arguments, reschedule, schedule_headers, target_of
 from naq_core._nats.objects import RESULT as RESULT_OBJECT
 from naq_core._nats.objects import get as get_object
 from naq_core._nats.objects import put as put_object
@@ -107,6 +107,7 @@ __all__ = [
     "record_headers",
     "release",
     "remove",
+    "remove_arguments",
     "remove_object",
     "remove_presence",
     "reschedule",

@@ -174,11 +174,11 @@ async def remove(connection: Connection, message: Message, *, arguments: bool = 
             raise
         return False
     if arguments:
-        await _remove_arguments(connection, message)
+        await remove_arguments(connection, message)
     return True
 
 
-async def _remove_arguments(connection: Connection, message: Message) -> None:
+async def remove_arguments(connection: Connection, message: Message) -> None:
     """Delete large arguments with the job that had them; where that fails, their time to live will do it."""
     try:
         large = decode_envelope(message.data).large
