@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from naq_client import Queue
-from naq_core import inspect
+from naq_core import Settings, inspect
 from naq_core.record import LogLine
 from naq_worker._logs import MOST_CHARACTERS, MOST_LINES, JobLog
 from tests.conftest import RunWorker
@@ -73,6 +73,15 @@ async def test_jobs_side_by_side_keep_their_lines_apart(queue: Queue, run_worker
         await asyncio.gather(*(job.result(10) for job in jobs))
     for count, job in enumerate(jobs, 1):
         assert len(await logs_of(queue, job.job_id)) == count + 1
+
+
+@pytest.mark.parametrize("process", [False, True])
+async def test_they_can_be_left_out(queue: Queue, run_worker: RunWorker, settings: Settings, process: bool) -> None:
+    discreet = Settings.load(nats_url=settings.nats_url, namespace=settings.namespace, job_logs="off")
+    job = await queue.options(process=process).enqueue(work.log_lines, 1)
+    async with run_worker(settings=discreet):
+        await job.result(20)
+    assert [line.message for line in await logs_of(queue, job.job_id)] == ["by hand"]
 
 
 async def test_logging_is_left_as_it_was(queue: Queue, run_worker: RunWorker) -> None:

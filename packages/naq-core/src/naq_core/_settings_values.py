@@ -14,6 +14,7 @@ LEAST_KEY = 16
 """Characters of a signing key."""
 _CHOICES = {
     "job_events": ("keep", "on", "off"),
+    "job_logs": ("on", "off"),
     "job_serializer": ("pickle", "json"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }

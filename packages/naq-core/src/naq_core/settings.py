@@ -79,6 +79,8 @@ class Settings:
     job_events: Literal["keep", "on", "off"] = "keep"
     """Whether the server also tells of enqueued, held and dead jobs as events; costs some 12 % of the enqueue rate.
     `keep`, the default, leaves it as it is, which is off for a new namespace."""
+    job_logs: Literal["on", "off"] = "on"
+    """Whether workers keep what jobs log in their records, where those who may read records can read it. Default on."""
     replicas: int = 1
     """Copies of every stream and bucket in a cluster, 1 to 5. Default 1."""
     ack_wait: timedelta = timedelta(seconds=15)

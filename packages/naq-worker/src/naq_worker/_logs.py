@@ -16,7 +16,8 @@ MOST_CHARACTERS = 16 * 1024
 TRACEBACK_LINES = 20
 _OWN = ("naq_core.", "naq_worker.")
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""One thread may come twice: a destructor that logs can run anywhere."""
 _users = 0
 _before: Any = None
 

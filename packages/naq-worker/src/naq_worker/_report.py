@@ -16,7 +16,7 @@ LOGS_WITHIN = 1.0
 """Seconds until a line is written while the job goes on: a job that ends sooner costs no write for it."""
 
 
-_creating = threading.Lock()
+_creating = threading.RLock()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -190,7 +191,8 @@ class Worker:
             self._limits = Limits(connection, self.worker_id, self.queues, lambda queue, job_id: (queue, job_id) in self._active)
             self._settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
             settings = self.settings
-            processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions)
+            keeps_logs = settings.job_logs == "on"
+            processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
             self._reports = Reports(self._settler.progress, self._spawn, self._loop, self._thread)
             self._attempts = Attempts(settings, Threads(), processes)
             self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
@@ -210,7 +212,7 @@ class Worker:
         await keepalive.start()  # last: who sees the worker's presence may count on all of it
         self._metrics.start()
         try:
-            with catch_logs():
+            with catch_logs() if self.settings.job_logs == "on" else nullcontext():
                 await self._work(keepalive)
         finally:
             await self._attempts.processes.close()

@@ -35,10 +35,11 @@ def _die_with_parent() -> None:
 class Child:
     """The loop of a child process."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, stack: contextlib.ExitStack) -> None:
         self._socket = connection
         self._sending = threading.Lock()
         self._setup = Setup([], "pickle", [])
+        self._stack = stack
 
     def serve(self) -> None:
         """Run jobs until the worker closes the socket."""
@@ -48,6 +49,8 @@ class Child:
                 self._setup = message
                 sys.path[:] = message.path
                 logging.getLogger().setLevel(message.log_level)
+                if message.logs:
+                    self._stack.enter_context(catch_logs())
             else:
                 self._send(frame(Started()))
                 outcome = self._run(message)
@@ -111,12 +114,9 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
     # The pipe breaks when the worker is gone: no reason to go on.
-    with (
-        socket.socket(fileno=int(sys.argv[1])) as connection,
-        contextlib.suppress(BrokenPipeError, ConnectionResetError),
-        catch_logs(),
-    ):
-        Child(connection).serve()
+    broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
+    with socket.socket(fileno=int(sys.argv[1])) as connection, broken, contextlib.ExitStack() as stack:
+        Child(connection, stack).serve()
 
 
 if __name__ == "__main__":

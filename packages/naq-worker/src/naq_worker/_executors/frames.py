@@ -18,6 +18,7 @@ class Setup(msgspec.Struct, tag=True):
     serializer: str
     allowed: list[str]
     log_level: int = 30
+    logs: bool = True
 
 
 class Run(msgspec.Struct, tag=True):

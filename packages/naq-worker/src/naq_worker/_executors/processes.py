@@ -40,8 +40,9 @@ class _Child:
 class Processes:
     """Runs jobs in child processes, at most `size` at a time; they start when first needed."""
 
-    def __init__(self, size: int, serializer: str, allowed: Sequence[str]) -> None:
+    def __init__(self, size: int, serializer: str, allowed: Sequence[str], *, logs: bool = True) -> None:
         self._slots = asyncio.Semaphore(size or os.cpu_count() or 1)
+        self._logs = logs
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
         self._serializer = serializer
@@ -130,7 +131,7 @@ class Processes:
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)
         self._children.add(child)
-        writer.write(frame(Setup(sys.path, self._serializer, self._allowed, logging.getLogger().getEffectiveLevel())))
+        writer.write(frame(Setup(sys.path, self._serializer, self._allowed, logging.getLogger().getEffectiveLevel(), self._logs)))
         return child
 
     async def _kill(self, child: _Child) -> str:
