@@ -326,3 +326,15 @@ async def test_children_of_jobs_that_were_wiped_off_the_stream_end_too(
         with pytest.raises(JobCancelledError, match="is not known: it never existed, was deleted, or"):
             await child.result(10)
         await no_edge_is_left(queue)
+
+
+async def test_batches_that_others_have_abandoned_do_not_refuse_ours(queue: Queue) -> None:
+    """The server drops the beginning of a batch while 50 others are under way: nothing was stored, so it is repeated."""
+    connection = await queue.connection()
+    names = connection.names
+    parent = await queue.enqueue(work.add, 1)
+    for number in range(60):
+        headers = {"Nats-Batch-Id": f"abandoned-{number}", "Nats-Batch-Sequence": "1"}
+        await connection.client.publish(names.ready("default", f"never-{number}"), b"", headers=headers)
+    child = await queue.options(depends_on=parent).enqueue(work.add, 1)
+    assert await child.status() == JobState.HELD

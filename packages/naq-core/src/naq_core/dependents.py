@@ -76,7 +76,8 @@ class Dependents:
         ]
         if not acting:
             return
-        waiting = await self._waiting(child for child, *_ in acting)
+        live = await self._live([child for child, *_ in acting])
+        waiting = {child: message for child, message in live.items() if _is_waiting(message)}
         cancelled: list[JobRecord] = []
         for child, after, verdict in acting:
             if child in waiting:
@@ -136,8 +137,15 @@ class Dependents:
         early = await self._with_living_witness({c: e for c, e in children.items() if c not in doomed}, known)
         for child in early:
             spent += [edge.sequence for edge in children.pop(child)]
-        waiting = await self._waiting(children, spent, children)
-        return await self._act_on(children, waiting, doomed, known, spent)
+        live = await self._live(list(children))
+        waiting = {child: message for child, message in live.items() if _is_waiting(message)}
+        for child, its in children.items():
+            # Where its timer has just fired, the worker that gets it looks at its parents, and at these edges.
+            if child not in live or WAITS not in live[child].headers:
+                spent += [edge.sequence for edge in its]
+        # Who cancelled them may have died before acting upon their own children.
+        follow = await self._ended_before([child for child in doomed if child not in live])
+        return follow + await self._act_on(children, waiting, doomed, known, spent)
 
     async def _act_on(
         self,
@@ -147,8 +155,6 @@ class Dependents:
         known: dict[Key, Standing],
         spent: list[int],
     ) -> list[JobRecord]:
-        over = [child for child in doomed if child not in waiting]
-        follow = await self._ended_before(over)  # by whoever died before acting upon their own children
         undecided: list[tuple[Key, Sequence[Parent]]] = []
         verdicts = {child: Verdict(reason=doomed[child]) for child in waiting if child in doomed}
         envelopes: dict[Key, Envelope] = {}
@@ -169,14 +175,17 @@ class Dependents:
                 self._witnesses.pop(child, None)
         else:
             await asyncio.gather(*(self._carry_out(waiting[child], verdicts[child]) for child in free))
+        bound = [child for child, verdict in verdicts.items() if not verdict.run]
+        ended = await asyncio.gather(*(self._carry_out(waiting[child], verdicts[child]) for child in bound))
+        left: list[tuple[str, Key]] = []
         for child, verdict in verdicts.items():
-            if not verdict.run:
-                follow += await self._carry_out(waiting[child], verdict)
             spent += [edge.sequence for edge in children.get(child, ())]
-            if verdict.witness is None and child in envelopes and len(envelopes[child].after) > len(children.get(child, ())):
-                left = [(parent.id, child) for parent in envelopes[child].after]
-                spent += (await read_edges(self.connection, left)).values()
-        return follow
+            after = envelopes[child].after if child in envelopes else ()
+            if verdict.witness is None and len(after) > len(children.get(child, ())):
+                left += [(parent.id, child) for parent in after]
+        if left:
+            spent += (await read_edges(self.connection, left)).values()
+        return [record for records in ended for record in records]
 
     async def _with_living_witness(self, children: dict[Key, list[Edge]], known: dict[Key, Standing]) -> list[Key]:
         """Return the children of which another parent is known to live: its end comes later, and will see these ends."""
@@ -190,28 +199,17 @@ class Dependents:
         found = await standings(self.connection, witnesses.values())
         return [child for child, witness in witnesses.items() if found[witness].kind is Kind.ALIVE]
 
-    async def _waiting(
-        self, children: Iterable[Key], spent: list[int] | None = None, edges: dict[Key, list[Edge]] | None = None
-    ) -> dict[Key, Message]:
-        """Return the messages of those that wait, held; note the edges of those that do not wait any more."""
-        keys = list(children)
+    async def _live(self, keys: Sequence[Key]) -> dict[Key, Message]:
+        """Return the messages of those that are held, ready or running."""
         names = self.connection.names
         found = await read_many(self.connection, names.jobs_stream, [names.any_state(*key) for key in keys], f"{names.jobs}.>")
         wanted = set(keys)
-        waiting: dict[Key, Message] = {}
-        on_the_way: set[Key] = set()
+        live: dict[Key, Message] = {}
         for message in found:
             state, queue, job_id = state_of_subject(message.subject)
-            if (queue, job_id) not in wanted or WAITS not in message.headers:
-                continue
-            if state == "held":
-                waiting[queue, job_id] = message
-            elif state not in ASIDE:
-                on_the_way.add((queue, job_id))  # its timer has fired: the worker that gets it looks at its parents
-        if spent is not None and edges is not None:
-            for key in wanted - waiting.keys() - on_the_way:
-                spent += [edge.sequence for edge in edges[key]]
-        return waiting
+            if (queue, job_id) in wanted and state not in ASIDE:
+                live[queue, job_id] = message
+        return live
 
     async def _ended_before(self, children: list[Key]) -> list[JobRecord]:
         if not children:
@@ -277,6 +275,10 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
         serializer = connection.settings.job_serializer
         outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, result, serializer))
     return tuple(outcomes)
+
+
+def _is_waiting(message: Message) -> bool:
+    return WAITS in message.headers and state_of_subject(message.subject)[0] == "held"
 
 
 def _keys(after: Sequence[Parent]) -> list[Key]:

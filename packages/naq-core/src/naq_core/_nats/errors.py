@@ -9,8 +9,9 @@ from naq_core.errors import BrokerError, JetStreamError, QueueFullError, WrongSe
 
 WRONG_SEQUENCE = frozenset({10071, 10164})
 FULL = frozenset({10023, 10077, 10047, 10122})
-RETRYABLE = frozenset({10008, 10012, 10167, 10074})
-"""Temporarily unavailable, no leader yet, too many requests: the same request may succeed a moment later."""
+RETRYABLE = frozenset({10008, 10012, 10167, 10074, 10176})
+"""Temporarily unavailable, no leader yet, too many requests, an atomic batch whose beginning the server has dropped (as too many
+were under way): the same request may succeed a moment later."""
 
 
 class ApiError(msgspec.Struct, frozen=True):
