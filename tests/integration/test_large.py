@@ -303,3 +303,18 @@ async def test_a_job_that_replaces_another_takes_its_arguments_away(delay: float
     assert not after & before
     (job,) = await waiting_jobs(connection)
     assert job.args == (LARGE + b"other",)
+
+
+async def test_a_replaced_job_takes_its_arguments_along(queue: Queue, connection: Connection, run_worker: RunWorker) -> None:
+    unique = queue.options(unique="k")
+    await unique.enqueue(len, LARGE)
+    with pytest.raises(DuplicateJobError):
+        await unique.enqueue(len, LARGE)
+    assert len(await kept(connection)) == 2  # chunks and a description
+    await queue.options(unique="k", on_clash="replace", delay=3600).enqueue(len, LARGE)
+    assert len(await kept(connection)) == 2
+    last = await queue.options(unique="k", on_clash="replace").enqueue(len, LARGE)
+    assert len(await kept(connection)) == 2
+    async with run_worker():
+        assert await last.result(10) == len(LARGE)
+        await eventually(lambda: nothing_is_kept(connection))

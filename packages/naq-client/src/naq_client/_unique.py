@@ -144,12 +144,12 @@ def _adopt(job: Job[Any], live: Message, run: str) -> bool:
 
 async def _take_over(connection: Connection, job: Job[Any], place: Place) -> None:
     """After the job was stored: see to it that what it replaced on a ready subject does not run, and that the record is its."""
-    replaced = place.live if place.live is not None and state_of_subject(place.live.subject)[0] != "held" else None
-    await hand_over_record(connection, _waiting_record(job), retire=replaced is not None)
-    if replaced is not None:
-        await remove(connection, replaced)
-    elif place.live is not None:
-        await remove_arguments(connection, place.live)
+    gone = place.live or place.spent
+    is_ready = place.live is not None and state_of_subject(place.live.subject)[0] != "held"
+    is_over = await hand_over_record(connection, _waiting_record(job), retire=is_ready)
+    if gone is None or (is_ready and not is_over):
+        return
+    await (remove(connection, gone) if is_ready else remove_arguments(connection, gone))
 
 
 def _waiting_record(job: Job[Any]) -> JobRecord:

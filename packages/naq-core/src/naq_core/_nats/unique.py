@@ -80,7 +80,7 @@ def run_of(message: Message) -> str:
         return ""
 
 
-async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: bool) -> None:
+async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: bool) -> bool:
     """Make an id's record that of the incarnation that was just stored, unless an earlier one is running.
 
     The record of an ended job would answer those who ask for the new one. With `retire` an older incarnation lies on the ready
@@ -88,17 +88,20 @@ async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: 
 
     Args:
         fresh: The new record, QUEUED or HELD, with run and sequence.
+
+    Returns:
+        Whether an older incarnation cannot begin any more; False where one has begun.
     """
     while True:
         stored = await (read_record if retire else peek_record)(connection, fresh.queue, fresh.job_id)
         if stored is None and not retire:
-            return
+            return True
         if stored is not None:
             old = stored.record
-            if old.run == fresh.run or old.sequence > fresh.sequence or old.state is JobState.RUNNING:
-                return
-            if not retire and not old.state.is_final:
-                return
+            if old.run == fresh.run or old.sequence > fresh.sequence:
+                return True
+            if old.state is JobState.RUNNING or (not retire and not old.state.is_final):
+                return False
         headers = record_headers(fresh, 0 if stored is None else stored.revision)
         headers[TTL] = f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s"
         try:
@@ -106,4 +109,4 @@ async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: 
         except WrongSequenceError:
             retire = True  # read from the leader
             continue
-        return
+        return True
