@@ -137,3 +137,11 @@ def test_a_wrong_entry_is_named_with_its_file(tmp_path: Path, settings: Settings
     with pytest.raises(ConfigurationError, match=problem) as caught:
         file_specs(settings, tmp_path)
     assert "naq.toml" in str(caught.value)
+
+
+async def test_a_task_is_scheduled_with_its_own_options(queue: Queue) -> None:
+    schedule = await declared.beat.schedule(cron="@daily", schedule_id="extra")
+    assert (schedule.view.queue, schedule.view.function) == ("beats", "tests.integration.declared:beat")
+    assert (await queue.get_schedule("extra")).view == schedule.view
+    with pytest.raises(InvalidScheduleError, match="cron and interval"):
+        await declared.beat.schedule()

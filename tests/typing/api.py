@@ -8,9 +8,11 @@ from naq_client import (
     Group,
     Job,
     Queue,
+    Schedule,
     Signature,
     SyncJob,
     SyncQueue,
+    SyncSchedule,
     Workflow,
     chord,
     group,
@@ -60,6 +62,14 @@ async def queues_know_the_result(queue: Queue) -> None:
     assert_type(await queue.enqueue_in(5, coroutine, 1), Job[list[int]])
     assert_type(await queue.enqueue_at(datetime.now(UTC), plain, 1.0), Job[bytes])
     assert_type(await queue.options(priority="low").enqueue_in(timedelta(days=1), plain, 1.0), Job[bytes])
+
+
+async def schedules_are_handles(queue: Queue, blocking: SyncQueue) -> None:
+    assert_type(await queue.schedule(plain, 1.0, cron="@daily"), Schedule)
+    assert_type(await add.schedule(1, interval=5), Schedule)
+    assert_type(await (await queue.get_schedule("s")).trigger(), Job[Any])
+    assert_type(blocking.schedule(plain, 1.0, interval=5), SyncSchedule)
+    assert_type(blocking.get_schedule("s").next_runs(3), list[datetime])
 
 
 def the_synchronous_queue_does_too(queue: SyncQueue) -> None:

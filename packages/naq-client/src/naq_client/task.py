@@ -8,7 +8,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, over
 
 from naq_client._depend import UNTIED, Ties, take_ties
 from naq_client._portal import SyncJob, portal
-from naq_client._schedule import take_schedule
+from naq_client._schedule import Schedule, take_schedule
+from naq_client._schedule import store as store_schedule
 from naq_client._shared import disconnect, disconnect_sync, shared_queue
 from naq_client._submit import submit
 from naq_client.signature import Signature
@@ -113,6 +114,14 @@ class Task(Generic[P, R, C_co]):
     def _later(self, terms: dict[str, Any]) -> "Task[P, R, C_co]":
         merged = {**self._given_terms, **terms}
         return Task(self.__naq_function__, self.queue, self._options, self._job_id, self._ties, merged)
+
+    async def schedule(self, *args: Any, **kwargs: Any) -> Schedule:
+        """Enqueue a call again and again, with this task's options: `await report.schedule("daily", cron="30 9 * * *")`.
+
+        Args and errors are those of `Queue.schedule`.
+        """
+        queue = await shared_queue(self.queue)
+        return await store_schedule(queue, lambda _, *a, **k: self.call(*a, **k), self.__naq_function__, args, kwargs)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJob[R]:
         """Enqueue from code without an event loop, from any thread."""
