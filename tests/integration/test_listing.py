@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from naq_client import Queue
-from naq_core import ConfigurationError, InvalidNameError, JobNotFoundError, JobState, Settings, inspect
+from naq_core import ConfigurationError, InvalidNameError, JobNotFoundError, JobState, Settings, inspect, manage
 from naq_core._nats.descent import Descent
 from naq_core.broker import EXPECTED_SEQUENCE, Connection, ensure_streams
 from naq_core.errors import QueueNotFoundError
@@ -94,6 +94,49 @@ async def test_jobs_that_start_while_one_pages_are_not_left_out(queue: Queue, ru
         worker.stop_now()
     assert [job.job_id for job in first.jobs + rest.jobs] == [job.job_id for job in reversed(jobs)]
     assert [job.state for job in rest.jobs] == [JobState.RUNNING] * 4
+
+
+async def test_jobs_put_back_or_cancelled_are_listed_once_as_what_they_are(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    failed, cancelled = await queue.enqueue(work.fail), await queue.enqueue(work.add, 1)
+    await cancelled.cancel("not needed")
+    async with run_worker():
+        with pytest.raises(Exception, match="boom"):
+            await failed.result(10)
+
+        async def kept() -> None:
+            assert await all_pages(connection, states(JobState.DEAD), 5) == [failed.job_id]
+
+        await eventually(kept)
+    assert await all_pages(connection, states(JobState.CANCELLED), 5) == [cancelled.job_id]
+    await manage.retry_job(connection, failed.job_id)
+
+    page = await inspect.list_jobs(connection)
+
+    found = {view.job_id: view.state for view in page.jobs}
+    assert len(page.jobs) == 2
+    assert found == {failed.job_id: JobState.QUEUED, cancelled.job_id: JobState.CANCELLED}
+    assert await all_pages(connection, states(JobState.DEAD), 5) == []
+    assert await all_pages(connection, states(JobState.QUEUED), 5) == [failed.job_id]
+    assert (await inspect.count_jobs(connection, states(JobState.DEAD))).count == 0
+    assert (await inspect.get_job(connection, failed.job_id)).state is JobState.QUEUED
+
+
+async def test_the_same_id_in_two_queues_is_two_jobs(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    async with Queue("other", connection=connection) as other:
+        done = await other.enqueue(work.add, 1, 2, job_id="twin")
+        async with run_worker("other"):
+            await done.result(10)
+        waiting = await queue.enqueue(work.add, 3, 4, job_id="twin")
+    assert ((await done.view()).queue, (await done.view()).state) == ("other", JobState.SUCCEEDED)
+    assert ((await waiting.view()).queue, (await waiting.view()).state) == ("default", JobState.QUEUED)
+    assert (await inspect.get_job(connection, "twin")).state is JobState.QUEUED
+    for wanted in (JobFilter(), JobFilter(text="twin")):
+        found = {(view.queue, view.state) for view in (await inspect.list_jobs(connection, wanted)).jobs}
+        assert found == {("other", JobState.SUCCEEDED), ("default", JobState.QUEUED)}
+    [view] = (await inspect.list_jobs(connection, JobFilter(text="twin", queue="other"))).jobs
+    assert view.state is JobState.SUCCEEDED
 
 
 async def test_filters(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:

@@ -412,7 +412,7 @@ class Job(Generic[R_co]):
         Raises:
             JobNotFoundError: Neither job nor record exists (any more).
         """
-        return await get_job(self.connection, self.job_id)
+        return await get_job(self.connection, self.job_id, self.queue)
 
     async def record(self) -> JobRecord | None:
         """Return what is known of the job's attempts, or None before the first one."""

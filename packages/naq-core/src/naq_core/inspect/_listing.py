@@ -51,7 +51,9 @@ class Source:
 class Listing:
     """A list of jobs being paged through."""
 
-    def __init__(self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], began: int, skip: str) -> None:
+    def __init__(
+        self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], began: int, skip: tuple[str, str]
+    ) -> None:
         self._connection = connection
         self._began = began
         """The newest record when the list began: later ones have not been and will not be listed."""
@@ -62,11 +64,11 @@ class Listing:
         self._floor = "" if wanted.since is None else _sortable((wanted.since.astimezone(UTC) - CLOCKS).isoformat())
 
     @classmethod
-    async def open(cls, connection: Connection, wanted: JobFilter, cursor: str | None, skip: str = "") -> Self:
+    async def open(cls, connection: Connection, wanted: JobFilter, cursor: str | None, skip: tuple[str, str] = ("", "")) -> Self:
         """Find out where to look.
 
         Args:
-            skip: The id of a job that is not to be listed, as it has been shown.
+            skip: Queue and id of a job that is not to be listed, as it has been shown.
 
         Raises:
             ConfigurationError, InvalidNameError: The cursor is of another list, a time is naive, or the queue's name is none.
@@ -162,7 +164,7 @@ class Listing:
         requests: list[dict[str, Any]] = []
         for number, (source, entry) in enumerate(batch):
             _, queue, job_id = state_of_subject(entry.subject)
-            if job_id == self._skip:
+            if (queue, job_id) == self._skip:
                 continue
             if not source.is_records:
                 if may_match(self._filter, view_of(None, entry)):

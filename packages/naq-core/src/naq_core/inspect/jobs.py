@@ -5,6 +5,7 @@ import asyncio
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry, count_many, get_many
+from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
 from naq_core.inspect._compose import view_of
 from naq_core.inspect._listing import Listing
@@ -46,11 +47,11 @@ async def list_jobs(
     if max_scan < 1:
         raise ConfigurationError("max_scan", f"{max_scan!r} is below 1")
     first: list[JobView] = []
-    skip = ""
+    skip = ("", "")
     if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
-        view = await _by_id(connection, filter.text)
+        view = await _by_id(connection, filter.text, check_queue(filter.queue) if filter.queue else "*")
         if view is not None and matches(filter, view):
-            skip = filter.text
+            skip = (view.queue, view.job_id)
             first = [view] if cursor is None else []
     listing = await Listing.open(connection, filter, cursor, skip)
     jobs, scanned = await listing.page(limit - len(first), max_scan)
@@ -83,26 +84,33 @@ async def count_jobs(
     return JobCount(count=count, is_exact=False, scanned=scanned)
 
 
-async def get_job(connection: Connection, job_id: str) -> JobView:
+async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobView:
     """Return all that is known of a job.
+
+    Args:
+        queue: Its queue, where the same id may be in use in several; by default the one that changed last.
 
     Raises:
         InvalidNameError: This can be no id.
         JobNotFoundError: There is neither a job nor a record of this id.
     """
     check_job_id(job_id)
-    view, children = await asyncio.gather(_by_id(connection, job_id), _children(connection, job_id))
+    view, children = await asyncio.gather(_by_id(connection, job_id, queue), _children(connection, job_id))
     if view is None:
         raise JobNotFoundError(job_id)
     view.children = children
     return view
 
 
-async def _by_id(connection: Connection, job_id: str) -> JobView | None:
+async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobView | None:
     names = connection.names
-    stored, message = await asyncio.gather(records.find_record(connection, job_id), records.find_job(connection, job_id))
+    stored, message = await asyncio.gather(
+        records.read_record(connection, queue, job_id), records.find_job(connection, job_id, queue)
+    )
     if stored is None and message is None:
         return None
+    if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
+        stored = await records.read_record(connection, state_of_subject(message.subject)[1], job_id)  # the live one is meant
     entry: Entry | None = None
     if message is not None:
         found = await get_many(connection, names.jobs_stream, [{"seq": message.sequence}])
