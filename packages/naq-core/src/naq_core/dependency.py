@@ -154,8 +154,8 @@ def tie(
             continue
         for job in value.jobs:
             parents.setdefault((job.queue, job.job_id), _parent(job, allow_failure=allow_failure))
-        order = list(parents)
-        fills.append(Fill(at, tuple(order.index((job.queue, job.job_id)) for job in value.jobs), value.many))
+        order = {key: place for place, key in enumerate(parents)}
+        fills.append(Fill(at, tuple(order[job.queue, job.job_id] for job in value.jobs), value.many))
         if isinstance(at, int):
             args[at] = None
         else:
