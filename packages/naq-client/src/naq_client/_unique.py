@@ -12,15 +12,18 @@ from naq_core.broker import (
     Connection,
     Message,
     Place,
+    Stored,
     WrongSequenceError,
     ensure_queue,
     find_place,
     hand_over_record,
+    peek_record,
     remove,
     remove_arguments,
     state_of_subject,
 )
 from naq_core.errors import (
+    BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
     ConfigurationError,
@@ -76,10 +79,20 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
+    # On its way together with the job: a key that was never used before costs no second round trip.
+    look = asyncio.ensure_future(peek_record(connection, job.queue, job.job_id))
+    try:
+        return await _submit(connection, job, message, look)
+    finally:
+        look.cancel()
+        await asyncio.gather(look, return_exceptions=True)
+
+
+async def _submit(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> bool:
     sent = False
     try:
         if job.terms.debounce:
-            await _debounce(connection, job, message)
+            await _debounce(connection, job, message, look)
             return True
         place = Place()
         while True:
@@ -99,11 +112,21 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
         if not sent:
             raise
         raise EnqueueUnknownError([job.job_id], str(error)) from error
-    await _take_over(connection, job, place)
+    if place != Place() or not await _has_nothing_to_hand_over(look):
+        await _take_over(connection, job, place)
     return True
 
 
-async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessage) -> None:
+async def _has_nothing_to_hand_over(look: "asyncio.Future[Stored | None]") -> bool:
+    """Whether the id had no record of an end when the job was sent, nor one that could become it: none to be handed over."""
+    try:
+        stored = await look
+    except BrokerError:
+        return False
+    return stored is None or stored.record.state in {JobState.QUEUED, JobState.HELD}
+
+
+async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> None:
     """Publish on the held subject: the server puts it in place of what waits there, and its time begins anew.
 
     It may be repeated, as it is always the same incarnation; so no answer is needed of what was there before.
@@ -113,7 +136,8 @@ async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessag
         job.due = 0.0
     unconditional = {name: value for name, value in headers.items() if name not in {EXPECTED_SEQUENCE, EXPECTED_SUBJECT}}
     job.sequence = await connection.publish(subject, body, unconditional)
-    await hand_over_record(connection, _waiting_record(job), retire=False)
+    if not await _has_nothing_to_hand_over(look):
+        await hand_over_record(connection, _waiting_record(job), retire=False)
 
 
 def placed(connection: Connection, job: Job[Any], message: BrokerMessage, place: Place) -> BrokerMessage:

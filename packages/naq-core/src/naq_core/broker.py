@@ -20,7 +20,7 @@ from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import Message, Stored, find_job, find_record, read_last, read_record
+from naq_core._nats.records import Message, Stored, find_job, find_record, peek_record, read_last, read_record
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
@@ -96,6 +96,7 @@ __all__ = [
     "hand_over_record",
     "list_documents",
     "move",
+    "peek_record",
     "publish_batch",
     "put_object",
     "read_document",
