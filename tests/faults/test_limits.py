@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Iterable
 from math import inf
@@ -48,8 +49,9 @@ async def test_killed_workers_neither_exceed_the_limit_nor_keep_their_slots(
 ) -> None:
     rng = random.Random(4)
     await set_queue_limit(await load.queue.connection(), "default", LIMIT)
+    patient = dataclasses.replace(settings, max_crashes=100)  # with so few slots the same job is hit again and again
     for _ in range(4):
-        fleet.start()
+        fleet.start(settings=patient)
     await load.enqueue(jobs.work)
     await load.finish(15)
     make = lambda: (jobs.work, rng.uniform(0.02, 0.2))  # noqa: E731
@@ -57,7 +59,7 @@ async def test_killed_workers_neither_exceed_the_limit_nor_keep_their_slots(
         for _ in range(form):
             victims = await eventually(lambda: busy_workers(history, fleet), 15)
             rng.choice(victims).kill(history)
-            fleet.start()
+            fleet.start(settings=patient)
             await asyncio.sleep(0.8)
     await load.finish(60)
     events = history.events()
