@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from naq_client import Queue, chain
+from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from tests.cli.commands import naq, started, wait_for_line
 from tests.cli.terminal import plain, screen, terminal
@@ -38,6 +39,16 @@ class TestEvents:
         assert "shop:lose" in line
         assert process.returncode == 130
         assert "Traceback" not in messages
+
+    def test_a_server_that_restarts_is_said_and_waited_for(self, namespace: str) -> None:
+        with EmbeddedServer() as server:
+            here: dict[str, Any] = {"NAQ_NATS_URL": server.url, "NAQ_NAMESPACE": namespace}
+            with started("naq_cli", "events", "-n", "1", **here) as process:
+                wait_for_line(process.stdout, "kind")
+                server.restart()
+                out, messages = process.communicate(timeout=20)
+        assert out.split("\t")[1] == "gap"
+        assert f"connection to NATS at {server.url} lost: reconnecting" in messages
 
     def test_an_unknown_kind_is_refused(self, here: dict[str, Any]) -> None:
         done = naq("events", "--kind", "exploded", **here)

@@ -26,6 +26,8 @@ class Session:
         return self.connection.settings
 
 
+_CONNECTION_LOG = "naq_core._nats.connection"
+
 Action = Callable[[Session], Awaitable[int | None]]
 
 
@@ -34,6 +36,7 @@ def online(command: str, options: Common, action: Action, **overrides: object) -
 
     async def connected(settings: Settings, output: Output) -> int | None:
         async with Connection(settings, name="naq-cli", patient=False) as connection:
+            logging.getLogger(_CONNECTION_LOG).setLevel(logging.NOTSET)
             return await action(Session(connection, output))
 
     def work(settings: Settings, output: Output) -> int | None:
@@ -72,5 +75,5 @@ def configure_logging() -> None:
     level = logging.DEBUG if is_debugging() else logging.WARNING
     logging.basicConfig(level=level, format="naq: %(message)s" if level > logging.DEBUG else "%(name)s: %(message)s")
     if not is_debugging():
-        # What it logs of a lost connection is raised too, and then said with the address's origin.
-        logging.getLogger("naq_core._nats.connection").setLevel(logging.CRITICAL)
+        # What it logs of a connection that cannot be made is raised too, and then said with the address's origin.
+        logging.getLogger(_CONNECTION_LOG).setLevel(logging.CRITICAL)

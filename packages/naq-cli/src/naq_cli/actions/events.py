@@ -1,5 +1,6 @@
 """Printing events."""
 
+import asyncio
 from dataclasses import dataclass
 
 from naq_cli._errors import CommandError
@@ -7,7 +8,9 @@ from naq_cli._format import NOTHING, iso, printable
 from naq_cli._session import Session
 from naq_cli.actions.job_detail import progress_text
 from naq_cli.exit_codes import ExitCode
+from naq_core.broker import ensure_streams
 from naq_core.events import Event, events
+from naq_core.inspect import broker_info
 
 KINDS = {
     "enqueued": "cyan",
@@ -52,21 +55,37 @@ async def print_events(session: Session, wanted: Wanted, count: int | None) -> N
     """Print events as they come, for ever or so many."""
     for kind in wanted.kinds - KINDS.keys():
         raise CommandError(f"there is no event of kind {kind}; there are {', '.join(KINDS)}", ExitCode.USAGE)
+    await ensure_streams(session.connection)  # else the subscription would wait for it
+    feed = events(session.connection, wanted.queue)
+    coming = asyncio.ensure_future(anext(feed))
+    try:
+        # A round trip behind the subscription: whoever reads the header knows that no event is missed from now on.
+        await broker_info(session.connection)
+        _announce(session)
+        left = count
+        while True:
+            event = await coming
+            coming = asyncio.ensure_future(anext(feed))
+            if not wanted.takes(event):
+                continue
+            _print(session, event)
+            if left is not None:
+                left -= 1
+                if left <= 0:
+                    return
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await feed.aclose()
+
+
+def _announce(session: Session) -> None:
     output = session.output
     if output.is_terminal:
         output.remark("Waiting for events; Ctrl-C ends it.")
     elif not output.is_json and not output.quiet:
         output.lines(["\t".join(_HEADER)])
         output.flush()
-    left = count
-    async for event in events(session.connection, wanted.queue):
-        if not wanted.takes(event):
-            continue
-        _print(session, event)
-        if left is not None:
-            left -= 1
-            if left <= 0:
-                return
 
 
 def _print(session: Session, event: Event) -> None:
