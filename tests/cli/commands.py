@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from tests.cli.zygote import ZYGOTE
+
 
 def environment(**variables: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NAQ_", "NATS_URL"))}
@@ -15,6 +17,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def naq(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `naq` in a process of its own, forked off one that has the imports behind it where that is possible."""
+    if hasattr(os, "fork"):
+        return ZYGOTE.run(arguments, environment(**variables), cwd)
     return run("naq_cli", *arguments, cwd=cwd, **variables)
 
 

@@ -14,7 +14,7 @@ from naq_cli import app as cli
 from naq_cli._catalog import ALIASES, COMMANDS
 from naq_cli._plugins import Plugin, find_plugins, own_version
 from naq_core.server import EmbeddedServer
-from tests.cli.commands import naq, started, wait_for_line
+from tests.cli.commands import naq, run, started, wait_for_line
 
 
 class TestRoot:
@@ -94,7 +94,7 @@ class TestRoot:
         times = []
         for _ in range(5):
             began = time.perf_counter()
-            naq("--help")
+            run("naq_cli", "--help")
             times.append(time.perf_counter() - began)
         assert min(times) < 0.25
 

@@ -1,0 +1,88 @@
+"""Forks a process for each command off one that has imported everything: real processes without a second of imports each."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+PROGRAM = """
+import json, os, signal, sys
+import cyclopts, rich.table, rich.progress, rich.live, rich.console
+import naq_client, naq_core.schedules, naq_core.inspect, naq_core.manage, naq_core.events, naq_core.filters
+import naq_cli.app, naq_cli._session
+import pkgutil, importlib, naq_cli.actions, naq_cli.commands
+for package in (naq_cli.actions, naq_cli.commands):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+def child(task):
+    os.environ.clear()
+    os.environ.update(task["env"])
+    os.chdir(task["cwd"])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(task["out"], os.O_WRONLY), 1)
+    os.dup2(os.open(task["err"], os.O_WRONLY), 2)
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    try:
+        naq_cli.app.main(task["words"])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            code = child(json.loads(line))
+            sys.stdout.flush()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+class Zygote:
+    """The process that is forked from."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, words: tuple[str, ...], env: dict[str, str], cwd: Path | None) -> subprocess.CompletedProcess[str]:
+        """Run `naq` with these words to its end."""
+        with self._lock, tempfile.TemporaryDirectory() as folder:
+            process = self._started()
+            out, err = Path(folder, "out"), Path(folder, "err")
+            out.touch()
+            err.touch()
+            task = {"words": words, "env": env, "cwd": str(cwd or Path.cwd()), "out": str(out), "err": str(err)}
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+            texts = [path.read_text(encoding="utf-8") for path in (out, err)]
+        return subprocess.CompletedProcess(["naq", *words], code, *texts)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            clean = {name: value for name, value in os.environ.items() if not name.startswith(("NAQ_", "NATS_"))}
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
+            )
+            atexit.register(self._process.kill)
+        return self._process
+
+
+ZYGOTE = Zygote()
