@@ -23,6 +23,7 @@ from naq_client import (
 from naq_core import InvalidNameError, JobCancelledError, JobFailedError, JobState, Settings, WorkflowError, WorkflowNotFoundError
 from naq_core.inspect import get_workflow, list_workflows
 from naq_core.manage import cancel_workflow
+from naq_core.testing import WorkerRunner
 from tests.conftest import RunWorker
 from tests.integration import work
 
@@ -235,3 +236,17 @@ def test_workflows_without_an_event_loop(naq_settings: Settings, monkeypatch: py
     assert handle.retry() == 2
     assert handle.status().counts == {"queued": 1, "held": 1}
     disconnect_sync()
+
+
+async def test_workflows_run_until_idle_and_inline(queue: Queue, naq_worker: WorkerRunner, naq_inline: object) -> None:
+    handle = await chord([double.s(n) for n in range(3)], total.s()).enqueue(queue)
+    assert await handle.result(0) == 6
+    assert await naq_worker.run_until_idle() == 0
+
+
+async def test_a_queue_with_json_makes_json_of_tasks_too(settings: Settings, run_worker: RunWorker) -> None:
+    strict = Settings.load(nats_url=settings.nats_url, namespace=settings.namespace, job_serializer="json")
+    async with Queue("default", settings=strict) as queue:
+        handle = await chord([double.s(n) for n in range(3)], total.s()).enqueue(queue)
+        async with run_worker(settings=strict):
+            assert await handle.result(10) == 6

@@ -9,6 +9,7 @@ from naq_client._options import QueueOptions
 from naq_client._portal import SyncJob, portal
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import Queue
+from naq_client.signature import Signature
 from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -69,6 +70,10 @@ class SyncQueue:
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
         return self._async().call(function, *args, **kwargs)
+
+    def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """Return a signature of a plain function, for a chain, a group or a workflow; see `Task.s`."""
+        return self._async().s(function, *args, **kwargs)
 
     @overload
     def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...

@@ -115,6 +115,7 @@ class Workflow:
         for job in self.jobs:
             job.workflow = self.workflow_id
             check_many(job)
+            job.bind(connection)
             job.encode()  # what cannot be serialized is found before anything is sent
         head = Head(name=self.name, created_at=time.time(), total=len(self.jobs), token=self._token)
         await write_head(connection, self.workflow_id, head)

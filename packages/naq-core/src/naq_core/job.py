@@ -227,7 +227,9 @@ class Job(Generic[R_co]):
             self._function, self._args, self._kwargs = decode_call(self._call, self._serializer_name())
 
     def _serializer_name(self) -> str:
-        return self._serializer or Settings.load().job_serializer
+        if self._serializer is not None:
+            return self._serializer
+        return (Settings.load() if self._connection is None else self._connection.settings).job_serializer
 
     def encode(self) -> Call:
         """Return function and arguments as bytes, made once.
