@@ -297,3 +297,13 @@ async def test_a_descent_meets_every_message_in_order(settings: Settings, densit
             found += [entry.sequence for entry in entries]
         assert descent.is_done
         assert found == expected[::-1]
+
+
+async def test_lists_come_whole_over_lost_connections(queue: Queue) -> None:
+    connection = await queue.connection()
+    jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(500))
+    listing = asyncio.create_task(all_pages(connection, JobFilter(), 20))
+    for _ in range(3):
+        await connection.client.force_reconnect()
+        await asyncio.sleep(0)
+    assert await listing == [job.job_id for job in reversed(jobs)]
