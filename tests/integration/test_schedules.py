@@ -10,6 +10,7 @@ import pytest
 
 from naq_client import Queue, Schedule, SyncQueue
 from naq_core import InvalidNameError, InvalidScheduleError, JobState, ScheduleNotFoundError, Settings
+from naq_core.broker import DisconnectedError, read_document, write_document
 from naq_core.errors import SignatureError
 from naq_core.inspect import get_job
 from naq_core.schedules import list_schedules, make_named_spec, put_schedule
@@ -209,3 +210,37 @@ async def test_a_signed_schedule_makes_signed_jobs_and_cannot_be_forged(nats_ser
         await keyless.schedule(work.add, 1, 2, cron="@daily", schedule_id="forged")
         with pytest.raises(SignatureError):
             await (await queue.get_schedule("forged")).trigger()
+
+
+async def test_looking_for_schedules_creates_nothing(queue: Queue) -> None:
+    connection = await queue.connection()
+    assert await list_schedules(connection) == []
+    with pytest.raises(ScheduleNotFoundError):
+        await queue.get_schedule("s")
+    answer = await connection.api("STREAM.NAMES", {"subject": f"{connection.names.schedules}.>"})
+    assert not answer.get("streams")
+
+
+async def test_a_write_whose_answer_is_lost_is_known_as_our_own(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = await queue.schedule(work.add, 1, 2, cron="@daily", schedule_id="s")
+    connection = await queue.connection()
+    names = connection.names
+    subject = names.schedule("s")
+    found = await read_document(connection, names.schedules_stream, subject)
+    real, sent = connection.publish_once, 0
+
+    async def lose_the_first_answer(*args: Any) -> int:
+        nonlocal sent
+        sent += 1
+        sequence = await real(*args)
+        if sent == 1:
+            raise DisconnectedError("the answer was lost")
+        return sequence
+
+    monkeypatch.setattr(connection, "publish_once", lose_the_first_answer)
+    written = await write_document(connection, names.schedules_stream, subject, found.data, found.revision)
+    assert sent == 2
+    assert written == found.revision + 1
+    monkeypatch.undo()
+    assert await write_document(connection, names.schedules_stream, subject, b"{}", found.revision) is None
+    assert await schedule.refresh() == schedule.view

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = 5.0
 PATIENCE = 2.5 * HEARTBEAT
-PAUSE = 0.5
+PAUSE = 0.25
+LONGEST_PAUSE = 5.0
 
 
 class Change(NamedTuple):
@@ -73,9 +74,12 @@ class Watch:
         """Follow until cancelled."""
         self._connection.on_reconnect(self._broken.set)
         try:
+            pause = PAUSE
             while True:
+                began = self._loop.time()
                 await self._follow()
-                await asyncio.sleep(PAUSE)
+                pause = PAUSE if self._loop.time() - began > PATIENCE else min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
         finally:
             self._connection.forget_listener(self._broken.set)
 

@@ -9,15 +9,12 @@ from typing import Any
 import msgspec
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.documents import list_documents
-from naq_core._nats.topology import ensure_schedules
 from naq_core._settings_file import read_settings_file
 from naq_core.envelope import JobOptions
-from naq_core.errors import ConfigurationError, DecodeError, InvalidScheduleError, ScheduleNotFoundError
+from naq_core.errors import ConfigurationError, InvalidScheduleError, ScheduleNotFoundError
 from naq_core.job import Job
-from naq_core.schedules.document import ScheduleDocument, decode_document
 from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
-from naq_core.schedules.store import delete_schedule, put_schedule, sealed
+from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule, sealed
 from naq_core.serialization import function_name
 from naq_core.settings import Settings
 from naq_core.terms import NO_TERMS, Terms
@@ -150,7 +147,7 @@ async def reconcile(connection: Connection, origin: str, specs: Iterable[Schedul
         if spec.schedule_id in wanted:
             raise InvalidScheduleError("schedule id", spec.schedule_id, f"is declared twice in {origin}")
         wanted[spec.schedule_id] = msgspec.structs.replace(spec, origin=origin)
-    there = await _stored(connection)
+    there = {document.spec.schedule_id: document for document in await list_schedule_documents(connection)}
     done = Reconciled()
     for schedule_id, spec in wanted.items():
         old = there.get(schedule_id)
@@ -171,18 +168,3 @@ async def reconcile(connection: Connection, origin: str, specs: Iterable[Schedul
     if done.added or done.changed or done.removed:
         log.info("schedules of %s: %s added, %s changed, %s removed", origin, done.added, done.changed, done.removed)
     return done
-
-
-async def _stored(connection: Connection) -> dict[str, ScheduleDocument]:
-    await ensure_schedules(connection)
-    names = connection.names
-    found: dict[str, ScheduleDocument] = {}
-    for entry in await list_documents(connection, names.schedules_stream, names.schedule("*")):
-        if entry.data:
-            try:
-                document = decode_document(entry.data)
-            except DecodeError as error:
-                log.warning("%s is skipped: %s", entry.subject, error)
-                continue
-            found[document.spec.schedule_id] = document
-    return found

@@ -12,7 +12,7 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import list_documents, read_document, write_document
-from naq_core._nats.records import peek_record
+from naq_core._nats.records import peek_record, stream_span
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
 from naq_core._nats.topology import ensure_queue, ensure_schedules
 from naq_core.envelope import decode_envelope, encode_envelope
@@ -36,17 +36,24 @@ log = logging.getLogger(__name__)
 
 async def list_schedules(connection: Connection) -> list[ScheduleView]:
     """Return every schedule, sorted by id."""
-    await ensure_schedules(connection)
+    views = [view_of(document) for document in await list_schedule_documents(connection)]
+    return sorted(views, key=lambda view: view.schedule_id)
+
+
+async def list_schedule_documents(connection: Connection) -> list[ScheduleDocument]:
+    """Return every schedule as it is stored; reading creates nothing."""
     names = connection.names
-    views = []
+    if not (await stream_span(connection, names.schedules_stream)).messages:
+        return []
+    documents = []
     for entry in await list_documents(connection, names.schedules_stream, names.schedule("*")):
         if not entry.data:
             continue
         try:
-            views.append(view_of(decode_document(entry.data)))
+            documents.append(decode_document(entry.data))
         except DecodeError as error:
             log.warning("%s is skipped: %s", entry.subject, error)
-    return sorted(views, key=lambda view: view.schedule_id)
+    return documents
 
 
 async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
@@ -294,7 +301,6 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
 
 async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
     check_schedule_id(schedule_id)
-    await ensure_schedules(connection)
     names = connection.names
     found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
     if not found.data:
@@ -319,6 +325,7 @@ __all__ = [
     "delete_schedule",
     "enqueue_firing",
     "get_schedule",
+    "list_schedule_documents",
     "list_schedules",
     "next_runs",
     "pause_schedule",
