@@ -35,15 +35,15 @@ def last_error(job: JobView) -> str:
 COLUMNS = (
     Column("Job", lambda job: job.job_id),
     Column("State", lambda job: job.state),
-    Column("Queue", lambda job: job.queue, wrap=True, rank=2),
+    Column("Queue", lambda job: job.queue, wrap=True, rank=3),
     Column("Function", lambda job: job.function, wrap=True),
-    Column("Attempt", attempts, right=True, rank=4),
+    Column("Attempt", attempts, right=True, rank=5),
     Column("Enqueued", lambda job: job.enqueued_at, right=True, rank=1),
     Column("Due", lambda job: job.due_at, right=True, rank=6),
-    Column("Took", duration, right=True, rank=3),
+    Column("Took", duration, right=True, rank=4),
     Column("Worker", lambda job: job.worker, wrap=True, rank=8),
     Column("Arguments", lambda job: job.arguments, wrap=True, rank=7),
-    Column("Error", last_error, wrap=True, rank=5),
+    Column("Error", last_error, wrap=True, rank=2),
 )
 
 
