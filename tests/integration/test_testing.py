@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from naq_client import Queue, SyncQueue, task
-from naq_core import EncodeError, Job, JobFailedError, JobState, Settings, current_job
+from naq_client import Queue, SyncQueue, chain, task
+from naq_core import EncodeError, Job, JobFailedError, JobState, Settings, current_job, manage
 from naq_core.connection import Connection
 from naq_core.testing import WorkerRunner, waiting_jobs
 from tests.integration import work
@@ -172,3 +172,17 @@ def test_a_missing_package_is_named_with_its_pip_line(pytester: pytest.Pytester)
     result = pytester.runpytest_subprocess("-p", "hide")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*naq_worker: needs naq-worker, which is not installed: pip install naq-worker*"])
+
+
+@pytest.mark.usefixtures("naq_inline")
+async def test_inline_a_workflow_has_run_when_enqueue_returns(queue: Queue) -> None:
+    flow = await chain(queue.s(work.add, 1), queue.s(work.add, b=2)).enqueue(queue)
+    assert await flow.result(0) == 3
+
+
+async def test_delayed_jobs_are_left_until_told(queue: Queue, naq_worker: WorkerRunner, naq_connection: Connection) -> None:
+    job = await queue.enqueue_in(3600, work.add, 1)
+    assert await naq_worker.run_until_idle() == 0
+    await manage.run_now(naq_connection, job.job_id)
+    assert await naq_worker.run_until_idle() == 1
+    assert await job.result(0) == 1

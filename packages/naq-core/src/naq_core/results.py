@@ -13,7 +13,7 @@ from naq_core.signing import RESULT
 def signed_part(record: JobRecord) -> tuple[tuple[str, ...], bytes]:
     """Return names and bytes that a result's signature binds."""
     where, result = ("here", record.result) if record.large is None else ("large", record.large.digest)
-    return (record.queue, record.job_id), b"\0".join((f"{record.run}\0{record.result_type}\0{where}".encode(), result))
+    return (record.queue, record.job_id), f"{record.run}\0{record.result_type}\0{where}\0".encode() + result
 
 
 def sign_result(connection: Connection, record: JobRecord) -> None:

@@ -30,11 +30,12 @@ class Signer:
         keys: The first signs, all verify; without any, nothing is signed and everything is accepted.
     """
 
-    __slots__ = ("_keys", "_namespace")
+    __slots__ = ("_first", "_keys", "_namespace")
 
     def __init__(self, keys: Iterable[str], namespace: str) -> None:
         self._keys = tuple(key.encode() for key in keys)
         self._namespace = namespace
+        self._first = self._keys[0] if self._keys else b""
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -50,7 +51,7 @@ class Signer:
             names: What it belongs to; none may hold a NUL character.
             body: The bytes.
         """
-        return self._mac(self._keys[0], kind, names, body) if self._keys else b""
+        return hmac.digest(self._first, self._head(kind, names) + body, "sha256") if self._first else b""
 
     def verify(self, kind: str, names: Sequence[str], body: bytes, signature: bytes) -> None:
         """Check a signature; without keys everything passes.
@@ -63,16 +64,15 @@ class Signer:
         what = f"the {kind} {names[-1]}"
         if not signature:
             raise SignatureError(f"{what} is not signed, and NAQ_SIGNING_KEY asks for it")
+        data = self._head(kind, names) + body
         # No early end: how long it takes must not tell which key fits.
-        matches = [hmac.compare_digest(self._mac(key, kind, names, body), signature) for key in self._keys]
+        matches = [hmac.compare_digest(hmac.digest(key, data, "sha256"), signature) for key in self._keys]
         if not any(matches):
             raise SignatureError(f"{what} is signed with another key, for another place, or was changed")
 
     def seal(self, body: bytes, queue: str, job_id: str) -> bytes:
         """Return a job's body with its signature, or as it is where there is no key."""
-        if not self._keys:
-            return body
-        return MAGIC + self._mac(self._keys[0], JOB, (queue, job_id), body) + body
+        return MAGIC + self.sign(JOB, (queue, job_id), body) + body if self._first else body
 
     def open(self, data: bytes, queue: str, job_id: str) -> bytes:
         """Return the body of a job, its signature verified before anything of it is decoded.
@@ -87,6 +87,6 @@ class Signer:
         self.verify(JOB, (queue, job_id), body, signature)
         return body
 
-    def _mac(self, key: bytes, kind: str, names: Sequence[str], body: bytes) -> bytes:
-        head = "\0".join(("naq", kind, self._namespace, *names, "")).encode()
-        return hmac.digest(key, head + body, "sha256")
+    def _head(self, kind: str, names: Sequence[str]) -> bytes:
+        where = "\0".join(names)
+        return f"naq\0{kind}\0{self._namespace}\0{where}\0".encode()
