@@ -1,5 +1,6 @@
 """Putting jobs that wait for others on their subjects: held, with an edge for each parent, as one atomic batch."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +19,10 @@ from naq_core.broker import (
 )
 from naq_core.dependency import DependsOn
 from naq_core.dependents import Dependents
-from naq_core.errors import BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
+from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
+
+log = logging.getLogger(__name__)
 
 
 class Ties(NamedTuple):
@@ -110,5 +113,9 @@ async def _look(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
         for job in jobs
         if any((each.queue, each.id) not in stored and not (each.queue == "*" and each.id in ids) for each in job.ties.after)
     ]
-    if outside:
+    if not outside:
+        return
+    try:
         await Dependents(connection).look(outside)
+    except BrokerError as error:  # they are stored, so the enqueue has succeeded
+        log.warning("%d jobs wait until the server has them looked at: %s", len(outside), error)

@@ -22,7 +22,7 @@ from naq_core._nats.subjects import ASIDE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
-from naq_core.errors import DecodeError, WrongSequenceError
+from naq_core.errors import DecodeError, PermissionDeniedError, WrongSequenceError
 from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
 
@@ -224,7 +224,7 @@ class Dependents:
         try:
             for batch in batches(groups):
                 await publish_batch(self.connection, batch)
-        except WrongSequenceError:
+        except (WrongSequenceError, PermissionDeniedError):
             return False
         return True
 
@@ -238,10 +238,15 @@ class Dependents:
             self._witnesses[child] = verdict.witness
             return []
         self._witnesses.pop(child, None)
-        if verdict.run:
-            await moves.release(self.connection, message)
+        try:
+            if verdict.run:
+                await moves.release(self.connection, message)
+                return []
+            record = await end_waiting(self.connection, message, JobState.CANCELLED, verdict.reason)
+        except PermissionDeniedError as error:
+            # Of a queue that this user may not touch: its own worker acts, when the server has the job looked at.
+            log.warning("job %s is left to a worker of queue %s: %s", child[1], child[0], error)
             return []
-        record = await end_waiting(self.connection, message, JobState.CANCELLED, verdict.reason)
         return [] if record is None else [record]
 
 

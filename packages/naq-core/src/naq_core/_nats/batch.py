@@ -45,7 +45,9 @@ async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage
             error.repeated = repeated
             raise
         except (NotReadyError, BrokerTimeoutError, DisconnectedError, *CLIENT_ERRORS) as error:
-            repeated = True
+            repeated = repeated or not isinstance(error, NotReadyError)  # then nothing was stored
+            for each, *_ in messages:  # the server drops what is not permitted without an answer
+                connection.denials.check(each)
             if connection.is_past(deadline):
                 raise BrokerTimeoutError(f"atomic batch ({error})", connection.settings.publish_budget.total_seconds()) from error
             await asyncio.sleep(0.05)
