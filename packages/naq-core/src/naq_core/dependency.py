@@ -184,7 +184,7 @@ def is_tied(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     for value in args:
         if type(value) is ResultOf:
             return True
-    return any(type(value) is ResultOf for value in kwargs.values())
+    return bool(kwargs) and any(type(value) is ResultOf for value in kwargs.values())
 
 
 def _listed(depends_on: Any) -> list[Any]:

@@ -75,7 +75,7 @@ class Attempts:
         """Await the call within the job's time-out; a child process's time-out begins when it has one."""
         options = envelope.opt
         limit = None if options.process else options.timeout
-        within = asyncio.timeout(limit)
+        within: asyncio.Timeout | None = None
         active.is_running = True
         try:
             if active.stopping:
@@ -84,7 +84,7 @@ class Attempts:
             if limit is None:
                 value = await job
             else:
-                async with within:
+                async with asyncio.timeout(limit) as within:
                     value = await job
         except asyncio.CancelledError as error:
             if active.stopping:
@@ -92,7 +92,7 @@ class Attempts:
                 return Interrupted(lease_lost=active.lease_lost)
             return of_error(error, options.retry)  # raised by the function itself
         except TimeoutError as error:
-            if (options.process and options.timeout is not None) or within.expired():
+            if (options.process and options.timeout is not None) or (within is not None and within.expired()):
                 active.flag.is_set = True  # a thread goes on regardless, but can be told
                 return of_error(AttemptTimeoutError(envelope.id, options.timeout or 0), options.retry)
             return of_error(error, options.retry)

@@ -82,6 +82,7 @@ class Connection:
         self._watchdog: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
+        self._budget = settings.publish_budget.total_seconds()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -236,7 +237,7 @@ class Connection:
 
     def budget(self) -> float:
         """Return the deadline, in loop time, until which an operation begun now is repeated."""
-        return self._loop.time() + self.settings.publish_budget.total_seconds()
+        return self._loop.time() + self._budget
 
     async def publish(
         self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, deadline: float | None = None
@@ -263,9 +264,7 @@ class Connection:
             except BrokerUnavailableError as error:
                 if not repeated:
                     raise
-                raise BrokerTimeoutError(
-                    f"publish to {subject} ({error})", self.settings.publish_budget.total_seconds()
-                ) from error
+                raise BrokerTimeoutError(f"publish to {subject} ({error})", self._budget) from error
             try:
                 return await self.publish_once(subject, body, headers)
             except WrongSequenceError as error:
@@ -276,7 +275,7 @@ class Connection:
             except (BrokerTimeoutError, DisconnectedError) as error:
                 repeated, last = True, error
             if self._loop.time() + pause > deadline:
-                raise BrokerTimeoutError(f"publish to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
+                raise BrokerTimeoutError(f"publish to {subject} ({last})", self._budget) from last
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
@@ -326,7 +325,7 @@ class Connection:
                 last = error
             self.denials.check_request(subject, self.settings.nats_inbox_prefix)
             if self._loop.time() + pause > deadline:
-                raise BrokerTimeoutError(f"request to {subject} ({last})", self.settings.publish_budget.total_seconds()) from last
+                raise BrokerTimeoutError(f"request to {subject} ({last})", self._budget) from last
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
