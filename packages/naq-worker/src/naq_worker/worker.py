@@ -12,25 +12,18 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-import msgspec
-
-from naq_core.broker import Connection, Delivery, Stored, ensure_queue, get_object, remove_object
-from naq_core.envelope import Envelope, Large, decode_envelope
+from naq_core.broker import Connection, Delivery, ensure_queue
 from naq_core.errors import (
     BrokerError,
     ConfigurationError,
-    DecodeError,
-    InvalidNameError,
-    LargePayloadError,
-    UnknownWireVersionError,
 )
 from naq_core.inspect import list_workers
-from naq_core.names import check_job_id, new_id
-from naq_core.record import FINAL, JobRecord, JobState
+from naq_core.names import new_id
+from naq_core.record import FINAL, JobState
 from naq_core.settings import Settings
-from naq_worker._active import Active, Claim, Counters, boottime
+from naq_worker._active import Active, Counters, boottime
 from naq_worker._attempt import Attempts
-from naq_worker._claim import Claims, is_expired
+from naq_worker._claim import Claims
 from naq_worker._control import Control
 from naq_worker._dependents import Finisher
 from naq_worker._executors.processes import Processes
@@ -41,11 +34,11 @@ from naq_worker._limits import Limits
 from naq_worker._logs import catch_logs
 from naq_worker._metrics import Metrics
 from naq_worker._presence import process_facts, running_jobs
-from naq_worker._report import Reporter, Reports
+from naq_worker._process import Processor
+from naq_worker._report import Reports
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
-from naq_worker.outcome import Completed, Failed, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -176,28 +169,9 @@ class Worker:
             self._connection = connection
             for source in self._rota.sources:
                 await ensure_queue(connection, source.queue, source.level)
-            self._claims = Claims(connection, self.worker_id)
-            self._fetch = Fetch(
-                connection,
-                self._rota,
-                self.concurrency,
-                burst=self.burst,
-                busy=lambda: self._slots_taken,
-                held=self._active.__len__,
-                on_delivery=self._on_delivery,
-                wake=self._wake.set,
-            )
-            self._finisher = Finisher(connection, self._wake.set)
-            self._limits = Limits(connection, self.worker_id, self.queues, lambda queue, job_id: (queue, job_id) in self._active)
-            self._settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
-            settings = self.settings
-            keeps_logs = settings.job_logs == "on"
-            processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
-            self._reports = Reports(self._settler.progress, self._spawn, self._loop, self._thread)
-            self._attempts = Attempts(settings, Threads(), processes)
-            self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
+            self._assemble(connection)
             control = Control(connection, self, lambda queue, job_id: self._active.get((queue, job_id)), self._held)
-            keepalive = KeepAlive(settings, self.worker_id, self._held, self.presence, self._lease_lost)
+            keepalive = KeepAlive(self.settings, self.worker_id, self._held, self.presence, self._lease_lost)
             for hook in self._on_startup:
                 await _call_hook(hook)
             with stop_on_signals(self):  # before its presence: who sees the worker may stop it
@@ -205,6 +179,39 @@ class Worker:
         if self._failure is not None:
             raise self._failure
         log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
+
+    def _assemble(self, connection: Connection) -> None:
+        """Make the parts that work together while the connection lives."""
+        settings = self.settings
+        self._fetch = Fetch(
+            connection,
+            self._rota,
+            self.concurrency,
+            burst=self.burst,
+            busy=lambda: self._slots_taken,
+            held=self._active.__len__,
+            on_delivery=self._on_delivery,
+            wake=self._wake.set,
+        )
+        self._finisher = Finisher(connection, self._wake.set)
+        self._limits = Limits(connection, self.worker_id, self.queues, lambda queue, job_id: (queue, job_id) in self._active)
+        self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
+        keeps_logs = settings.job_logs == "on"
+        processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
+        self._attempts = Attempts(settings, Threads(), processes)
+        settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
+        self._processor = Processor(
+            connection=connection,
+            counters=self.counters,
+            claims=Claims(connection, self.worker_id),
+            attempts=self._attempts,
+            settler=settler,
+            finisher=self._finisher,
+            limits=self._limits,
+            reports=Reports(settler.progress, self._spawn, self._loop, self._thread),
+            metrics=self._metrics,
+            on_ran=self._note_ran,
+        )
 
     async def _serve(self, keepalive: KeepAlive, control: Control) -> None:
         await control.start()
@@ -294,7 +301,7 @@ class Worker:
         self._active[active.key] = active
         active.has_slot = True
         self._slots_taken += 1
-        active.task = self._spawn(self._process(active))
+        active.task = self._spawn(self._work_off(active))
 
     def _free_slot(self, active: Active) -> None:
         """Let the next delivery begin; once for each."""
@@ -322,136 +329,17 @@ class Worker:
             self._failure = error
         self._wake.set()
 
-    async def _process(self, active: Active) -> None:
-        """Take one delivery from claim to acknowledgement."""
+    async def _work_off(self, active: Active) -> None:
         try:
-            try:
-                check_job_id(active.delivery.job_id)
-            except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
-                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400
-                await active.delivery.ack()
-                return
-            try:
-                delivery = active.delivery
-                body = self._connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
-                envelope = decode_envelope(body)
-                _check_identity(envelope, active.delivery)
-            except UnknownWireVersionError as error:
-                await self._leave_to_newer(active.delivery, error)
-                return
-            except DecodeError as error:
-                await self._settler.bury(active.delivery, error)
-                return
-            if (active.delivery.looks is not None or self._limits.gates) and not await self._may_begin(active, envelope):
-                return
-            if envelope.large is None:
-                await self._attempt(active, envelope)
-            else:
-                await self._attempt_large(active, envelope, envelope.large)
-        except BrokerError as error:
-            # Not acknowledged, so it is delivered again, to whoever can settle it.
-            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
-            self._claims.unrecorded.append(active.delivery.job_id)
+            await self._processor.process(active)
         finally:
-            if active.leave is not None:
-                await self._leave(active)
             del self._active[active.key]
             self._free_slot(active)
 
-    async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
-        """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
-        if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
-            return False
-        return not self._limits.gates or await self._limits.enter(active)
-
-    async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
-        """Look at what a job waits for, whose server-side timer has fired; nobody else may be left to do so."""
-        found = await self._finisher.look(delivery, envelope)
-        if isinstance(found, JobRecord):
-            await self._settler.end_unrun(delivery, found)
-            return False
-        return found
-
-    async def _leave(self, active: Active) -> None:
-        """Give back the slot of a limited queue; once for each."""
-        leave, active.leave = active.leave, None
-        if leave is not None:
-            await leave()
-
-    async def _attempt_large(self, active: Active, envelope: Envelope, large: Large) -> None:
-        """As `_attempt`, with the arguments from the object store, which end with the job.
-
-        They are fetched before the claim: while the object store is away, the job is in nobody's hands.
-        """
-        failure: Failed | None = None
-        try:
-            envelope = msgspec.structs.replace(envelope, body=await get_object(self._connection, large), large=None)
-        except LargePayloadError as error:
-            failure = Failed("naq_core.errors.LargePayloadError", str(error), retry=False)
-        if await self._attempt(active, envelope, failure):
-            await remove_object(self._connection, large)
-
-    async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
-        """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
-        fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope)
-        claim: Claim | None = None
-        if not fast:
-            active.started_at = time.time()
-            claim = await self._claim(active, envelope)
-            if claim is None:
-                return False
-        self.counters.processed += 1
-        begun = self._loop.time()
-        reporter = self._reports.reporter(active, claim)
-        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
-        took = self._loop.time() - begun
-        self._fetch.note_length(took)
-        if active.leave is not None:
-            await self._leave(active)
+    def _note_ran(self, active: Active, seconds: float) -> None:
+        """The function has ended; its end is recorded while the next job begins."""
+        self._fetch.note_length(seconds)
         self._free_slot(active)
-        if claim is None:
-            if isinstance(outcome, Completed):
-                self.counters.succeeded += 1
-                self._metrics.note_fast(active.delivery.queue, envelope.fn, max(0.0, time.time() - took - envelope.at), took)
-                await active.delivery.ack()
-                return True
-            claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
-            if claim is None:
-                return False
-        reporter.end(claim)
-        if active.progress_task is not None:
-            await active.progress_task
-        stands = await self._settler.settle(active.delivery, envelope.opt, claim, outcome)
-        if stands:
-            self._metrics.note(claim.record, took)
-        return stands and claim.record.state in GONE_FOR_GOOD
-
-    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:
-        attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
-        parents = await self._finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
-        if isinstance(parents, Failed):
-            return parents
-        return await self._attempts.run(active, envelope, attempt, fence, reporter, parents)
-
-    async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
-        claim = await self._claims.claim(active.delivery, envelope)
-        if isinstance(claim, Stored):
-            await self._settler.finish_duties(active.delivery, claim.record)
-            return None
-        if claim is None:
-            self.counters.skipped += 1
-        elif claim.record.crashes >= self.settings.max_crashes:
-            await self._settler.die_of_crashes(active.delivery, claim)
-            return None
-        return claim
-
-    async def _leave_to_newer(self, delivery: Delivery, error: UnknownWireVersionError) -> None:
-        """A newer worker may come: hand the job back for a while, then give it up."""
-        if delivery.delivered < NEWER_VERSION_TRIES:
-            log.warning("job %s: %s", delivery.job_id, error)
-            await delivery.nak(NEWER_VERSION_DELAY)
-        else:
-            await self._settler.bury(delivery, error)
 
     def _held(self) -> list[Active]:
         return [*tuple(self._active.values()), *self._fetch.waiting()]
@@ -471,7 +359,7 @@ class Worker:
             "state": self.state,
             "started_at": self.started_at,
             **running_jobs(self._active),
-            "unrecorded": list(self._claims.unrecorded),
+            "unrecorded": list(self._processor.claims.unrecorded),
             **asdict(self.counters),
         }
 
@@ -503,11 +391,6 @@ class Worker:
         await asyncio.wait([hurry, jobs], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         for waiter in (hurry, jobs):
             waiter.cancel()
-
-
-def _check_identity(envelope: Envelope, delivery: Delivery) -> None:
-    if envelope.id != delivery.job_id:
-        raise DecodeError(f"its subject names job {delivery.job_id}, its envelope {envelope.id!r}")
 
 
 async def _call_hook(hook: Hook) -> None:

@@ -1,0 +1,180 @@
+"""One delivery, from its decoding to its acknowledgement."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from naq_core.broker import Connection, Delivery, Stored, get_object, remove_object
+from naq_core.envelope import Envelope, Large, decode_envelope
+from naq_core.errors import BrokerError, DecodeError, InvalidNameError, LargePayloadError, UnknownWireVersionError
+from naq_core.names import check_job_id
+from naq_core.record import FINAL, JobRecord, JobState
+from naq_worker._active import Active, Claim, Counters
+from naq_worker._attempt import Attempts
+from naq_worker._claim import Claims, is_expired
+from naq_worker._dependents import Finisher
+from naq_worker._limits import Limits
+from naq_worker._metrics import Metrics
+from naq_worker._report import Reporter, Reports
+from naq_worker._settle import Settler
+from naq_worker.outcome import Completed, Failed, Outcome
+
+log = logging.getLogger(__name__)
+
+GONE_FOR_GOOD = FINAL - {JobState.DEAD, JobState.CANCELLED}
+"""States in which a job's large arguments have no more use: a dead or cancelled one may be put back."""
+NEWER_VERSION_DELAY = 5.0
+NEWER_VERSION_TRIES = 20
+
+
+@dataclass(slots=True)
+class Processor:
+    """Takes deliveries from claim to acknowledgement, for one worker."""
+
+    connection: Connection
+    counters: Counters
+    claims: Claims
+    attempts: Attempts
+    settler: Settler
+    finisher: Finisher
+    limits: Limits
+    reports: Reports
+    metrics: Metrics
+    on_ran: Callable[[Active, float], None]
+    """Called when the function has ended, with the seconds it took."""
+
+    async def process(self, active: Active) -> None:
+        """Take one delivery from claim to acknowledgement."""
+        try:
+            try:
+                check_job_id(active.delivery.job_id)
+            except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
+                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400
+                await active.delivery.ack()
+                return
+            try:
+                delivery = active.delivery
+                body = self.connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
+                envelope = decode_envelope(body)
+                _check_identity(envelope, active.delivery)
+            except UnknownWireVersionError as error:
+                await self._leave_to_newer(active.delivery, error)
+                return
+            except DecodeError as error:
+                await self.settler.bury(active.delivery, error)
+                return
+            if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
+                return
+            if envelope.large is None:
+                await self._attempt(active, envelope)
+            else:
+                await self._attempt_large(active, envelope, envelope.large)
+        except BrokerError as error:
+            # Not acknowledged, so it is delivered again, to whoever can settle it.
+            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
+            self.claims.unrecorded.append(active.delivery.job_id)
+        finally:
+            if active.leave is not None:
+                await self._leave(active)
+
+    async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
+        """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
+        if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
+            return False
+        return not self.limits.gates or await self.limits.enter(active)
+
+    async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
+        """Look at what a job waits for, whose server-side timer has fired; nobody else may be left to do so."""
+        found = await self.finisher.look(delivery, envelope)
+        if isinstance(found, JobRecord):
+            await self.settler.end_unrun(delivery, found)
+            return False
+        return found
+
+    async def _leave(self, active: Active) -> None:
+        """Give back the slot of a limited queue; once for each."""
+        leave, active.leave = active.leave, None
+        if leave is not None:
+            await leave()
+
+    async def _attempt_large(self, active: Active, envelope: Envelope, large: Large) -> None:
+        """As `_attempt`, with the arguments from the object store, which end with the job.
+
+        They are fetched before the claim: while the object store is away, the job is in nobody's hands.
+        """
+        failure: Failed | None = None
+        try:
+            envelope = msgspec.structs.replace(envelope, body=await get_object(self.connection, large), large=None)
+        except LargePayloadError as error:
+            failure = Failed("naq_core.errors.LargePayloadError", str(error), retry=False)
+        if await self._attempt(active, envelope, failure):
+            await remove_object(self.connection, large)
+
+    async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
+        """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
+        fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope)
+        claim: Claim | None = None
+        if not fast:
+            active.started_at = time.time()
+            claim = await self._claim(active, envelope)
+            if claim is None:
+                return False
+        self.counters.processed += 1
+        begun = time.monotonic()
+        reporter = self.reports.reporter(active, claim)
+        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
+        took = time.monotonic() - begun
+        if active.leave is not None:
+            await self._leave(active)
+        self.on_ran(active, took)
+        if claim is None:
+            if isinstance(outcome, Completed):
+                self.counters.succeeded += 1
+                self.metrics.note_fast(active.delivery.queue, envelope.fn, max(0.0, time.time() - took - envelope.at), took)
+                await active.delivery.ack()
+                return True
+            claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
+            if claim is None:
+                return False
+        reporter.end(claim)
+        if active.progress_task is not None:
+            await active.progress_task
+        stands = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
+        if stands:
+            self.metrics.note(claim.record, took)
+        return stands and claim.record.state in GONE_FOR_GOOD
+
+    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:
+        attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
+        parents = await self.finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
+        if isinstance(parents, Failed):
+            return parents
+        return await self.attempts.run(active, envelope, attempt, fence, reporter, parents)
+
+    async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
+        claim = await self.claims.claim(active.delivery, envelope)
+        if isinstance(claim, Stored):
+            await self.settler.finish_duties(active.delivery, claim.record)
+            return None
+        if claim is None:
+            self.counters.skipped += 1
+        elif claim.record.crashes >= self.connection.settings.max_crashes:
+            await self.settler.die_of_crashes(active.delivery, claim)
+            return None
+        return claim
+
+    async def _leave_to_newer(self, delivery: Delivery, error: UnknownWireVersionError) -> None:
+        """A newer worker may come: hand the job back for a while, then give it up."""
+        if delivery.delivered < NEWER_VERSION_TRIES:
+            log.warning("job %s: %s", delivery.job_id, error)
+            await delivery.nak(NEWER_VERSION_DELAY)
+        else:
+            await self.settler.bury(delivery, error)
+
+
+def _check_identity(envelope: Envelope, delivery: Delivery) -> None:
+    if envelope.id != delivery.job_id:
+        raise DecodeError(f"its subject names job {delivery.job_id}, its envelope {envelope.id!r}")
