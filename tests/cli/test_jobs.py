@@ -31,7 +31,12 @@ class TestEnqueue:
 
     def test_following_prints_the_end(self, shop: dict[str, Any]) -> None:
         done = naq("enqueue", "shop:talk", "2", "--follow", **shop)
-        assert done.stdout.splitlines()[-1] == '"said"'
+        lines = done.stdout.splitlines()
+        assert lines[-1] == '"said"'
+        assert [line.split(" ", 1)[1] for line in lines[:-1]] == ["WARNING word 0", "WARNING word 1"]
+        job_id = naq("job", "list", "-q", **shop).stdout.strip()
+        assert naq("job", "logs", job_id, **shop).stdout.splitlines() == lines[:-1]
+        assert json.loads(naq("job", "logs", "-f", job_id, "--jsonl", **shop).stdout.splitlines()[0])["message"] == "word 0"
 
     def test_patience_ends_with_124_and_the_job_goes_on(self, here: dict[str, Any]) -> None:
         done = naq("enqueue", "math:sqrt", "2", "--timeout", "100ms", **here)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from naq_core.server import EmbeddedServer
 from tests.cli.commands import environment, naq, started, wait_for_line
 from tests.cli.terminal import plain, screen
 
@@ -25,6 +26,14 @@ class TestWithoutAServer:
         assert f"cannot reach NATS at {NOBODY} (from NAQ_NATS_URL)" in done.stderr
         assert "naq server" in done.stderr
         assert done.stderr.count("\n") == 1
+
+    def test_refused_credentials_say_what_to_check(self) -> None:
+        with EmbeddedServer(config='authorization { user: me, password: "secret" }') as server:
+            done = naq("workers", NAQ_NATS_URL=server.url)
+            assert done.returncode == 3
+            assert "Check NAQ_NATS_USER" in done.stderr
+            assert done.stderr.count("\n") == 1
+            assert naq("workers", NAQ_NATS_URL=server.url, NAQ_NATS_USER="me", NAQ_NATS_PASSWORD="secret").returncode == 0
 
     def test_an_option_is_named_as_one(self) -> None:
         done = naq("workers", "--nats-url", NOBODY)
@@ -147,6 +156,17 @@ class TestDoctor:
         done = naq("doctor", **here)
         assert done.returncode == 1
         assert "1 jobs wait and no worker takes them\tStart one: naq worker emails" in done.stdout
+
+    def test_schedules_that_nobody_fires_are_a_problem(self, here: dict[str, Any]) -> None:
+        naq("schedule", "add", "math:sqrt", "2", "--every", "1h", **here)
+        done = naq("doctor", **here)
+        assert done.returncode == 1
+        assert "1 schedules are active and no scheduler leads\tStart one: naq scheduler" in done.stdout
+        with started("naq_cli", "scheduler", **here) as process:
+            wait_for_line(process.stderr, "leads")
+            assert " leads, 1 schedules are active" in naq("doctor", **here).stdout
+            process.terminate()
+            process.communicate(timeout=20)
 
     def test_on_a_terminal_it_reads_as_a_report(self, here: dict[str, Any]) -> None:
         shown, code = screen("doctor", width=80, **here)

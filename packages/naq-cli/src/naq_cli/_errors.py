@@ -7,21 +7,24 @@ from typing import NamedTuple
 
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import (
+    AuthenticationError,
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
     ConfigurationError,
     DuplicateJobError,
+    EnqueueUnknownError,
     InvalidNameError,
     InvalidScheduleError,
     JetStreamDisabledError,
-    JetStreamError,
     JobCancelledError,
     JobExpiredError,
     JobFailedError,
     JobStateError,
     JobTimeoutError,
     NaqError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
     QueueFullError,
     SerializationError,
     ServerTooOldError,
@@ -48,12 +51,12 @@ class Complaint(NamedTuple):
 
 _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
     ((BrokerUnavailableError, JetStreamDisabledError, ServerTooOldError), ExitCode.UNREACHABLE),
-    (BrokerTimeoutError, ExitCode.TIMED_OUT),
-    ((DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError), ExitCode.REFUSED),
+    ((BrokerTimeoutError, EnqueueUnknownError), ExitCode.TIMED_OUT),
+    ((DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError, PermissionDeniedError), ExitCode.REFUSED),
     ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
     (UnknownTaskError, ExitCode.IMPORT_FAILED),
     ((InvalidNameError, InvalidScheduleError), ExitCode.USAGE),
-    (SerializationError, ExitCode.USAGE),
+    ((SerializationError, PayloadTooLargeError), ExitCode.USAGE),
     (LookupError, ExitCode.NOT_FOUND),
 )
 """The first that fits counts."""
@@ -70,8 +73,6 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
         return Complaint(f"{error}: naq job wait {error.job_id}", ExitCode.WAIT_TIMED_OUT)
     if isinstance(error, BrokerUnavailableError) and settings is not None:
         return Complaint(_unreachable(error, settings), ExitCode.UNREACHABLE)
-    if isinstance(error, JetStreamError) and "no permission" in error.description.lower():
-        return Complaint(f"{error}. The account or user may not do this; see docs/security.md.", ExitCode.REFUSED)
     if isinstance(error, BrokerTimeoutError) and settings is not None:
         return Complaint(f"{error}. The server is {_server(settings)}; naq doctor looks at it.", ExitCode.TIMED_OUT)
     for kinds, code in _CODES:
@@ -120,8 +121,8 @@ def _server(settings: Settings) -> str:
 
 def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
     reason = error.reason.rstrip(".")
-    if "authorization" in reason.lower() or "authentication" in reason.lower():
-        advice = "Check NAQ_NATS_USER, NAQ_NATS_PASSWORD, NAQ_NATS_TOKEN or NAQ_NATS_CREDS: naq config show"
+    if isinstance(error, AuthenticationError):
+        advice = "Check NAQ_NATS_USER, NAQ_NATS_PASSWORD, NAQ_NATS_TOKEN, NAQ_NATS_CREDS or NAQ_NATS_CONTEXT: naq config show"
     else:
         advice = "Start one: naq server, or docker run -p 4222:4222 nats -js"
     return f"cannot reach NATS at {_server(settings)}: {reason}. {advice}"

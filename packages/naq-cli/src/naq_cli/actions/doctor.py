@@ -16,7 +16,8 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JetStreamError
-from naq_core.inspect import check_topology, list_queues, list_workers
+from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers
+from naq_core.schedules import list_schedules
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
@@ -86,6 +87,8 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
     async for finding in _workers(session):
         yield finding
     async for finding in _queues(session):
+        yield finding
+    async for finding in _schedulers(session):
         yield finding
 
 
@@ -269,3 +272,17 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
         if queue.dead:
             advice = f"naq job list state:dead queue:{queue.queue} shows them, naq job retry puts them back."
             yield Finding(check=name, status="warning", found=f"{queue.dead:,} dead jobs", advice=advice)
+
+
+async def _schedulers(session: Session) -> AsyncIterator[Finding]:
+    """Schedules that nobody fires."""
+    active = [schedule for schedule in await list_schedules(session.connection) if not schedule.paused]
+    if not active:
+        return
+    leader = await leading_scheduler(session.connection)
+    if leader is not None:
+        found = f"{leader['owner']} leads, {len(active):,} schedules are active"
+        yield Finding(check="scheduler", status="ok", found=found)
+        return
+    found = f"{len(active):,} schedules are active and no scheduler leads"
+    yield Finding(check="scheduler", status="problem", found=found, advice="Start one: naq scheduler")
