@@ -15,6 +15,7 @@ from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
+from tests.benchmarks.schedules import schedules, schedules_burst
 
 DRAIN = 20_000
 ENDURANCE = 200_000
@@ -235,6 +236,8 @@ MEASURES: dict[str, Measure] = {
     "priorities": priorities,
     "delays": delays,
     "delays-started": delays_started,
+    "schedules": schedules,
+    "schedules-burst": schedules_burst,
     "memory": memory,
     "imports": imports,
 }

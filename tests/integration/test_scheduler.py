@@ -259,3 +259,25 @@ async def test_a_change_made_while_a_firing_is_under_way_is_kept(
 
         await eventually(is_over)
     assert len((await list_jobs(await queue.connection(), JobFilter(schedule="s"))).jobs) == 1
+
+
+async def test_a_job_that_runs_is_cancelled_for_the_next(
+    queue: Queue, run_worker: RunWorker, run_scheduler: RunScheduler
+) -> None:
+    schedule = await queue.schedule(asyncio.sleep, 30, interval=1, overlap="cancel", max_runs=2, schedule_id="s")
+    async with run_worker(), run_scheduler():
+
+        async def second_runs() -> None:
+            states = [each.state for each in await schedule.history()]
+            assert states == [JobState.RUNNING, JobState.CANCELLED]
+
+        await eventually(second_runs)
+        await queue.cancel((await schedule.refresh()).last_job)
+
+
+async def test_a_schedule_fires_within_a_tenth_of_a_second(queue: Queue, run_scheduler: RunScheduler) -> None:
+    schedule = await queue.schedule(work.add, 1, 2, interval=0.2, schedule_id="s")
+    async with run_scheduler() as scheduler:
+        await becomes(lambda: scheduler.metrics.count("fired") >= 15)
+    late = sorted(firing.late for firing in await schedule.history())
+    assert late[len(late) // 2] < 0.1

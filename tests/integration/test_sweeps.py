@@ -159,7 +159,9 @@ async def test_the_leader_sweeps_by_itself(queue: Queue, settings: Settings) -> 
 
         async def expired() -> None:
             assert await late.status() is JobState.EXPIRED
+            assert 'naq_scheduler_swept_total{sweep="expired jobs"} 1' in scheduler.metrics.text()
 
-        await eventually(expired)
-        scheduler.stop()
-    assert 'naq_scheduler_swept_total{sweep="expired jobs"} 1' in scheduler.metrics.text()
+        try:
+            await eventually(expired)
+        finally:
+            scheduler.stop()
