@@ -240,7 +240,7 @@ REFUSED: list[tuple[str, list[Role], Callable[[Connection], Awaitable[object]]]]
     ("pause", LESSER, lambda c: manage.pause_queue(c, "mail")),
     ("change schedules", [Role.PRODUCER, Role.WORKER, Role.VIEWER], lambda c: _publish(c, c.names.schedule("s"))),
     ("be the leader", [Role.PRODUCER, Role.WORKER, Role.VIEWER, Role.OPERATOR], lambda c: _publish(c, c.names.lease("l"))),
-    ("tell workers", LESSER, _ask_worker),
+    ("tell workers", [Role.PRODUCER, Role.WORKER, Role.VIEWER], _ask_worker),
     ("delete streams", NOT_ADMIN, lambda c: c.api(f"STREAM.DELETE.{c.names.jobs_stream}")),
     ("make consumers", NOT_ADMIN, lambda c: c.api(f"CONSUMER.CREATE.{c.names.jobs_stream}.evil", {})),
     (
