@@ -20,15 +20,20 @@ from naq_core.errors import (
     JobCancelledError,
     JobExpiredError,
     JobFailedError,
+    JobNotFoundError,
     JobStateError,
     JobTimeoutError,
     NaqError,
     PayloadTooLargeError,
     PermissionDeniedError,
     QueueFullError,
+    QueueNotFoundError,
+    ScheduleNotFoundError,
     SerializationError,
     ServerTooOldError,
     UnknownTaskError,
+    WorkerNotFoundError,
+    WorkflowNotFoundError,
     WrongSequenceError,
 )
 from naq_core.settings import Settings
@@ -62,6 +67,15 @@ _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitC
 """The first that fits counts."""
 
 
+_NOT_FOUND: dict[type[Exception], str] = {
+    JobNotFoundError: "{}. See: naq job list",
+    QueueNotFoundError: "{}. See: naq queue list",
+    ScheduleNotFoundError: "there is no schedule {0.schedule_id}. See: naq schedule list",
+    WorkflowNotFoundError: "{}. See: naq workflow list",
+    WorkerNotFoundError: "{}. See: naq workers",
+}
+
+
 def explain(error: BaseException, settings: Settings | None) -> Complaint:
     """Return the message, without the command's name, and the exit code for an error that NAQ raises on purpose."""
     if isinstance(error, CommandError):
@@ -75,6 +89,9 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
         return Complaint(_unreachable(error, settings), ExitCode.UNREACHABLE)
     if isinstance(error, BrokerTimeoutError) and settings is not None:
         return Complaint(f"{error}. The server is {_server(settings)}; naq doctor looks at it.", ExitCode.TIMED_OUT)
+    for kind, words in _NOT_FOUND.items():
+        if isinstance(error, kind):
+            return Complaint(words.format(error), ExitCode.NOT_FOUND)
     for kinds, code in _CODES:
         if isinstance(error, kinds):
             return Complaint(str(error), code)

@@ -106,7 +106,8 @@ class _Development:
     async def run(self) -> int:
         """Start everything, wait for a signal, stop everything."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # A terminal that is closed sends SIGHUP.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
         plugins = {} if self._options.headless else find_plugins()
         self._greet(dashboard="dashboard" in plugins)

@@ -12,7 +12,7 @@ from naq_cli._session import Session
 from naq_cli.actions._select import ids_or_filter
 from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
-from naq_core.errors import JobError, JobNotFoundError
+from naq_core.errors import JobError, JobStateError
 from naq_core.filters import parse_instant
 from naq_core.inspect import count_jobs
 from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, reschedule, retry_job, run_now
@@ -110,9 +110,7 @@ async def reschedule_job(session: Session, job_id: str, delay: str | None, at: s
 
 
 def _with_advice(error: JobError | CommandError) -> Exception:
-    if isinstance(error, JobNotFoundError):
-        return CommandError(f"{error}. See: naq job list", ExitCode.NOT_FOUND)
-    if isinstance(error, JobError):
+    if isinstance(error, JobStateError):
         return CommandError(f"{error}. See: naq job show {error.job_id}", ExitCode.REFUSED)
     return error
 
