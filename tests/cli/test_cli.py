@@ -33,6 +33,8 @@ class TestRoot:
         done = naq("--version")
         assert done.returncode == 0
         assert done.stdout.startswith("naq 0.")
+        for words in (["version"], ["worker", "--version"], ["job", "list", "--version"]):
+            assert naq(*words).stdout == done.stdout
 
     def test_a_misspelt_command_gets_a_hint(self) -> None:
         done = naq("wroker")

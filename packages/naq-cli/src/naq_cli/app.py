@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
             return run([*words[1:], "--help"])
         print_root_help(find_plugins())
         return ExitCode.OK
-    if words[0] in _VERSION:
+    if words[0] in _VERSION or (words[-1] == "--version" and "--" not in words):  # also behind a command: there is one version
         sys.stdout.write(f"naq {own_version() or '(not installed as a distribution)'}\n")
         return ExitCode.OK
     try:

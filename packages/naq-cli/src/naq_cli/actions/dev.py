@@ -55,6 +55,7 @@ def develop(options: DevOptions) -> int:
     settings: Settings | None = None
     try:
         settings = Settings.load(log_level=options.log_level)
+        _need_signals()
         if not options.headless:
             _need_worker()
         with _server(options, log) as server:
@@ -63,6 +64,11 @@ def develop(options: DevOptions) -> int:
         return ExitCode.INTERRUPTED
     except (CommandError, ConfigurationError) as error:
         return report("dev", error, settings)
+
+
+def _need_signals() -> None:
+    if sys.platform == "win32":
+        raise CommandError("naq dev does not run on Windows: start naq server and naq worker, in a terminal each")
 
 
 def _need_worker() -> None:
