@@ -27,6 +27,7 @@ _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII
 _ALIASES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _ONE_VALUE = re.compile(rf"\b({_VALUE})-\1(?:/\d{{1,2}})?(?![\w/])", re.ASCII)
 _FIELD_NAMES = ("minute", "hour", "day of the month", "month", "day of the week", "second")
+_ANY = frozenset({"*", "?"})
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
@@ -101,7 +102,7 @@ def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:  # whatever croniter meets
         raise InvalidScheduleError("cron expression", expression, _reason(error)) from error
     if first is None:
-        raise InvalidScheduleError("cron expression", expression, "no such date exists, it would never run")
+        raise InvalidScheduleError("cron expression", expression, f"no such date comes within {YEARS} years")
     fixed = not fields[0].startswith("@") and fields[0][0] not in "*?" and fields[1][0] not in "*?"
     return Cron(normal, zone, fixed or normal in _ALIASES - {"@hourly"})
 
@@ -144,6 +145,10 @@ def _check_syntax(expression: object) -> list[str]:
     for name, field in zip(_FIELD_NAMES, fields, strict=False):
         if not _FIELD.fullmatch(field):
             raise InvalidScheduleError(what, expression, f"{field!r} cannot be the {name}")
+    day, weekday = fields[2], fields[4]
+    if (("#" in weekday or "l" in weekday) and day not in _ANY) or ("w" in day and weekday not in _ANY):
+        # croniter finds no date for the one, and does not look at the weekday for the other.
+        raise InvalidScheduleError(what, expression, f"{day!r} and {weekday!r} cannot be combined: make two schedules")
     # croniter takes 3-3 as a weekday for the whole week.
     return [_ONE_VALUE.sub(r"\1", field) for field in fields]
 
