@@ -25,6 +25,12 @@ def talk(words):
 
 def thing():
     return {1, 2}
+
+def long(letters):
+    return "x" * letters
+
+def nothing():
+    pass
 """
 
 

@@ -2,8 +2,12 @@
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from naq_core.server import EmbeddedServer
 from tests.cli.commands import naq
@@ -73,6 +77,27 @@ def test_a_worker_that_is_killed_is_started_again(tmp_path: Path) -> None:
     child.expect(r"worker ended with code -\d+; starting it again")
     child.expect_exact("takes jobs from default")
     child.sendintr()
+    ended(child, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
+def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+    child, _ = start(tmp_path)
+    child.expect_exact("takes jobs from default")
+    assert processes_marked(str(tmp_path))
+    child.kill(signal.SIGKILL)
+    child.wait()
+    deadline = time.monotonic() + 10
+    while (left := processes_marked(str(tmp_path))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_it_cleanly_too(tmp_path: Path, number: signal.Signals) -> None:
+    child, _ = start(tmp_path)
+    child.expect_exact("takes jobs from default")
+    child.kill(number)
     ended(child, tmp_path)
 
 

@@ -170,9 +170,19 @@ class TestLooking:
         assert done.returncode == 124
         assert "--wait" in done.stderr
 
+    def test_a_large_result_is_printed_whole(self, shop: dict[str, Any]) -> None:
+        done = naq("enqueue", "shop:long", "400000", "--wait", **shop)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout) == 400_003
+        assert json.loads(done.stdout) == "x" * 400_000
+
+    def test_no_result_is_a_result_too(self, shop: dict[str, Any]) -> None:
+        assert naq("enqueue", "shop:nothing", "--wait", **shop).stdout in {"null\n", "None\n"}
+
     def test_a_result_that_is_no_json_is_shown_and_never_unpickled(self, shop: dict[str, Any]) -> None:
         done = naq("enqueue", "shop:thing", "--wait", **shop)
         assert done.returncode == 0, done.stderr
+        assert done.stdout == "{1, 2}\n"
 
 
 class TestChanging:

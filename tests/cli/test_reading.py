@@ -1,5 +1,6 @@
 """What the reading commands share: forms of output, where errors come from, exit codes."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from naq_core.broker import ensure_streams
+from naq_core.connection import Connection
 from naq_core.server import EmbeddedServer
+from naq_core.settings import Settings
 from tests.cli.commands import environment, naq, started, wait_for_line
 from tests.cli.terminal import plain, screen
 
@@ -127,6 +131,25 @@ class TestSetup:
         assert '"15 s", wanted "30 s"' in first.stdout
         assert "updated" in naq("setup", "emails", "--update", **other).stdout
         assert "differs" not in naq("setup", "emails", **other).stdout
+
+    async def test_a_stream_that_breaks_promises_is_refused_named_and_repaired(
+        self, settings: Settings, here: dict[str, Any]
+    ) -> None:
+        async with Connection(settings) as connection:
+            await ensure_streams(connection)
+            name = connection.names.results_stream
+            config = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+            await connection.api(f"STREAM.UPDATE.{name}", {**config, "max_msgs_per_subject": 5})
+        done = await asyncio.to_thread(naq, "setup", **here)
+        assert done.returncode == 7
+        assert f"stream {name} differs from what NAQ wants (max_msgs_per_subject): naq setup --update changes it" in done.stderr
+        found = await asyncio.to_thread(naq, "doctor", "--json", **here)
+        assert found.returncode == 1
+        problem = next(each for each in json.loads(found.stdout) if each["status"] == "problem")
+        assert problem["check"] == f"stream {name}"
+        assert problem["advice"] == "naq setup --update changes it."
+        assert "updated" in (await asyncio.to_thread(naq, "setup", "--update", **here)).stdout
+        assert (await asyncio.to_thread(naq, "setup", **here)).returncode == 0
 
 
 class TestDoctor:

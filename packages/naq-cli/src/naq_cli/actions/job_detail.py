@@ -98,7 +98,8 @@ async def write_result(session: Session, job: JobView) -> int:
             document["error"] = job.errors[-1]
         session.output.json(encode_view(document))
     elif job.state is JobState.SUCCEEDED:
-        session.output.lines([whole.decode() if whole is not None else _preview(job)])
+        text = _preview(job) if whole is None else whole.decode()
+        session.output.lines([printable(text) if session.output.is_terminal else text])
     if job.state is not JobState.SUCCEEDED and not session.output.is_json:
         raise CommandError(f"{ending(job)} See: naq job show {job.job_id}", ExitCode.FAILED)
     return ExitCode.OK if job.state is JobState.SUCCEEDED else ExitCode.FAILED

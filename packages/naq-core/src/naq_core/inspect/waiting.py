@@ -38,6 +38,6 @@ async def read_json_result(connection: Connection, job_id: str) -> bytes | None:
         LargePayloadError: It was large, and is gone.
     """
     stored = await find_record(connection, job_id)
-    if stored is None or stored.record.result_type != JSON:
+    if stored is None or not stored.record.state.is_final or stored.record.result_type != JSON:
         return None
     return await result_bytes(connection, stored.record) or None
