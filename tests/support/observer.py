@@ -52,7 +52,8 @@ class Observer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.client.close()
+        closing = asyncio.ensure_future(self.client.close())
+        await asyncio.wait([closing], timeout=2)  # nats-py may wait for ever, for a cancellation that was swallowed
 
     async def record(self, queue: str, job_id: str) -> JobRecord | None:
         """Return a job's record, or None while there is none or no server to ask."""

@@ -22,6 +22,7 @@ Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply subject, body and header block of a message."""
 
 RECONNECT_PAUSE = 0.1
+CLOSE_PATIENCE = 2.0
 STATUS_AT = len("NATS/1.0")
 CONGESTED = 1 << 20
 """Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
@@ -225,6 +226,15 @@ class QuickClient(Client):
             raise nats.errors.FlushTimeoutError from None
         except (RuntimeError, AttributeError) as error:
             raise ConnectionResetError(str(error)) from error
+
+    async def close(self) -> None:
+        """Close, within two seconds: nats-py waits for its reconnecting task, whose cancellation may have been swallowed."""
+        closing = asyncio.ensure_future(super().close())
+        done, _ = await asyncio.wait([closing], timeout=CLOSE_PATIENCE)
+        if not done:
+            closing.cancel()  # and not waited for
+        elif (error := closing.exception()) is not None:
+            log.debug("closing failed: %r", error)
 
     async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
         """Send what is pending first: nats-py's ping overtakes it, so a flush answered for commands not yet sent."""

@@ -162,8 +162,7 @@ class Connection:
         try:
             await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
-            with contextlib.suppress(Exception):  # half-open: nothing to save, the reason below is what counts
-                await self.client.close()
+            await self.client.close()
             raise cannot_connect(self.settings, self._last_error or error) from error
         self._publisher = Publisher(
             self.client,
@@ -202,8 +201,7 @@ class Connection:
                 with contextlib.suppress(Exception):  # closing must not fail because the server is away
                     await self.client.flush(timeout=1)
             self._publisher.close()
-        with contextlib.suppress(Exception):  # as above
-            await asyncio.wait_for(self.client.close(), 2)
+        await self.client.close()
         self._up.clear()
 
     def on_reconnect(self, listener: Callable[[], None]) -> None:
