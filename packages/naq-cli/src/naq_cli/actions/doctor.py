@@ -15,7 +15,7 @@ from naq_cli._format import as_time, size, span
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
-from naq_core.errors import JetStreamError
+from naq_core.errors import JetStreamError, NaqError
 from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers
 from naq_core.schedules import list_schedules
 
@@ -84,12 +84,12 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
         yield finding
     yield await _clock(session)
     yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
-    async for finding in _workers(session):
-        yield finding
-    async for finding in _queues(session):
-        yield finding
-    async for finding in _schedulers(session):
-        yield finding
+    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers)):
+        try:
+            async for finding in check(session):
+                yield finding
+        except NaqError as error:  # what is wrong with the streams was found above; the other checks may still say more
+            yield Finding(check=name, status="unknown", found=f"cannot be looked at: {error}")
 
 
 def _version(session: Session) -> Finding:
