@@ -11,7 +11,8 @@ from naq_client._submit import submit
 from naq_client.signature import Signature
 from naq_core.envelope import JobOptions
 from naq_core.errors import ConfigurationError
-from naq_core.job import Job, make_options
+from naq_core.job import Job
+from naq_core.options import make_options
 from naq_core.serialization import unwrap
 from naq_core.terms import NO_TERMS, TERM_NAMES, Terms, make_terms
 

@@ -16,7 +16,7 @@ from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS
 from naq_core.errors import EncodeError
 from naq_core.events import Event, events
-from naq_core.job import Job, make_options
+from naq_core.job import Job
 from naq_core.manage import (
     CancelOutcome,
     cancel_job,
@@ -29,6 +29,7 @@ from naq_core.manage import (
     set_queue_limit,
 )
 from naq_core.names import check_queue
+from naq_core.options import make_options
 from naq_core.retry import Delay
 from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
 from naq_core.settings import Settings

@@ -14,8 +14,9 @@ from naq_client._shared import disconnect, disconnect_sync, shared_queue
 from naq_client._submit import submit
 from naq_client.signature import Signature
 from naq_core.envelope import JobOptions
-from naq_core.job import Job, make_options
+from naq_core.job import Job
 from naq_core.names import check_job_id, check_queue
+from naq_core.options import make_options
 from naq_core.retry import Delay
 from naq_core.schedules import declare
 from naq_core.serialization import function_name, register

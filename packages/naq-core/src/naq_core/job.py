@@ -12,23 +12,22 @@ import msgspec
 from naq_core import names
 from naq_core._nats import objects, records
 from naq_core._nats.connection import Connection
-from naq_core._nats.subjects import LEVELS, NORMAL, state_of_subject
 from naq_core._nats.wait import wait_for_end
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
-from naq_core.envelope import NO_OPTIONS, WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
+from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
 from naq_core.errors import (
-    ConfigurationError,
     EncodeError,
     JobError,
     JobNotFoundError,
     JobTimeoutError,
     NaqError,
 )
-from naq_core.inspect import get_job
+from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
+from naq_core.options import make_options
 from naq_core.record import JobRecord, JobState
-from naq_core.results import outcome
-from naq_core.retry import Delay, make_policy, seconds
+from naq_core.results import fetch_outcome, outcome
+from naq_core.retry import Delay
 from naq_core.serialization import Call, decode_call, encode_call, function_name, preview
 from naq_core.settings import Settings
 from naq_core.signing import Signer
@@ -39,45 +38,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 R_co = TypeVar("R_co", covariant=True)
-
-_LIVE_STATES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
-
-
-def make_options(  # noqa: PLR0913 - one keyword for each option
-    *,
-    max_retries: int = 0,
-    retry_delay: Delay | Sequence[Delay] = 0,
-    retry_strategy: str = "fixed",
-    max_delay: Delay = 3600.0,
-    jitter: bool = False,
-    retry_on: Sequence[type[BaseException] | str] = (),
-    ignore_on: Sequence[type[BaseException] | str] = (),
-    timeout: Delay | None = None,
-    result_ttl: Delay | None = None,
-    process: bool = False,
-    fast: bool = False,
-    priority: str = NORMAL,
-) -> JobOptions:
-    """Check and bundle a job's options; `Queue.options` documents each.
-
-    Raises:
-        ConfigurationError: A value has the wrong type or range; names it.
-    """
-    if timeout is not None and seconds(timeout, "timeout") == 0:
-        raise ConfigurationError("timeout", "0 would stop every attempt at once: use None for no limit")
-    if result_ttl is not None and seconds(result_ttl, "result_ttl") < 1:
-        raise ConfigurationError("result_ttl", f"{result_ttl!r} is below 1 s, the server's granularity")
-    if priority not in LEVELS:
-        raise ConfigurationError("priority", f"{priority!r} is not one of {', '.join(LEVELS)}")
-    options = JobOptions(
-        retry=make_policy(max_retries, retry_delay, retry_strategy, max_delay, jitter, retry_on, ignore_on),
-        timeout=None if timeout is None else seconds(timeout, "timeout"),
-        result_ttl=None if result_ttl is None else seconds(result_ttl, "result_ttl"),
-        process=bool(process),
-        fast=bool(fast),
-        priority=priority,
-    )
-    return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
 
 
 class Job(Generic[R_co]):
@@ -438,22 +398,7 @@ class Job(Generic[R_co]):
         names.check_job_id(job_id)
         settings = settings or Settings.load(nats_url=nats_url)
         async with Connection(settings, name="naq-fetch") as connection:
-            stored = await records.find_record(connection, job_id)
-            if stored is None:
-                message = await records.find_job(connection, job_id)
-                if message is None:
-                    raise JobNotFoundError(job_id)
-                queue = state_of_subject(message.subject)[1]
-            else:
-                queue = stored.record.queue
-            if stored is None or not stored.record.state.is_final:
-                if timeout == 0:
-                    raise JobTimeoutError(job_id, 0)
-                try:
-                    stored = await wait_for_end(connection, queue, job_id, timeout)
-                except TimeoutError:
-                    raise JobTimeoutError(job_id, timeout or 0) from None
-            return await outcome(connection, stored.record)
+            return await fetch_outcome(connection, job_id, timeout)
 
     @staticmethod
     async def fetch_record(job_id: str, nats_url: str | None = None, *, settings: Settings | None = None) -> JobRecord:
@@ -468,26 +413,3 @@ class Job(Generic[R_co]):
         if stored is None:
             raise JobNotFoundError(job_id)
         return stored.record
-
-
-async def job_state(connection: Connection, job_id: str, queue: str) -> JobState:
-    """Return the state of a job: its record's, or where its message lies before the first attempt.
-
-    Raises:
-        JobNotFoundError: There is neither.
-    """
-    stored = await records.read_record(connection, queue, job_id)
-    if stored is not None and (stored.record.state.is_final or stored.record.state is JobState.RUNNING):
-        return stored.record.state
-    message = await records.find_job(connection, job_id, queue)
-    if message is None:  # purged, or just ended
-        latest = await records.read_record(connection, queue, job_id)
-        if latest is None or latest == stored:
-            raise JobNotFoundError(job_id)
-        return latest.record.state
-    place = _LIVE_STATES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
-    is_retrying = stored is not None and stored.record.state is JobState.RETRYING
-    return JobState.RETRYING if is_retrying and not place.is_final else place
-
-
-__all__ = ["NO_OPTIONS", "Job", "job_state", "make_options"]

@@ -4,7 +4,10 @@ from typing import Any
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.objects import get as get_object
-from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError
+from naq_core._nats.records import find_job, find_record
+from naq_core._nats.subjects import state_of_subject
+from naq_core._nats.wait import wait_for_end
+from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, JobNotFoundError, JobTimeoutError
 from naq_core.record import JobRecord, JobState
 from naq_core.serialization import decode_result
 from naq_core.signing import RESULT
@@ -61,3 +64,32 @@ async def outcome(connection: Connection, record: JobRecord, serializer: str | N
             if last is None:
                 raise JobFailedError(record.job_id, "Error", record.reason or "no reason was recorded")
             raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
+
+
+async def fetch_outcome(connection: Connection, job_id: str, timeout: float | None = 0) -> Any:
+    """Return the result of a job by its id alone, or raise what it ended in.
+
+    Args:
+        timeout: Seconds to wait for the job's end; None as long as it takes, 0 not at all.
+
+    Raises:
+        JobNotFoundError: There is neither a job nor a record of this id.
+        JobTimeoutError: It has not ended; it goes on.
+        JobFailedError, JobCancelledError, JobExpiredError: It did not succeed; see `outcome` for what else.
+    """
+    stored = await find_record(connection, job_id)
+    if stored is None:
+        message = await find_job(connection, job_id)
+        if message is None:
+            raise JobNotFoundError(job_id)
+        queue = state_of_subject(message.subject)[1]
+    else:
+        queue = stored.record.queue
+    if stored is None or not stored.record.state.is_final:
+        if timeout == 0:
+            raise JobTimeoutError(job_id, 0)
+        try:
+            stored = await wait_for_end(connection, queue, job_id, timeout)
+        except TimeoutError:
+            raise JobTimeoutError(job_id, timeout or 0) from None
+    return await outcome(connection, stored.record)

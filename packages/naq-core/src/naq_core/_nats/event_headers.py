@@ -17,7 +17,8 @@ _KINDS = {
     JobState.RUNNING: "started",
     JobState.DEAD: "failed",
 }
-_PLACES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
+PLACES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
+"""What a job's place in the jobs stream says of its state; in any other it waits for a worker."""
 _END_OF_STATE = len(STATE) + 2
 _STATE_LINE = f"{STATE}: ".encode()
 _FINAL = frozenset(state.value.encode() for state in JobState if state.is_final)
@@ -105,8 +106,8 @@ def _add_record(event: Event, headers: dict[str, str]) -> None:
 
 
 def _add_place(event: Event, headers: dict[str, str], place: str) -> None:
-    event.state = _PLACES.get(place, JobState.QUEUED)
-    if place in _PLACES:
+    event.state = PLACES.get(place, JobState.QUEUED)
+    if place in PLACES:
         event.kind = place
     else:
         event.kind = "released" if SCHEDULER in headers else "enqueued"

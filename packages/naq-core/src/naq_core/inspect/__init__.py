@@ -5,6 +5,7 @@ from naq_core.inspect.broker import broker_info
 from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.schedulers import leading_scheduler
+from naq_core.inspect.state import job_state
 from naq_core.inspect.waiting import read_json_result, wait_for_job
 from naq_core.inspect.workers import list_workers
 from naq_core.inspect.workflows import get_workflow, list_workflows
@@ -17,6 +18,7 @@ __all__ = [
     "get_job",
     "get_queue",
     "get_workflow",
+    "job_state",
     "leading_scheduler",
     "list_jobs",
     "list_queues",

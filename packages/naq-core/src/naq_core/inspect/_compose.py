@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 from naq_core._nats.direct import Entry
+from naq_core._nats.event_headers import PLACES
 from naq_core._nats.subjects import ASIDE, FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
@@ -12,7 +13,6 @@ from naq_core.views import JobView
 
 UNREADABLE = "?"
 """The function of a message that is no job."""
-_STATES = {"held": JobState.HELD, "dead": JobState.DEAD, "kept": JobState.CANCELLED}
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
@@ -27,7 +27,7 @@ def view_of(record: JobRecord | None, message: Entry | None, *, sequence: int = 
     if record is None:
         assert message is not None  # noqa: S101 - the caller's promise
         state, queue, job_id = state_of_subject(message.subject)
-        view = JobView(job_id=job_id, queue=queue, state=_STATES.get(state, JobState.QUEUED), function=UNREADABLE)
+        view = JobView(job_id=job_id, queue=queue, state=PLACES.get(state, JobState.QUEUED), function=UNREADABLE)
     else:
         view = _of_record(record)
     if message is not None:
@@ -84,10 +84,10 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     state = state_of_subject(message.subject)[0]
     view.priority = state
     if view.state in {JobState.QUEUED, JobState.HELD}:
-        view.state = _STATES.get(state, JobState.QUEUED)  # the record is older than the move
+        view.state = PLACES.get(state, JobState.QUEUED)  # the record is older than the move
     if state in ASIDE and not view.state.is_final:
-        view.state = _STATES[state]  # whoever was putting it back died on the way
-    if state in _STATES:  # its level is that of the subject it becomes ready on
+        view.state = PLACES[state]  # whoever was putting it back died on the way
+    if state in PLACES:  # its level is that of the subject it becomes ready on
         target = message.headers.get(SCHEDULE_TARGET, "")
         view.priority = target.split(".")[-3] if target.count(".") >= 3 else "normal"
     if view.state is JobState.HELD and WAITS not in message.headers:

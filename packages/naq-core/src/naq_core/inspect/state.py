@@ -1,0 +1,28 @@
+"""The state of one job, in one or two reads: what programs ask for most often."""
+
+from naq_core._nats import records
+from naq_core._nats.connection import Connection
+from naq_core._nats.event_headers import PLACES
+from naq_core._nats.subjects import state_of_subject
+from naq_core.errors import JobNotFoundError
+from naq_core.record import JobState
+
+
+async def job_state(connection: Connection, job_id: str, queue: str) -> JobState:
+    """Return the state of a job: its record's, or where its message lies before the first attempt.
+
+    Raises:
+        JobNotFoundError: There is neither.
+    """
+    stored = await records.read_record(connection, queue, job_id)
+    if stored is not None and (stored.record.state.is_final or stored.record.state is JobState.RUNNING):
+        return stored.record.state
+    message = await records.find_job(connection, job_id, queue)
+    if message is None:  # purged, or just ended
+        latest = await records.read_record(connection, queue, job_id)
+        if latest is None or latest == stored:
+            raise JobNotFoundError(job_id)
+        return latest.record.state
+    place = PLACES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
+    is_retrying = stored is not None and stored.record.state is JobState.RETRYING
+    return JobState.RETRYING if is_retrying and not place.is_final else place
