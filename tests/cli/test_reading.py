@@ -184,10 +184,10 @@ class TestDoctor:
         naq("schedule", "add", "math:sqrt", "2", "--every", "1h", **here)
         done = naq("doctor", **here)
         assert done.returncode == 1
-        assert "1 schedules are active and no scheduler leads\tStart one: naq scheduler" in done.stdout
+        assert "1 schedule is active and no scheduler leads\tStart one: naq scheduler" in done.stdout
         with started("naq_cli", "scheduler", **here) as process:
             wait_for_line(process.stderr, "leads")
-            assert " leads, 1 schedules are active" in naq("doctor", **here).stdout
+            assert " leads, 1 schedule is active" in naq("doctor", **here).stdout
             process.terminate()
             process.communicate(timeout=20)
 

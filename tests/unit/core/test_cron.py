@@ -174,6 +174,22 @@ def test_what_is_no_expression_is_refused_at_once(expression: Any) -> None:
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("99 9 * * mon-fri", "'99' cannot be the minute: use 0 to 59"),
+        ("0 9-25/2 * * *", "'9-25/2' cannot be the hour: use 0 to 23"),
+        ("0 9 0 * *", "'0' cannot be the day of the month: use 1 to 31"),
+        ("0 9 * 13 *", "'13' cannot be the month: use 1 to 12"),
+        ("0 9 * * mon,8", "'mon,8' cannot be the day of the week: use 0 to 7"),
+        ("0 9 * * * 60", "'60' cannot be the second: use 0 to 59"),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_with_the_range(expression: str, problem: str) -> None:
+    with pytest.raises(InvalidScheduleError, match=problem):
+        parse_cron(expression)
+
+
 _token = st.sampled_from([*"*?,-/#lwLW ", *map(str, range(62)), "mon", "feb", "sun-sat", "@daily", "0-59/7", "99", "#6", "\t"])
 
 

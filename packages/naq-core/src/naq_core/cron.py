@@ -27,6 +27,8 @@ _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII
 _ALIASES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _ONE_VALUE = re.compile(rf"\b({_VALUE})-\1(?:/\d{{1,2}})?(?![\w/])", re.ASCII)
 _FIELD_NAMES = ("minute", "hour", "day of the month", "month", "day of the week", "second")
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7), (0, 59))
+_NUMBER = re.compile(r"(?<![/#\d])\d+", re.ASCII)  # neither a step nor which Friday it is
 _ANY = frozenset({"*", "?"})
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
@@ -122,7 +124,7 @@ def find_zone(name: object) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError, ValueError) as error:
         raise InvalidScheduleError(
-            "time zone", name, "is not known here; give an IANA name such as 'Europe/Berlin' or 'UTC'"
+            "time zone", name, "not known here; give an IANA name such as 'Europe/Berlin' or 'UTC'"
         ) from error
 
 
@@ -142,9 +144,11 @@ def _check_syntax(expression: object) -> list[str]:
         raise InvalidScheduleError(
             what, expression, "needs 5 fields (minute hour day month weekday), or 6 with the seconds at the end"
         )
-    for name, field in zip(_FIELD_NAMES, fields, strict=False):
+    for name, field, (low, high) in zip(_FIELD_NAMES, fields, _RANGES, strict=False):
         if not _FIELD.fullmatch(field):
             raise InvalidScheduleError(what, expression, f"{field!r} cannot be the {name}")
+        if any(not low <= int(number) <= high for number in _NUMBER.findall(field)):
+            raise InvalidScheduleError(what, expression, f"{field!r} cannot be the {name}: use {low} to {high}")
     day, weekday = fields[2], fields[4]
     if (("#" in weekday or "l" in weekday) and day not in _ANY) or ("w" in day and weekday not in _ANY):
         # croniter finds no date for the one, and does not look at the weekday for the other.
@@ -155,7 +159,7 @@ def _check_syntax(expression: object) -> list[str]:
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return f"is not valid: {text[:120]}" if text else f"is not valid ({type(error).__name__})"
+    return f"not valid: {text[:120]}" if text else f"not valid ({type(error).__name__})"
 
 
 @lru_cache(maxsize=1024)

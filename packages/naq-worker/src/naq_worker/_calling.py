@@ -4,7 +4,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, TracebackType
 from typing import Any
 
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
@@ -71,9 +71,17 @@ def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
 
 
 def format_traceback(error: BaseException) -> str:
-    """Return the traceback as text, bounded."""
+    """Return the traceback as text, bounded; it begins with the job's own frames, where there are any."""
     try:
-        text = "".join(traceback.format_exception(error, limit=-50))
+        text = "".join(traceback.format_exception(type(error), error, _since_the_call(error), limit=-50))
     except Exception:  # noqa: BLE001 - as above
         return ""
     return clean_text(text, TRACEBACK_LIMIT)
+
+
+def _since_the_call(error: BaseException) -> TracebackType | None:
+    """Leave out how the worker came to call the function: it is the same for every job, and nobody's mistake is in it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "naq_worker":
+        frames = frames.tb_next
+    return frames or error.__traceback__

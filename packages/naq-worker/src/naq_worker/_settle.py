@@ -213,7 +213,7 @@ class Settler:
         self._counters.failed += 1
         last = record.errors[-1]
         log.error(
-            "job %s (%s) failed for good after %d attempts: %s: %s",
+            "job %s (%s) failed for good at attempt %d: %s: %s",
             record.job_id,
             record.function,
             record.attempt,

@@ -279,10 +279,11 @@ async def _schedulers(session: Session) -> AsyncIterator[Finding]:
     active = [schedule for schedule in await list_schedules(session.connection) if not schedule.paused]
     if not active:
         return
+    number = f"{len(active):,} schedule{'s are' if len(active) > 1 else ' is'} active"
     leader = await leading_scheduler(session.connection)
     if leader is not None:
-        found = f"{leader['owner']} leads, {len(active):,} schedules are active"
+        found = f"{leader['owner']} leads, {number}"
         yield Finding(check="scheduler", status="ok", found=found)
         return
-    found = f"{len(active):,} schedules are active and no scheduler leads"
+    found = f"{number} and no scheduler leads"
     yield Finding(check="scheduler", status="problem", found=found, advice="Start one: naq scheduler")

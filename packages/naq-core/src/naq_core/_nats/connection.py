@@ -163,7 +163,8 @@ class Connection:
             await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await self.client.close()
-            raise cannot_connect(self.settings, self._last_error or error) from error
+            # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
+            raise cannot_connect(self.settings, self._last_error or error) from None
         self._publisher = Publisher(
             self.client,
             timeout=self.settings.publish_timeout.total_seconds(),
