@@ -81,8 +81,9 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
     if isinstance(error, CommandError):
         return Complaint(str(error), error.code)
     if isinstance(error, ConfigurationError):
-        # A stream that does not fit is no setting of the user's: it is what stands on the server.
-        return Complaint(_setting(error), ExitCode.REFUSED if error.setting.startswith("stream ") else ExitCode.USAGE)
+        if error.setting.startswith("stream "):  # no setting of the user's: it is what stands on the server
+            return Complaint(f"{error}. See: naq doctor, naq setup --update", ExitCode.REFUSED)
+        return Complaint(_setting(error), ExitCode.USAGE)
     if isinstance(error, JobTimeoutError):
         return Complaint(f"{error}: naq job wait {error.job_id}", ExitCode.WAIT_TIMED_OUT)
     if isinstance(error, BrokerUnavailableError) and settings is not None:
