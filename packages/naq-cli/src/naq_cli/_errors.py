@@ -81,9 +81,7 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
     if isinstance(error, CommandError):
         return Complaint(str(error), error.code)
     if isinstance(error, ConfigurationError):
-        if error.setting.startswith("stream "):  # no setting of the user's: it is what stands on the server
-            return Complaint(f"{error}. See: naq doctor, naq setup --update", ExitCode.REFUSED)
-        return Complaint(_setting(error), ExitCode.USAGE)
+        return _setting(error)
     if isinstance(error, JobTimeoutError):
         return Complaint(f"{error}: naq job wait {error.job_id}", ExitCode.WAIT_TIMED_OUT)
     if isinstance(error, BrokerUnavailableError) and settings is not None:
@@ -146,5 +144,8 @@ def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
     return f"cannot reach NATS at {_server(settings)}: {reason}. {advice}"
 
 
-def _setting(error: ConfigurationError) -> str:
-    return f"{_option(error.setting)}: {error.problem}" if error.source == "argument" else str(error)
+def _setting(error: ConfigurationError) -> Complaint:
+    if error.setting.startswith("stream "):  # no setting of the user's: it is what stands on the server
+        return Complaint(f"{error}. See: naq doctor, naq setup --update", ExitCode.REFUSED)
+    named = f"{_option(error.setting)}: {error.problem}" if error.source == "argument" else str(error)
+    return Complaint(named, ExitCode.USAGE)
