@@ -7,8 +7,9 @@ from naq_core import DecodeError, EncodeError, InvalidNameError, Job, UnknownTas
 from naq_core.envelope import WIRE_VERSION, decode_envelope
 from naq_core.errors import ConfigurationError, UnknownWireVersionError
 from naq_core.names import new_id
+from naq_core.previews import clean_text, preview
 from naq_core.record import FINAL, TRANSITIONS, JobState
-from naq_core.serialization import Call, allowed_function, clean_text, decode_call, encode_call, encode_result, preview
+from naq_core.serialization import Call, allowed_function, decode_call, encode_call, encode_result
 
 
 async def test_a_job_survives_its_wire_form() -> None:

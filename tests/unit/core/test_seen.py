@@ -10,7 +10,7 @@ import pytest
 
 from naq_core import track
 from naq_core.context import JobContext, set_current_job
-from naq_core.serialization import preview_result
+from naq_core.previews import preview_result
 
 
 class Colour(Enum):

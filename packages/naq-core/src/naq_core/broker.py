@@ -20,7 +20,7 @@ from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import Message, Stored, find_job, find_record, peek_record, read_last, read_record
+from naq_core._nats.records import Message, Stored, find_job, find_record, peek_record, read_last, read_record, write_record
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
@@ -34,6 +34,7 @@ from naq_core._nats.subjects import (
     TTL,
     Names,
     state_of_subject,
+    ttl_text,
 )
 from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
 from naq_core._nats.unique import Place, find_place, hand_over_record
@@ -115,7 +116,9 @@ __all__ = [
     "schedule_headers",
     "state_of_subject",
     "target_of",
+    "ttl_text",
     "waiting_headers",
     "write_document",
+    "write_record",
     "write_slot",
 ]

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from naq_core.dependency import ParentOutcome
 from naq_core.errors import JobCancelledError, NaqError
+from naq_core.previews import clean_text
 from naq_core.record import LogLine
-from naq_core.serialization import clean_text
 
 LONGEST_LINE = 2000
 

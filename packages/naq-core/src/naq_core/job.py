@@ -25,10 +25,11 @@ from naq_core.errors import (
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.options import make_options
+from naq_core.previews import preview
 from naq_core.record import JobRecord, JobState
 from naq_core.results import fetch_outcome, outcome
 from naq_core.retry import Delay
-from naq_core.serialization import Call, decode_call, encode_call, function_name, preview
+from naq_core.serialization import Call, decode_call, encode_call, function_name
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.terms import NO_TERMS, Terms

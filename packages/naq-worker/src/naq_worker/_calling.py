@@ -9,8 +9,9 @@ from typing import Any
 
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
+from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
-from naq_core.serialization import clean_text, encode_result, preview_result
+from naq_core.serialization import encode_result
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 
 TRACEBACK_LIMIT = 20_000

@@ -1,7 +1,6 @@
 """Claiming a delivered job: exactly one worker may run it, whatever the server has forgotten."""
 
 import logging
-import math
 import time
 from collections import deque
 from enum import Enum, auto
@@ -10,17 +9,15 @@ from typing import Any
 import msgspec
 
 from naq_core.broker import (
-    TTL,
     Connection,
     Delivery,
     Stored,
-    WrongSequenceError,
     read_presence,
     read_record,
-    record_headers,
+    write_record,
 )
 from naq_core.envelope import Envelope
-from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.record import AttemptError, JobRecord, JobState
 from naq_worker._active import Claim
 
 log = logging.getLogger(__name__)
@@ -184,20 +181,9 @@ class Claims:
 
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
         """Compare-and-set the claim; None where somebody else was faster."""
-        subject = self._connection.names.result(record.queue, record.job_id)
-        headers = record_headers(record, revision)
-        if record.state.is_final:
-            headers |= {TTL: f"{max(1, math.ceil(self._failure_ttl))}s"}
-        try:
-            sequence = await self._connection.publish(subject, encode_record(record), headers)
-        except WrongSequenceError as error:
-            if not error.repeated:
-                return None
-            stored = await read_record(self._connection, record.queue, record.job_id)
-            if stored is None or stored.record != record:
-                return None
-            sequence = stored.revision  # an earlier try of ours had been stored, its answer lost
-        return Claim(record, sequence, sequence)
+        ttl = self._failure_ttl if record.state.is_final else None
+        sequence = await write_record(self._connection, record, revision, ttl)
+        return None if sequence is None else Claim(record, sequence, sequence)
 
 
 def is_expired(envelope: Envelope) -> bool:

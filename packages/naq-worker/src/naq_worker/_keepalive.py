@@ -6,7 +6,6 @@ Neither a blocked event loop nor a job that holds the CPU can stop it (`docs/adr
 import asyncio
 import contextlib
 import logging
-import math
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import TTL, Connection, remove_presence
+from naq_core.broker import TTL, Connection, remove_presence, ttl_text
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
 from naq_worker._active import Active, boottime
@@ -161,7 +160,7 @@ class KeepAlive:
         """Publish the presence; the server removes it when it is not renewed."""
         if not connection.is_connected:
             return
-        ttl = f"{max(1, math.ceil(self._settings.worker_ttl.total_seconds()))}s"
+        ttl = ttl_text(self._settings.worker_ttl.total_seconds())
         body = msgspec.json.encode(self._presence())
         try:
             await connection.publish_once(connection.names.worker(self._worker_id), body, {TTL: ttl})

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
@@ -22,12 +21,13 @@ from naq_core.broker import (
     record_headers,
     remove_object,
     schedule_headers,
+    ttl_text,
 )
 from naq_core.envelope import JobOptions, Large
 from naq_core.errors import JetStreamError, PayloadTooLargeError, PermissionDeniedError
+from naq_core.previews import clean_text
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
-from naq_core.serialization import clean_text
 from naq_worker._active import Claim, Counters
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
 
@@ -233,7 +233,7 @@ class Settler:
             EXPECTED_SEQUENCE: str(delivery.sequence),
             EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
             **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), None),
-            TTL: _ttl(self._settings.dead_ttl.total_seconds()),
+            TTL: ttl_text(self._settings.dead_ttl.total_seconds()),
         }
         try:
             self._connection.check_size("the job", len(delivery.data))
@@ -285,7 +285,7 @@ class Settler:
         record = claim.record
         headers = record_headers(record, claim.revision, progress=progress)
         if ttl is not None:
-            headers[TTL] = _ttl(ttl)
+            headers[TTL] = ttl_text(ttl)
         body = encode_record(record)
         try:
             self._connection.check_size(f"the record of job {record.job_id}", len(body))
@@ -336,7 +336,3 @@ def shortened(errors: list[AttemptError]) -> list[AttemptError]:
         errors = [errors[0], *errors[-(MOST_ERRORS - 1) :]]
     old, new = errors[:-MOST_TRACEBACKS], errors[-MOST_TRACEBACKS:]
     return [*(msgspec.structs.replace(each, traceback="") for each in old), *new]
-
-
-def _ttl(seconds: float) -> str:
-    return f"{max(1, math.ceil(seconds))}s"

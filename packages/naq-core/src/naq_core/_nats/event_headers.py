@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from naq_core._nats.client import parse_headers
 from naq_core._nats.subjects import ABOUT, EXPECTED_SEQUENCE, PROGRESS, SCHEDULER, STATE, state_of_subject
+from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, Progress
-from naq_core.serialization import clean_text
 from naq_core.views import Event
 
 LONGEST_NAME = 120

@@ -25,6 +25,7 @@ from naq_core._nats.subjects import (
     TTL,
     WAITS,
     state_of_subject,
+    ttl_text,
 )
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError, JetStreamError, WrongSequenceError
@@ -90,7 +91,7 @@ async def move(
     *,
     body: bytes | None = None,
     due: float | None = None,
-    ttl: int | None = None,
+    ttl: float | None = None,
 ) -> Moved:
     """Move a held or dead job to another subject of its, or give it another time where it lies.
 
@@ -115,7 +116,7 @@ async def move(
     if target == source.subject:
         del headers[SCHEDULER], headers[SCHEDULE_NEXT]
     if ttl is not None:
-        headers[TTL] = f"{max(1, ttl)}s"
+        headers[TTL] = ttl_text(ttl)
     data = source.data if body is None else body
     try:
         await connection.publish(target, data, headers)

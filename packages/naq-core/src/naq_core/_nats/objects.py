@@ -7,7 +7,6 @@ can wipe it, and objects are written once under a new name each time, so that no
 import asyncio
 import hashlib
 import logging
-import math
 import secrets
 from base64 import urlsafe_b64encode
 
@@ -17,7 +16,7 @@ from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import HEADER_ROOM, Connection
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
 from naq_core._nats.records import count_by_subject, each_message
-from naq_core._nats.subjects import ASIDE, TTL, state_of_subject
+from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.topology import ensure_objects
 from naq_core.envelope import Large
 from naq_core.errors import BrokerError, BrokerTimeoutError, LargePayloadError
@@ -53,7 +52,7 @@ async def put(connection: Connection, queue: str, job_id: str, kind: str, body: 
         await connection.wait_connected(deadline)
         large = Large(f"{queue}.{job_id}.{kind}.{secrets.token_hex(6)}", len(body), digest)
         try:
-            await _write(connection, large, body, {TTL: f"{max(1, math.ceil(ttl))}s"})
+            await _write(connection, large, body, {TTL: ttl_text(ttl)})
         except (NotReadyError, BrokerTimeoutError, DisconnectedError) as error:
             if connection.is_past(deadline):
                 raise BrokerTimeoutError(f"storing {large.name} ({error})", SILENCE) from error

@@ -10,7 +10,7 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from naq_core._nats.auth import cannot_connect
-from naq_core._nats.connection import CONNECT_TIMEOUT
+from naq_core._nats.link import CONNECT_TIMEOUT
 from naq_core._nats.options import connect_options
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings

@@ -8,8 +8,10 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import api_error
-from naq_core.errors import BrokerError, JetStreamError
-from naq_core.record import JobRecord, decode_record
+from naq_core._nats.event_headers import record_headers
+from naq_core._nats.subjects import TTL, ttl_text
+from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
+from naq_core.record import JobRecord, decode_record, encode_record
 
 NO_MESSAGE = 10037
 STREAM_NOT_FOUND = 10059
@@ -82,9 +84,7 @@ async def read_record(connection: Connection, queue: str, job_id: str) -> Stored
 
 async def find_record(connection: Connection, job_id: str) -> Stored | None:
     """Find a record by job id alone, whatever its queue."""
-    names = connection.names
-    message = await read_last(connection, names.results_stream, names.result("*", job_id))
-    return None if message is None else Stored(decode_record(message.data), message.sequence)
+    return await read_record(connection, "*", job_id)
 
 
 async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
@@ -92,6 +92,30 @@ async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored
     names = connection.names
     message = await read_direct(connection, names.results_stream, names.result(queue, job_id))
     return None if message is None else Stored(decode_record(message.data), message.sequence)
+
+
+async def write_record(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> int | None:
+    """Compare-and-set a job's record and return its new revision, or None where somebody else was faster.
+
+    Args:
+        ttl: Seconds after which the server removes it; None: never, as of a job that runs.
+
+    Raises:
+        BrokerError: It is unknown whether it was stored.
+    """
+    headers = record_headers(record, revision)
+    if ttl is not None:
+        headers[TTL] = ttl_text(ttl)
+    body = encode_record(record)
+    try:
+        return await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)
+    except WrongSequenceError as error:
+        if not error.repeated:
+            return None
+    stored = await read_record(connection, record.queue, record.job_id)
+    if stored is None or encode_record(stored.record) != body:
+        return None
+    return stored.revision  # an earlier try of ours had been stored, its answer lost
 
 
 async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:

@@ -1,5 +1,6 @@
 """Every stream, bucket, consumer, subject and header name of NAQ."""
 
+import math
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
@@ -33,6 +34,11 @@ ASIDE = frozenset({"dead", "kept"})
 SCHEDULED = ASIDE | {"held"}
 """Places of messages that are schedules of the server's, and can be moved in one step."""
 FAR_FUTURE = "2200-01-01T00:00:00Z"
+
+
+def ttl_text(seconds: float) -> str:
+    """Return the value of a `Nats-TTL`, in whole seconds: never shorter than asked for, and the server takes none below 1."""
+    return f"{max(1, math.ceil(seconds))}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,15 @@ answer for a new one (`docs/adr/0008-unique-jobs.md`).
 """
 
 import asyncio
-import math
 from typing import NamedTuple
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.event_headers import record_headers
 from naq_core._nats.many import read_many
-from naq_core._nats.records import Message, peek_record, read_record
-from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULED, SCHEDULER, TTL, state_of_subject
+from naq_core._nats.records import Message, peek_record, read_record, write_record
+from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULED, SCHEDULER, state_of_subject
 from naq_core.envelope import decode_envelope
-from naq_core.errors import DecodeError, WrongSequenceError
-from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
 
 PATIENCE = 1.0
 """Seconds to wait for the acknowledgement of a job that has ended; it comes right after the record of the end."""
@@ -102,11 +100,7 @@ async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: 
                 return True
             if old.state is JobState.RUNNING or (not retire and not old.state.is_final):
                 return False
-        headers = record_headers(fresh, 0 if stored is None else stored.revision)
-        headers[TTL] = f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s"
-        try:
-            await connection.publish(connection.names.result(fresh.queue, fresh.job_id), encode_record(fresh), headers)
-        except WrongSequenceError:
-            retire = True  # read from the leader
-            continue
-        return True
+        ttl = connection.settings.failure_ttl.total_seconds()
+        if await write_record(connection, fresh, 0 if stored is None else stored.revision, ttl) is not None:
+            return True
+        retire = True  # read from the leader

@@ -1,17 +1,15 @@
 """Ending a job that waits: on record, and kept whole beside the dead ones."""
 
-import math
 import time
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
-from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import move
-from naq_core._nats.records import Message, read_record
-from naq_core._nats.subjects import TTL, state_of_subject
+from naq_core._nats.records import Message, read_record, write_record
+from naq_core._nats.subjects import state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import DecodeError, WrongSequenceError
-from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
 
 
 async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
@@ -25,7 +23,7 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     ended = await record_end(connection, record)
     if ended is None:
         return None
-    ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
+    ttl = connection.settings.dead_ttl.total_seconds()
     await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
     return ended
 
@@ -57,14 +55,9 @@ async def record_end(connection: Connection, record: JobRecord) -> JobRecord | N
     """Write the final record of a job that never ran, unless it has ended or runs."""
     revision = 0
     while True:
-        headers = record_headers(record, revision)
-        headers[TTL] = f"{max(1, math.ceil(connection.settings.failure_ttl.total_seconds()))}s"
-        try:
-            await connection.publish(connection.names.result(record.queue, record.job_id), encode_record(record), headers)
-        except WrongSequenceError:
-            stored = await read_record(connection, record.queue, record.job_id)
-        else:
+        if await write_record(connection, record, revision, connection.settings.failure_ttl.total_seconds()) is not None:
             return record
+        stored = await read_record(connection, record.queue, record.job_id)
         if stored is None:
             revision = 0
             continue

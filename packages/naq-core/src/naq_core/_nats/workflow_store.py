@@ -1,14 +1,13 @@
 """What is kept of a workflow: a small head, and lists of its jobs in parts, in a bucket of its own."""
 
-import math
 from collections.abc import Sequence
 
 import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.many import read_many
-from naq_core._nats.records import read_last
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, TTL
+from naq_core._nats.records import STREAM_NOT_FOUND, read_last
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core._nats.topology import bucket_config, ensure_stream_config
 from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
 from naq_core.names import new_id
@@ -16,7 +15,6 @@ from naq_core.names import new_id
 HEAD = "head"
 PART_SIZE = 256 * 1024
 """Bytes of a part; a job takes some hundred, and 30 for each of its parents."""
-NO_STREAM = 10059
 
 
 class Head(msgspec.Struct, omit_defaults=True):
@@ -60,7 +58,7 @@ def _ttl(connection: Connection) -> str:
     """As long as anything of its jobs may be kept."""
     settings = connection.settings
     longest = max(settings.result_ttl, settings.failure_ttl, settings.dead_ttl)
-    return f"{math.ceil(longest.total_seconds())}s"
+    return ttl_text(longest.total_seconds())
 
 
 async def write_head(connection: Connection, workflow_id: str, head: Head) -> None:
@@ -138,7 +136,7 @@ async def read_heads(connection: Connection) -> list[tuple[str, Head, int]]:
     try:
         await connection.api(f"STREAM.INFO.{names.workflows_stream}")
     except JetStreamError as error:
-        if error.err_code == NO_STREAM:
+        if error.err_code == STREAM_NOT_FOUND:
             return []
         raise
     found = await read_many(connection, names.workflows_stream, [names.workflow("*", HEAD)], f"{names.workflows}.>")

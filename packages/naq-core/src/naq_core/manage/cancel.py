@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from enum import StrEnum
 
@@ -10,17 +9,16 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
-from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import move, remove, schedule_headers
-from naq_core._nats.records import Message, Stored, find_job, find_record, read_record
-from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
+from naq_core._nats.records import Message, Stored, find_job, find_record, read_record, write_record
+from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject, ttl_text
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, check_queue
-from naq_core.record import JobRecord, JobState, encode_record
-from naq_core.serialization import clean_text
+from naq_core.previews import clean_text
+from naq_core.record import JobRecord, JobState
 
 log = logging.getLogger(__name__)
 
@@ -172,17 +170,7 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
 
 async def store_end(connection: Connection, record: JobRecord, revision: int) -> bool:
     """Compare-and-set a final record; return False where somebody else was faster."""
-    headers = record_headers(record, revision)
-    headers[TTL] = f"{max(1, int(connection.settings.failure_ttl.total_seconds()))}s"
-    body = encode_record(record)
-    try:
-        await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            return False
-        stored = await read_record(connection, record.queue, record.job_id)
-        return stored is not None and encode_record(stored.record) == body
-    return True
+    return await write_record(connection, record, revision, connection.settings.failure_ttl.total_seconds()) is not None
 
 
 async def _tell_workers(connection: Connection, record: JobRecord, *, known: bool) -> None:
@@ -219,14 +207,14 @@ async def keep_whole(connection: Connection, message: Message, ended: JobState) 
     """Lay a job that ended so aside, whole, so that it can be put back to work; whoever was faster did the same."""
     state, queue, job_id = state_of_subject(message.subject)
     aside = connection.names.aside(queue, job_id, ended)
-    ttl = math.ceil(connection.settings.dead_ttl.total_seconds())
+    ttl = connection.settings.dead_ttl.total_seconds()
     if state == "held":
         await move(connection, message, aside, ttl=ttl)
         return
     headers = {
         EXPECTED_SEQUENCE: str(message.sequence),
         EXPECTED_SUBJECT: connection.names.any_state(queue, job_id),
-        TTL: f"{max(1, ttl)}s",
+        TTL: ttl_text(ttl),
         **schedule_headers(message.subject, None),
     }
     try:

@@ -1,22 +1,20 @@
 """Putting a job back to work, and deleting one."""
 
 import logging
-import math
 import time
 
 import msgspec
 
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
-from naq_core._nats.event_headers import record_headers
 from naq_core._nats.moves import Moved, due_of, release, remove
-from naq_core._nats.records import Message, Stored, read_last
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject
+from naq_core._nats.records import Message, Stored, read_last, write_record
+from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find, keep_whole
 from naq_core.names import check_job_id
-from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.record import JobRecord, JobState
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +88,8 @@ async def _reset(connection: Connection, stored: Stored) -> bool:
         workflow=old.workflow,
         schedule=old.schedule,
     )
-    return await _store(connection, record, stored.revision, connection.settings.failure_ttl.total_seconds())
+    ttl = connection.settings.failure_ttl.total_seconds()
+    return await write_record(connection, record, stored.revision, ttl) is not None
 
 
 async def _hurry(connection: Connection, found: Found) -> bool:
@@ -108,7 +107,8 @@ async def _hurry(connection: Connection, found: Found) -> bool:
         raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > time.time():
         record = msgspec.structs.replace(stored.record, next_at=time.time())
-        if not await _store(connection, record, stored.revision, connection.settings.failure_ttl.total_seconds()):
+        ttl = connection.settings.failure_ttl.total_seconds()
+        if await write_record(connection, record, stored.revision, ttl) is None:
             return False
     if state == "held":
         return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}
@@ -185,7 +185,7 @@ async def _erase(connection: Connection, found: Found, ttl: float | None) -> boo
     if found.stored is not None:
         record, revision = found.stored
         if ttl is not None:
-            return await _store(connection, record, revision, ttl)
+            return await write_record(connection, record, revision, ttl) is not None
         if record.large is not None:
             await objects.remove(connection, record.large)
         subject = names.result(record.queue, record.job_id)
@@ -197,18 +197,6 @@ async def _forget_edges(connection: Connection, job_id: str) -> None:
     """Its end was acted upon long ago; what is still there serves nobody."""
     names = connection.names
     await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.namespace}.edges.{job_id}.>"})
-
-
-async def _store(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> bool:
-    """Compare-and-set a record; False where somebody else was faster."""
-    headers = record_headers(record, revision)
-    if ttl is not None:
-        headers[TTL] = f"{max(1, math.ceil(ttl))}s"
-    try:
-        await connection.publish(connection.names.result(record.queue, record.job_id), encode_record(record), headers)
-    except WrongSequenceError:
-        return False  # or an earlier try was stored: looking again finds it
-    return True
 
 
 def _state(found: Found) -> JobState:

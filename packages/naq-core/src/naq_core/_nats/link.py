@@ -1,0 +1,300 @@
+"""The life of a NATS connection: it reconnects for ever, notices a dead peer, and tells whoever waits that it was lost."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Self
+
+import nats.errors
+
+from naq_core._nats.account import INFO, check_server
+from naq_core._nats.auth import cannot_connect, is_refusal, reason_of
+from naq_core._nats.client import QuickClient
+from naq_core._nats.denials import PUBLISH, Denials
+from naq_core._nats.ends import Ends
+from naq_core._nats.errors import CLIENT_ERRORS
+from naq_core._nats.options import connect_options
+from naq_core._nats.publish import Publisher
+from naq_core._nats.reader import BatchReader
+from naq_core._nats.subjects import Names
+from naq_core.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    PermissionDeniedError,
+)
+from naq_core.settings import Settings, redact_url
+from naq_core.signing import Signer
+
+log = logging.getLogger("naq_core._nats.connection")  # one name for all that a connection says: programs filter by it
+
+CONNECT_TIMEOUT = 5.0
+WATCHDOG_INTERVAL = 3.0
+WATCHDOG_PATIENCE = 3.0
+PENDING_SIZE = 16 * 1024 * 1024
+
+
+class Link:
+    """The life of one client connection: what nats-py leaves open about making, losing and closing it.
+
+    Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
+    """
+
+    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True) -> None:
+        """Prepare a connection.
+
+        Args:
+            settings: The address and everything else.
+            name: What the server calls the client.
+            patient: Try for 5 s to make the first connection; else give up when every server was tried once.
+        """
+        self.settings = settings
+        self.names = Names(settings.namespace)
+        self.signer = Signer(settings.signing_key, settings.namespace)
+        self.client = QuickClient()
+        self.ends = Ends(self.client, self.names)
+        """The jobs whose ends are waited for here."""
+        self.generation = 0
+        self.connected_at = 0.0
+        self.ready: set[str] = set()
+        """Streams and consumers known to exist; for `topology`."""
+        self.topology_lock = asyncio.Lock()
+        self._name = name
+        self._publisher: Publisher | None = None
+        self.reader = BatchReader(self.client, timeout=settings.publish_timeout.total_seconds())
+        """Batched direct gets."""
+        self._up = asyncio.Event()
+        self._closing = False
+        self._lost: BrokerError | None = None
+        self._last_error: BaseException | None = None
+        self._failures = 0
+        self._patient = patient
+        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.denials = Denials()
+        self._watchdog: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._budget = settings.publish_budget.total_seconds()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> str:
+        """The address as it may be shown."""
+        return redact_url(self.settings.nats_url)
+
+    @property
+    def server_version(self) -> str:
+        """The version of the server it is connected to."""
+        return self.client.server_version
+
+    @property
+    def server_id(self) -> str:
+        """The id of the server it is connected to, new at each of its starts."""
+        return self.client.server_id
+
+    @property
+    def publisher(self) -> Publisher:
+        """The pipelined publisher."""
+        if self._publisher is None:
+            raise BrokerUnavailableError(self.url, "the connection is not open")
+        return self._publisher
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached as far as is known."""
+        return self._up.is_set()
+
+    @property
+    def lost(self) -> BrokerError | None:
+        """Why the connection is closed for good, or None."""
+        return self._lost
+
+    @property
+    def seconds_connected(self) -> float:
+        """How long the connection has stood since it was last made."""
+        return self._loop.time() - self.connected_at
+
+    async def open(self) -> None:
+        """Connect and check the server.
+
+        Raises:
+            BrokerUnavailableError: Nobody answers; `AuthenticationError` where the credentials are refused.
+            PermissionDeniedError: The user may not even ask about JetStream (`$JS.API.INFO`), or not receive answers.
+            ConfigurationError: A file of credentials or certificates cannot be used.
+            JetStreamDisabledError: JetStream is off.
+            ServerTooOldError: JetStream lacks what NAQ needs.
+        """
+        options = connect_options(self.settings)
+        options.update(
+            name=self._name,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            pending_size=PENDING_SIZE,
+            skip_subject_validation=True,
+        )
+        try:
+            await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            await self.client.close()
+            # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
+            raise cannot_connect(self.settings, self._last_error or error) from None
+        self._publisher = Publisher(
+            self.client,
+            timeout=self.settings.publish_timeout.total_seconds(),
+            max_in_flight=self.settings.max_in_flight,
+        )
+        self._mark_up()
+        try:
+            await self._publisher.start()
+            await check_server(self.client, self.url, lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix))
+        except BaseException:
+            await self.close()
+            raise
+        self._watchdog = self._loop.create_task(self._watch(), name="naq-watchdog")
+
+    async def _connect(self, options: dict[str, Any]) -> None:
+        """Connect; nats-py tries for ever, so a refusal or impatience stops it."""
+        connecting = asyncio.ensure_future(self.client.connect(**options))
+        try:
+            await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise self._last_error if isinstance(self._last_error, OSError | nats.errors.Error) else TimeoutError
+            connecting.result()
+        finally:
+            connecting.cancel()
+
+    async def close(self) -> None:
+        """Flush what was sent, within a second or so, and close."""
+        self._closing = True
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watchdog
+        if self._publisher is not None:
+            if self.client.is_connected:
+                with contextlib.suppress(Exception):  # closing must not fail because the server is away
+                    await self.client.flush(timeout=1)
+            self._publisher.close()
+        await self.client.close()
+        self._up.clear()
+
+    def on_reconnect(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each reconnect, from the event loop."""
+        self._listeners.append(listener)
+
+    def forget_listener(self, listener: Callable[[], None]) -> None:
+        """Undo `on_reconnect`."""
+        self._listeners.remove(listener)
+
+    async def wait_connected(self, deadline: float) -> None:
+        """Wait until the server can be reached.
+
+        Args:
+            deadline: In the event loop's time.
+
+        Raises:
+            BrokerUnavailableError: The deadline passed, or the connection is closed for good.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._up.is_set():
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._up.wait()
+        except TimeoutError:
+            raise BrokerUnavailableError(self.url, reason_of(self._last_error or TimeoutError("connection lost"))) from None
+        if self._lost is not None:
+            raise self._lost
+
+    def budget(self) -> float:
+        """Return the deadline, in loop time, until which an operation begun now is repeated."""
+        return self._loop.time() + self._budget
+
+    def is_past(self, deadline: float) -> bool:
+        """Whether a deadline in loop time has passed."""
+        return self._loop.time() > deadline
+
+    async def _watch(self) -> None:
+        """Find the connections that look alive and are not: a half-open peer, a dead read loop.
+
+        Its cancellation may be lost in nats-py: `asyncio.wait_for` of Python 3.11 swallows one that comes with the answer.
+        """
+        while not self._closing:
+            await asyncio.sleep(WATCHDOG_INTERVAL)
+            if not self.client.is_connected:
+                continue
+            try:
+                await self.client.flush(timeout=WATCHDOG_PATIENCE)
+            except CLIENT_ERRORS:
+                if self.client.is_connected and not self._closing:
+                    log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
+                    self._mark_down()
+                    await self.client.force_reconnect()
+
+    def _mark_up(self) -> None:
+        self.connected_at = self._loop.time()
+        self._last_error = None
+        self._up.set()
+
+    def _mark_down(self) -> None:
+        self._up.clear()
+        if self._publisher is not None:
+            self._publisher.fail_all()
+        self.reader.fail_all()
+
+    async def _on_error(self, error: Exception) -> None:
+        """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
+        self._last_error = error
+        if (denied := self.denials.note(error)) is not None:
+            self._on_denied(denied)
+            return
+        self._failures += 1
+        impatient = not self._patient and self._failures >= len(self.client.servers)
+        if (impatient or is_refusal(error)) and not self._given_up.done():
+            self._given_up.set_result(None)
+        if not self._closing:
+            log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
+
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether it has been made and is not being closed: only then its loss is news."""
+        return self._publisher is not None and not self._closing
+
+    def _on_denied(self, denied: PermissionDeniedError) -> None:
+        """Tell whoever waits for what the server has just refused."""
+        log.error("NATS at %s: %s", self.url, denied)
+        if denied.verb == PUBLISH and self._publisher is not None:
+            self._publisher.fail_subject(denied)
+        self.ends.look_again()
+        for listener in tuple(self._listeners):
+            listener()
+
+    async def _on_disconnected(self) -> None:
+        self._mark_down()
+        if self._is_in_use:
+            log.warning("connection to NATS at %s lost: reconnecting", self.url)
+
+    async def _on_reconnected(self) -> None:
+        self.generation += 1
+        self.denials.forget()
+        self._mark_up()
+        log.info("connected to NATS at %s again", self.url)
+        self.ends.look_again()
+        for listener in tuple(self._listeners):
+            listener()
+
+    async def _on_closed(self) -> None:
+        self._mark_down()
+        if self._is_in_use:
+            self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({reason_of(self._last_error)})")
+            self._up.set()
+            log.error("%s", self._lost)
