@@ -233,7 +233,7 @@ class QuickClient(Client):
         done, _ = await asyncio.wait([closing], timeout=CLOSE_PATIENCE)
         if not done:
             closing.cancel()  # and not waited for
-        elif (error := closing.exception()) is not None:
+        elif not closing.cancelled() and (error := closing.exception()) is not None:
             log.debug("closing failed: %r", error)
 
     async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
