@@ -33,7 +33,6 @@ class P(Peer):  # type: ignore[misc]
     store = "nats"
     imports = "from naq_client import Queue"
     notes = "bulk: one enqueue_many; results off: fast=True (no claim, no record, at least once)"
-    skip = {"delayed": "not built yet"}  # noqa: RUF012 - as in the base class
 
     async def reset(self) -> None:
         nats = importlib.import_module("nats")
@@ -55,6 +54,9 @@ class P(Peer):  # type: ignore[misc]
 
     async def enqueue(self, task: str, i: int) -> Any:
         return await self.enqueuer.enqueue(TASKS[task], i)
+
+    async def enqueue_in(self, task: str, i: int, delay: float) -> Any:
+        return await self.enqueuer.enqueue_in(delay, TASKS[task], i)
 
     async def enqueue_many(self, task: str, idx: Iterable[int]) -> None:
         function = TASKS[task]
