@@ -17,6 +17,7 @@ async def test_series_and_prometheus_agree(dashboard: Client, queue: Queue, naq_
     series = (await dashboard.get("/api/metrics/series?hours=1&queue=default")).json()
     assert sum(point["succeeded"] for point in series["points"]) == 4
     answer = await dashboard.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["content-type"].startswith("text/plain")
     text = answer.text
     found = re.search(

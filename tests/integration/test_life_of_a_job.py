@@ -282,6 +282,14 @@ async def test_workers_are_listed_while_they_live(settings: Settings, run_worker
     await eventually(is_gone)
 
 
+async def test_the_traceback_of_a_wrong_call_is_the_call_and_nothing_around_it(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.enqueue("math:sqrt", -1)
+    async with run_worker():
+        with pytest.raises(JobFailedError, match="math domain error") as caught:
+            await job.result(10)
+    assert caught.value.error_traceback.count("File ") == 1
+
+
 async def test_no_server_is_its_own_error() -> None:
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1\b.*naq server") as caught:
         async with Queue("default", "nats://127.0.0.1:1"):

@@ -125,6 +125,8 @@ def _configure_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler])
+    if level != "DEBUG":  # four lines of uvicorn's at each start and stop, below "error"; where to go is printed anyway
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _complain(message: str, code: int) -> int:

@@ -83,6 +83,6 @@ def format_traceback(error: BaseException) -> str:
 def _since_the_call(error: BaseException) -> TracebackType | None:
     """Leave out how the worker came to call the function: it is the same for every job, and nobody's mistake is in it."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "naq_worker":
+    while frames is not None and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("naq_worker."):
         frames = frames.tb_next
-    return frames or error.__traceback__
+    return frames  # the last one stays: a function in C, or one that was called wrongly, has none

@@ -31,7 +31,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     board = board_of(request)
     totals, queues, workers = await asyncio.gather(board.figures.totals(), board.read(list_queues), board.read(list_workers))
     text = prometheus_text(totals, queues, len(workers), __version__, board.live.streams)
-    return Response(text.encode(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text.encode(), media_type="text/plain; version=0.0.4")
 
 
 METRICS: list[Any] = [series, metrics]
