@@ -11,6 +11,7 @@ from naq_core._nats.documents import Document, list_documents, read_document, wr
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
+from naq_core._nats.message import Message
 from naq_core._nats.moves import Moved, due_of, move, release, remove, remove_arguments, reschedule, schedule_headers, target_of
 from naq_core._nats.objects import RESULT as RESULT_OBJECT
 from naq_core._nats.objects import get as get_object
@@ -20,7 +21,7 @@ from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import Message, Stored, find_job, find_record, peek_record, read_last, read_record, write_record
+from naq_core._nats.records import Stored, find_job, find_record, peek_record, read_last, read_record, write_record
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,

@@ -16,7 +16,7 @@ from naq_core._nats.batch import batches, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Edge, Key, edges_of, forget, read_edges
 from naq_core._nats.many import read_many
-from naq_core._nats.records import Message
+from naq_core._nats.message import Message
 from naq_core._nats.standing import Kind, Standing, standing_of, standings
 from naq_core._nats.subjects import ASIDE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting

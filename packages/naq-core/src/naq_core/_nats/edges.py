@@ -11,8 +11,8 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.many import read_many
+from naq_core._nats.message import Message
 from naq_core._nats.moves import schedule_headers
-from naq_core._nats.records import Message
 from naq_core._nats.subjects import WAITS
 from naq_core.envelope import Parent
 

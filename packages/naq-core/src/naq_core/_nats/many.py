@@ -1,17 +1,21 @@
-"""Reading the last messages of many subjects at once, for decisions."""
+"""Reading many messages with few requests: the last ones of many subjects, for decisions, or all of a subject, for lists."""
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import DisconnectedError, NotReadyError
-from naq_core._nats.reader import Found, TooManyError
-from naq_core._nats.records import Message, read_last
+from naq_core._nats.message import Message
+from naq_core._nats.reader import Batch, TooManyError
+from naq_core._nats.records import read_last
 from naq_core.errors import BrokerTimeoutError
 
 CHUNK = 500
 MOST = 1024
-"""The server's limit for the answers of one batched direct get."""
+"""The server's limit for the answers of one batched direct get of last messages."""
+PAGE = 1000
+PAUSE = 0.02
 
 
 async def read_many(connection: Connection, stream: str, subjects: Sequence[str], newest: str) -> list[Message]:
@@ -22,47 +26,65 @@ async def read_many(connection: Connection, stream: str, subjects: Sequence[str]
 
     Args:
         newest: A wildcard over all subjects in question: an answer is too old if it lacks the newest message of these.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer, or not with the newest, in time.
     """
-    found: list[Found] = []
+    found: list[Message] = []
     for start in range(0, len(subjects), CHUNK):
         found += await _read_chunk(connection, stream, list(subjects[start : start + CHUNK]), newest)
-    return [Message(*each) for each in found]
+    return found
 
 
-async def _read_chunk(connection: Connection, stream: str, subjects: list[str], newest: str) -> list[Found]:
+async def _read_chunk(connection: Connection, stream: str, subjects: list[str], newest: str) -> list[Message]:
     deadline = connection.budget()
     while True:
         await connection.wait_connected(deadline)
         marker = await read_last(connection, stream, newest) if connection.settings.replicas > 1 else None
         wanted = subjects if marker is None else [*subjects, marker.subject]
-        try:
-            found = await connection.reader.get(stream, {"multi_last": wanted, "batch": MOST})
-        except TooManyError:
+        batch = await _get(connection, stream, {"multi_last": wanted, "batch": MOST}, deadline)
+        if batch is None or batch.left:  # more than one answer may hold
             if len(subjects) == 1:
-                return await _page(connection, stream, subjects[0])
+                return await read_all(connection, stream, subjects[0])
             half = len(subjects) // 2
             return [
                 *await _read_chunk(connection, stream, subjects[:half], newest),
                 *await _read_chunk(connection, stream, subjects[half:], newest),
             ]
+        found = batch.messages
+        if marker is None or any(each.subject == marker.subject and each.sequence >= marker.sequence for each in found):
+            return found
+        if connection.is_past(deadline):
+            raise BrokerTimeoutError(f"an up-to-date read of {stream}", connection.settings.publish_budget.total_seconds())
+        await asyncio.sleep(PAUSE)
+
+
+async def read_all(connection: Connection, stream: str, subject: str, start: int = 1) -> list[Message]:
+    """Read every message of a subject, which may hold wildcards, from a sequence on; any replica answers.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
+    """
+    found: list[Message] = []
+    while True:
+        batch = await _get(connection, stream, {"seq": start, "next_by_subj": subject, "batch": PAGE}, connection.budget())
+        if batch is None or not batch.messages:
+            return found
+        found += batch.messages
+        if not batch.left:
+            return found
+        start = found[-1].sequence + 1
+
+
+async def _get(connection: Connection, stream: str, request: dict[str, Any], deadline: float) -> Batch | None:
+    """Make a batched direct get, again while it is lost on the way or there is no leader; None where too many match."""
+    while True:
+        await connection.wait_connected(deadline)
+        try:
+            return await connection.reader.get(stream, request)
+        except TooManyError:
+            return None
         except (NotReadyError, DisconnectedError, BrokerTimeoutError):
             if connection.is_past(deadline):
                 raise
-        else:
-            if marker is None or any(each.subject == marker.subject and each.sequence >= marker.sequence for each in found):
-                return found
-            if connection.is_past(deadline):
-                raise BrokerTimeoutError(f"an up-to-date read of {stream}", connection.settings.publish_budget.total_seconds())
-        await asyncio.sleep(0.02)
-
-
-async def _page(connection: Connection, stream: str, subject: str) -> list[Found]:
-    """Read all messages of a subject with more of them than one answer may hold."""
-    found: list[Found] = []
-    sequence = 1
-    while True:
-        page = await connection.reader.get(stream, {"seq": sequence, "next_by_subj": subject, "batch": CHUNK})
-        found += page
-        if len(page) < CHUNK:
-            return found
-        sequence = page[-1].sequence + 1
+        await asyncio.sleep(PAUSE)

@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
-from naq_core._nats.records import Message, find_job
+from naq_core._nats.message import Message
+from naq_core._nats.records import find_job
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,

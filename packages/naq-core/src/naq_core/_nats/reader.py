@@ -8,18 +8,18 @@ import nats.errors
 
 from naq_core._nats.client import QuickClient, parse_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.message import Message
 from naq_core.errors import BrokerError, BrokerTimeoutError
 
 TOO_MANY = "413"
 
 
-class Found(NamedTuple):
-    """One message of an answer: subject, stream sequence, body, header block."""
+class Batch(NamedTuple):
+    """The server's answer to a batched direct get."""
 
-    subject: str
-    sequence: int
-    data: bytes
-    headers: bytes
+    messages: list[Message]
+    left: int
+    """How many more match: the server ends an answer at the number asked for, and at its `max_pending` of bytes (64 MiB)."""
 
 
 class TooManyError(BrokerError):
@@ -32,13 +32,13 @@ class BatchReader:
     def __init__(self, client: QuickClient, *, timeout: float) -> None:
         self._client = client
         self._timeout = timeout
-        self._waiting: dict[bytes, tuple[asyncio.Future[list[Found]], list[Found]]] = {}
+        self._waiting: dict[bytes, tuple[asyncio.Future[Batch], list[Message]]] = {}
         self._prefix = ""
         self._next = 0
         self._starting = asyncio.Lock()
 
-    async def get(self, stream: str, request: dict[str, Any]) -> list[Found]:
-        """Return what the server finds, in its order.
+    async def get(self, stream: str, request: dict[str, Any]) -> Batch:
+        """Return what the server finds, in its order, as far as one answer goes.
 
         Raises:
             TooManyError: Ask for less. NotReadyError, DisconnectedError, BrokerTimeoutError: No answer; ask again.
@@ -47,7 +47,7 @@ class BatchReader:
             await self._start()
         self._next += 1
         token = b"%d" % self._next
-        future: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
         self._waiting[token] = (future, [])
         try:
             body = msgspec.json.encode(request)
@@ -78,9 +78,9 @@ class BatchReader:
         headers = parse_headers(block)
         status = headers.get("Status")
         if status is None:
-            found.append(Found(headers["Nats-Subject"], int(headers["Nats-Sequence"]), data, block))
+            found.append(Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), data, block))
         elif status in {"204", "404"}:  # the end of the batch; nothing there
-            future.set_result(found)
+            future.set_result(Batch(found, int(headers.get("Nats-Num-Pending", "0"))))
         elif status == TOO_MANY:
             future.set_exception(TooManyError("too many messages match"))
         else:

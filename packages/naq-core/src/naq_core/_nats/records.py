@@ -9,27 +9,13 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import api_error
 from naq_core._nats.event_headers import record_headers
+from naq_core._nats.message import Message
 from naq_core._nats.subjects import TTL, ttl_text
 from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
 from naq_core.record import JobRecord, decode_record, encode_record
 
 NO_MESSAGE = 10037
 STREAM_NOT_FOUND = 10059
-
-
-class Message(NamedTuple):
-    """A stored message."""
-
-    subject: str
-    sequence: int
-    data: bytes
-    raw_headers: bytes = b""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers; where one stands twice, the last."""
-        lines = (line.split(":", 1) for line in self.raw_headers.decode(errors="replace").split("\r\n")[1:] if ":" in line)
-        return {name: value.strip() for name, value in lines}
 
 
 class Stored(NamedTuple):

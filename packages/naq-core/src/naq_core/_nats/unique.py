@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.many import read_many
-from naq_core._nats.records import Message, peek_record, read_record, write_record
+from naq_core._nats.message import Message
+from naq_core._nats.records import peek_record, read_record, write_record
 from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULED, SCHEDULER, state_of_subject
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError

@@ -4,8 +4,9 @@ import time
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
+from naq_core._nats.message import Message
 from naq_core._nats.moves import move
-from naq_core._nats.records import Message, read_record, write_record
+from naq_core._nats.records import read_record, write_record
 from naq_core._nats.subjects import state_of_subject
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError

@@ -8,7 +8,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
 from naq_core._nats.edges import Key
 from naq_core._nats.many import read_many
-from naq_core._nats.records import Message
+from naq_core._nats.message import Message
 from naq_core._nats.subjects import state_of_subject
 from naq_core._nats.workflow_store import Head, Member, read_heads, read_workflow
 from naq_core.errors import ConfigurationError, DecodeError

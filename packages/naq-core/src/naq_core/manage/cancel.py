@@ -9,8 +9,9 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
+from naq_core._nats.message import Message
 from naq_core._nats.moves import move, remove, schedule_headers
-from naq_core._nats.records import Message, Stored, find_job, find_record, read_record, write_record
+from naq_core._nats.records import Stored, find_job, find_record, read_record, write_record
 from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject, ttl_text
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope

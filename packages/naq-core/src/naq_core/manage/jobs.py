@@ -7,8 +7,9 @@ import msgspec
 
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
+from naq_core._nats.message import Message
 from naq_core._nats.moves import Moved, due_of, release, remove
-from naq_core._nats.records import Message, Stored, read_last, write_record
+from naq_core._nats.records import Stored, read_last, write_record
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back

@@ -9,8 +9,8 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
+from naq_core._nats.message import Message
 from naq_core._nats.moves import target_of
-from naq_core._nats.records import Message
 from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
 from naq_core._nats.waiting import end_waiting
 from naq_core._nats.workflow_store import read_workflow
