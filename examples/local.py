@@ -41,25 +41,22 @@ def naq(*queues: str, **environment: str) -> Iterator[str]:
 @contextmanager
 def worker(*queues: str, concurrency: int = 10) -> Iterator[int]:
     """Run a worker process and yield its id."""
-    command = [sys.executable, "-m", "naq_worker", *queues, "--concurrency", str(concurrency)]
-    # The folder of the examples is the current one, so that the worker can import their modules. A session of
-    # its own keeps the terminal's Ctrl-C away: the worker is stopped below, once.
-    process = subprocess.Popen(command, cwd=HERE, start_new_session=True)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with _process("naq_worker", *queues, "--concurrency", str(concurrency)) as pid:
+        yield pid
 
 
 @contextmanager
 def scheduler(*arguments: str) -> Iterator[int]:
     """Run a scheduler process and yield its id."""
-    process = subprocess.Popen([sys.executable, "-m", "naq_scheduler", *arguments], cwd=HERE, start_new_session=True)
+    with _process("naq_scheduler", *arguments) as pid:
+        yield pid
+
+
+@contextmanager
+def _process(module: str, *arguments: str) -> Iterator[int]:
+    # The folder of the examples is the current one, so that the process can import their modules. A session of
+    # its own keeps the terminal's Ctrl-C away: the process is stopped below, once.
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=HERE, start_new_session=True)
     try:
         yield process.pid
     finally:

@@ -12,7 +12,18 @@ from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.message import Message
-from naq_core._nats.moves import Moved, due_of, move, release, remove, remove_arguments, reschedule, schedule_headers, target_of
+from naq_core._nats.moves import (
+    Moved,
+    due_of,
+    if_newest,
+    move,
+    release,
+    remove,
+    remove_arguments,
+    reschedule,
+    schedule_headers,
+    target_of,
+)
 from naq_core._nats.objects import RESULT as RESULT_OBJECT
 from naq_core._nats.objects import get as get_object
 from naq_core._nats.objects import put as put_object
@@ -39,8 +50,8 @@ from naq_core._nats.subjects import (
 )
 from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
 from naq_core._nats.unique import Place, find_place, hand_over_record
+from naq_core._nats.unrun import end_waiting, record_end, unrun_record
 from naq_core._nats.wait import EndWatch
-from naq_core._nats.waiting import end_waiting, final_record, record_end
 from naq_core._nats.walk import Walk
 from naq_core._nats.watch import Change, Watch
 from naq_core.errors import WrongSequenceError
@@ -89,13 +100,13 @@ __all__ = [
     "ensure_queue",
     "ensure_schedules",
     "ensure_streams",
-    "final_record",
     "find_job",
     "find_place",
     "find_record",
     "follow_queue_settings",
     "get_object",
     "hand_over_record",
+    "if_newest",
     "list_documents",
     "move",
     "peek_record",
@@ -118,6 +129,7 @@ __all__ = [
     "state_of_subject",
     "target_of",
     "ttl_text",
+    "unrun_record",
     "waiting_headers",
     "write_document",
     "write_record",

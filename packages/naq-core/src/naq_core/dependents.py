@@ -19,7 +19,7 @@ from naq_core._nats.many import read_many
 from naq_core._nats.message import Message
 from naq_core._nats.standing import Kind, Standing, standing_of, standings
 from naq_core._nats.subjects import ASIDE, WAITS, state_of_subject
-from naq_core._nats.waiting import end_waiting
+from naq_core._nats.unrun import end_waiting
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError, PermissionDeniedError, WrongSequenceError

@@ -149,7 +149,7 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
     if serializer == JSON:
         if name is None:
             raise EncodeError(
-                f"{function_name(function)!r} cannot be named by an import path, which NAQ_JOB_SERIALIZER=json needs: "  # type: ignore[arg-type]
+                f"{function_name(function)!r} cannot be named by an import path, which NAQ_JOB_SERIALIZER=json needs: "  # type: ignore[arg-type]  # a string has a name
                 "move it to the top level of a module"
             )
         return Call(name, encode_json([list(args), dict(kwargs)], f"the arguments of {name}"), JSON, by_value=False)
@@ -157,7 +157,7 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
         if not args and not kwargs:
             return Call(name, NO_ARGUMENTS, PICKLE, by_value=False)
         return Call(name, encode_pickle((tuple(args), dict(kwargs)), f"the arguments of {name}"), PICKLE, by_value=False)
-    label = function_name(function)  # type: ignore[arg-type]
+    label = function_name(function)  # type: ignore[arg-type]  # as above
     return Call(label, encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments"), PICKLE, by_value=True)
 
 

@@ -218,7 +218,7 @@ class EmbeddedServer:
 
     @property
     def _reachable_host(self) -> str:
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - not bound here, but replaced
 
     def _folder(self) -> Path:
         if self._work_dir is None:

@@ -38,7 +38,6 @@ class Active:
     flag: StopFlag = field(default_factory=StopFlag)
     """What the job itself can see of it."""
     progress_task: asyncio.Task[None] | None = None
-    progress_timer: asyncio.TimerHandle | None = None
 
     @property
     def key(self) -> tuple[str, str]:

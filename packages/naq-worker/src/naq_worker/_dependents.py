@@ -5,13 +5,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 from naq_core.broker import (
-    EXPECTED_SEQUENCE,
-    EXPECTED_SUBJECT,
     Connection,
     Delivery,
     WrongSequenceError,
-    final_record,
+    if_newest,
     record_end,
+    unrun_record,
     waiting_headers,
 )
 from naq_core.dependency import ParentOutcome
@@ -105,7 +104,7 @@ class Finisher:
             await self._dependents.forget_edges(child, envelope.after)
             return True
         if verdict.witness is None:
-            ended = final_record(delivery.data, child, JobState.CANCELLED, verdict.reason)
+            ended = unrun_record(delivery.data, child, JobState.CANCELLED, verdict.reason)
             record = await record_end(self._connection, ended)
             if record is None:
                 await delivery.nak(1)  # it runs: its owner goes on with it
@@ -122,8 +121,7 @@ class Finisher:
         names = self._connection.names
         ready = names.ready(delivery.queue, delivery.job_id, delivery.level)
         headers = {
-            EXPECTED_SEQUENCE: str(delivery.sequence),
-            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
+            **if_newest(self._connection, delivery.queue, delivery.job_id, delivery.sequence),
             **waiting_headers(ready, envelope.expires, (delivery.looks or 0) + 1),
         }
         try:

@@ -52,7 +52,7 @@ class Processor:
             try:
                 check_job_id(active.delivery.job_id)
             except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
-                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400
+                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400 - the error says it all
                 await active.delivery.ack()
                 return
             try:

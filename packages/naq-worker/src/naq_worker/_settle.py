@@ -9,13 +9,12 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from naq_core.broker import (
-    EXPECTED_SEQUENCE,
-    EXPECTED_SUBJECT,
     RESULT_OBJECT,
     TTL,
     Connection,
     Delivery,
     WrongSequenceError,
+    if_newest,
     put_object,
     read_record,
     record_headers,
@@ -230,8 +229,7 @@ class Settler:
         """
         names = self._connection.names
         headers = {
-            EXPECTED_SEQUENCE: str(delivery.sequence),
-            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
+            **if_newest(self._connection, delivery.queue, delivery.job_id, delivery.sequence),
             **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), None),
             TTL: ttl_text(self._settings.dead_ttl.total_seconds()),
         }
@@ -260,8 +258,7 @@ class Settler:
         """Publish the job on its held subject, against its own ready message, so that it can happen only once."""
         names = self._connection.names
         headers = {
-            EXPECTED_SEQUENCE: str(delivery.sequence),
-            EXPECTED_SUBJECT: names.any_state(delivery.queue, delivery.job_id),
+            **if_newest(self._connection, delivery.queue, delivery.job_id, delivery.sequence),
             **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), time.time() + delay),
         }
         try:
@@ -324,7 +321,7 @@ class Settler:
                 if self._connection.is_past(deadline):
                     raise
                 if tries == 0:
-                    log.error("job %s has ended, but cannot be recorded: %s. Trying on", record.job_id, error)  # noqa: TRY400
+                    log.error("job %s has ended, but cannot be recorded: %s. Trying on", record.job_id, error)  # noqa: TRY400 - the error says it all
             tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)

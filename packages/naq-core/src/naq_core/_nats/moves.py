@@ -74,12 +74,16 @@ def schedule_headers(ready: str, due: float | None) -> dict[str, str]:
     return {SCHEDULE: f"@at {at}", SCHEDULE_TARGET: ready}
 
 
+def if_newest(connection: Connection, queue: str, job_id: str, sequence: int) -> dict[str, str]:
+    """Return the headers that let a publish succeed only while the message of that sequence is the newest of its job."""
+    return {EXPECTED_SEQUENCE: str(sequence), EXPECTED_SUBJECT: connection.names.any_state(queue, job_id)}
+
+
 def moving_headers(connection: Connection, source: Message) -> dict[str, str]:
     """Return the headers by which a message on another subject of the job takes the place of a held or dead one."""
     _, queue, job_id = state_of_subject(source.subject)
     return {
-        EXPECTED_SEQUENCE: str(source.sequence),
-        EXPECTED_SUBJECT: connection.names.any_state(queue, job_id),
+        **if_newest(connection, queue, job_id, source.sequence),
         SCHEDULER: source.subject,
         SCHEDULE_NEXT: "purge",
     }

@@ -153,7 +153,7 @@ class Pull:
         try:
             async with asyncio.timeout(DRAIN):
                 if self._connection.is_connected:
-                    _ = await self._subscription.drain()  # type: ignore[no-untyped-call]
+                    _ = await self._subscription.drain()  # type: ignore[no-untyped-call]  # nats-py's has no types
                 else:
                     await self._subscription.unsubscribe()
         except (TimeoutError, *CLIENT_ERRORS) as error:

@@ -8,9 +8,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.records import read_last
-from naq_core._nats.subjects import EXPECTED_SEQUENCE
-from naq_core.errors import BrokerError, DecodeError, WrongSequenceError
+from naq_core._nats.documents import read_document, write_document
+from naq_core.errors import BrokerError, DecodeError
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +57,10 @@ async def change_queue_settings(
         new = change(old)
         if new == old:
             return old
-        try:
-            await connection.publish(
-                connection.names.queue_setting(queue), _encoder.encode(new), {EXPECTED_SEQUENCE: str(revision)}
-            )
-        except WrongSequenceError:
-            continue
-        return new
+        names = connection.names
+        subject = names.queue_setting(queue)
+        if await write_document(connection, names.queues_stream, subject, _encoder.encode(new), revision) is not None:
+            return new
 
 
 async def follow_queue_settings(connection: Connection, queue: str, handle: Callable[[QueueSettings], None]) -> None:
@@ -99,5 +95,5 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
 
 async def _read(connection: Connection, queue: str) -> tuple[QueueSettings, int]:
     names = connection.names
-    message = await read_last(connection, names.queues_stream, names.queue_setting(queue))
-    return (QueueSettings(), 0) if message is None else (decode_queue_settings(message.data), message.sequence)
+    found = await read_document(connection, names.queues_stream, names.queue_setting(queue))
+    return (decode_queue_settings(found.data) if found.data else QueueSettings()), found.revision

@@ -1,5 +1,6 @@
 """Reading messages and job records back from their streams."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.errors import api_error
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.message import Message
-from naq_core._nats.subjects import TTL, ttl_text
+from naq_core._nats.subjects import TTL, state_of_subject, ttl_text
 from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
 from naq_core.record import JobRecord, decode_record, encode_record
 
@@ -108,6 +109,14 @@ async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Mes
     """Find the message of a live (or dead and kept) job."""
     names = connection.names
     return await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))
+
+
+async def look_up(connection: Connection, job_id: str, queue: str = "*") -> tuple[Stored | None, Message | None]:
+    """Find a job's record and its message at once; where an id is in use in several queues, the live job is meant."""
+    stored, message = await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+    if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
+        stored = await read_record(connection, state_of_subject(message.subject)[1], job_id)
+    return stored, message
 
 
 async def count_by_subject(connection: Connection, stream: str, subject: str) -> dict[str, int]:

@@ -6,9 +6,8 @@ Why these and the consumer's own limit: `docs/adr/0012-limits.md`.
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.documents import write_document
 from naq_core._nats.many import read_many
-from naq_core._nats.subjects import EXPECTED_SEQUENCE
-from naq_core.errors import WrongSequenceError
 
 
 class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,12 +56,8 @@ async def write_slot(connection: Connection, queue: str, slot: Slot, holder: Hol
     Raises:
         BrokerError: It is unknown who has it.
     """
-    body = _encode(holder)
-    try:
-        revision = await connection.publish(
-            connection.names.slot(queue, slot.number), body, {EXPECTED_SEQUENCE: str(slot.revision)}
-        )
-    except WrongSequenceError as error:
-        now = (await read_slots(connection, queue)).get(slot.number) if error.repeated else None
-        return now if now is not None and now.holder == holder else None  # an earlier try of ours, its answer lost
-    return Slot(slot.number, revision, holder)
+    names = connection.names
+    revision = await write_document(
+        connection, names.queues_stream, names.slot(queue, slot.number), _encode(holder), slot.revision
+    )
+    return None if revision is None else Slot(slot.number, revision, holder)

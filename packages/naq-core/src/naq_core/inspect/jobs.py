@@ -5,8 +5,7 @@ import asyncio
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry, count_many, get_many
-from naq_core._nats.subjects import state_of_subject
-from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
+from naq_core.errors import ConfigurationError, JobNotFoundError
 from naq_core.inspect._compose import view_of
 from naq_core.inspect._listing import Listing
 from naq_core.inspect._match import matches
@@ -104,13 +103,9 @@ async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobV
 
 async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobView | None:
     names = connection.names
-    stored, message = await asyncio.gather(
-        records.read_record(connection, queue, job_id), records.find_job(connection, job_id, queue)
-    )
+    stored, message = await records.look_up(connection, job_id, queue)
     if stored is None and message is None:
         return None
-    if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
-        stored = await records.read_record(connection, state_of_subject(message.subject)[1], job_id)  # the live one is meant
     entry: Entry | None = None
     if message is not None:
         found = await get_many(connection, names.jobs_stream, [{"seq": message.sequence}])
@@ -120,15 +115,6 @@ async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobVi
 
 
 async def _children(connection: Connection, job_id: str) -> list[str]:
-    subjects = await _subjects(connection, f"{connection.names.edges}.{job_id}.>")
-    return sorted(subject.rsplit(".", 1)[1] for subject in subjects)[:MOST_CHILDREN]
-
-
-async def _subjects(connection: Connection, subject: str) -> list[str]:
-    try:
-        answer = await connection.api(f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": subject})
-    except JetStreamError as error:
-        if error.err_code == records.STREAM_NOT_FOUND:
-            return []
-        raise
-    return list(answer["state"].get("subjects") or ())
+    names = connection.names
+    edges = await records.count_by_subject(connection, names.jobs_stream, f"{names.edges}.{job_id}.>")
+    return sorted(subject.rsplit(".", 1)[1] for subject in edges)[:MOST_CHILDREN]

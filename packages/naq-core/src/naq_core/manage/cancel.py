@@ -10,9 +10,10 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.message import Message
-from naq_core._nats.moves import move, remove, schedule_headers
-from naq_core._nats.records import Stored, find_job, find_record, read_record, write_record
-from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, state_of_subject, ttl_text
+from naq_core._nats.moves import if_newest, move, remove, schedule_headers
+from naq_core._nats.records import Stored, find_job, look_up, write_record
+from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
+from naq_core._nats.unrun import unrun_record
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
@@ -131,12 +132,7 @@ class Found(msgspec.Struct):
         """The record of a job that was never claimed."""
         assert self.message is not None  # noqa: S101 - of a live job
         _, queue, job_id = state_of_subject(self.message.subject)
-        record = JobRecord(state=JobState.QUEUED, job_id=job_id, queue=queue, function="?", attempt=0)
-        envelope = self.envelope
-        if envelope is not None:
-            record.function, record.run, record.enqueued_at = envelope.fn, envelope.run, envelope.at
-            record.arguments, record.workflow, record.schedule = envelope.args, envelope.workflow, envelope.schedule
-        return record
+        return unrun_record(self.message.data, (queue, job_id), JobState.QUEUED, "")
 
 
 def check_queue_or_any(queue: str) -> None:
@@ -151,12 +147,7 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
     Raises:
         JobNotFoundError: There is neither record nor message.
     """
-    if queue == "*":
-        stored, message = await asyncio.gather(find_record(connection, job_id), find_job(connection, job_id))
-        if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
-            stored = await read_record(connection, state_of_subject(message.subject)[1], job_id)  # the live one is meant
-    else:
-        stored, message = await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+    stored, message = await look_up(connection, job_id, queue)
     if stored is None and message is None:
         raise JobNotFoundError(job_id)
     found = Found(stored, message)
@@ -213,8 +204,7 @@ async def keep_whole(connection: Connection, message: Message, ended: JobState) 
         await move(connection, message, aside, ttl=ttl)
         return
     headers = {
-        EXPECTED_SEQUENCE: str(message.sequence),
-        EXPECTED_SUBJECT: connection.names.any_state(queue, job_id),
+        **if_newest(connection, queue, job_id, message.sequence),
         TTL: ttl_text(ttl),
         **schedule_headers(message.subject, None),
     }

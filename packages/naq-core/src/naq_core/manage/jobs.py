@@ -8,9 +8,9 @@ import msgspec
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.message import Message
-from naq_core._nats.moves import Moved, due_of, release, remove
+from naq_core._nats.moves import Moved, due_of, if_newest, release, remove
 from naq_core._nats.records import Stored, read_last, write_record
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, state_of_subject
+from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find, keep_whole
@@ -97,7 +97,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     """Run a retry now that is not due yet; False where something has changed meanwhile."""
     message, stored = found.message, found.stored
     assert message is not None  # noqa: S101 - of a live job
-    state, queue, job_id = state_of_subject(message.subject)
+    state, _, job_id = state_of_subject(message.subject)
     if stored is not None and stored.record.state is JobState.RUNNING:
         raise JobStateError(job_id, JobState.RUNNING, "it is running")
     if found.is_ended:
@@ -113,7 +113,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
             return False
     if state == "held":
         return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}
-    return await _deliver_again(connection, message, connection.names.any_state(queue, job_id))
+    return await _deliver_again(connection, message)
 
 
 async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
@@ -124,12 +124,13 @@ async def _lay_aside(connection: Connection, job_id: str, state: JobState, messa
     return False
 
 
-async def _deliver_again(connection: Connection, message: Message, any_state: str) -> bool:
+async def _deliver_again(connection: Connection, message: Message) -> bool:
     """Replace a message that was handed back with a delay by a copy, which is delivered at once.
 
     Between the two steps there are two messages of the job; its claim lets one of them run.
     """
-    headers = {EXPECTED_SEQUENCE: str(message.sequence), EXPECTED_SUBJECT: any_state}
+    _, queue, job_id = state_of_subject(message.subject)
+    headers = if_newest(connection, queue, job_id, message.sequence)
     try:
         await connection.publish(message.subject, message.data, headers)
     except WrongSequenceError as error:

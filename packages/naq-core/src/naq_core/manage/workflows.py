@@ -12,7 +12,7 @@ from naq_core._nats.edges import Key
 from naq_core._nats.message import Message
 from naq_core._nats.moves import target_of
 from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
-from naq_core._nats.waiting import end_waiting
+from naq_core._nats.unrun import end_waiting
 from naq_core._nats.workflow_store import read_workflow
 from naq_core.dependents import release
 from naq_core.envelope import Parent, decode_envelope

@@ -21,7 +21,7 @@ from naq_core.testing._worker import WorkerRunner, sibling
 try:
     import pytest_asyncio
 except ImportError:  # a project without async tests
-    pytest_asyncio = None  # type: ignore[assignment]
+    pytest_asyncio = None  # type: ignore[assignment]  # asked for below
 
 F = TypeVar("F", bound=Callable[..., Any])
 

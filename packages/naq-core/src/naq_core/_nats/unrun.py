@@ -20,7 +20,7 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
     """
     _, queue, job_id = state_of_subject(message.subject)
-    record = final_record(message.data, (queue, job_id), state, reason)
+    record = unrun_record(message.data, (queue, job_id), state, reason)
     ended = await record_end(connection, record)
     if ended is None:
         return None
@@ -29,8 +29,8 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     return ended
 
 
-def final_record(body: bytes, key: Key, state: JobState, reason: str) -> JobRecord:
-    """Return the record of the end of a job that never ran."""
+def unrun_record(body: bytes, key: Key, state: JobState, reason: str) -> JobRecord:
+    """Return the record of a job that never ran, made from its message, in a state that it takes without running."""
     queue, job_id = key
     try:
         envelope = decode_envelope(body)
