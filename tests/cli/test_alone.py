@@ -37,7 +37,7 @@ def alone(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         "job list",
         "job cancel state:queued --yes",
         "queue list",
-        "queue pause emails",
+        "queue pause emails --quiet",
         "schedule add math:sqrt 2 --every 5m",
         "schedule list",
         "workflow list",

@@ -202,6 +202,15 @@ class TestQueues:
         assert "naq queue resume emails" in naq("queue", "pause", "emails", **here).stdout
         assert naq("queue", "resume", "emails", "--quiet", **here).stdout == "emails\n"
 
+    def test_a_name_that_no_queue_has_is_remarked_upon(self, here: dict[str, Any]) -> None:
+        done = naq("queue", "pause", "emials", **here)
+        assert (done.returncode, "There was no queue emials until now." in done.stderr) == (0, True)
+        assert "until now" not in naq("queue", "limit", "emials", "2", **here).stderr
+
+    def test_a_limit_of_none_at_all_is_refused(self, here: dict[str, Any]) -> None:
+        done = naq("queue", "limit", "emails", "0", **here)
+        assert (done.returncode, done.stderr) == (2, "naq queue limit: '0' is neither a number from 1 nor none\n")
+
     def test_a_wrong_time_is_a_usage_error(self, here: dict[str, Any]) -> None:
         done = naq("queue", "pause", "emails", "--until", "soon", **here)
         assert done.returncode == 2

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import signal
 import socket
 import sys
 import time
@@ -92,10 +93,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._board = board
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End the live streams, then stop."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it
+        """End the live streams, then stop; a second Ctrl-C does not wait for anything. The exit code stays ours."""
         self._board.live.end_streams()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def _listen(own: DashboardSettings) -> socket.socket:

@@ -6,6 +6,7 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.actions.jobs import COLUMNS as JOB_COLUMNS
 from naq_cli.exit_codes import ExitCode
+from naq_core.errors import QueueNotFoundError
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
 from naq_core.manage import pause_queue, purge_queue, resume_queue, set_queue_limit
@@ -70,9 +71,18 @@ async def peek(session: Session, name: str, limit: int) -> None:
     )
 
 
+async def _say_if_new(session: Session, queue: str) -> None:
+    """Remark that a queue is not known: a name can be set up before its first job, and it can be mistyped in an emergency."""
+    try:
+        await get_queue(session.connection, queue)
+    except QueueNotFoundError:
+        session.output.remark(f"There was no queue {queue} until now. See: naq queue list")
+
+
 async def pause(session: Session, queue: str, until: str | None) -> None:
     """Pause a queue."""
     end = None if until is None else parse_instant(until, setting="until", ahead=True)
+    await _say_if_new(session, queue)
     await pause_queue(session.connection, queue, end)
     how = f"naq queue resume {queue} ends it" if end is None else f"until {iso(end)}"
     session.output.done(f"{queue} is paused: {how}.", names=[queue])
@@ -86,9 +96,10 @@ async def resume(session: Session, queue: str) -> None:
 
 async def limit(session: Session, queue: str, most: str) -> None:
     """Set or lift a queue's limit."""
-    if most != "none" and not most.isdecimal():
+    if most != "none" and (not most.isdecimal() or int(most) == 0):
         raise CommandError(f"{most!r} is neither a number from 1 nor none", ExitCode.USAGE)
     number = None if most == "none" else int(most)
+    await _say_if_new(session, queue)
     await set_queue_limit(session.connection, queue, number)
     text = "has no limit any more" if number is None else f"runs at most {number:,} jobs at once, over all workers"
     session.output.done(f"{queue} {text}.", names=[queue])

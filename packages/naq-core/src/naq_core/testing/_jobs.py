@@ -52,6 +52,7 @@ async def assert_enqueued(
     Raises:
         AssertionError: Too few or too many; the message lists what is there.
     """
+    __tracebackhide__ = True  # pytest shows the caller's line, not this function
     wanted = function if isinstance(function, str) else function_name(unwrap(function))
     there = await waiting_jobs(connection, queue or "*")
     found = [
