@@ -8,7 +8,7 @@ import pytest
 from naq_client import Queue
 from naq_core import ConfigurationError, JobFailedError, JobNotFoundError, JobState, JobStateError
 from naq_core._nats.records import find_job
-from naq_core.broker import EXPECTED_SEQUENCE, schedule_headers
+from naq_core.broker import EXPECTED_SEQUENCE, Message, schedule_headers
 from naq_core.inspect import get_job, list_jobs
 from naq_core.job import Job
 from naq_core.manage import bulk, delete_job, retry_job
@@ -125,20 +125,26 @@ async def is_removed(queue: Queue, job_id: str) -> None:
     assert await find_job(await queue.connection(), job_id) is None
 
 
+async def die_before_acknowledging(queue: Queue, job_id: str) -> Message:
+    """Put a dead job's ready message back before it, as a worker leaves them that dies between the two, and return the dead."""
+    connection = await queue.connection()
+    dead = await find_job(connection, job_id)
+    assert dead is not None
+    names = connection.names
+    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {})
+    ready = names.ready("default", job_id)
+    await connection.publish(ready, dead.data, {EXPECTED_SEQUENCE: "0"})
+    await connection.publish(dead.subject, dead.data, {EXPECTED_SEQUENCE: "0", **schedule_headers(ready, None)})
+    return dead
+
+
 async def test_a_late_delivery_of_a_dead_job_does_not_bury_what_was_put_back(
     queue: Queue, run_worker: RunWorker, tmp_path: Path
 ) -> None:
     """Its worker died between keeping the dead job and acknowledging it."""
     path = tmp_path / "there"
     (job,) = await kill(queue, run_worker, path)
-    connection = await queue.connection()
-    dead = await find_job(connection, job.job_id)
-    assert dead is not None
-    names = connection.names
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {})
-    ready = names.ready("default", job.job_id)
-    await connection.publish(ready, dead.data, {EXPECTED_SEQUENCE: "0"})
-    await connection.publish(dead.subject, dead.data, {EXPECTED_SEQUENCE: "0", **schedule_headers(ready, None)})
+    await die_before_acknowledging(queue, job.job_id)
     path.touch()
     await queue.retry(job.job_id)
     async with run_worker() as worker:
@@ -150,19 +156,13 @@ async def test_a_late_delivery_of_a_dead_job_does_not_bury_what_was_put_back(
 async def test_a_late_delivery_of_a_dead_job_makes_no_second_one(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
     """As above, but nobody puts it back."""
     (job,) = await kill(queue, run_worker, tmp_path / "there")
-    connection = await queue.connection()
-    dead = await find_job(connection, job.job_id)
-    assert dead is not None
-    names = connection.names
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {})
-    ready = names.ready("default", job.job_id)
-    await connection.publish(ready, dead.data, {EXPECTED_SEQUENCE: "0"})
-    await connection.publish(dead.subject, dead.data, {EXPECTED_SEQUENCE: "0", **schedule_headers(ready, None)})
+    dead = await die_before_acknowledging(queue, job.job_id)
     async with run_worker():
         await (await queue.enqueue(work.add, 1)).result(10)
 
         async def one_is_left() -> None:
-            info = await connection.api(f"STREAM.INFO.{names.jobs_stream}", {"subjects_filter": ">"})
+            connection = await queue.connection()
+            info = await connection.api(f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": ">"})
             assert info["state"]["subjects"] == {dead.subject: 1}
 
         await eventually(one_is_left)

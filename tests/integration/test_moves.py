@@ -10,7 +10,6 @@ import pytest_asyncio
 from naq_core import Connection, Settings
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
-    DisconnectedError,
     Message,
     Moved,
     due_of,
@@ -26,6 +25,7 @@ from naq_core.broker import (
     target_of,
 )
 from tests.support.eventually import eventually
+from tests.support.lost import lose_one_answer
 
 
 @pytest_asyncio.fixture
@@ -150,19 +150,7 @@ async def test_a_deleted_held_job_does_not_fire(connection: Connection) -> None:
 
 async def test_an_answer_that_was_lost_makes_no_second_move(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     message = await hold(connection)
-    post = connection.publisher.post
-    lost: list[str] = []
-
-    def losing(subject: str, body: bytes, headers: dict[str, str] | None = None) -> "asyncio.Future[int]":
-        stored = post(subject, body, headers)
-        if lost:
-            return stored
-        lost.append(subject)
-        cut: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        stored.add_done_callback(lambda _: cut.set_exception(DisconnectedError("cut")))
-        return cut
-
-    monkeypatch.setattr(connection.publisher, "post", losing)
+    lost = lose_one_answer(connection, monkeypatch)
     assert await release(connection, message) == Moved.MOVED
     assert lost
     assert await subjects(connection) == {"normal.q.a": 1}

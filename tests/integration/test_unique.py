@@ -9,13 +9,14 @@ import pytest
 from naq_client import Queue
 from naq_core import Connection, DuplicateJobError, JobFailedError, JobState, Settings
 from naq_core._nats.records import find_job, read_record
-from naq_core.broker import DisconnectedError, find_place
+from naq_core.broker import find_place
 from naq_core.errors import ConfigurationError
 from naq_core.inspect import get_job
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
+from tests.support.lost import lose_one_answer
 
 HOUR = 3600.0
 
@@ -367,19 +368,7 @@ async def test_an_enqueue_whose_answer_was_lost_is_ones_own(
 ) -> None:
     connection = await queue.connection()
     await queue.options(unique="warm-up").enqueue(work.add, 1)
-    post = connection.publisher.post
-    lost: list[str] = []
-
-    def losing(subject: str, body: bytes, headers: dict[str, str] | None = None) -> "asyncio.Future[int]":
-        stored = post(subject, body, headers)
-        if lost:
-            return stored
-        lost.append(subject)
-        cut: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        stored.add_done_callback(lambda _: cut.set_exception(DisconnectedError("cut")))
-        return cut
-
-    monkeypatch.setattr(connection.publisher, "post", losing)
+    lost = lose_one_answer(connection, monkeypatch)
     job = await queue.options(unique="k").enqueue(work.add, 3)
     assert (job.is_new, len(lost)) == (True, 1)
     await burst(settings)
