@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,15 +11,10 @@ from naq_core import names
 from naq_core._nats import objects, records
 from naq_core._nats.connection import Connection
 from naq_core._nats.wait import wait_for_end
+from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
-from naq_core.errors import (
-    EncodeError,
-    JobError,
-    JobNotFoundError,
-    JobTimeoutError,
-    NaqError,
-)
+from naq_core.errors import EncodeError, JobError, JobNotFoundError
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.options import make_options
@@ -294,13 +287,7 @@ class Job(Generic[R_co]):
     async def execute(self) -> Any:
         """Call the function here and now, and return what it returns; a plain function runs in a thread."""
         self._decode()
-        function: Any = self._function
-        if isinstance(function, str):
-            function, *_ = decode_call(encode_call(function, (), {}, "pickle"), "pickle")
-        if inspect.iscoroutinefunction(inspect.unwrap(function)):
-            return await function(*self._args, **self._kwargs)
-        result = await asyncio.to_thread(function, *self._args, **self._kwargs)
-        return await result if inspect.isawaitable(result) else result
+        return await call_here(self._function, self._args, self._kwargs)
 
     def bind(self, connection: Connection) -> None:
         """Tie the job to the connection that follows it (for queues)."""
@@ -332,12 +319,7 @@ class Job(Generic[R_co]):
         ended, self._ended = self._ended, None
         if ended is not None:
             return await self.outcome(ended)
-        try:
-            stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout, self.is_end)
-        except TimeoutError as error:
-            if isinstance(error, NaqError):
-                raise
-            raise JobTimeoutError(self.job_id, timeout or 0) from None
+        stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout, self.is_end)
         return await self.outcome(stored.record)
 
     async def outcome(self, record: JobRecord) -> R_co:

@@ -7,7 +7,7 @@ from naq_core._nats.objects import get as get_object
 from naq_core._nats.records import find_job, find_record
 from naq_core._nats.subjects import state_of_subject
 from naq_core._nats.wait import wait_for_end
-from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, JobNotFoundError, JobTimeoutError
+from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, JobNotFoundError
 from naq_core.record import JobRecord, JobState
 from naq_core.serialization import decode_result
 from naq_core.signing import RESULT
@@ -86,10 +86,5 @@ async def fetch_outcome(connection: Connection, job_id: str, timeout: float | No
     else:
         queue = stored.record.queue
     if stored is None or not stored.record.state.is_final:
-        if timeout == 0:
-            raise JobTimeoutError(job_id, 0)
-        try:
-            stored = await wait_for_end(connection, queue, job_id, timeout)
-        except TimeoutError:
-            raise JobTimeoutError(job_id, timeout or 0) from None
+        stored = await wait_for_end(connection, queue, job_id, timeout)
     return await outcome(connection, stored.record)

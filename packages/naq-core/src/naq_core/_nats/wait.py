@@ -8,6 +8,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.direct import AT_ONCE, get_many
 from naq_core._nats.ends import Key
 from naq_core._nats.records import Stored, peek_record, read_record
+from naq_core.errors import JobTimeoutError, NaqError
 from naq_core.record import JobRecord, decode_record
 
 
@@ -33,13 +34,14 @@ async def wait_for_end(
         is_end: Tells whether a record is the end that is waited for; by default any final one.
 
     Raises:
-        TimeoutError: Not ended within `timeout` seconds.
+        JobTimeoutError: Not ended within `timeout` seconds; it goes on.
+        BrokerUnavailableError, BrokerTimeoutError: The server was not there to ask.
         PermissionDeniedError: This user may not see events, so the end would be waited for in vain.
     """
     if timeout == 0:
         stored = await read_record(connection, queue, job_id)
         if stored is None or not is_end(stored.record):
-            raise TimeoutError
+            raise JobTimeoutError(job_id, 0)
         return stored
     changed = asyncio.Event()
     key = (queue, job_id)
@@ -55,6 +57,10 @@ async def wait_for_end(
                     return stored
                 connection.denials.check_below(f"{connection.names.namespace}.event")
                 await changed.wait()
+    except TimeoutError as error:
+        if isinstance(error, NaqError):  # the server's silence, not the job's
+            raise
+        raise JobTimeoutError(job_id, timeout or 0) from None
     finally:
         connection.ends.remove(key, changed.set)
 

@@ -3,7 +3,6 @@
 from naq_core._nats.connection import Connection
 from naq_core._nats.records import find_record
 from naq_core._nats.wait import wait_for_end
-from naq_core.errors import JobTimeoutError
 from naq_core.inspect.jobs import get_job
 from naq_core.results import result_bytes
 from naq_core.serialization import JSON
@@ -23,10 +22,7 @@ async def wait_for_job(connection: Connection, job_id: str, timeout: float | Non
     job = await get_job(connection, job_id)
     if job.state.is_final:
         return job
-    try:
-        await wait_for_end(connection, job.queue, job_id, timeout)
-    except TimeoutError:
-        raise JobTimeoutError(job_id, timeout or 0) from None
+    await wait_for_end(connection, job.queue, job_id, timeout)
     return await get_job(connection, job_id)
 
 
