@@ -80,6 +80,13 @@ class TestWithoutAServer:
 
 
 class TestConfig:
+    def test_without_a_verb_it_shows_the_settings(self) -> None:
+        assert naq("config").stdout == naq("config", "show").stdout
+
+    def test_a_verb_that_is_none_is_named(self) -> None:
+        done = naq("config", "bogus")
+        assert (done.returncode, done.stderr) == (2, "naq config: nothing can be done with 'bogus'. See: naq config --help\n")
+
     def test_each_value_has_its_source_and_secrets_are_hidden(self, tmp_path: Path) -> None:
         (tmp_path / "naq.toml").write_text("concurrency = 3\n")
         variables = {"NAQ_NATS_URL": "nats://me:secret@host", "NATS_PASSWORD": "secret"}

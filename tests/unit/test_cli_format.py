@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from naq_cli._format import for_people, for_programs, iso, printable, relative, size, span
 from naq_cli._layout import GAP, Wish, fit
 from naq_cli.actions.arguments import read_arguments, read_json_arguments
-from naq_core.record import JobState
+from naq_cli.actions.job_detail import ending
+from naq_core.record import AttemptError, JobState
+from naq_core.views import JobView
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -86,3 +88,10 @@ def test_words_are_json_where_they_are_json() -> None:
 )
 def test_all_arguments_may_be_one_json_document(text: str, call: object) -> None:
     assert read_json_arguments(text) == call
+
+
+@pytest.mark.parametrize(("attempt", "when"), [(0, "before its first attempt"), (2, "at attempt 2/3")])
+def test_the_end_of_a_dead_job_says_when_it_failed(attempt: int, when: str) -> None:
+    errors = [AttemptError(type="ValueError", message="no")]
+    job = JobView(job_id="1", queue="mail", state=JobState.DEAD, attempt=attempt, max_attempts=3, errors=errors)
+    assert ending(job) == f"job 1 failed {when} with ValueError: no."

@@ -203,8 +203,12 @@ def _unknown(name: str, plugins: dict[str, Plugin]) -> str:
 
 
 def _usage_problem(error: "CycloptsError") -> str:
+    from cyclopts.exceptions import UnusedCliTokensError
+
     chain = " ".join(("naq", *(error.command_chain or ())))
     text = " ".join(str(error).split())
+    if isinstance(error, UnusedCliTokensError):
+        text = f"nothing can be done with {' '.join(map(repr, error.unused_tokens or ()))}."
     return f"{chain}: {text} See: {chain} --help"
 
 

@@ -159,7 +159,7 @@ class Settler:
         record = JobRecord(state=JobState.DEAD, job_id=delivery.job_id, queue=delivery.queue, function="?", attempt=0)
         self._note(record, type(error).__name__, str(error))
         record.ended_at = time.time()
-        log.error("queue %s: message %s is not a job and goes to the dead ones: %s", delivery.queue, delivery.job_id, error)
+        log.error("queue %s: message %s is refused and goes to the dead ones: %s", delivery.queue, delivery.job_id, error)
         self._counters.failed += 1
         try:
             await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())

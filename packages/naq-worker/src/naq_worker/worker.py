@@ -178,7 +178,7 @@ class Worker:
                 await self._serve(keepalive, control)
         if self._failure is not None:
             raise self._failure
-        log.info("worker %s has stopped: %d jobs done", self.worker_id, self.counters.processed)
+        log.info("worker %s has stopped; jobs done: %d", self.worker_id, self.counters.processed)
 
     def _assemble(self, connection: Connection) -> None:
         """Make the parts that work together while the connection lives."""
@@ -368,7 +368,7 @@ class Worker:
         self._begin_stop()
         await self._fetch.stop()
         if self._active:
-            log.info("waiting for %d running jobs", len(self._active))
+            log.info("waiting for the running jobs: %d", len(self._active))
         await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())
         for active in tuple(self._active.values()):
             active.interrupt(lease_lost=False)

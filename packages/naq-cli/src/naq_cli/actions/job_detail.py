@@ -117,7 +117,8 @@ def ending(job: JobView) -> str:
         return f"job {job.job_id} succeeded."
     if job.state is JobState.DEAD and job.errors:
         last = job.errors[-1]
-        return printable(f"job {job.job_id} failed at attempt {attempts(job)} with {last.type}: {last.message}.")
+        when = f"at attempt {attempts(job)}" if job.attempt else "before its first attempt"
+        return printable(f"job {job.job_id} failed {when} with {last.type}: {last.message}.")
     return printable(f"job {job.job_id} is {job.state}{f': {job.reason}' if job.reason else ''}.")
 
 

@@ -7,6 +7,7 @@ from naq_cli._options import READING, Reading
 app = App(name="config", help="Show the settings and where each comes from.")
 
 
+@app.default
 @app.command
 def show(*, options: Reading = READING) -> int:
     """Show every setting, its value and its source; secrets are hidden.
