@@ -10,6 +10,7 @@ NaqError
 │  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
 │  ├─ JetStreamDisabledError            the server runs without JetStream
 │  ├─ ServerTooOldError                 the server lacks what NAQ needs
+│  ├─ JetStreamError                    any other refusal, with its code
 │  ├─ WrongSequenceError                a compare-and-set lost (JetStream error 10071)
 │  ├─ QueueFullError                    a limit of the stream or the disk is reached
 │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message

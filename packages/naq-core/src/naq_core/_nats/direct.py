@@ -14,8 +14,8 @@ from naq_core.errors import BrokerError, BrokerTimeoutError
 TIMEOUT = 5.0
 AT_ONCE = 512
 """Requests on their way at the same time: bounds what the server has to hold ready for us."""
-ABSENT = "404"
-END_OF_BATCH = "204"
+_ABSENT = "404"
+_END_OF_BATCH = "204"
 
 
 class Entry(NamedTuple):
@@ -66,10 +66,10 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
     def on_answer(subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
         nonlocal missing
         headers = parse_headers(block)
-        if done.done() or headers.get("Status") == END_OF_BATCH:
+        if done.done() or headers.get("Status") == _END_OF_BATCH:
             return
         try:
-            answers[int(subject[at:])] = entry_of(stream, data, headers)
+            answers[int(subject[at:])] = _entry_of(stream, data, headers)
         except BrokerError as error:
             done.set_exception(error)
             return
@@ -89,10 +89,10 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
     return answers
 
 
-def entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
+def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
     """Read the answer to a direct get."""
     status = headers.get("Status")
-    if status == ABSENT:
+    if status == _ABSENT:
         return None
     if status == "503":
         raise NotReadyError(f"nobody answers direct gets from {stream}")
