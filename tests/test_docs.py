@@ -26,6 +26,11 @@ def test_links_lead_somewhere_and_code_compiles(page: Path) -> None:
         compile(block, str(page), "exec")
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"docs/{page.name}" not in linked] == []
+
+
 def test_the_quick_start_runs_as_printed(nats_server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:
     program = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0]
     (tmp_path / "quick_start.py").write_text(program, encoding="utf-8")
