@@ -32,9 +32,13 @@ ROOT = Path(__file__).parents[2]
 Serve: TypeAlias = Callable[..., AbstractContextManager[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start Chromium once. Without it the tests fail: a dashboard that nobody has looked at is not tested."""
+    """Start Chromium. Without it the tests fail: a dashboard that nobody has looked at is not tested.
+
+    Once a module, not once a session: Playwright's loop runs in this thread until it is stopped, and no asynchronous test
+    could run meanwhile.
+    """
     path = os.environ.get("NAQ_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     assert path is not None, "no chromium here: apt-get install chromium, or set NAQ_TEST_CHROMIUM to its path"
     with sync_playwright() as playwright:
