@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 from naq_core.settings import Settings
 
@@ -28,6 +28,7 @@ FLAGS = (
     "--disable-sync",
 )
 ROOT = Path(__file__).parents[2]
+expect.set_options(timeout=20_000)  # milliseconds: on a busy machine a browser takes its time
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[str]]
 
