@@ -11,8 +11,8 @@ NaqError
 │  ├─ JetStreamDisabledError            the server runs without JetStream
 │  ├─ ServerTooOldError                 the server lacks what NAQ needs
 │  ├─ JetStreamError                    any other refusal, with its code
-│  ├─ WrongSequenceError                a compare-and-set lost (JetStream error 10071)
-│  ├─ QueueFullError                    a limit of the stream or the disk is reached
+│  │  ├─ WrongSequenceError             a compare-and-set lost (JetStream error 10071)
+│  │  └─ QueueFullError                 a limit of the stream or the disk is reached
 │  ├─ PayloadTooLargeError (ValueError) more bytes than the server accepts in one message
 │  └─ EnqueueUnknownError               the outcome of an enqueue is unknown; repeat it with the same id
 ├─ SerializationError
