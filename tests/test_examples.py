@@ -46,7 +46,7 @@ EXPECTED = {
         r"weekly: \['Mon .* UTC'",
         r"fired: often=\d{8}T\d{6}Z, \d\d\.000000 s past",
         r"refused: .*no such date",
-        r"refused: .*out of range",
+        r"refused: .*cannot be the minute",
         r"refused: .*needs 5 fields",
     ],
     "dead_jobs.py": [

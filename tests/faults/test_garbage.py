@@ -128,8 +128,12 @@ async def test_a_job_of_a_newer_version_is_not_run_and_does_not_stop_the_others(
     await eventually(lambda: _has_ended(history, load.accepted), 15)
     await load.enqueue(jobs.work)
     await eventually(lambda: _has_ended(history, load.accepted), 15)
-    live = await observer.live("default")
-    assert live.total() == 1, f"it is neither kept for a newer worker nor dead: {live}"
+
+    async def only_the_newer_one_is_left() -> None:
+        live = await observer.live("default")
+        assert live.total() == 1, f"it is neither kept for a newer worker nor dead: {live}"
+
+    await eventually(only_the_newer_one_is_left, 15)  # the others are acknowledged after their end
     assert not history.events("start", "newer")
     assert worker.is_alive, worker.output()
 
