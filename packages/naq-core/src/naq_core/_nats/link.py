@@ -253,6 +253,8 @@ class Link:
 
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
+        if self._publisher is None and self._given_up.done():
+            return  # the refusal is the reason; what follows it, such as a reset, would only hide it
         self._last_error = error
         if (denied := self.denials.note(error)) is not None:
             self._on_denied(denied)
