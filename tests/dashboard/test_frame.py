@@ -1,8 +1,11 @@
 """The first page, the promised paths, and what a dashboard says while NATS is away."""
 
+from typing import Any
+
 import pytest
 
 from naq_core.settings import Settings
+from naq_dashboard import create_app
 from naq_dashboard.render import assets
 from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
@@ -92,3 +95,15 @@ async def test_every_answer_has_the_strict_headers(dashboard: Client, path: str)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_all_handlers_share_one_board() -> None:
+    app = create_app()
+    boards = {
+        id(handler.opt["naq_dashboard"]) for route in app.routes for handler in _handlers(route) if "naq_dashboard" in handler.opt
+    }
+    assert boards == {id(app.state.naq_dashboard)}
+
+
+def _handlers(route: Any) -> list[Any]:
+    return list(getattr(route, "route_handlers", ()))

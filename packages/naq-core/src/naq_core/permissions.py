@@ -212,6 +212,8 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         f"{names.workflows}.>",
         names.schedule("*"),
         names.control("*"),
+        f"{names.metrics}.>",
+        f"{names.namespace}.event.audit.*",
         *(f"$JS.API.STREAM.PURGE.{stream}" for stream in _streams(names)),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",

@@ -49,6 +49,10 @@ class Board:
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Board":
+        """Stay one: Litestar copies routers with all that their handlers hold, and a second board were a second connection."""
+        return self
+
     async def connection(self) -> Connection:
         """Return the connection to NATS.
 

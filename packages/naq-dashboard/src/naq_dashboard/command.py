@@ -22,6 +22,7 @@ __all__ = ["dashboard"]
 _USAGE, _CANNOT_LISTEN, _INTERRUPTED = 2, 1, 130
 GRACE = 2
 """Seconds that requests may take to end after a signal; streams end at once."""
+BACKLOG = 2048
 
 
 def dashboard(
@@ -106,6 +107,7 @@ def _listen(own: DashboardSettings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((own.host, own.port))
+        listener.listen(BACKLOG)  # whoever reads the address below may come at once
     except OSError:
         listener.close()
         raise
