@@ -72,7 +72,10 @@
     source.addEventListener("htmx:sse:error", () => { if (!paused) setState("reconnecting", "reconnecting"); });
     source.addEventListener("htmx:sse:close", () => { if (!paused) setState("off", "not live"); });
     source.addEventListener("htmx:sse:before:message", (event) => { if (paused) event.preventDefault(); });
-    source.addEventListener("htmx:sse:after:message", () => { tick(); recount(); });
+    source.addEventListener("htmx:sse:after:message", () => {
+      if (!paused) setState("live", "live"); // the stream may have been open before this script listened
+      tick(); recount();
+    });
     source.addEventListener("away", (event) => {
       away.hidden = false;
       $("#away-reason").textContent = event.detail.data;
