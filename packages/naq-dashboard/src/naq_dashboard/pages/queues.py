@@ -42,7 +42,7 @@ async def queue(board: Board, query: Query) -> dict[str, Any]:
         "jobs": recent.jobs,
         "dead_state": JobState.DEAD.value,
         "workers": [each for each in worker_rows(board, found) if name in each["queues"]],
-        "stream": names.jobs_stream,
+        "jobs_stream": names.jobs_stream,
         "consumer": names.consumer(name),
         "subject": names.ready_filter(name),
     }
