@@ -99,7 +99,7 @@ def favicon() -> Response[bytes]:
 @get("/login", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
 def login_page(request: AnyRequest) -> Response[bytes]:
     """Ask for name and password."""
-    return _login_page(request)
+    return _login_page(request, request.query_params.get("next", ""))
 
 
 @post("/login", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
@@ -109,7 +109,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     form = await request.form()
     viewer = await board.gate.login(str(form.get("name", "admin") or "admin"), str(form.get("password", "")))
     if viewer is None:
-        return _login_page(request, "Wrong name or password.", 403)
+        return _login_page(request, str(form.get("next", "")), "Wrong name or password.", 403)
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
     seconds = board.settings.session_hours * 3600
@@ -179,10 +179,10 @@ def _local(target: str, home: str) -> str:
     return target if is_ours and "\\" not in target else home
 
 
-def _login_page(request: AnyRequest, complaint: str = "", status: int = 200) -> Response[bytes]:
+def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:
     board = board_of(request)
     context = frame(request, "login", Query((), viewer_of(request)))
-    context |= {"title": "Log in", "complaint": complaint, "next": request.query_params.get("next", "")}
+    context |= {"title": "Log in", "complaint": complaint, "next": target}
     return html_page(request, board.renderer.page("login.html", context), status)
 
 
