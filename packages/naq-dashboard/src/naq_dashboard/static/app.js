@@ -87,6 +87,10 @@
       setState("live", "live");
     });
   }
+  // htmx looks at the page in a timer, which may fire before a slower hx-sse script has come: then nothing would ever be live.
+  document.addEventListener("DOMContentLoaded", () => setTimeout(() => {
+    if (source && !source.hasAttribute("data-htmx-powered")) window.htmx?.process(source);
+  }));
   // What somebody has opened stays open when new content is morphed in.
   window.htmx?.registerExtension("naq", {
     htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
