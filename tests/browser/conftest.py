@@ -73,8 +73,9 @@ def serve(settings: Settings) -> Serve:
 
     @contextmanager
     def serving(**own: str) -> Iterator[str]:
+        port = own.pop("port", "0")
         variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in own.items()}
-        with program("-m", "naq_dashboard", "--port", "0", settings=settings, ready="naq dashboard: http", **variables) as (
+        with program("-m", "naq_dashboard", "--port", port, settings=settings, ready="naq dashboard: http", **variables) as (
             _,
             line,
         ):
