@@ -5,11 +5,11 @@ import logging
 import signal
 import socket
 import sys
-import time
 from types import FrameType
 
 import uvicorn
 
+from naq_core.commands import configure_logging
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 from naq_dashboard.app import create_app
@@ -68,7 +68,11 @@ def dashboard(
         own.check_exposure()
     except ConfigurationError as error:
         return _complain(str(error), _USAGE)
-    _configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
+    if (
+        settings.log_level != "DEBUG"
+    ):  # four lines of uvicorn's at each start and stop, below "error"; where to go is printed anyway
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
     app = create_app(settings, own)
     try:
         listener = _listen(own)
@@ -121,16 +125,6 @@ def _print_hash() -> int:
         return _complain("an empty password protects nothing", _USAGE)
     sys.stdout.write(f"{hash_password(password)}\n")
     return 0
-
-
-def _configure_logging(level: str) -> None:
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
-    if level != "DEBUG":  # four lines of uvicorn's at each start and stop, below "error"; where to go is printed anyway
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,13 +1,9 @@
 """The command that runs a scheduler process: `naq scheduler` and `python -m naq_scheduler`."""
 
 import asyncio
-import importlib
-import logging
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
+from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
 from naq_core.schedules import declared_specs, file_specs
 from naq_core.settings import Settings
@@ -16,8 +12,6 @@ from naq_scheduler.scheduler import Scheduler
 __all__ = ["scheduler"]
 
 _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
-
-log = logging.getLogger(__name__)
 
 
 def scheduler(
@@ -51,19 +45,18 @@ def scheduler(
     """
     try:
         settings = Settings.load(nats_url=nats_url, log_level=log_level)
-        _configure_logging(settings.log_level)
-        _make_current_directory_importable()
-        for module in imports:
-            if not _import(module):
-                return _IMPORT_FAILED
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        configure_logging(settings.log_level)
+        make_current_directory_importable()
+        if (problem := import_modules(imports)) is not None:
+            return _complain(problem, _IMPORT_FAILED)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run(settings, enable_ha, instance_id, imports, http_port, http_host))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (ConfigurationError, InvalidNameError, InvalidScheduleError) as error:
         return _complain(str(error), _USAGE)
     except BrokerUnavailableError as error:
-        return _complain(_unreachable(nats_url, error), _UNREACHABLE)
+        return _complain(unreachable(nats_url, error), _UNREACHABLE)
     except BrokerError as error:
         return _complain(str(error), _UNREACHABLE)
     except OSError as error:
@@ -87,50 +80,6 @@ async def _run(
         http_host=http_host,
         declared=declared_specs(settings, imports) | file_specs(settings),
     ).run()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Choose uvloop where it is installed."""
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _configure_logging(level: str) -> None:
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
-
-
-def _make_current_directory_importable() -> None:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-
-
-def _import(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        log.debug("importing %s failed", module, exc_info=True)
-        _complain(f"cannot import {module} (from --imports): {type(error).__name__}: {error}", _IMPORT_FAILED)
-        return False
-    return True
-
-
-def _unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
-    settings = Settings.load(nats_url=nats_url)
-    source = settings.source("nats_url")
-    origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
-    return (
-        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
-        " Start one: naq server, or docker run -p 4222:4222 nats -js"
-    )
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,14 +1,11 @@
 """The command that runs a worker process: `naq worker` and `python -m naq_worker`."""
 
 import asyncio
-import importlib
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
+from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -24,8 +21,6 @@ SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
 """Short spellings that `naq worker` adds."""
 
 _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
-
-log = logging.getLogger(__name__)
 
 
 def worker(
@@ -56,20 +51,19 @@ def worker(
     """
     try:
         settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
-        _configure_logging(settings.log_level)
-        _make_current_directory_importable()
-        for module in imports:
-            if not _import(module):
-                return _IMPORT_FAILED
+        configure_logging(settings.log_level)
+        make_current_directory_importable()
+        if (problem := import_modules(imports)) is not None:
+            return _complain(problem, _IMPORT_FAILED)
         names = _weighted(queues) or [settings.default_queue]
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run(names, settings, burst=burst))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (ConfigurationError, InvalidNameError) as error:
         return _complain(str(error), _USAGE)
     except BrokerUnavailableError as error:
-        return _complain(_unreachable(nats_url, error), _UNREACHABLE)
+        return _complain(unreachable(nats_url, error), _UNREACHABLE)
     except BrokerError as error:
         return _complain(str(error), _UNREACHABLE)
     return 0
@@ -95,55 +89,6 @@ async def _run(queues: list[str] | dict[str, float], settings: Settings, *, burs
     if worker.stuck_jobs:  # closing the event loop would wait for them for ever
         logging.shutdown()
         os._exit(0)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Choose uvloop where it is installed."""
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _configure_logging(level: str) -> None:
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
-
-
-def _make_current_directory_importable() -> None:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-
-
-def _import(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        log.debug("importing %s failed", module, exc_info=True)
-        kind = type(error).__name__
-        _complain(
-            f"cannot import {module} (from --imports): {kind}: {error}."
-            f" Looked in {Path.cwd()} and the Python path; --log-level DEBUG shows the traceback.",
-            _IMPORT_FAILED,
-        )
-        return False
-    return True
-
-
-def _unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
-    settings = Settings.load(nats_url=nats_url)
-    source = settings.source("nats_url")
-    origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
-    return (
-        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
-        " Start one: naq server, or docker run -p 4222:4222 nats -js"
-    )
 
 
 def _complain(message: str, code: int) -> int:

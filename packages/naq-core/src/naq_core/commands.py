@@ -1,0 +1,70 @@
+"""What the commands that run a service share: logging, imports, the event loop, and what is said when NATS is away."""
+
+import asyncio
+import importlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from naq_core.errors import BrokerUnavailableError
+from naq_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr, one line a record, with times in UTC."""
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def make_current_directory_importable() -> None:
+    """Put it first on the path, as `python -m` does; a console script does not."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def import_modules(modules: Iterable[str]) -> str | None:
+    """Import modules of users, and return what is wrong with the first that cannot be, as a sentence."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            log.debug("importing %s failed", module, exc_info=True)
+            return (
+                f"cannot import {module} (from --imports): {type(error).__name__}: {error}."
+                f" Looked in {Path.cwd()} and the Python path; --log-level DEBUG shows the traceback."
+            )
+    return None
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed, else None for asyncio's own."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
+    """Say that NATS cannot be reached, where its address comes from, and what to type.
+
+    Args:
+        nats_url: The address as the command was given it.
+        error: What happened.
+    """
+    settings = Settings.load(nats_url=nats_url)
+    source = settings.source("nats_url")
+    origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
+    return (
+        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
+        " Start one: naq server, or docker run -p 4222:4222 nats -js"
+    )
