@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +18,7 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
+from naq_client import Queue, Workflow
 from naq_core.settings import Settings
 
 FLAGS = (
@@ -65,6 +68,23 @@ def program(*words: str, settings: Settings, ready: str, **variables: str) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def enqueue_workflow(settings: Settings, name: str, *arguments: str) -> str:
+    """Enqueue a workflow of two jobs, one after the other, and return its id.
+
+    In a thread of its own: Playwright has a running loop in ours.
+    """
+
+    async def enqueue() -> str:
+        async with Queue("mail", settings=settings) as queue:
+            workflow = Workflow(name)
+            first = workflow.add(queue.call(print, *arguments))
+            workflow.add(queue.options(depends_on=[first]).call(print, *arguments))
+            return (await workflow.enqueue(queue)).workflow_id
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, enqueue()).result(timeout=20)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
-"""Actions as people do them: buttons, dialogs, chosen rows, all that match."""
+"""What people do to jobs: buttons, dialogs, chosen rows, all that match."""
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from naq_client import SyncQueue
 from naq_core.settings import Settings
-from tests.browser.conftest import Serve, Watched, program
+from tests.browser.conftest import Watched, program
 from tests.integration import work
 
 
@@ -57,79 +56,41 @@ def test_chosen_jobs_and_all_that_match(address: str, settings: Settings, watche
     expect(page.get_by_text("No job matches")).to_be_visible()
 
 
-def test_a_queue_is_paused_and_purged_by_typing_its_name(address: str, settings: Settings, watched: Watched) -> None:
+def test_a_delayed_job_gets_another_time_runs_now_and_is_deleted(address: str, settings: Settings, watched: Watched) -> None:
     with SyncQueue("mail", settings=settings) as queue:
-        queue.enqueue(work.add, 1, 1)
-    page = watched.open(f"{address}/queues/mail")
-    page.get_by_role("button", name="Pause").first.click()
-    page.get_by_label("For how long?").select_option("1h")
-    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
-    expect(page.locator("#live-tiles")).to_contain_text("Paused until")
-    page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_role("button", name="Pause").first).to_be_visible()
-    page.get_by_role("button", name="Purge").click()
-    page.get_by_label(re.compile("to confirm")).fill("mial")
-    page.get_by_role("button", name="Delete the waiting jobs").click()
-    expect(page.locator(".toast.bad")).to_contain_text("type the name exactly")
-    page.get_by_label(re.compile("to confirm")).fill("mail")
-    page.get_by_role("button", name="Delete the waiting jobs").click()
-    expect(page.locator(".toast").last).to_contain_text("1 jobs of queue mail are deleted")
-
-
-def test_a_schedule_is_made_edited_triggered_and_deleted(address: str, watched: Watched) -> None:
-    page = watched.open(f"{address}/schedules")
-    page.get_by_role("link", name="New schedule").click()
-    page.get_by_label("Id").fill("report")
-    page.get_by_label("Function").fill("math:sqrt")
-    page.get_by_label("Arguments").fill("[2]")
-    page.get_by_label("Cron").fill("61 * * * *")
-    page.get_by_role("button", name="Make it").click()
-    expect(page.locator(".toast.bad")).to_be_visible()
-    page.get_by_label("Cron").fill("0 3 * * *")
-    page.get_by_role("button", name="Make it").click()
-    expect(page).to_have_url(re.compile("/schedules/report$"))
-    page.get_by_role("link", name="Edit").click()
-    page.get_by_label("Cron").fill("30 4 * * *")
-    page.get_by_role("button", name="Change it").click()
-    expect(page.locator("#live-facts")).to_contain_text("30 4 * * *")
+        job = queue.enqueue_in(3600, work.add, 1, 1)
+    page = watched.open(f"{address}/jobs/{job.job_id}")
+    page.get_by_role("button", name="Reschedule").first.click()
+    page.get_by_label("When?").fill("next week or so")
+    page.get_by_role("dialog").get_by_role("button", name="Reschedule").click()
+    expect(page.locator(".toast.bad")).to_contain_text("next week or so")
+    page.get_by_label("When?").fill("3d")
+    page.get_by_role("dialog").get_by_role("button", name="Reschedule").click()
+    expect(page.locator(".toast").last).to_contain_text("The job is due at")
+    expect(page.locator("#live-facts")).to_contain_text("in 2 d")
     page.get_by_role("button", name="Run now").click()
-    expect(page.locator("#live-history")).to_contain_text("manual")
-    page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.locator("#live-state .chip")).to_have_text("queued")
+    page.get_by_role("button", name="Cancel").first.click()
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("#live-state .chip")).to_have_text("cancelled")
     page.get_by_role("button", name="Delete").first.click()
-    page.get_by_role("button", name="Delete the schedule").click()
-    expect(page.get_by_text("No schedule yet")).to_be_visible()
+    page.get_by_role("button", name="Delete the job").click()
+    expect(page).to_have_url(re.compile("/jobs$"))
+    expect(page.get_by_text("No job matches")).to_be_visible()
 
 
-def test_live_updates_can_be_paused(address: str, settings: Settings, watched: Watched) -> None:
-    page = watched.open(f"{address}/jobs")
-    expect(page.locator("#live-badge")).to_have_text("live")
-    page.locator("#live-badge").click()
-    expect(page.locator("#live-badge")).to_have_text("paused")
+def test_jobs_that_failed_alike_are_put_back_together(address: str, settings: Settings, watched: Watched) -> None:
     with SyncQueue("mail", settings=settings) as queue:
-        queue.enqueue(work.add, 1, 1)
-    page.locator("#live-badge").click()
-    expect(page.locator("tbody tr")).to_have_count(1)
-
-
-def test_a_dashboard_that_went_away_is_connected_to_again(serve: Serve, watched: Watched) -> None:
-    with serve() as address:
-        page = watched.open(f"{address}/jobs")
-        expect(page.locator("#live-badge")).to_have_text("live")
-    expect(page.locator("#live-badge")).to_have_text("reconnecting")
-    with serve(port=address.rsplit(":", 1)[1]):
-        expect(page.locator("#live-badge")).to_have_text("live", timeout=20_000)
-
-
-@pytest.mark.timeout(90)
-def test_a_login_with_a_password(serve: Serve, watched: Watched) -> None:
-    with serve(users="vera:viewer:pw1 adam:admin:pw2") as address:
-        page = watched.open(f"{address}/jobs?state=dead")
-        for name, word in (("vera", "wrong"), ("vera", "pw1")):
-            page.get_by_label("Name").fill(name)
-            page.get_by_label("Password").fill(word)
-            page.get_by_role("button", name="Log in").click()
-        expect(page).to_have_url(re.compile(r"/jobs\?state=dead$"))
-        expect(page.locator(".side > .foot")).to_contain_text("read-only")
-        page.get_by_role("button", name="Log out").first.click()
-        expect(page.get_by_label("Password")).to_be_visible()
+        for number in range(3):
+            queue.options(max_retries=0).enqueue(work.fail, f"order {number} is lost")
+        with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
+            page = watched.open(f"{address}/errors")
+            expect(page.locator("tbody tr")).to_have_count(1)
+            expect(page.locator("tbody tr")).to_contain_text("order")
+            expect(page.get_by_role("heading", name="1 cause")).to_be_visible()
+            expect(page.locator("header")).to_contain_text(["3 dead jobs"])
+    page.get_by_role("button", name="Retry all").click()
+    expect(page).to_have_url(re.compile("/jobs\\?bulk="))
+    expect(page.locator("#live-list")).to_contain_text("3 jobs put back.")
+    page.goto(f"{address}/errors")
+    expect(page.get_by_text("Nothing has failed for good")).to_be_visible()

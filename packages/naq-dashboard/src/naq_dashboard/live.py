@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import TypeAlias
 
+from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerError, NaqError
@@ -75,6 +76,8 @@ class Topic:
         except NaqError as error:
             told = f"NATS does not answer: {error}" if isinstance(error, BrokerError) else str(error)
             changed, self.error = told != self.error, told
+        except HTTPException as error:  # what was shown is not there any more
+            changed, self.error = error.detail != self.error, error.detail
         except Exception:
             log.exception("a live page cannot be rendered")
             changed, self.error = not self.error, "This page cannot be rendered; the dashboard's log says why."

@@ -98,6 +98,7 @@ class Renderer:
         self.environment.filters |= {
             "moment": moment,
             "duration": duration,
+            "span": span,
             "amount": amount,
             "size": size,
             "mask": self.masker,
@@ -172,6 +173,16 @@ def duration(value: timedelta | float | None) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def span(seconds: float | None) -> str:
+    """Write a length of time as forms and settings read it, exactly: `90s`, `2h`; nothing for None."""
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds) if float(seconds).is_integer() else seconds}s"
 
 
 def amount(value: float | None) -> str:

@@ -1,16 +1,22 @@
 """The workers that live, and one of them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from litestar.exceptions import NotFoundException
 
-from naq_core.inspect import list_workers
+from naq_core.broker import Connection
+from naq_core.errors import JobNotFoundError
+from naq_core.inspect import get_job, list_workers
+from naq_core.views import JobView
 from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
 
 __all__ = ["worker", "worker_rows", "workers"]
 
+MOST_JOBS = 20
+"""For how many of the jobs in hand it is looked up what they are."""
 COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
 
 
@@ -34,7 +40,21 @@ async def worker(board: Board, query: Query) -> dict[str, Any]:
         raise NotFoundException(
             f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records"
         )
-    return {"title": worker_id, "worker": rows[0]}
+    views = await board.read(_jobs_in_hand, tuple(each["job_id"] for each in rows[0]["jobs"][:MOST_JOBS]))
+    return {"title": worker_id, "worker": rows[0], "views": views}
+
+
+async def _jobs_in_hand(connection: Connection, job_ids: tuple[str, ...]) -> dict[str, JobView]:
+    """Return what is known of the jobs; one may have ended and been forgotten meanwhile."""
+
+    async def look(job_id: str) -> JobView | None:
+        try:
+            return await get_job(connection, job_id)
+        except JobNotFoundError:
+            return None
+
+    found = await asyncio.gather(*(look(job_id) for job_id in job_ids))
+    return {job_id: view for job_id, view in zip(job_ids, found, strict=True) if view is not None}
 
 
 def worker_rows(board: Board, found: list[dict[str, Any]]) -> list[dict[str, Any]]:

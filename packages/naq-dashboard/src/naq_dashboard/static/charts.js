@@ -41,7 +41,7 @@
       legend: { show: true, live: true },
       cursor: { sync: { key: "naq" }, points: { size: 6 }, drag: { x: true, y: false } },
       scales: { y: { range: (self, low, high) => [0, Math.max(high * 1.1, high > 0 ? 0 : 1)] } },
-      axes: [{ ...axis, space: 64, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
+      axes: [{ ...axis, space: 64, size: 26, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
       series: [
         { label: "at" },
         ...kind.series.map(([label, name]) => ({
