@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from naq_dashboard import ADMIN, DashboardSettings, NaqDashboardPlugin, Viewer, 
 from tests.dashboard.conftest import SECRET
 from tests.integration import work
 
+FORWARDED = {"X-Forwarded-Prefix": "/shown/at"}
 LINK = re.compile(r'(?:href|src|action|hx-sse:connect)="(/[^"#]*)')
 PAGES = ("/", "/queues", "/queues/default", "/jobs", "/errors", "/delayed", "/schedules", "/workflows", "/workers", "/events")
 
@@ -79,6 +81,67 @@ async def test_every_link_leads_into_the_dashboard(settings: Settings, queue: Qu
         )
         assert (done.status_code, done.headers["location"]) == (303, f"{prefix}/jobs")
     await close()
+
+
+@pytest.mark.parametrize("embed", [in_starlette, as_plugin, mounted_in_litestar])
+async def test_the_api_is_described_where_it_is(settings: Settings, embed: Callable[..., Any]) -> None:
+    app, prefix, close = embed(settings, DashboardSettings(secret=SECRET))
+    async with client_of(app) as client:
+        document = (await client.get(f"{prefix}/api/openapi.json")).json()
+        assert document["servers"] == [{"url": prefix}]
+        assert "/api/jobs/{job_id}" in document["paths"]
+        assert not [path for path in document["paths"] if not path.startswith("/api/")]
+        for path in ("/api/nosuch", "/api/jobs/a/b/c"):
+            missing = await client.get(f"{prefix}{path}", headers={"Accept": "text/html"})
+            assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json"), path
+            assert path in missing.json()["detail"]
+    await close()
+
+
+async def test_the_document_of_the_outer_application_is_its_own(settings: Settings) -> None:
+    plugin = NaqDashboardPlugin("/naq", settings, DashboardSettings(secret=SECRET))
+    app = Litestar([home], plugins=[plugin])
+    assert list(app.openapi_schema.to_schema()["paths"]) == ["/"]
+    await plugin.board.aclose()
+
+
+@pytest.mark.parametrize("path", ["/naq/queues", "/queues"])
+async def test_a_proxy_may_cut_the_prefix_off_or_leave_it(settings: Settings, path: str) -> None:
+    app = dashboard_app(settings, DashboardSettings(secret=SECRET, root_path="/naq"))
+    async with client_of(app) as client:
+        page = await client.get(path, headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        assert 'href="/naq/jobs"' in page.text
+    await app.state.naq_dashboard.aclose()
+
+
+async def test_a_prefix_may_be_named_like_a_page(settings: Settings) -> None:
+    app = dashboard_app(settings, DashboardSettings(secret=SECRET, root_path="/jobs"))
+    async with client_of(app) as client:
+        assert "<h1>Jobs</h1>" in (await client.get("/jobs", headers={"Accept": "text/html"})).text
+    await app.state.naq_dashboard.aclose()
+
+
+@pytest.mark.parametrize(
+    ("networks", "headers", "base"),
+    [
+        (("127.0.0.0/8",), FORWARDED, "/shown/at"),
+        (("10.0.0.0/8",), FORWARDED, ""),
+        ((), FORWARDED, ""),
+        (("127.0.0.0/8",), {"X-Forwarded-Prefix": "//evil.example"}, ""),
+        (("127.0.0.0/8",), {"X-Forwarded-Prefix": '/"><script>'}, ""),
+    ],
+)
+async def test_a_trusted_proxy_may_say_the_prefix(
+    settings: Settings, networks: tuple[str, ...], headers: dict[str, str], base: str
+) -> None:
+    own = DashboardSettings(secret=SECRET, trusted_proxies=tuple(ip_network(each) for each in networks))
+    app = dashboard_app(settings, own)
+    async with client_of(app) as client:
+        page = await client.get("/queues", headers=headers | {"Accept": "text/html"})
+        assert {link for link in LINK.findall(page.text) if not link.startswith(f"{base}/")} == set()
+        assert f'href="{base}/jobs"' in page.text
+    await app.state.naq_dashboard.aclose()
 
 
 async def test_the_outer_application_says_who_asks(settings: Settings) -> None:

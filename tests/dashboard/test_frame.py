@@ -1,11 +1,8 @@
 """The first page, the promised paths, and what a dashboard says while NATS is away."""
 
-from typing import Any
-
 import pytest
 
 from naq_core.settings import Settings
-from naq_dashboard import create_app
 from naq_dashboard.render import assets
 from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
@@ -70,12 +67,6 @@ async def test_without_nats_it_is_alive_but_not_ready(open_dashboard: OpenDashbo
         assert (workers.status_code, workers.json(), workers.headers["NAQ-Stale"]) == (200, [], "true")
 
 
-async def test_the_schema_of_the_api_is_there(dashboard: Client) -> None:
-    schema = (await dashboard.get("/api/openapi.json")).json()
-    assert "/api/workers" in schema["paths"]
-    assert not [path for path in schema["paths"] if not path.startswith("/api")]
-
-
 async def test_static_files_are_kept_for_ever_and_small(dashboard: Client) -> None:
     answer = await dashboard.get("/static/app.css")
     assert answer.status_code == 200
@@ -95,15 +86,3 @@ async def test_every_answer_has_the_strict_headers(dashboard: Client, path: str)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
-
-
-def test_all_handlers_share_one_board() -> None:
-    app = create_app()
-    boards = {
-        id(handler.opt["naq_dashboard"]) for route in app.routes for handler in _handlers(route) if "naq_dashboard" in handler.opt
-    }
-    assert boards == {id(app.state.naq_dashboard)}
-
-
-def _handlers(route: Any) -> list[Any]:
-    return list(getattr(route, "route_handlers", ()))

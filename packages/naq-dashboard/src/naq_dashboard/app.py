@@ -1,25 +1,27 @@
-"""The ways to run it: an application of its own, one to mount, or a router and a plugin for Litestar."""
+"""The ways to run it: an application of its own, one to mount, or a plugin for Litestar."""
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.plugins import InitPlugin
 from litestar.response import Response
 
-from naq_core import __version__
 from naq_core.errors import BrokerError, NaqError
 from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
+from naq_dashboard.api.strict import check_query, query_names
 from naq_dashboard.board import Board
+from naq_dashboard.entrance import Dashboard, mounted
 from naq_dashboard.gate import Identify, check_action, problem
 from naq_dashboard.handlers import BY_NAME, HANDLERS
+from naq_dashboard.reference import REFERENCE
 from naq_dashboard.settings import DashboardSettings
 from naq_dashboard.web import AnyRequest, error_page
 
@@ -56,8 +58,8 @@ def dashboard_app(
     """Make the dashboard as an ASGI application to mount in another one, such as Starlette or FastAPI.
 
     It needs no lifespan of its own: it connects at its first request. `await app.state.naq_dashboard.aclose()` closes it.
-    Where the outer application does not say in `root_path` under which path it is mounted (Litestar's `asgi(is_mount=True)`
-    does not), set `DashboardSettings.root_path`.
+    Where the outer application does not say in `root_path` under which path it is mounted, set `DashboardSettings.root_path`;
+    in Litestar, take `NaqDashboardPlugin`.
 
     Args:
         settings: As for `create_app`.
@@ -91,64 +93,65 @@ class NaqDashboardPlugin(InitPlugin):
         *,
         identify: Identify | None = None,
     ) -> None:
-        self.board = Board(
-            settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify, path=f"/{path.strip('/')}"
-        )
+        self.board = Board(settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify)
+        self.path = f"/{path.strip('/')}"
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the routes, and closing at the end."""
-        app_config.route_handlers.append(_router(self.board, middleware=[self.board.gate]))
+        """Add the dashboard below its path, and closing at the end."""
+        app_config.route_handlers.append(mounted(_application(self.board), self.path))
         app_config.on_shutdown.append(self.board.aclose)
         return app_config
 
 
-def _application(board: Board) -> Litestar:
+def _application(board: Board) -> Dashboard:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         yield
         await board.aclose()
 
-    app = Litestar(
-        logging_config=None,  # the log is the program's that runs it
-        route_handlers=[_router(board, middleware=[])],
-        middleware=[board.gate],
-        lifespan=[lifespan],
-        openapi_config=OpenAPIConfig(
-            title="NAQ dashboard",
-            version=__version__,
-            path="/api",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json"), YamlRenderPlugin(path="/openapi.yaml")],
-            use_handler_docstrings=True,
-        ),
-        request_max_body_size=LARGEST_BODY,
-    )
-    app.state.naq_dashboard = board
-    return app
-
-
-def _router(board: Board, middleware: list[Any]) -> Router:
     board.page_names = frozenset(BY_NAME)
-    return Router(
-        path=board.path or "/",
-        route_handlers=[*HANDLERS, *API_HANDLERS],
+    return Dashboard(
+        route_handlers=[*HANDLERS, *REFERENCE, Router("/", route_handlers=API_HANDLERS, guards=[check_query])],
         guards=[check_action],
-        middleware=middleware,
-        opt={"naq_dashboard": board, "naq_dashboard_path": board.path, "naq_dashboard_signer": board.signer},
+        middleware=[board.gate],
         exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},
+        lifespan=[lifespan],
+        logging_config=None,  # the log is the program's that runs it
+        openapi_config=None,  # naq_dashboard.openapi has its own, which is the same inside another application
         request_max_body_size=LARGEST_BODY,
+        state=State({"naq_dashboard": board}),
     )
 
 
 def _wants_page(request: AnyRequest) -> bool:
-    return "/api/" not in request.url.path and "text/html" in request.headers.get("Accept", "")
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return not path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """Say what is wrong with a request, also with one that leads nowhere."""
+    faults = _faults(request, error)
+    detail = "; ".join(f"{each['name']}: {each['detail']}" for each in faults) or error.detail
+    if error.status_code == 404 and not error.extra and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is nothing at {request.scope['path'][:200]}"
     if _wants_page(request):
-        return error_page(request, error.status_code, _TITLES.get(error.status_code, "That did not work"), error.detail)
-    response = problem(error.status_code, error.detail)
+        return error_page(request, error.status_code, _TITLES.get(error.status_code, "That did not work"), detail)
+    response = problem(error.status_code, detail, **({"errors": faults} if faults else {}))
     response.headers.update(error.headers or {})
     return response
+
+
+def _faults(request: AnyRequest, error: HTTPException) -> list[dict[str, str]]:
+    """Return what Litestar found wrong, by parameter or field."""
+    extra = [each for each in error.extra if isinstance(each, dict)] if isinstance(error.extra, list) else []
+    names = query_names(request.route_handler.fn) if extra else {}
+    found = []
+    for each in extra:
+        name, source = str(each.get("key", "body")), each.get("source", "body")
+        found.append(
+            {"name": names.get(name, name), "in": str(getattr(source, "value", source)), "detail": str(each.get("message"))}
+        )
+    return found
 
 
 def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
@@ -176,8 +179,10 @@ def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
 
 _TITLES = {
     400: "That cannot be asked",
+    401: "Not logged in",
     403: "Not allowed",
     404: "Not found",
+    405: "Not done this way",
     409: "Not in this state",
     429: "Too many tries",
     500: "That was our mistake",

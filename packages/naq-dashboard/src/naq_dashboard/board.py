@@ -31,12 +31,9 @@ FRESH = 0.2
 class Board:
     """What every handler works with. Made once per application; it connects when it is first asked for something."""
 
-    def __init__(
-        self, naq_settings: Settings, settings: DashboardSettings, *, identify: Identify | None = None, path: str = ""
-    ) -> None:
+    def __init__(self, naq_settings: Settings, settings: DashboardSettings, *, identify: Identify | None = None) -> None:
         self.naq_settings = naq_settings
         self.settings = settings
-        self.path = path
         self.broker = Broker(naq_settings)
         self.signer = Signer(settings.secret)
         self.gate = Gate(settings, self.signer, identify)
@@ -50,7 +47,7 @@ class Board:
         self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Board":
-        """Stay one: Litestar copies routers with all that their handlers hold, and a second board were a second connection."""
+        """Stay one: Litestar copies the state of an application, and a second board were a second connection."""
         return self
 
     async def connection(self) -> Connection:

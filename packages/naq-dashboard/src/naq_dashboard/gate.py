@@ -26,13 +26,14 @@ from naq_dashboard.access import ADMIN, VIEWER, Action, Viewer
 from naq_dashboard.passwords import Signer, password_matches
 from naq_dashboard.settings import DashboardSettings
 
-__all__ = ["COOKIE", "Gate", "Identify", "base_of", "check_action", "problem", "require", "viewer_of"]
+__all__ = ["COOKIE", "Gate", "Identify", "base_of", "check_action", "is_from_proxy", "marked", "problem", "require", "viewer_of"]
 
 log = logging.getLogger(__name__)
 
 COOKIE = "naq_dashboard_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VIEWER_KEY = "naq_dashboard_viewer"
+NOBODY = Viewer("", VIEWER)
 MOST_FAILURES = 10
 FAILURE_SECONDS = 60.0
 REMEMBERED_LOGINS = 64
@@ -62,8 +63,8 @@ Identify: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], Viewer | Aw
 
 
 def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
-    """Return who asks; the gate has put it there."""
-    viewer: Viewer = connection.scope["state"][VIEWER_KEY]
+    """Return who asks; the gate has put it there. A request that leads nowhere has not come to the gate: it is nobody's."""
+    viewer: Viewer = connection.scope["state"].get(VIEWER_KEY, NOBODY)
     return viewer
 
 
@@ -80,21 +81,10 @@ class Gate(ASGIMiddleware):
         self._failures: deque[float] = deque(maxlen=MOST_FAILURES)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Check the request, and mark the answer."""
+        """Check the request."""
         request: Request[Any, Any, Any] = Request(scope, receive)
-        opt = scope["route_handler"].opt
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
-
-        refusal = await self._enter(request, public=bool(opt.get("public")))
-        await (next_app if refusal is None else refusal)(scope, receive, send_marked)
+        refusal = await self._enter(request, public=bool(scope["route_handler"].opt.get("public")))
+        await (next_app if refusal is None else refusal)(scope, receive, send)
 
     async def _enter(self, request: Request[Any, Any, Any], *, public: bool) -> ASGIApp | None:
         """Let the request in, or return the answer that sends it away."""
@@ -107,7 +97,7 @@ class Gate(ASGIMiddleware):
             return problem(error.status_code, error.detail).to_asgi_response(request=request, app=None)
         if viewer is None and not public:
             return self._send_to_login(request)
-        request.scope["state"][VIEWER_KEY] = viewer or Viewer("", VIEWER)
+        request.scope["state"][VIEWER_KEY] = viewer or NOBODY
         return None
 
     async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:
@@ -175,13 +165,9 @@ class Gate(ASGIMiddleware):
     def _by_proxy(self, request: Request[Any, Any, Any]) -> Viewer | None:
         settings = self.settings
         name = request.headers.get(settings.user_header, "") if settings.user_header else ""
-        if not name or request.client is None:
+        if not name:
             return None
-        try:
-            address = ip_address(request.client.host)
-        except ValueError:
-            return None
-        if not any(address in network for network in settings.trusted_proxies):
+        if not is_from_proxy(request.scope, settings):
             return None
         return Viewer(name, settings.access_of_proxy_user(name), "proxy")
 
@@ -206,7 +192,7 @@ class Gate(ASGIMiddleware):
     def _send_to_login(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """Send people to the login page, and tell programs what is missing."""
         wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
-        path, base = request.url.path, base_of(request, self.settings)
+        path, base = request.url.path, base_of(request)
         if wants_page and self.settings.accounts and self._identify is None:
             target = path + (f"?{request.url.query}" if request.url.query else "")
             response: Response[Any] = Response(b"", status_code=303, headers={"Location": f"{base}/login?next={quote(target)}"})
@@ -218,11 +204,36 @@ class Gate(ASGIMiddleware):
         return response.to_asgi_response(request=request, app=None)
 
 
-def base_of(request: ASGIConnection[Any, Any, Any, Any], settings: DashboardSettings) -> str:
+def marked(send: Send) -> Send:
+    """Return a way to send that adds the headers which every answer has."""
+
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message.setdefault("headers", [])
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return send_marked
+
+
+def is_from_proxy(scope: Scope, settings: DashboardSettings) -> bool:
+    """Whether the request comes from one of the proxies that may say who asks, and under which path."""
+    client = scope.get("client")
+    if not client or not settings.trusted_proxies:
+        return False
+    try:
+        address = ip_address(client[0])
+    except ValueError:
+        return False
+    return any(address in network for network in settings.trusted_proxies)
+
+
+def base_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """Return what goes before every path of the dashboard in a link."""
-    router_path = str(request.scope["route_handler"].opt.get("naq_dashboard_path", "")).rstrip("/")
-    root: str = settings.root_path or request.scope.get("root_path", "").rstrip("/")
-    return quote(f"{root}{router_path}")
+    return quote(connection.scope.get("root_path", ""))
 
 
 def check_origin(request: Request[Any, Any, Any]) -> None:
@@ -262,7 +273,7 @@ async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: 
         require(viewer, action)
     elif not handler.opt.get("checks_action"):
         raise PermissionDeniedException("no action is named for this: nobody may do it")
-    await check_form_token(connection, viewer, handler.opt["naq_dashboard_signer"])
+    await check_form_token(connection, viewer, connection.app.state.naq_dashboard.signer)
 
 
 def require(viewer: Viewer, action: Action) -> None:
@@ -292,7 +303,11 @@ async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewe
         raise PermissionDeniedException("this page is too old, or not ours: load it again and repeat what you did")
 
 
-def problem(status: int, detail: str) -> Response[Any]:
-    """Return an answer in the form of RFC 9457."""
-    body = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase, "detail": detail}
+def problem(status: int, detail: str, **more: Any) -> Response[Any]:
+    """Return an answer in the form of RFC 9457.
+
+    Args:
+        more: Members besides those that every problem has.
+    """
+    body = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase, "detail": detail} | more
     return Response(body, status_code=status, media_type="application/problem+json")

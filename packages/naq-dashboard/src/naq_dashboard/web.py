@@ -19,13 +19,13 @@ NOTICE = "naq_dashboard_notice"
 
 def board_of(request: AnyRequest) -> Board:
     """Return the board that a request belongs to."""
-    board: Board = request.route_handler.opt["naq_dashboard"]
+    board: Board = request.app.state.naq_dashboard
     return board
 
 
 def links_of(request: AnyRequest) -> Links:
     """Return the builder of links for a request."""
-    return Links(base_of(request, board_of(request).settings))
+    return Links(base_of(request))
 
 
 def query_of(request: AnyRequest) -> Query:

@@ -102,6 +102,28 @@ _TARGETS: dict[str, tuple[str, Any]] = {
 }
 
 
+_SENTENCES = {
+    "retry-job": "Put a dead or cancelled job back to work, from its first attempt, or run one now that waits for its retry.",
+    "cancel-job": "End a job as cancelled, whether it waits, is held or runs. `reason` is kept with it.",
+    "delete-job": "Delete a job that waits or has ended, and its record.",
+    "run-job": "Let a job that is held until a time start now.",
+    "reschedule-job": "Give a held job another time: `duration` from now, such as `2h`, or an instant.",
+    "pause-queue": "Deliver no more jobs of the queue; running ones go on. `duration`, such as `1h`, ends it by itself.",
+    "resume-queue": "Deliver the jobs of a paused queue again.",
+    "limit-queue": "Let at most `limit` of the queue's jobs run at once over all workers; without it there is no limit.",
+    "purge-queue": "Delete every job of the queue that waits. `confirm` must be the queue's name.",
+    "quiet-worker": "Let a worker take no more jobs; it finishes those it has.",
+    "resume-worker": "Let a worker that was told to be quiet take jobs again.",
+    "stop-worker": "Stop a worker: running jobs may finish within its grace, the rest is handed back.",
+    "trigger-schedule": "Enqueue the schedule's job now, whatever its times say.",
+    "pause-schedule": "Let a schedule not fire until it is resumed.",
+    "resume-schedule": "Let a paused schedule fire again.",
+    "delete-schedule": "Delete a schedule; the jobs it has made stay.",
+    "retry-workflow": "Put the dead and cancelled jobs of a workflow back to work.",
+    "cancel-workflow": "Cancel the jobs of a workflow that have not ended. `reason` is kept with them.",
+}
+
+
 def _handlers() -> list[Any]:
     handlers = []
     for verb, (action, _) in VERBS.items():
@@ -116,7 +138,7 @@ def _handlers() -> list[Any]:
                 status_code=200,
                 tags=[f"{kind}s"],
                 operation_id=f"{name}_{kind}",
-                summary=f"{name.capitalize()} {kind}",
+                description=_SENTENCES[verb],
             )(function)
         )
     return handlers

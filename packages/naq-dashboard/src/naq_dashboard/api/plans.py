@@ -64,7 +64,7 @@ async def one_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Sched
 
 
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
-async def create(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
+async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
     """Make a schedule."""
     words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
     words["arguments"] = msgspec.json.encode(data.args or data.kwargs).decode() if data.args or data.kwargs else ""
@@ -72,7 +72,7 @@ async def create(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[st
 
 
 @patch("/api/schedules/{schedule_id:str}", tags=["schedules"], opt={"action": Action.EDIT_SCHEDULE})
-async def edit(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
+async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
     """Change when a schedule fires."""
     words = _words(data) | {"schedule_id": schedule_id}
     return {"notice": (await board_of(request).operations.perform(viewer_of(request), "edit-schedule", words)).notice}
@@ -101,4 +101,4 @@ def _words(data: Times) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in words.items()}
 
 
-PLANS: list[Any] = [all_schedules, one_schedule, create, edit, all_workflows, one_workflow]
+PLANS: list[Any] = [all_schedules, one_schedule, create_schedule, edit_schedule, all_workflows, one_workflow]

@@ -1,0 +1,44 @@
+"""A misspelt parameter is refused: `?stat=dead` would else list every job."""
+
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ValidationException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+
+__all__ = ["check_query", "query_names"]
+
+HARMLESS = frozenset({"_"})
+"""What clients add to get past a cache."""
+
+
+def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of the API: a query parameter that the operation does not know is an error. Probes may add what they like.
+
+    Raises:
+        ValidationException: There is one; names it and those that are known.
+    """
+    given = connection.query_params.keys() - HARMLESS
+    if not given or handler.opt.get("public"):
+        return
+    known = list(query_names(handler.fn).values())
+    for name in sorted(given - set(known)):
+        close = get_close_matches(name, known, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        rest = f"there are {', '.join(known)}" if known else "there are none"
+        raise ValidationException(f"there is no parameter {name[:60]!r} here{meant}; {rest}")
+
+
+@cache
+def query_names(function: Any) -> dict[str, str]:
+    """Return the query parameters of a handler's function: as they are called there, and as they stand in an address."""
+    found: dict[str, str] = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            for each in get_args(hint)[1:]:
+                if isinstance(each, QueryParameter):
+                    found[name] = each.name or name
+    return found

@@ -1,0 +1,221 @@
+"""The API described in OpenAPI 3.1: our operations only, whatever application they are part of."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+
+from naq_core import __version__, metrics, record, views
+from naq_dashboard.api import API_HANDLERS, acting, plans, reading
+from naq_dashboard.gate import COOKIE
+
+__all__ = ["METHODS", "describe"]
+
+METHODS = ("get", "post", "put", "patch", "delete")
+SAFE = "get"
+PROBLEM = "application/problem+json"
+_MODULES: tuple[ModuleType, ...] = (views, record, metrics, acting, plans, reading)
+"""Where the structs of answers and bodies are, whose fields are documented in the source."""
+
+TAGS = {
+    "overview": "Everything in numbers.",
+    "jobs": "Jobs in every state, one by one, all that match a filter, and new ones.",
+    "errors": "Dead jobs, grouped by what went wrong.",
+    "queues": "Depth, pause and limit.",
+    "workers": "The worker processes.",
+    "schedules": "Jobs that are enqueued again and again.",
+    "workflows": "Jobs that depend on each other.",
+    "events": "What happens to jobs, as it happens.",
+    "metrics": "Figures over time.",
+    "health": "For load balancers and orchestrators.",
+}
+_REFUSALS = {
+    "400": "A parameter or the body is wrong; `detail` and `errors` name what.",
+    "401": "Log in, or send a token.",
+    "403": "Whoever asks may not do it, or it comes from another site.",
+    "404": "There is no such thing (any more).",
+    "409": "It is not in a state in which that can be done.",
+    "503": "NATS does not answer.",
+}
+
+
+def describe(base: str, *, needs_login: bool) -> dict[str, Any]:
+    """Return the document for one place.
+
+    Args:
+        base: What goes before every path there; empty at the root.
+        needs_login: Whether nobody comes in without credentials.
+    """
+    security: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}, {"session": []}]
+    return {
+        **_described(),
+        "servers": [{"url": base or "/"}],
+        "security": security if needs_login else [{}, *security],
+    }
+
+
+@cache
+def _described() -> dict[str, Any]:
+    """Return the document without what depends on where it is asked for."""
+    config = OpenAPIConfig(
+        title="NAQ",
+        version=__version__,
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, *_: handler.handler_name,
+    )
+    app = Litestar(API_HANDLERS, openapi_config=config, logging_config=None)
+    document = deepcopy(app.openapi_schema.to_schema())
+    options = {
+        (method.lower(), route.path_format): handler.opt
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler)
+        for method in handler.http_methods
+    }
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            _refine(operation, method, path, options[method, path])
+    schemas = document["components"]["schemas"]
+    _add_fields(schemas)
+    schemas["Problem"] = _PROBLEM_SCHEMA
+    document["components"] |= {"responses": _responses(), "securitySchemes": _SECURITY}
+    document["info"]["description"] = (
+        "The dashboard's operations, with the documents that `naq … --json` prints. Errors are problem documents (RFC 9457)."
+    )
+    used = {tag for item in document["paths"].values() for operation in item.values() for tag in operation.get("tags", ())}
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items() if name in used]
+    return document
+
+
+def _refine(operation: dict[str, Any], method: str, path: str, opt: Mapping[str, Any]) -> None:
+    """Say in an operation what Litestar cannot know."""
+    summary, _, rest = operation.get("description", "").partition("\n\n")
+    operation["summary"] = summary.removesuffix(".")
+    operation["description"] = " ".join(rest.split())
+    action = opt.get("action")
+    if action is not None:
+        operation["x-naq-action"] = str(action)
+    operation.pop("deprecated", None)
+    for parameter in operation.get("parameters", ()):
+        for name in ("deprecated", "allowEmptyValue", "allowReserved"):
+            parameter.pop(name, None)
+        parameter["schema"].pop("description", None)
+    body = operation.get("requestBody")
+    if body is not None:
+        for content in body["content"].values():
+            schema, is_optional = _without_null(content["schema"])
+            content["schema"] = schema
+            body["required"] = not is_optional
+    operation["responses"] = {code: each for code, each in operation["responses"].items() if code[0] in "123"}
+    operation["responses"] |= {
+        code: {"$ref": f"#/components/responses/{code}"}
+        for code in _refusals(operation, method, path, public=bool(opt.get("public")))
+    }
+    if opt.get("public"):
+        operation["security"] = []
+
+
+def _refusals(operation: Mapping[str, Any], method: str, path: str, *, public: bool) -> Iterator[str]:
+    if public:
+        return
+    yield "400"
+    yield "401"
+    if method != SAFE:
+        yield "403"
+    if "{" in path:
+        yield "404"
+    if method != SAFE and "{" in path:
+        yield "409"
+    if operation.get("tags") != ["workers"] or "{" in path:
+        yield "503"
+
+
+def _without_null(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return a schema without the alternative of null, and whether it had it."""
+    options = schema.get("oneOf", ())
+    kept = [each for each in options if each.get("type") != "null"]
+    return (kept[0], True) if len(kept) == 1 and len(options) == 2 else (schema, False)
+
+
+def _responses() -> dict[str, Any]:
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {code: {"description": text, "content": content} for code, text in _REFUSALS.items()}
+
+
+def _add_fields(schemas: dict[str, Any]) -> None:
+    """Add what the source says of structs and their fields."""
+    for name, kind in _structs().items():
+        schema = schemas.get(name)
+        if schema is None:
+            continue
+        schema["description"] = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+        for base in reversed(kind.__mro__):
+            for field, text in _field_texts(base).items():
+                found = schema.get("properties", {}).get(field)
+                if found is not None:
+                    found["description"] = text
+
+
+def _structs() -> dict[str, type[msgspec.Struct]]:
+    return {
+        name: value
+        for module in _MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    }
+
+
+def _field_texts(kind: type) -> dict[str, str]:
+    """Return the string that follows each field in the source; none where there is no source."""
+    if not issubclass(kind, msgspec.Struct) or kind is msgspec.Struct:
+        return {}
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    found = {}
+    for field, text in pairwise(body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as words)):
+                found[name] = " ".join(words.split())
+            case _:
+                pass
+    return found
+
+
+_PROBLEM_SCHEMA = {
+    "title": "Problem",
+    "description": "What is wrong, in the form of RFC 9457.",
+    "type": "object",
+    "required": ["type", "status", "title", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "`about:blank`: there is no more to read than `title` and `detail`."},
+        "status": {"type": "integer"},
+        "title": {"type": "string"},
+        "detail": {"type": "string", "description": "What is wrong, and what to do."},
+        "errors": {
+            "type": "array",
+            "description": "Where parameters or fields are wrong: each of them.",
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "in": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`NAQ_DASHBOARD_TOKEN`, or `_READ_TOKEN` for reading."},
+    "basic": {"type": "http", "scheme": "basic", "description": "Name and password of a user."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What logging in in a browser sets."},
+}
