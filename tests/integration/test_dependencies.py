@@ -81,6 +81,13 @@ async def test_dependencies_cross_queues(queue: Queue, settings: Settings, run_w
             assert await child.result(10) == 21
 
 
+async def test_arguments_to_come_are_named_where_people_look(queue: Queue) -> None:
+    one, two = await queue.enqueue(work.add, 1, 1), await queue.enqueue(work.add, 2, 2)
+    child = await queue.enqueue(collect, results_of([one, two]), extra=result_of(one))
+    view = await get_job(await queue.connection(), child.job_id)
+    assert view.arguments == f"<2 results>, extra=<result of {one.job_id}>"
+
+
 @pytest.mark.parametrize("process", [False, True])
 async def test_results_of_parents_become_arguments(queue: Queue, run_worker: RunWorker, process: bool) -> None:
     parents = [await queue.enqueue(work.add, n) for n in range(3)]

@@ -163,6 +163,30 @@ def tie(
     return Ties(tuple(parents.values()), tuple(fills), tell), args, kwargs
 
 
+class _ToCome:
+    """A result that is not there yet, as people see it among the arguments."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def with_results_named(ties: Ties, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the arguments, with words in the place of each result to come: for previews."""
+    args, kwargs = list(args), dict(kwargs)
+    for fill in ties.fill:
+        text = f"<{len(fill.of)} results>" if fill.many else f"<result of {ties.after[fill.of[0]].id}>"
+        if isinstance(fill.at, int):
+            args[fill.at] = _ToCome(text)
+        else:
+            kwargs[fill.at] = _ToCome(text)
+    return args, kwargs
+
+
 def extend(ties: Ties, depends_on: DependsOn, *, allow_failure: bool = False) -> Ties:
     """Return ties with more parents, the places of the others unchanged.
 

@@ -12,7 +12,7 @@ from naq_core._nats import objects, records
 from naq_core._nats.connection import Connection
 from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
-from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie
+from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
 from naq_core.errors import EncodeError, JobError, JobNotFoundError
 from naq_core.inspect import get_job, job_state
@@ -214,6 +214,7 @@ class Job(Generic[R_co]):
         """
         call = self.encode()
         self._fix_times()
+        shown = with_results_named(self.ties, self._args, self._kwargs) if self.ties.fill else (self._args, self._kwargs)
         return encode_envelope(
             Envelope(
                 v=WIRE_VERSION,
@@ -224,7 +225,7 @@ class Job(Generic[R_co]):
                 at=self.enqueued_at,
                 by_value=call.by_value,
                 run=self.run,
-                args=preview(self._args, self._kwargs),
+                args=preview(*shown),
                 opt=self.options,
                 after=self.ties.after,
                 fill=self.ties.fill,

@@ -1,6 +1,7 @@
 """Lists of jobs by filter, those that are delayed, and one job with all that is known of it."""
 
 import asyncio
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from naq_core.record import AttemptError, JobState
 from naq_core.views import JobCount, JobFilter, JobView, QueueView
 from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
+from naq_dashboard.render import moment
 
 __all__ = ["delayed", "filter_of", "job", "job_counts", "jobs"]
 
@@ -23,6 +25,8 @@ COUNT_FRESH = 3.0
 """Seconds for which a count stays: it may have to look at thousands of entries."""
 FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 TERMS = ("q", "state", *FIELDS, "since", "until")
+MOST_FAILED = 3
+"""How many failed attempts the timeline shows; all of them are listed below it."""
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
 
@@ -98,25 +102,33 @@ async def _count(board: Board, wanted: JobFilter) -> JobCount:
 
 def timeline(view: JobView) -> list[dict[str, Any]]:
     """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
-    steps: list[dict[str, Any]] = [{"name": "Enqueued", "at": view.enqueued_at, "done": True, "kind": "queued"}]
+    steps: list[dict[str, Any]] = [_step("Enqueued", view.enqueued_at, "queued")]
     if view.state is JobState.HELD:
-        steps.append({"name": "Due" if view.due_at else "Waits for other jobs", "at": view.due_at, "done": False, "kind": "held"})
-    if view.started_at is not None and view.attempt:
+        steps.append(_step("Due" if view.due_at else "Waits for other jobs", view.due_at, "held", done=False))
+    failed = view.errors[:-1] if view.state is JobState.DEAD else view.errors
+    if len(failed) > MOST_FAILED:
+        steps.append(_step(f"{len(failed) - MOST_FAILED} more failed", None, "failed"))
+    steps += [_step(f"Attempt {each.attempt} failed", moment(each.at), "failed") for each in failed[-MOST_FAILED:]]
+    if view.started_at is not None and view.attempt and view.state is not JobState.RETRYING:
         name = "Started" if view.attempt <= 1 else f"Attempt {view.attempt} started"
-        steps.append({"name": name, "at": view.started_at, "done": True, "kind": "started"})
+        steps.append(_step(name, view.started_at, "started"))
     if view.state is JobState.RETRYING:
-        steps.append({"name": "Next attempt", "at": view.due_at, "done": False, "kind": "retrying"})
+        steps.append(_step("Next attempt", view.due_at, "retrying", done=False))
     elif view.state is JobState.RUNNING:
-        steps.append({"name": "Running", "at": None, "done": False, "kind": "running"})
+        steps.append(_step("Running", None, "running", done=False))
     elif view.state is JobState.QUEUED:
-        steps.append({"name": "Waits for a worker", "at": None, "done": False, "kind": "queued"})
+        steps.append(_step("Waits for a worker", None, "queued", done=False))
     elif view.state.is_final:
         name = {"dead": "Failed for good"}.get(view.state.value, view.state.value.capitalize())
-        steps.append({"name": name, "at": view.ended_at, "done": True, "kind": view.state.value})
+        steps.append(_step(name, view.ended_at, view.state.value))
     for before, step in pairwise(steps):
         known = before["at"] is not None and step["at"] is not None
         step["took"] = (step["at"] - before["at"]).total_seconds() if known else None
     return steps
+
+
+def _step(name: str, at: datetime | None, kind: str, *, done: bool = True) -> dict[str, Any]:
+    return {"name": name, "at": at, "kind": kind, "done": done}
 
 
 def attempts(view: JobView) -> list[AttemptError]:
