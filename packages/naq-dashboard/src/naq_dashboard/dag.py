@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Drawing", "Place", "draw"]
+__all__ = ["Drawing", "Edge", "Place", "draw"]
 
 WIDTH, HEIGHT = 190, 46
 GAP_X, GAP_Y = 64, 18
@@ -20,13 +20,21 @@ class Place(NamedTuple):
     y: float
 
 
+class Edge(NamedTuple):
+    """An arrow from a parent to its child."""
+
+    parent: str
+    child: str
+    path: str
+    """SVG path data."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A graph with places for its nodes and paths for its edges."""
+    """A graph with places for its nodes and its edges."""
 
     places: list[Place]
-    paths: list[str]
-    """SVG path data, one for each edge."""
+    edges: list[Edge]
     width: float
     height: float
     node_width: int = WIDTH
@@ -50,10 +58,10 @@ def draw(nodes: Sequence[tuple[str, Sequence[str]]]) -> Drawing:
         offset = (tallest - len(layer)) * (HEIGHT + GAP_Y) / 2
         for row, key in enumerate(layer):
             places[key] = Place(key, MARGIN + column * (WIDTH + GAP_X), MARGIN + offset + row * (HEIGHT + GAP_Y))
-    paths = [_path(places[parent], places[key]) for key, above in parents.items() for parent in above]
+    edges = [Edge(parent, key, _path(places[parent], places[key])) for key, above in parents.items() for parent in above]
     width = 2 * MARGIN + max(0, len(layers) * (WIDTH + GAP_X) - GAP_X)
     height = 2 * MARGIN + max(0, tallest * (HEIGHT + GAP_Y) - GAP_Y)
-    return Drawing(list(places.values()), paths, width, height)
+    return Drawing(list(places.values()), edges, width, height)
 
 
 def _acyclic(nodes: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[str]]:

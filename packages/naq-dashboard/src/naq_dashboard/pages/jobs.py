@@ -27,6 +27,16 @@ FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 TERMS = ("q", "state", *FIELDS, "since", "until")
 MOST_FAILED = 3
 """How many failed attempts the timeline shows; all of them are listed below it."""
+SEARCH_TERMS = (
+    ("state:dead,retrying", "in one of these states"),
+    ("queue:mail", "of this queue"),
+    ("function:report", "a part of the function's name"),
+    ("error:TimeoutError", "whose last error has this type"),
+    ("worker:ID", "taken last by this worker"),
+    ("workflow:ID schedule:ID", "made by these"),
+    ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
+    ('"two words"', "together, as they stand"),
+)
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
 
@@ -69,6 +79,7 @@ async def jobs(board: Board, query: Query) -> dict[str, Any]:
         "chosen_states": [state.value for state in wanted.states],
         "terms": terms_of(query),
         "limit": limit,
+        "search_terms": SEARCH_TERMS,
         "run": board.operations.run(query.get("bulk")),
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 from naq_core.inspect import get_workflow, list_workflows
 from naq_dashboard.board import Board
 from naq_dashboard.dag import Drawing, draw
+from naq_dashboard.gantt import chart, longest_way
 from naq_dashboard.pages.page import Query
 
 __all__ = ["workflow", "workflows"]
@@ -26,7 +27,11 @@ async def workflow(board: Board, query: Query) -> dict[str, Any]:
     drawing: Drawing | None = None
     if len(view.jobs) <= MOST_DRAWN:
         drawing = draw([(job.job_id, job.parents) for job in view.jobs])
+    way = longest_way(view.jobs)
     return {
+        "gantt": chart(view.jobs, view.created_at),
+        "way": way,
+        "way_ids": {job.job_id for job in way},
         "title": view.name or view.workflow_id,
         "workflow": view,
         "jobs": {job.job_id: job for job in view.jobs},
