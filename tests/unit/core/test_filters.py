@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from naq_core.errors import ConfigurationError
-from naq_core.filters import parse_filter, parse_instant
+from naq_core.filters import describe_filter, parse_filter, parse_instant
 from naq_core.record import JobState
 from naq_core.views import JobFilter
 
@@ -59,3 +59,17 @@ def test_durations_count_back_and_times_without_a_zone_are_utc() -> None:
 def test_what_cannot_be_meant_is_named(words: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         parse_filter(words, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "state:cancelled,dead queue:mail function:shop.send worker:w1 workflow:f schedule:s error:TimeoutError",
+        "since:2h until:2026-11-24T11:30 'function:a b' alice in \"wonder'land\"",
+        "id:state:dead",
+    ],
+)
+def test_a_filter_is_described_in_the_words_it_is_made_of(words: str) -> None:
+    found = parse_filter(words, now=NOW)
+    assert parse_filter(describe_filter(found)) == found

@@ -30,6 +30,7 @@ COMMANDS = {
     "workflow": Command(LOOK, "List, show, cancel and retry workflows.", "naq_cli.commands.workflow:app"),
     "workers": Command(LOOK, "List, show, quiet and stop worker processes.", "naq_cli.commands.workers:app"),
     "events": Command(LOOK, "Print what happens to jobs, as it happens.", "naq_cli.commands.events:events"),
+    "audit": Command(LOOK, "Who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
     "stats": Command(LOOK, "The numbers of all queues, once or watched.", "naq_cli.commands.stats:stats"),
     "doctor": Command(PREPARE, "Check server, streams and workers, and say what to do.", "naq_cli.commands.doctor:doctor"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),

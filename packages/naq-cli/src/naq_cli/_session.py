@@ -1,15 +1,21 @@
 """Runs a command's action: settings, connection, output, and the errors of all three."""
 
 import asyncio
+import getpass
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from naq_cli._errors import is_debugging, report
+from naq_cli._errors import CommandError, is_debugging, report
 from naq_cli._options import Common, Reading
 from naq_cli._output import Output
 from naq_cli.exit_codes import ExitCode
+from naq_core.audit import Actor, Recording, recorded
 from naq_core.connection import Connection
+from naq_core.errors import NaqError
 from naq_core.settings import Settings
 
 
@@ -24,6 +30,23 @@ class Session:
     def settings(self) -> Settings:
         """The settings the connection was made with."""
         return self.connection.settings
+
+    def acting(self, action: str, target: str, **details: object) -> AbstractAsyncContextManager[Recording]:
+        """Note in the audit trail what is about to be changed, and afterwards what came of it.
+
+        Raises:
+            ConfigurationError, BrokerError: It cannot be noted, so it must not be done.
+        """
+        return recorded(self.connection, _who(), action, target, details, refusals=(NaqError, CommandError))
+
+
+def _who() -> Actor:
+    """Return who sits at this terminal, as far as the system knows: containers have users without a name."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):
+        login = f"uid {os.getuid()}"
+    return Actor(f"{login}@{socket.gethostname()}", "command line")
 
 
 _CONNECTION_LOG = "naq_core._nats.connection"

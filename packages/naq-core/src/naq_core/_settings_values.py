@@ -91,6 +91,7 @@ _LEAST_DURATION = {
     "scheduler_ttl": 2.0,
     "publish_timeout": 0.1,
     "large_ttl": 60.0,
+    "audit_ttl": 3600.0,
 }
 _FUNCTION_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:\*|\.\*|:[^\W\d]\w*(\.[^\W\d]\w*)*)")
 _TOKEN_RULE = (_TOKEN, "letters, digits, '_' and '-'")

@@ -62,6 +62,15 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
     return JobFilter(states=frozenset(states), text=" ".join(text), **found)
 
 
+def describe_filter(wanted: JobFilter) -> str:
+    """Return the words that `parse_filter` turns into this filter; empty where it matches everything."""
+    names = ("queue", "function", "worker", "workflow", "schedule", "error")
+    words = [f"state:{','.join(sorted(wanted.states))}"] if wanted.states else []
+    words += [f"{name}:{value}" for name in names if (value := getattr(wanted, name))]
+    words += [f"{name}:{at.isoformat()}" for name in ("since", "until") if (at := getattr(wanted, name)) is not None]
+    return shlex.join([*words, f"id:{wanted.text}"] if wanted.text else words)
+
+
 def parse_state(text: str) -> JobState:
     """Return the state of that name; `failed` means dead, `scheduled` held, `waiting` queued, `done` succeeded.
 

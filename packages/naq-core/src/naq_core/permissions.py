@@ -112,7 +112,7 @@ def _reading(*streams: str) -> list[str]:
 
 
 def _info(names: Names) -> list[str]:
-    return [f"$JS.API.STREAM.INFO.{stream}" for stream in _streams(names)]
+    return [f"$JS.API.STREAM.INFO.{stream}" for stream in (*_streams(names), names.audit_stream)]
 
 
 def _consumers(names: Names, queues: Sequence[str], verb: str) -> list[str]:
@@ -195,7 +195,7 @@ def _viewer(names: Names, _: Sequence[str]) -> _Rules:
         "$JS.API.STREAM.NAMES",
         "$JS.API.STREAM.LIST",
         *_info(names),
-        *_reading(*_streams(names)),
+        *_reading(*_streams(names), names.audit_stream),
         f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
         f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
     ]
@@ -213,7 +213,7 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         names.schedule("*"),
         names.control("*"),
         f"{names.metrics}.>",
-        f"{names.namespace}.event.audit.*",
+        f"{names.audit}.>",
         *(f"$JS.API.STREAM.PURGE.{stream}" for stream in _streams(names)),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",

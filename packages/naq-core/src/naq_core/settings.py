@@ -76,6 +76,8 @@ class Settings:
     """How long the record of a job that did not succeed is kept. Default 30 days."""
     dead_ttl: timedelta = timedelta(days=30)
     """How long a dead job can be requeued. Default 30 days."""
+    audit_ttl: timedelta = timedelta(days=90)
+    """How long it is kept who did what with the dashboard and the command line. Default 90 days, at least an hour."""
     job_events: Literal["keep", "on", "off"] = "keep"
     """Whether the server also tells of enqueued, held and dead jobs as events; costs some 12 % of the enqueue rate.
     `keep`, the default, leaves it as it is, which is off for a new namespace."""

@@ -213,6 +213,52 @@ class WorkflowPage(msgspec.Struct, kw_only=True):
     """Hand it back for the next page; None after the last one."""
 
 
+class AuditEntry(msgspec.Struct, kw_only=True):
+    """Something that somebody did with the dashboard or the command line, or was refused."""
+
+    entry_id: str
+    at: datetime
+    action: str
+    """Such as `cancel-job`, `purge-queue`, `log-in`."""
+    kind: str
+    """What it was done to: job, jobs, queue, schedule, worker, workflow, or login."""
+    target: str = ""
+    """Its id or name; of many jobs the filter."""
+    by: str = ""
+    """Who: a user of the dashboard, or `login@host` of a terminal. A claim, not a proof."""
+    how: str = ""
+    """How they were recognised: session, password, token, proxy, host, nobody; `command line`."""
+    details: dict[str, str] = {}
+    outcome: str = "begun"
+    """begun (under way, or whoever did it went away), done, refused, failed, stopped."""
+    reason: str = ""
+    """What was told of the outcome."""
+    ended_at: datetime | None = None
+    sequence: int = 0
+    """The stream sequence of the note: the order of the trail, and what pages continue from."""
+
+
+class AuditFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which entries are meant; empty fields match everything."""
+
+    by: str = ""
+    action: str = ""
+    kind: str = ""
+    outcome: str = ""
+    target: str = ""
+    """A part of it."""
+
+
+class AuditPage(msgspec.Struct, kw_only=True):
+    """Some entries of the audit trail, newest first."""
+
+    entries: list[AuditEntry]
+    cursor: str | None = None
+    """Hand it back for the next page; None after the last one."""
+    scanned: int = 0
+    """How many messages were looked at to find these."""
+
+
 _encoder = msgspec.json.Encoder()
 
 

@@ -6,14 +6,14 @@ from typing import Literal
 import msgspec
 
 from naq_cli._errors import CommandError, explain
-from naq_cli._format import relative
+from naq_cli._format import iso, relative
 from naq_cli._options import Destroying
 from naq_cli._session import Session
 from naq_cli.actions._select import ids_or_filter
 from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobError, JobStateError
-from naq_core.filters import parse_instant
+from naq_core.filters import describe_filter, parse_instant
 from naq_core.inspect import count_jobs
 from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, reschedule, retry_job, run_now
 from naq_core.record import FINAL, JobState
@@ -52,7 +52,9 @@ async def _change_matching(session: Session, action: Action, wanted: JobFilter, 
     if counted.count:
         session.output.confirm(f"{number} would be {_DONE[action]}.", yes=yes)
     with session.output.progress(_DONE[action], counted.count if counted.is_exact else None) as advance:
-        done = await bulk(session.connection, action, wanted, on_progress=advance)
+        async with session.acting(f"{action}-jobs", describe_filter(msgspec.structs.replace(wanted, states=states))) as entry:
+            done = await bulk(session.connection, action, wanted, on_progress=advance)
+            entry.reason = f"{_jobs(done)} {_DONE[action]}"
     session.output.done(f"{_jobs(done)} {'was' if done == 1 else 'were'} {_DONE[action]}.", names=[str(done)])
 
 
@@ -74,23 +76,25 @@ async def _change_each(session: Session, action: Action, ids: Sequence[str], rea
 
 
 async def _change_one(session: Session, action: Action, job_id: str, reason: str) -> str:
-    if action == "retry":
-        await retry_job(session.connection, job_id)
-    elif action == "delete":
-        await delete_job(session.connection, job_id)
-    else:
-        outcome = await cancel_job(session.connection, job_id, reason)
-        if outcome is CancelOutcome.ALREADY_ENDED:
-            raise CommandError(f"job {job_id} has ended before; nothing was changed", ExitCode.REFUSED)
-        if outcome is CancelOutcome.WHILE_RUNNING:
-            return "is cancelled; it was running, its worker was told"
-    return f"is {_DONE[action]}"
+    async with session.acting(f"{action}-job", job_id, reason=reason):
+        if action == "retry":
+            await retry_job(session.connection, job_id)
+        elif action == "delete":
+            await delete_job(session.connection, job_id)
+        else:
+            outcome = await cancel_job(session.connection, job_id, reason)
+            if outcome is CancelOutcome.ALREADY_ENDED:
+                raise CommandError(f"job {job_id} has ended before; nothing was changed", ExitCode.REFUSED)
+            if outcome is CancelOutcome.WHILE_RUNNING:
+                return "is cancelled; it was running, its worker was told"
+        return f"is {_DONE[action]}"
 
 
 async def run_job_now(session: Session, job_id: str) -> None:
     """Make a delayed job ready."""
     try:
-        await run_now(session.connection, job_id)
+        async with session.acting("run-job", job_id):
+            await run_now(session.connection, job_id)
     except JobError as error:
         raise _with_advice(error) from error
     session.output.done(f"{job_id} is ready.", names=[job_id])
@@ -103,7 +107,8 @@ async def reschedule_job(session: Session, job_id: str, delay: str | None, at: s
     text, option = (delay, "--in") if delay is not None else (at or "", "--at")
     when = parse_instant(text, setting=option, ahead=True)
     try:
-        await reschedule(session.connection, job_id, when)
+        async with session.acting("reschedule-job", job_id, at=iso(when)):
+            await reschedule(session.connection, job_id, when)
     except JobError as error:
         raise _with_advice(error) from error
     session.output.done(f"{job_id} is due {relative(when)}.", names=[job_id])

@@ -83,14 +83,16 @@ async def pause(session: Session, queue: str, until: str | None) -> None:
     """Pause a queue."""
     end = None if until is None else parse_instant(until, setting="until", ahead=True)
     await _say_if_new(session, queue)
-    await pause_queue(session.connection, queue, end)
+    async with session.acting("pause-queue", queue, until=None if end is None else iso(end)):
+        await pause_queue(session.connection, queue, end)
     how = f"naq queue resume {queue} ends it" if end is None else f"until {iso(end)}"
     session.output.done(f"{queue} is paused: {how}.", names=[queue])
 
 
 async def resume(session: Session, queue: str) -> None:
     """Resume a queue."""
-    await resume_queue(session.connection, queue)
+    async with session.acting("resume-queue", queue):
+        await resume_queue(session.connection, queue)
     session.output.done(f"{queue} is not paused.", names=[queue])
 
 
@@ -100,7 +102,8 @@ async def limit(session: Session, queue: str, most: str) -> None:
         raise CommandError(f"{most!r} is neither a number from 1 nor none", ExitCode.USAGE)
     number = None if most == "none" else int(most)
     await _say_if_new(session, queue)
-    await set_queue_limit(session.connection, queue, number)
+    async with session.acting("limit-queue", queue, limit=most):
+        await set_queue_limit(session.connection, queue, number)
     text = "has no limit any more" if number is None else f"runs at most {number:,} jobs at once, over all workers"
     session.output.done(f"{queue} {text}.", names=[queue])
 
@@ -115,5 +118,7 @@ async def purge(session: Session, queue: str, *, yes: bool) -> None:
     session.output.confirm(
         f"{view.waiting:,} waiting and {view.held:,} delayed jobs of {queue} would be deleted.", yes=yes or not _waits(view)
     )
-    deleted = await purge_queue(session.connection, queue)
+    async with session.acting("purge-queue", queue) as entry:
+        deleted = await purge_queue(session.connection, queue)
+        entry.reason = f"{deleted:,} jobs deleted"
     session.output.done(f"{deleted:,} jobs of {queue} were deleted.", names=[str(deleted)])

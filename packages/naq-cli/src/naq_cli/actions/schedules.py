@@ -138,7 +138,18 @@ async def add(session: Session, call: Call, times: Times, schedule_id: str | Non
         **_timing(times),
     )
     try:
-        view = await schedules.put_schedule(session.connection, spec, paused=True if paused else None, must_be_new=not replace)
+        async with session.acting(
+            "create-schedule",
+            schedule_id or "",
+            function=call.function,
+            replace="yes" if replace else "",
+            cron=times.cron,
+            interval=times.every,
+        ) as entry:
+            view = await schedules.put_schedule(
+                session.connection, spec, paused=True if paused else None, must_be_new=not replace
+            )
+            entry.reason = f"schedule {view.schedule_id}"
     except InvalidScheduleError as error:
         if not replace and "exists" in str(error):
             raise CommandError(f"{error}. Change it with --replace", ExitCode.REFUSED) from error
@@ -171,20 +182,24 @@ def _timing(times: Times) -> dict[str, Any]:
 
 async def pause(session: Session, schedule_id: str) -> None:
     """Pause a schedule."""
-    await schedules.pause_schedule(session.connection, schedule_id)
+    async with session.acting("pause-schedule", schedule_id):
+        await schedules.pause_schedule(session.connection, schedule_id)
     session.output.done(f"{schedule_id} is paused: naq schedule resume {schedule_id} ends it.", names=[schedule_id])
 
 
 async def resume(session: Session, schedule_id: str) -> None:
     """Resume a schedule."""
-    view = await schedules.resume_schedule(session.connection, schedule_id)
+    async with session.acting("resume-schedule", schedule_id):
+        view = await schedules.resume_schedule(session.connection, schedule_id)
     first = f" {relative(view.next_at)}" if view.next_at else " never more"
     session.output.done(f"{schedule_id} is active: it fires{first}.", names=[schedule_id])
 
 
 async def trigger(session: Session, schedule_id: str) -> None:
     """Fire a schedule by hand."""
-    job_id = await schedules.trigger_schedule(session.connection, schedule_id)
+    async with session.acting("trigger-schedule", schedule_id) as entry:
+        job_id = await schedules.trigger_schedule(session.connection, schedule_id)
+        entry.reason = f"enqueued as {job_id}"
     session.output.done(job_id, names=[job_id], document={"job_id": job_id, "schedule_id": schedule_id})
 
 
@@ -192,5 +207,6 @@ async def remove(session: Session, schedule_id: str, *, yes: bool) -> None:
     """Delete a schedule after asking."""
     view = await schedules.get_schedule(session.connection, schedule_id)
     session.output.confirm(f"Schedule {schedule_id} ({when(view)}, {view.function}) would be deleted.", yes=yes)
-    await schedules.delete_schedule(session.connection, schedule_id)
+    async with session.acting("delete-schedule", schedule_id):
+        await schedules.delete_schedule(session.connection, schedule_id)
     session.output.done(f"{schedule_id} is deleted.", names=[schedule_id])

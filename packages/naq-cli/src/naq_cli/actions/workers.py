@@ -67,15 +67,16 @@ async def steer(session: Session, verb: Literal["quiet", "resume", "stop"], work
     """Ask a worker to do something; it has done so when this returns."""
     worker = str((await find_worker(session, worker_id))["worker_id"])
     connection = session.connection
-    if verb == "quiet":
-        await quiet_worker(connection, worker)
-        text = f"{worker} takes no more jobs. naq workers resume {worker} ends it."
-    elif verb == "resume":
-        await resume_worker(connection, worker)
-        text = f"{worker} takes jobs again."
-    else:
-        await stop_worker(connection, worker, now=now)
-        text = f"{worker} is stopping."
+    async with session.acting(f"{verb}-worker", worker, now="yes" if now else ""):
+        if verb == "quiet":
+            await quiet_worker(connection, worker)
+            text = f"{worker} takes no more jobs. naq workers resume {worker} ends it."
+        elif verb == "resume":
+            await resume_worker(connection, worker)
+            text = f"{worker} takes jobs again."
+        else:
+            await stop_worker(connection, worker, now=now)
+            text = f"{worker} is stopping."
     session.output.done(text, names=[worker])
 
 

@@ -74,11 +74,15 @@ async def cancel(session: Session, workflow_id: str, reason: str, *, yes: bool) 
     open_jobs = workflow.total - sum(workflow.counts.get(state, 0) for state in (*_ENDED, "unknown"))
     if open_jobs:
         session.output.confirm(f"{open_jobs} of {workflow.total} jobs of {workflow_id} would be cancelled.", yes=yes)
-    done = await cancel_workflow(session.connection, workflow_id, reason)
+    async with session.acting("cancel-workflow", workflow_id, reason=reason) as entry:
+        done = await cancel_workflow(session.connection, workflow_id, reason)
+        entry.reason = f"{done} jobs cancelled"
     session.output.done(f"{done} jobs of {workflow_id} were cancelled.", names=[str(done)])
 
 
 async def retry(session: Session, workflow_id: str) -> None:
     """Try again what has failed."""
-    done = await retry_workflow(session.connection, workflow_id)
+    async with session.acting("retry-workflow", workflow_id) as entry:
+        done = await retry_workflow(session.connection, workflow_id)
+        entry.reason = f"{done} jobs put back to work"
     session.output.done(f"{done} jobs of {workflow_id} were put back to work.", names=[str(done)])

@@ -65,6 +65,8 @@ class Names:
     objects_stream: str = field(init=False)
     metrics: str = field(init=False)
     metrics_stream: str = field(init=False)
+    audit: str = field(init=False)
+    audit_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -86,6 +88,8 @@ class Names:
             "leases_stream": f"KV_{ns}_leases",
             "metrics": f"{ns}.metrics",
             "metrics_stream": f"{ns}_metrics",
+            "audit": f"{ns}.audit",
+            "audit_stream": f"{ns}_audit",
             "objects": f"{ns}_objects",
             "objects_stream": f"OBJ_{ns}_objects",
         }.items():
@@ -174,6 +178,18 @@ class Names:
     def object_info(self, name: str) -> str:
         """The description of a large payload."""
         return f"$O.{self.objects}.M.{urlsafe_b64encode(name.encode()).decode()}"
+
+    def audit_note(self, kind: str, target: str, entry_id: str) -> str:
+        """Where an action is noted before it is carried out; each part may be a wildcard."""
+        return f"{self.audit}.{kind}.{target}.{entry_id}"
+
+    def audit_end(self, entry_id: str) -> str:
+        """Where what came of it is added."""
+        return f"{self.audit}.end.{entry_id}"
+
+    def audit_refused(self) -> str:
+        """Where attempts are noted that were refused before anything began."""
+        return f"{self.audit}.refused"
 
     def control(self, worker_id: str) -> str:
         """Where a worker takes requests."""

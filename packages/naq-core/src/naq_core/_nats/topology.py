@@ -15,6 +15,10 @@ CONSUMER_NOT_FOUND = 10014
 NAME_IN_USE = frozenset({10058, 10065})
 MAX_ACK_PENDING = 100_000
 MAX_WAITING = 8192
+AUDIT_MESSAGES = 200_000
+"""Two for each action, some 300 bytes each."""
+AUDIT_REFUSALS = 10_000
+AUDIT_BYTES = 32_768
 MUST = (
     "subjects",
     "retention",
@@ -61,6 +65,7 @@ def optional_configs(connection: Connection) -> list[dict[str, Any]]:
         bucket_config(names.leases_stream, names.leases, replicas),
         bucket_config(names.workflows_stream, names.workflows, replicas),
         metrics_config(connection),
+        audit_config(connection),
     ]
 
 
@@ -77,6 +82,32 @@ def metrics_config(connection: Connection) -> dict[str, Any]:
         "discard": "old",
         "allow_direct": True,
         "allow_msg_ttl": True,
+    }
+
+
+def audit_config(connection: Connection) -> dict[str, Any]:
+    """Return the wanted configuration of the audit trail: made by the first action, and nothing in it is ever changed.
+
+    Whatever is published is appended; the server deletes and purges nothing of it on request. Notes have a subject each, so the
+    bound per subject concerns only the refused attempts: they cannot push out what was done. The number of messages bounds the
+    size, as `max_bytes` would reserve room on the server that others need.
+    """
+    names = connection.names
+    return {
+        "name": names.audit_stream,
+        "subjects": [f"{names.audit}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": connection.settings.replicas,
+        "discard": "old",
+        "max_age": int(connection.settings.audit_ttl.total_seconds()) * 1_000_000_000,
+        "max_msgs": AUDIT_MESSAGES,
+        "max_msgs_per_subject": AUDIT_REFUSALS,
+        "max_msg_size": AUDIT_BYTES,
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_direct": True,
+        "republish": {"src": f"{names.audit}.>", "dest": f"{names.namespace}.event.audit.>"},
     }
 
 

@@ -1,0 +1,272 @@
+"""The audit trail: who did what with the dashboard and the command line, noted before it is done.
+
+The trail lies in a stream of its own that is only ever added to (`docs/adr/0024-audit-trail.md`). An action whose note cannot be
+stored is not carried out: the trail is on the server that the action needs too. Programs that call `naq_core.manage` themselves
+leave no notes, unless they use `recorded`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from naq_core._nats.audit_store import append, append_once, descend, find_ends, newest_notes, target_token
+from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
+from naq_core.errors import BrokerError, ConfigurationError, NaqError
+from naq_core.names import new_id
+from naq_core.views import AuditEntry, AuditFilter, AuditPage
+
+__all__ = ["Actor", "Recording", "activity", "note_refusal", "read_trail", "recorded"]
+
+log = logging.getLogger("naq.audit")
+
+LONGEST = 200
+MOST_DETAILS = 20
+LOGINS = frozenset({"log-in", "log-out"})
+PATIENCE = 2.0
+"""Seconds in which what came of an action is added: it is over, and nobody is to wait for long."""
+
+
+class Actor(NamedTuple):
+    """Who acts, and how that is known."""
+
+    name: str
+    how: str
+
+
+class Recording:
+    """An action under way; what is put into `reason` becomes part of its entry."""
+
+    def __init__(self, entry_id: str) -> None:
+        self.entry_id = entry_id
+        self.reason = ""
+
+
+class _Note(msgspec.Struct, omit_defaults=True, frozen=True):
+    at: float
+    action: str
+    kind: str
+    target: str
+    by: str = ""
+    how: str = ""
+    details: dict[str, str] = {}
+    reason: str = ""
+    """Of a refused attempt."""
+
+
+class _End(msgspec.Struct, omit_defaults=True, frozen=True):
+    at: float
+    outcome: str
+    reason: str = ""
+
+
+@asynccontextmanager
+async def recorded(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    target: str = "",
+    details: Mapping[str, object] | None = None,
+    *,
+    refusals: tuple[type[Exception], ...] = (NaqError,),
+) -> AsyncIterator[Recording]:
+    """Note an action, let it be carried out inside, and add what came of it.
+
+    Args:
+        action: A verb and a kind, such as `cancel-job`.
+        target: The id or name of what it is done to.
+        details: What else it was told; nothing secret. Long values are cut.
+        refusals: Exceptions which say that nothing was done, apart from those of the broker.
+
+    Raises:
+        ConfigurationError, BrokerError: The note cannot be stored, so nothing may be done.
+    """
+    note, recording = _noted(actor, action, target, details), Recording(new_id())
+    log.info("%s %r %s by %r (%s)", action, note.target, note.details, note.by or "nobody", note.how)
+    subject = connection.names.audit_note(note.kind, target_token(target), recording.entry_id)
+    await append_once(connection, subject, msgspec.json.encode(note))
+    try:
+        yield recording
+    except BaseException as error:
+        await _add_end(connection, action, recording, _outcome_of(error, refusals), str(error) or type(error).__name__)
+        raise
+    await _add_end(connection, action, recording, "done", recording.reason)
+
+
+async def note_refusal(
+    connection: Connection, actor: Actor, action: str, target: str, reason: str, details: Mapping[str, object] | None = None
+) -> None:
+    """Note an attempt that was refused before anything began, as its maker may not do it, or is not who they say.
+
+    Of these attempts the newest 10,000 are kept, so that whoever makes many pushes out nothing else.
+
+    Raises:
+        ConfigurationError, BrokerError: It is not known to be stored.
+    """
+    note = msgspec.structs.replace(_noted(actor, action, target, details), reason=_cut(reason))
+    await append(connection, connection.names.audit_refused(), msgspec.json.encode(note))
+
+
+async def read_trail(
+    connection: Connection,
+    wanted: AuditFilter | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+    max_scan: int = 5_000,
+) -> AuditPage:
+    """Return a page of the trail, what was begun last first.
+
+    Args:
+        limit: The most entries on the page, 1 to 500.
+        cursor: What the page before this one returned.
+        max_scan: The most messages to look at; an action has two.
+
+    Raises:
+        ConfigurationError: The limit is out of range, or the cursor is of another list.
+        BrokerError: The server did not answer in time.
+    """
+    if not 1 <= limit <= 500:
+        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 500")
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise ConfigurationError("cursor", f"{cursor!r} is not of the audit trail")
+    wanted, page = wanted or AuditFilter(), AuditPage(entries=[])
+    descent = await descend(connection, below=None if cursor is None else int(cursor))
+    while len(page.entries) < limit and page.scanned < max_scan:
+        batch = await descent.more(min(2 * limit, max_scan - page.scanned))
+        if not batch:
+            page.cursor = None
+            break
+        entries = await _entries(connection, batch, wanted)
+        for message in batch:
+            if len(page.entries) == limit:
+                break
+            page.scanned += 1
+            page.cursor = str(message.sequence)
+            if message.sequence in entries:
+                page.entries.append(entries[message.sequence])
+    return page
+
+
+async def activity(connection: Connection, kind: str, target: str, limit: int = 10) -> list[AuditEntry]:
+    """Return what was done last to one job, queue, schedule, worker or workflow, the newest first.
+
+    What was done to all jobs that a filter matches is not among what was done to each of them.
+
+    Raises:
+        BrokerError: The server did not answer in time.
+    """
+    notes = await newest_notes(connection, kind, target, limit)
+    return list((await _entries(connection, notes, AuditFilter())).values())
+
+
+async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilter) -> dict[int, AuditEntry]:
+    """Return the entries among messages, with what came of them, by their sequence."""
+    names = connection.names
+    found: dict[int, AuditEntry] = {}
+    open_notes: list[AuditEntry] = []
+    for message in batch:
+        is_refused = message.subject == names.audit_refused()
+        if not is_refused and message.subject.startswith(names.audit_end("")):
+            continue
+        try:
+            note = msgspec.json.decode(message.data, type=_Note)
+        except (msgspec.DecodeError, RecursionError):
+            continue  # not of ours, or of a version to come
+        entry = _entry_of(note, message)
+        if not _may_match(wanted, entry):
+            continue
+        if is_refused:
+            entry.entry_id, entry.outcome, entry.reason, entry.ended_at = "", "refused", note.reason, entry.at
+        else:
+            open_notes.append(entry)
+        found[message.sequence] = entry
+    ends = await find_ends(connection, [(each.entry_id, each.sequence) for each in open_notes])
+    for entry, end in zip(open_notes, ends, strict=True):
+        _close(entry, end)
+    return {sequence: entry for sequence, entry in found.items() if wanted.outcome in {"", entry.outcome}}
+
+
+def _entry_of(note: _Note, message: Entry) -> AuditEntry:
+    return AuditEntry(
+        entry_id=message.subject.rpartition(".")[2],
+        at=_instant(note.at),
+        action=note.action,
+        kind=note.kind,
+        target=note.target,
+        by=note.by,
+        how=note.how,
+        details=note.details,
+        sequence=message.sequence,
+    )
+
+
+def _close(entry: AuditEntry, end: Entry | None) -> None:
+    if end is None:
+        return
+    try:
+        found = msgspec.json.decode(end.data, type=_End)
+    except (msgspec.DecodeError, RecursionError):
+        return
+    entry.outcome, entry.reason, entry.ended_at = found.outcome, found.reason, _instant(found.at)
+
+
+def _may_match(wanted: AuditFilter, entry: AuditEntry) -> bool:
+    return (
+        wanted.by in {"", entry.by}
+        and wanted.action in {"", entry.action}
+        and wanted.kind in {"", entry.kind}
+        and wanted.target in entry.target
+    )
+
+
+def _noted(actor: Actor, action: str, target: str, details: Mapping[str, object] | None) -> _Note:
+    kept = [(name, value) for name, value in (details or {}).items() if value not in (None, "")]
+    return _Note(
+        at=time.time(),
+        action=action,
+        kind="login" if action in LOGINS else action.rpartition("-")[2],
+        target=_cut(target),
+        by=_cut(actor.name),
+        how=actor.how,
+        details={_cut(name): _cut(str(value)) for name, value in kept[:MOST_DETAILS]},
+    )
+
+
+async def _add_end(connection: Connection, action: str, recording: Recording, outcome: str, reason: str) -> None:
+    log.info("%s %s: %r", action, outcome, _cut(reason))
+    end = _End(time.time(), outcome, _cut(reason))
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    try:
+        await append_once(connection, connection.names.audit_end(recording.entry_id), msgspec.json.encode(end), deadline=deadline)
+    except NaqError as error:  # it is done, or not: to fail now would only hide that
+        log.warning("the audit trail has %s, but not that it is %s: %s", action, outcome, error)
+
+
+def _outcome_of(error: BaseException, refusals: tuple[type[Exception], ...]) -> str:
+    match error:
+        case BrokerError():
+            return "failed"
+        case _ if isinstance(error, refusals):
+            return "refused"
+        case Exception():
+            return "failed"
+        case _:
+            return "stopped"
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a text, as JSON can hold it."""
+    return text[:LONGEST].encode(errors="replace").decode()
+
+
+def _instant(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
