@@ -263,6 +263,8 @@ class Link:
         impatient = not self._patient and self._failures >= len(self.client.servers)
         if (impatient or is_refusal(error)) and not self._given_up.done():
             self._given_up.set_result(None)
+        if self._publisher is None and self._failures == 1 and not self._given_up.done():
+            log.warning("no NATS at %s yet (%s): trying for %g s", self.url, reason_of(error), CONNECT_TIMEOUT)
         if not self._closing:
             log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
 
