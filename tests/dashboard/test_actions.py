@@ -8,10 +8,12 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from naq_client import Queue
+from naq_core.broker import find_job
+from naq_core.envelope import decode_envelope
 from naq_core.inspect import get_job, get_queue
 from naq_core.manage import is_queue_paused
 from naq_core.testing import WorkerRunner
-from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app
+from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app, new_jobs
 from naq_dashboard.gate import SAFE_METHODS
 from naq_dashboard.operations import VERBS
 from tests.conftest import RunWorker
@@ -67,7 +69,7 @@ async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 200
     assert (await dashboard.get(f"/api/jobs/{job.job_id}")).json()["state"] == "queued"
     await naq_worker.run_until_idle()
-    assert (await dashboard.post(f"/api/jobs/{job.job_id}/delete")).status_code == 200
+    assert (await dashboard.delete(f"/api/jobs/{job.job_id}")).status_code == 200
     assert (await dashboard.get(f"/api/jobs/{job.job_id}")).status_code == 404
     assert (await dashboard.post(f"/api/jobs/{job.job_id}/retry")).status_code == 404
 
@@ -219,3 +221,73 @@ class TestRoles:
 
         await eventually(told)
         client.unlisten(subscription)
+
+
+class TestNewJobs:
+    async def test_a_job_is_enqueued_as_json_and_run(self, dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
+        order = {"function": "tests.integration.work:add", "args": [2], "kwargs": {"b": 3}, "max_retries": 1}
+        answer = await dashboard.post("/api/jobs", json=order)
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
+        assert answer.headers["location"] == f"/api/jobs/{made['job_id']}"
+        stored = await find_job(await queue.connection(), made["job_id"])
+        assert stored is not None
+        assert decode_envelope(stored.data).ct == "json"
+        await naq_worker.run_until_idle()
+        seen = (await dashboard.get(answer.headers["location"])).json()
+        assert (seen["state"], seen["result"], seen["max_attempts"]) == ("succeeded", "5", None)
+
+    async def test_an_id_makes_it_safe_to_repeat(self, dashboard: Client) -> None:
+        order = {"function": "math:sqrt", "args": [2], "job_id": "once", "delay": "1h"}
+        first = await dashboard.post("/api/jobs", json=order)
+        again = await dashboard.post("/api/jobs", json=order)
+        assert [first.json()["job_id"], again.json()["job_id"]] == ["once", "once"]
+        assert "was there already" in again.json()["notice"]
+        seen = (await dashboard.get("/api/jobs/once")).json()
+        assert seen["state"] == "held"
+        assert datetime.fromisoformat(seen["due_at"]) > datetime.now(UTC) + timedelta(minutes=50)
+
+    @pytest.mark.parametrize(
+        ("order", "named"),
+        [
+            ({"function": "rubbish"}, "module:function"),
+            ({"function": "shop.mail.send"}, "shop.mail:send"),
+            ({"function": "math:sqrt", "queue": "a b"}, "queue name"),
+            ({"function": "math:sqrt", "job_id": "a.b"}, "job id"),
+            ({"function": "math:sqrt", "delay": "soon"}, "delay"),
+            ({"function": "math:sqrt", "timeout": "0"}, "timeout"),
+            ({"function": "math:sqrt", "priority": "urgent"}, "priority"),
+            ({"function": "math:sqrt", "retries": 3}, "retries"),
+            ({"args": []}, "function"),
+            ({"function": "math:sqrt", "args": ["x" * 600_000]}, "too long"),
+        ],
+    )
+    async def test_a_wrong_order_is_refused(self, dashboard: Client, order: dict[str, Any], named: str) -> None:
+        answer = await dashboard.post("/api/jobs", json=order)
+        assert answer.status_code == 400, answer.text
+        assert named in answer.json()["detail"]
+        assert (await dashboard.get("/api/jobs")).json()["jobs"] == []
+
+    async def test_an_operator_may_not(self, open_dashboard: OpenDashboard) -> None:
+        async with open_dashboard(users=USERS) as client:
+            answer = await client.post("/api/jobs", json={"function": "os:system", "args": ["id"]}, auth=("olga", "pw"))
+            assert answer.status_code == 403
+            assert "enqueue-job" in answer.json()["detail"]
+
+    async def test_without_naq_client_it_says_what_to_install(self, dashboard: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(new_jobs, "can_enqueue", lambda: False)
+        answer = await dashboard.post("/api/jobs", json={"function": "math:sqrt", "args": [2]})
+        assert answer.status_code == 501
+        assert "pip install naq-client" in answer.json()["detail"]
+
+    async def test_a_schedule_keeps_its_call_as_json_too(self, dashboard: Client, queue: Queue) -> None:
+        order = {"function": "math:pow", "schedule_id": "both", "args": [2], "kwargs": {"y": 3}, "interval": "1h"}
+        assert (await dashboard.post("/api/schedules", json=order)).status_code == 201
+        assert (await dashboard.get("/api/schedules/both")).json()["arguments"] == "2, y=3"
+        assert (await dashboard.post("/api/schedules/both/trigger")).status_code == 200
+        history = (await dashboard.get("/api/schedules/both/history")).json()
+        stored = await find_job(await queue.connection(), history[0]["job_id"])
+        assert stored is not None
+        assert decode_envelope(stored.data).ct == "json"
+        assert (await dashboard.delete("/api/schedules/both")).status_code == 200
+        assert (await dashboard.get("/api/schedules/both")).status_code == 404

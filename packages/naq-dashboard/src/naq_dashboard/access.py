@@ -8,6 +8,7 @@ from typing import TypeAlias
 class Action(StrEnum):
     """Something that changes something. Every handler of an unsafe method names its own; without one it is refused."""
 
+    ENQUEUE_JOB = "enqueue-job"
     RETRY_JOB = "retry-job"
     CANCEL_JOB = "cancel-job"
     RUN_JOB = "run-job"
@@ -43,7 +44,7 @@ OPERATOR: Access = frozenset(
         Action.CANCEL_WORKFLOW,
     }
 )
-"""What can be undone, or has been done before."""
+"""What can be undone, or has been done before. Not enqueueing: who names the function can let workers run anything."""
 ADMIN: Access = frozenset(Action)
 
 ROLES: dict[str, Access] = {"viewer": VIEWER, "operator": OPERATOR, "admin": ADMIN}

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.plugins import InitPlugin
 from litestar.response import Response
 
-from naq_core.errors import BrokerError, NaqError
+from naq_core.errors import BrokerError, EncodeError, NaqError
 from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
 from naq_dashboard.api.strict import check_query, query_names
@@ -144,7 +144,7 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 def _faults(request: AnyRequest, error: HTTPException) -> list[dict[str, str]]:
     """Return what Litestar found wrong, by parameter or field."""
     extra = [each for each in error.extra if isinstance(each, dict)] if isinstance(error.extra, list) else []
-    names = query_names(request.route_handler.fn) if extra else {}
+    names = query_names(request.route_handler) if extra else {}
     found = []
     for each in extra:
         name, source = str(each.get("key", "body")), each.get("source", "body")
@@ -159,10 +159,10 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
     match error:
         case LookupError():
             status = 404
+        case ValueError() | EncodeError():
+            status = 400
         case BrokerError():
             status = 503
-        case ValueError():
-            status = 400
         case _:
             status = 409
     if _wants_page(request):
@@ -185,6 +185,7 @@ _TITLES = {
     405: "Not done this way",
     409: "Not in this state",
     429: "Too many tries",
+    501: "Not installed",
     500: "That was our mistake",
     503: "NATS does not answer",
 }

@@ -31,7 +31,11 @@ class Feed:
     def __init__(self, broker: Broker, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
         self._broker = broker
         self._on_event, self._on_any = on_event, on_any
-        self._recorder = Recorder(f"dashboard-{new_id()[-12:]}")
+        self.mark = new_id()[-12:]
+        """Tells the numbers of this feed's events from those of another process, or of another start."""
+        self._recorder = Recorder(f"dashboard-{self.mark}")
+        self.listeners: set[Callable[[Event], None]] = set()
+        """Told of each event, and of gaps."""
         self._tasks: list[asyncio.Task[None]] = []
         self.recent: deque[Event] = deque(maxlen=KEPT)
         self.seen = 0
@@ -69,10 +73,12 @@ class Feed:
             async for event in feed:
                 if event.kind == "gap":
                     self._on_any()
-                    continue
-                self.seen += 1
-                self.recent.append(event)
-                self._on_event(event.queue, event.job_id)
+                else:
+                    self.seen += 1
+                    self.recent.append(event)
+                    self._on_event(event.queue, event.job_id)
+                for tell in self.listeners:
+                    tell(event)
 
     async def _look(self) -> None:
         connection = await self._broker.connection()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import html
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from typing import TypeAlias
 
 from litestar.exceptions import HTTPException
@@ -99,7 +99,8 @@ class Hub:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._topics: dict[Hashable, Topic] = {}
-        self._closing = False
+        self._others: set[asyncio.Event] = set()
+        self.is_closing = False
         self._pulse: asyncio.Task[None] | None = None
         self.streams = 0
 
@@ -116,10 +117,24 @@ class Hub:
 
     def end_streams(self) -> None:
         """End every open stream at once, so that the server can stop."""
-        self._closing = True
+        self.is_closing = True
         for topic in self._topics.values():
             for watcher in topic.watchers:
                 watcher.set()
+        for wake in self._others:
+            wake.set()
+
+    @contextlib.contextmanager
+    def attended(self) -> Iterator[asyncio.Event]:
+        """Count a stream that is not of a page, and give what wakes it at the end of all streams."""
+        wake = asyncio.Event()
+        self._others.add(wake)
+        self.streams += 1
+        try:
+            yield wake
+        finally:
+            self.streams -= 1
+            self._others.discard(wake)
 
     async def close(self) -> None:
         """End every stream and stop all work."""
@@ -141,7 +156,7 @@ class Hub:
         topic.watchers.add(wake)
         self.streams += 1
         try:
-            yield ServerSentEventMessage(retry=RETRY_MS, comment="live")
+            yield ServerSentEventMessage(retry=RETRY_MS, comment="live", data=None)
             async for frame in self._frames(topic, wake):
                 yield frame
         finally:
@@ -155,7 +170,7 @@ class Hub:
     async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
         seen = 0
         told = ""
-        while not self._closing:
+        while not self.is_closing:
             fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
             seen = topic.version
             if topic.error != told:
@@ -167,7 +182,7 @@ class Hub:
                 async with asyncio.timeout(HEARTBEAT):
                     await wake.wait()
             except TimeoutError:
-                yield ServerSentEventMessage(comment="alive")
+                yield ServerSentEventMessage(comment="alive", data=None)
             wake.clear()
 
     def _join(self, key: Hashable, load: Load, queue: str, job_id: str) -> Topic:

@@ -99,9 +99,9 @@ def _described() -> dict[str, Any]:
 
 def _refine(operation: dict[str, Any], method: str, path: str, opt: Mapping[str, Any]) -> None:
     """Say in an operation what Litestar cannot know."""
-    summary, _, rest = operation.get("description", "").partition("\n\n")
+    text = " ".join(operation.get("description", "").partition("Raises:")[0].split())
+    summary, _, operation["description"] = text.partition(". ")
     operation["summary"] = summary.removesuffix(".")
-    operation["description"] = " ".join(rest.split())
     action = opt.get("action")
     if action is not None:
         operation["x-naq-action"] = str(action)
@@ -109,7 +109,10 @@ def _refine(operation: dict[str, Any], method: str, path: str, opt: Mapping[str,
     for parameter in operation.get("parameters", ()):
         for name in ("deprecated", "allowEmptyValue", "allowReserved"):
             parameter.pop(name, None)
-        parameter["schema"].pop("description", None)
+        schema = parameter["schema"]
+        schema.pop("description", None)
+        kept, _ = _without_null({"oneOf": schema.pop("oneOf", ())})
+        schema |= kept if "oneOf" not in kept or kept["oneOf"] else {}
     body = operation.get("requestBody")
     if body is not None:
         for content in body["content"].values():

@@ -22,6 +22,7 @@ from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
 from naq_dashboard.gate import require
+from naq_dashboard.new_jobs import enqueue_job
 from naq_dashboard.schedule_forms import create_schedule, edit_schedule
 
 __all__ = ["BULK", "BulkRun", "Operations", "Told"]
@@ -96,6 +97,8 @@ class Operations:
         action, function = known
         require(viewer, action)
         connection = await self._broker.connection()
+        if action is Action.ENQUEUE_JOB and not words.get("job_id", "").strip():
+            words = {**words, "job_id": new_id()}
         target = next((words[name] for name in TARGETS if words.get(name)), "")
         await self._audit.note(viewer, action, target, dict(words))
         notice = await function(connection, words)
@@ -176,6 +179,8 @@ def _place(verb: str, words: Words) -> tuple[str, ...]:
             return ("schedules",)
         case "create-schedule" | "edit-schedule":
             return ("schedules", words["schedule_id"].strip())
+        case "enqueue-job":
+            return ("jobs", words["job_id"].strip())
         case "delete-schedule":
             return ("schedules",)
         case "delete-job":
@@ -322,6 +327,7 @@ async def _cancel_workflow(connection: Connection, words: Words) -> str:
 
 
 VERBS: dict[str, tuple[Action, Verb]] = {
+    "enqueue-job": (Action.ENQUEUE_JOB, enqueue_job),
     "retry-job": (Action.RETRY_JOB, _retry_job),
     "cancel-job": (Action.CANCEL_JOB, _cancel_job),
     "delete-job": (Action.DELETE_JOB, _delete_job),

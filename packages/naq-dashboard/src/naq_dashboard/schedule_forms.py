@@ -4,24 +4,22 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from litestar.exceptions import ValidationException
 
 from naq_core import schedules
 from naq_core.broker import Connection
+from naq_dashboard.calls import SERIALIZER, read_call, read_function
 
 __all__ = ["create_schedule", "edit_schedule"]
-
-LONGEST = 100_000
 
 
 async def create_schedule(connection: Connection, words: Mapping[str, str]) -> str:
     """Make a schedule of a function named `module:function`; nothing is imported here, the worker will."""
     spec = schedules.make_named_spec(
-        words.get("function", "").strip(),
-        *_arguments(words.get("arguments", "")),
+        read_function(words.get("function", "")),
+        *read_call(words),
         queue=words.get("queue", "").strip() or connection.settings.default_queue,
-        serializer=connection.settings.job_serializer,
+        serializer=SERIALIZER,
         schedule_id=words.get("schedule_id", "").strip() or None,
         origin="dashboard",
         **_options(words),
@@ -70,22 +68,3 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "misfire": str,
     "grace": str,
 }
-
-
-def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """Read arguments written as JSON: a list, or an object of keywords, or nothing."""
-    if not text.strip():
-        return [], {}
-    if len(text) > LONGEST:
-        raise ValidationException("the arguments are too long for a form")
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationException(f"the arguments must be JSON, a list or an object of keywords: {error}") from error
-    match value:
-        case list():
-            return value, {}
-        case dict():
-            return [], value
-        case _:
-            raise ValidationException("the arguments must be a JSON list, or an object of keywords")

@@ -3,12 +3,13 @@
 from typing import Any
 
 from naq_dashboard.api.acting import ACTING
+from naq_dashboard.api.events import EVENTS
 from naq_dashboard.api.health import health_live, health_ready
 from naq_dashboard.api.metrics import METRICS
 from naq_dashboard.api.plans import PLANS
 from naq_dashboard.api.reading import READING
-from naq_dashboard.api.workers import list_all_workers
+from naq_dashboard.api.workers import WORKERS
 
-API_HANDLERS: list[Any] = [health_live, health_ready, list_all_workers, *READING, *PLANS, *METRICS, *ACTING]
+API_HANDLERS: list[Any] = [health_live, health_ready, *WORKERS, *READING, *PLANS, *EVENTS, *METRICS, *ACTING]
 
 __all__ = ["API_HANDLERS"]

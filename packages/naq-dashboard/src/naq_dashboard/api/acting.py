@@ -4,15 +4,17 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.params import FromPath, RequestBody
+from litestar.response import Response
 
 from naq_core.filters import parse_filter
 from naq_core.inspect import count_jobs
+from naq_dashboard.access import Action
 from naq_dashboard.gate import viewer_of
 from naq_dashboard.operations import VERBS, BulkRun
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, board_of, links_of
 
 __all__ = ["ACTING"]
 
@@ -36,6 +38,32 @@ class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The queue's name again, for a purge."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """How many of a queue's jobs may run at once over all workers; none lifts the limit."""
+
+
+class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A call of a function that workers know by its name."""
+
+    function: Text
+    """`module:function`."""
+    queue: Text = ""
+    """By default the setting `default_queue`."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    job_id: Text = ""
+    """An id of your own: while a job or record of it is there, none is enqueued again."""
+    delay: Text = ""
+    """How long to wait, such as `5m`, or an instant."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    max_retries: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    timeout: Text = ""
+    """How long one attempt may take, such as `30s`."""
+
+
+class Enqueued(msgspec.Struct, kw_only=True):
+    """What came of it."""
+
+    job_id: str
+    notice: str
 
 
 class BulkOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -128,7 +156,7 @@ def _handlers() -> list[Any]:
     handlers = []
     for verb, (action, _) in VERBS.items():
         name, _, kind = verb.rpartition("-")
-        if kind not in _TARGETS or verb in {"create-schedule", "edit-schedule"}:
+        if verb not in _SENTENCES:
             continue
         path, function = _TARGETS[kind]
         handlers.append(
@@ -142,6 +170,33 @@ def _handlers() -> list[Any]:
             )(function)
         )
     return handlers
+
+
+@post("/api/jobs", tags=["jobs"], status_code=201, opt={"action": Action.ENQUEUE_JOB})
+async def enqueue_job(request: AnyRequest, data: RequestBody[NewJob]) -> Response[Enqueued]:
+    """Enqueue a job. Its arguments are stored as JSON; a worker imports the function, nothing is imported here."""
+    words = {name: getattr(data, name) for name in ("function", "queue", "job_id", "delay", "priority", "timeout")}
+    words |= {name: msgspec.json.encode(getattr(data, name)).decode() for name in ("args", "kwargs", "max_retries")}
+    told = await board_of(request).operations.perform(viewer_of(request), "enqueue-job", words)
+    made = Enqueued(job_id=told.place[1], notice=told.notice)
+    return Response(made, headers={"Location": links_of(request)("api", "jobs", made.job_id)})
+
+
+@delete("/api/jobs/{job_id:str}", tags=["jobs"], status_code=200, opt={"action": Action.DELETE_JOB, "verb": "delete-job"})
+async def remove_job(request: AnyRequest, job_id: FromPath[str]) -> Done:
+    """Delete a job that waits or has ended, and its record; the same as its action `delete`."""
+    return await _act(request, "job_id", job_id, None)
+
+
+@delete(
+    "/api/schedules/{schedule_id:str}",
+    tags=["schedules"],
+    status_code=200,
+    opt={"action": Action.DELETE_SCHEDULE, "verb": "delete-schedule"},
+)
+async def remove_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Done:
+    """Delete a schedule; the same as its action `delete`."""
+    return await _act(request, "schedule_id", schedule_id, None)
 
 
 @post("/api/bulk", tags=["jobs"], status_code=202, opt={"checks_action": True})
@@ -171,4 +226,4 @@ def _state(run: BulkRun) -> BulkState:
     )
 
 
-ACTING: list[Any] = [*_handlers(), begin_bulk, bulk_state]
+ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_schedule, begin_bulk, bulk_state]

@@ -7,8 +7,8 @@ from litestar import get, patch, post
 from litestar.params import FromPath, QueryParameter, RequestBody
 
 from naq_core.inspect import get_workflow, list_workflows
-from naq_core.schedules import get_schedule, list_schedules
-from naq_core.views import ScheduleView, WorkflowPage, WorkflowView
+from naq_core.schedules import get_schedule, list_schedules, schedule_history
+from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
 from naq_dashboard.access import Action
 from naq_dashboard.gate import viewer_of
 from naq_dashboard.web import AnyRequest, board_of
@@ -57,17 +57,23 @@ async def all_schedules(request: AnyRequest) -> list[ScheduleView]:
 
 @get("/api/schedules/{schedule_id:str}", tags=["schedules"])
 async def one_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> ScheduleView:
-    """Return one schedule."""
+    """Return one schedule with its next time and how often it has run."""
     board = board_of(request)
     view = await board.read(get_schedule, schedule_id)
     return msgspec.structs.replace(view, arguments=board.renderer.masker(view.arguments))
+
+
+@get("/api/schedules/{schedule_id:str}/history", tags=["schedules"])
+async def one_history(request: AnyRequest, schedule_id: FromPath[str]) -> list[Firing]:
+    """List a schedule's newest firings, and what became of their jobs."""
+    return await board_of(request).read(schedule_history, schedule_id)
 
 
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
 async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
     """Make a schedule."""
     words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
-    words["arguments"] = msgspec.json.encode(data.args or data.kwargs).decode() if data.args or data.kwargs else ""
+    words |= {name: msgspec.json.encode(value).decode() for name, value in (("args", data.args), ("kwargs", data.kwargs))}
     return {"notice": (await board_of(request).operations.perform(viewer_of(request), "create-schedule", words)).notice}
 
 
@@ -101,4 +107,4 @@ def _words(data: Times) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in words.items()}
 
 
-PLANS: list[Any] = [all_schedules, one_schedule, create_schedule, edit_schedule, all_workflows, one_workflow]
+PLANS: list[Any] = [all_schedules, one_schedule, one_history, create_schedule, edit_schedule, all_workflows, one_workflow]

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
 from naq_core.inspect import broker_info, count_jobs, get_job, get_queue, list_jobs, list_queues, list_workers
-from naq_core.record import JobState
+from naq_core.record import JobState, LogLine
 from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
 from naq_dashboard.gate import viewer_of
 from naq_dashboard.pages.errors import MOST, group_failures
@@ -25,6 +26,7 @@ Cursor = Annotated[str, QueryParameter(description="What the page before this on
 Words = Annotated[
     str, QueryParameter(max_length=2000, description="As in the search field: `state:dead queue:mail since:2h alice`.")
 ]
+When = Annotated[str, QueryParameter(max_length=100, description="A time, or how long ago, such as `2h`.")]
 States = Annotated[list[JobState] | None, QueryParameter(name="state", max_items=8)]
 Short = Annotated[str, QueryParameter(max_length=500)]
 
@@ -74,33 +76,40 @@ async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
     return await board_of(request).read(get_queue, queue)
 
 
-@get("/api/jobs", tags=["jobs"])
-async def all_jobs(
+async def wanted_jobs(  # noqa: PLR0913 - one parameter for each field of the filter
     request: AnyRequest,
-    limit: Limit = 50,
-    cursor: Cursor = "",
+    *,
     q: Words = "",
     states: States = None,
     queue: Short = "",
     function: Short = "",
-) -> JobPage:
+    worker: Short = "",
+    workflow: Short = "",
+    schedule: Short = "",
+    error: Short = "",
+    since: When = "",
+    until: When = "",
+) -> JobFilter:
+    """Return the filter that an address asks for; its parameters are those of the page of jobs."""
+    terms = {"q": q, "queue": queue, "function": function, "worker": worker, "workflow": workflow, "schedule": schedule}
+    pairs = [*terms.items(), ("error", error), ("since", since), ("until", until), *(("state", each) for each in states or ())]
+    return filter_of(Query(tuple(pairs), viewer_of(request)))
+
+
+FILTER = {"wanted": Provide(wanted_jobs)}
+
+
+@get("/api/jobs", tags=["jobs"], dependencies=FILTER)
+async def all_jobs(request: AnyRequest, wanted: NamedDependency[JobFilter], limit: Limit = 50, cursor: Cursor = "") -> JobPage:
     """List jobs, the one that changed last first."""
     board = board_of(request)
-    wanted = _filter(request, q=q, state=states, queue=queue, function=function)
     page = await board.read(list_jobs, wanted, limit, cursor or None)
     return JobPage(jobs=[board.masked(each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
 
 
-@get("/api/jobs/count", tags=["jobs"])
-async def job_count(
-    request: AnyRequest,
-    q: Words = "",
-    states: States = None,
-    queue: Short = "",
-    function: Short = "",
-) -> JobCount:
+@get("/api/jobs/count", tags=["jobs"], dependencies=FILTER)
+async def job_count(request: AnyRequest, wanted: NamedDependency[JobFilter]) -> JobCount:
     """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
-    wanted = _filter(request, q=q, state=states, queue=queue, function=function)
     return await board_of(request).read(count_jobs, wanted, COUNT_SCANNED)
 
 
@@ -109,6 +118,13 @@ async def one_job(request: AnyRequest, job_id: FromPath[str]) -> JobView:
     """Return all that is known of a job."""
     board = board_of(request)
     return board.masked(await board.read(get_job, job_id))
+
+
+@get("/api/jobs/{job_id:str}/logs", tags=["jobs"])
+async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
+    """Return the newest lines that a job has logged, the oldest of them first."""
+    board = board_of(request)
+    return board.masked(await board.read(get_job, job_id)).logs
 
 
 @get("/api/errors", tags=["errors"])
@@ -131,12 +147,4 @@ async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]
     ]
 
 
-def _filter(request: AnyRequest, **terms: Any) -> JobFilter:
-    pairs: list[tuple[str, str]] = []
-    for name, value in terms.items():
-        values = value if isinstance(value, list) else [value or ""]
-        pairs += [(name, each) for each in values]
-    return filter_of(Query(tuple(pairs), viewer_of(request)))
-
-
-READING: list[Any] = [overview, all_queues, one_queue, all_jobs, job_count, one_job, all_errors]
+READING: list[Any] = [overview, all_queues, one_queue, all_jobs, job_count, one_job, job_logs, all_errors]

@@ -24,7 +24,7 @@ def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     given = connection.query_params.keys() - HARMLESS
     if not given or handler.opt.get("public"):
         return
-    known = list(query_names(handler.fn).values())
+    known = list(query_names(handler).values())
     for name in sorted(given - set(known)):
         close = get_close_matches(name, known, n=1)
         meant = f" (did you mean {close[0]}?)" if close else ""
@@ -32,9 +32,16 @@ def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         raise ValidationException(f"there is no parameter {name[:60]!r} here{meant}; {rest}")
 
 
+def query_names(handler: BaseRouteHandler) -> dict[str, str]:
+    """Return the query parameters of an operation: as they are called in its functions, and as they stand in an address."""
+    found = dict(_of_function(handler.fn))
+    for each in handler.resolve_dependencies().values():
+        found |= _of_function(each.dependency)
+    return found
+
+
 @cache
-def query_names(function: Any) -> dict[str, str]:
-    """Return the query parameters of a handler's function: as they are called there, and as they stand in an address."""
+def _of_function(function: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
         if get_origin(hint) is Annotated:

@@ -4,13 +4,15 @@ import logging
 from typing import Any
 
 from litestar import get
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 from litestar.response import Response
 
 from naq_core.errors import BrokerError
 from naq_core.inspect import list_workers
 from naq_dashboard.web import AnyRequest, board_of
 
-__all__ = ["list_all_workers"]
+__all__ = ["WORKERS"]
 
 log = logging.getLogger(__name__)
 
@@ -29,3 +31,19 @@ async def list_all_workers(request: AnyRequest) -> Response[list[dict[str, Any]]
         log.info("workers are told from memory: %s", error)
         return Response(board.last_workers, headers={"NAQ-Stale": "true"})
     return Response(board.last_workers)
+
+
+@get("/api/workers/{worker_id:str}", tags=["workers"])
+async def one_worker(request: AnyRequest, worker_id: FromPath[str]) -> dict[str, Any]:
+    """Return one living worker.
+
+    Raises:
+        NotFoundException: There is none of that id.
+    """
+    for worker in await board_of(request).read(list_workers):
+        if worker.get("worker_id") == worker_id:
+            return worker
+    raise NotFoundException(f"there is no worker {worker_id[:200]!r} (any more)")
+
+
+WORKERS: list[Any] = [list_all_workers, one_worker]

@@ -1,0 +1,70 @@
+"""What happens to jobs, as a stream."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from litestar.response import ServerSentEvent
+
+from naq_core.names import check_job_id, check_queue
+from naq_core.views import Event
+from naq_dashboard.event_stream import event_frames
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["EVENTS"]
+
+Kind = Literal[
+    "started",
+    "progress",
+    "retrying",
+    "returned",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+    "enqueued",
+    "held",
+    "dead",
+    "kept",
+    "released",
+]
+Kinds = Annotated[
+    list[Kind] | None,
+    QueryParameter(
+        name="kind", max_items=20, description="May stand several times. From `enqueued` on, with `NAQ_JOB_EVENTS=on` only."
+    ),
+]
+OfQueue = Annotated[str, QueryParameter(max_length=100, description="Of this queue only.")]
+OfJob = Annotated[str, QueryParameter(max_length=200, description="Of the job with this id only.")]
+
+
+@get(
+    "/api/stream",
+    tags=["events"],
+    responses={200: ResponseSpec(Event, media_type="text/event-stream", description="In `data` of each, as JSON")},
+)
+async def event_stream(request: AnyRequest, kinds: Kinds = None, queue: OfQueue = "", job: OfJob = "") -> ServerSentEvent:
+    """Send what happens to jobs from now on, as server-sent events.
+
+    A reader that comes back with `Last-Event-ID` is sent what it has missed; where that is not kept any more, and wherever else
+    events may be missing, there is one of the kind `gap`: read the lists again then. A comment every 15 seconds keeps the
+    connection alive.
+    """
+    board = board_of(request)
+    if queue:
+        check_queue(queue)
+    if job:
+        check_job_id(job)
+    chosen = frozenset(kinds or ())
+
+    def wanted(event: Event) -> bool:
+        return (not chosen or event.kind in chosen) and queue in ("", event.queue) and job in ("", event.job_id)
+
+    await board.connection()
+    board.feed.start()
+    frames = event_frames(board.feed, board.live, wanted, request.headers.get("Last-Event-ID", ""))
+    return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+
+
+EVENTS: list[Any] = [event_stream]

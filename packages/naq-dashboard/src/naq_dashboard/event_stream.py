@@ -1,0 +1,76 @@
+"""Events as a stream for programs: each as JSON, in order, with what a reader has missed told or made good."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from litestar.response import ServerSentEventMessage
+
+from naq_core.views import Event, encode_view
+from naq_dashboard.feed import Feed
+from naq_dashboard.live import HEARTBEAT, RETRY_MS, Hub
+
+__all__ = ["event_frames"]
+
+MOST_WAITING = 1000
+"""Events that wait for a slow reader; then the oldest are dropped, and it is told of a gap."""
+
+Numbered: TypeAlias = tuple[int, Event]
+Wanted: TypeAlias = Callable[[Event], bool]
+
+
+async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> AsyncGenerator[ServerSentEventMessage, None]:
+    """Yield events from now on, or from after the one that the reader saw last, until it goes or the server stops.
+
+    Args:
+        feed: Has begun to listen.
+        wanted: Whether the reader asked for an event; gaps it always gets.
+        last_id: The `Last-Event-ID` of a reader that comes back; empty for a new one.
+    """
+    waiting: deque[Numbered] = deque(_missed(feed, last_id))
+    with hub.attended() as wake:
+
+        def take(event: Event) -> None:
+            if event.kind != "gap" and not wanted(event):
+                return
+            waiting.append((feed.seen, event))
+            if len(waiting) > MOST_WAITING:
+                waiting.popleft()
+                waiting[0] = (waiting[0][0], _gap())
+            wake.set()
+
+        feed.listeners.add(take)
+        try:
+            yield ServerSentEventMessage(retry=RETRY_MS, comment="live", data=None)
+            while not hub.is_closing:
+                while waiting:
+                    number, event = waiting.popleft()
+                    if event.kind == "gap" or wanted(event):
+                        yield ServerSentEventMessage(data=encode_view(event).decode(), id=f"{feed.mark}-{number}")
+                try:
+                    async with asyncio.timeout(HEARTBEAT):
+                        await wake.wait()
+                except TimeoutError:
+                    yield ServerSentEventMessage(comment="alive", data=None)
+                wake.clear()
+        finally:
+            feed.listeners.discard(take)
+
+
+def _missed(feed: Feed, last_id: str) -> list[Numbered]:
+    """Return the events since the one of that id, or a gap where they are not kept any more."""
+    if not last_id:
+        return []
+    mark, _, text = last_id.rpartition("-")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+    missed = feed.seen - number
+    if mark != feed.mark or number < 0 or not 0 <= missed <= len(feed.recent):
+        return [(feed.seen, _gap())]
+    kept = list(feed.recent)[len(feed.recent) - missed :]
+    return list(enumerate(kept, number + 1))
+
+
+def _gap() -> Event:
+    return Event(kind="gap", at=datetime.now(UTC), queue="*", job_id="")

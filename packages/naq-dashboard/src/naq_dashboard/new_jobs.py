@@ -1,0 +1,66 @@
+"""Enqueueing from the dashboard, by the client's own `Queue` as `naq enqueue` does."""
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from litestar.exceptions import HTTPException, ValidationException
+
+from naq_core.broker import Connection
+from naq_core.filters import parse_instant
+from naq_core.settings import parse_duration
+from naq_dashboard.calls import SERIALIZER, read_call, read_function
+
+__all__ = ["can_enqueue", "enqueue_job"]
+
+MOST_RETRIES = 10_000
+
+
+def can_enqueue() -> bool:
+    """Return whether naq-client, on which the dashboard does not depend, is here."""
+    return importlib.util.find_spec("naq_client") is not None
+
+
+async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
+    """Enqueue a call of a function that workers know by its name. Its `job_id` makes it safe to be repeated.
+
+    Raises:
+        ValidationException: A word is wrong. HTTPException: 501, naq-client is not installed.
+        NaqError: It cannot be enqueued.
+    """
+    if not can_enqueue():
+        raise HTTPException("jobs can be enqueued here when naq-client is installed too: pip install naq-client", status_code=501)
+    function = read_function(words.get("function", ""))
+    args, kwargs = read_call(words)
+    name = words.get("queue", "").strip() or connection.settings.default_queue
+    queue = importlib.import_module("naq_client").Queue(name, connection=connection)
+    queue.settings = dataclasses.replace(queue.settings, job_serializer=SERIALIZER)
+    job = await queue.options(**_options(words)).enqueue(function, *args, **kwargs)
+    if not job.is_new:
+        return f"Job {job.job_id} was there already; it stays as it is."
+    return f"Enqueued as {job.job_id} on queue {job.queue}."
+
+
+def _options(words: Mapping[str, str]) -> dict[str, Any]:
+    """Return the client's keywords for what was given; an empty field means the default."""
+    given = {
+        name: value
+        for name in ("job_id", "priority", "delay", "max_retries", "timeout")
+        if (value := words.get(name, "").strip())
+    }
+    options: dict[str, Any] = {name: given[name] for name in ("job_id", "priority") if name in given}
+    if "delay" in given:
+        options["at"] = parse_instant(given["delay"], setting="delay", ahead=True)
+    if "max_retries" in given:
+        text = given["max_retries"]
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST_RETRIES):
+            raise ValidationException(f"max_retries must be a whole number up to {MOST_RETRIES:,}, not {text[:40]!r}")
+        options["max_retries"] = int(text)
+    if "timeout" in given:
+        try:
+            options["timeout"] = parse_duration(given["timeout"])
+        except (ValueError, OverflowError) as error:
+            raise ValidationException(f"timeout: {given['timeout'][:40]!r} {error}") from error
+    return options

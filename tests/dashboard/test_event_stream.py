@@ -1,0 +1,117 @@
+"""Events for programs: filtered, numbered, made good after a break, ended with the server."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from naq_client import Queue
+from naq_core.settings import Settings
+from naq_core.testing import WorkerRunner
+from naq_core.views import Event
+from naq_dashboard import DashboardSettings, create_app
+from naq_dashboard.board import Board
+from naq_dashboard.event_stream import MOST_WAITING, event_frames
+from tests.browser.conftest import program
+from tests.dashboard.conftest import SECRET
+from tests.integration import work
+
+
+@pytest_asyncio.fixture
+async def board(settings: Settings) -> AsyncIterator[Board]:
+    opened: Board = create_app(settings, DashboardSettings(secret=SECRET)).state.naq_dashboard
+    yield opened
+    await opened.aclose()
+
+
+def event(number: int, kind: str = "started", queue: str = "mail") -> Event:
+    return Event(kind=kind, at="2026-11-24T12:00:00Z", queue=queue, job_id=f"job{number}")  # type: ignore[arg-type]  # not looked at
+
+
+def happen(board: Board, number: int) -> None:
+    board.feed.seen += 1
+    board.feed.recent.append(event(number))
+    for tell in board.feed.listeners:
+        tell(event(number))
+
+
+@asynccontextmanager
+async def reading(board: Board, last_id: str = "") -> AsyncIterator[Any]:
+    frames = event_frames(board.feed, board.live, lambda _: True, last_id)
+    await anext(frames)
+    yield frames
+    await frames.aclose()
+
+
+def told(frame: Any) -> tuple[str, str]:
+    found = json.loads(frame.data)
+    return found["kind"], found["job_id"]
+
+
+async def test_who_comes_back_is_sent_what_was_missed(board: Board) -> None:
+    async with reading(board) as frames:
+        happen(board, 1)
+        first = await anext(frames)
+    happen(board, 2)
+    happen(board, 3)
+    async with reading(board, str(first.id)) as frames:
+        assert [told(await anext(frames)) for _ in range(2)] == [("started", "job2"), ("started", "job3")]
+        happen(board, 4)
+        assert told(await anext(frames)) == ("started", "job4")
+
+
+async def test_what_is_not_kept_is_a_gap(board: Board) -> None:
+    happen(board, 1)
+    for last_id in ("another-1", f"{board.feed.mark}-7", f"{board.feed.mark}--1", "rubbish", f"{board.feed.mark}-²"):
+        async with reading(board, last_id) as frames:
+            assert told(await anext(frames)) == ("gap", ""), last_id
+
+
+async def test_a_slow_reader_loses_the_oldest_and_is_told(board: Board) -> None:
+    async with reading(board) as frames:
+        for number in range(MOST_WAITING + 50):
+            happen(board, number)
+        assert told(await anext(frames)) == ("gap", "")
+        assert told(await anext(frames)) == ("started", "job51")
+
+
+async def test_streams_end_with_the_server(board: Board) -> None:
+    async with reading(board) as frames:
+        assert board.live.streams == 1
+        waiting = asyncio.ensure_future(anext(frames, None))
+        board.live.end_streams()
+        async with asyncio.timeout(1):
+            assert await waiting is None
+    assert board.live.streams == 0
+
+
+async def test_it_is_asked_over_http(settings: Settings, queue: Queue, naq_worker: WorkerRunner) -> None:
+    """A real server, as an in-process client would wait for the end of the answer."""
+    loop = asyncio.get_running_loop()
+    context = program("-m", "naq_dashboard", "--port", "0", settings=settings, ready="naq dashboard: http")
+    process, line = await loop.run_in_executor(None, context.__enter__)
+    address = line.split()[-1].rstrip("/")
+    try:
+        async with httpx.AsyncClient(base_url=address, timeout=20) as client:
+            assert (await client.get("/api/stream?kind=starts")).status_code == 400
+            async with client.stream("GET", "/api/stream?kind=succeeded&kind=failed&queue=default") as answer:
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                lines = answer.aiter_lines()
+                await anext(lines)
+                job = await queue.enqueue(work.add, 1, 1)
+                async with naq_worker.running("default"):
+                    async for each in lines:
+                        if each.startswith("data: "):
+                            break
+                found = json.loads(each.removeprefix("data: "))
+                assert (found["kind"], found["job_id"]) == ("succeeded", job.job_id)
+                process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(3):
+                    assert [each async for each in lines if each.startswith("data: ")] == []
+    finally:
+        await loop.run_in_executor(None, context.__exit__, None, None, None)
