@@ -26,8 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure NAQ beside plain nats-py.")
     parser.add_argument("--only", action="append", choices=MEASURES, help="may be repeated; default: all")
     parser.add_argument("--reps", type=int, default=5, help="repetitions; the table shows their median and range")
+    parser.add_argument("--size", type=int, default=1_000_000, help="jobs, and records, that a dashboard is shown")
     given = parser.parse_args()
-    with laboratory() as lab:
+    with laboratory(given.size) as lab:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(run(lab, given.only or list(MEASURES), given.reps))

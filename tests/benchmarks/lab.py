@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import statistics
 import subprocess
 import sys
@@ -74,12 +75,22 @@ class Results:
         )
 
 
+@dataclass(frozen=True)
+class Board:
+    """A dashboard that runs as a process of its own."""
+
+    pid: int
+    url: str
+
+
 class Lab:
     """A server and the means to start workers on it."""
 
-    def __init__(self, server: EmbeddedServer, folder: Path) -> None:
+    def __init__(self, server: EmbeddedServer, folder: Path, size: int = 1_000_000) -> None:
         self.server = server
         self.folder = folder
+        self.size = size
+        """How many jobs, and how many records, a dashboard is shown."""
         self.results = Results()
 
     def stamps(self, slots: int) -> Stamps:
@@ -98,6 +109,21 @@ class Lab:
         }
         with _process(command, environment) as pid:
             yield pid
+
+    @contextmanager
+    def dashboard(self, settings: Settings) -> Iterator[Board]:
+        """Run `python -m naq_dashboard` and yield its address once it answers."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {**settings.as_environment(), "NAQ_LOG_LEVEL": "WARNING"}
+        with _process([sys.executable, "-m", "naq_dashboard", "--port", str(port)], environment) as pid:
+            deadline = time.monotonic() + LIMIT
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the dashboard does not listen")
+                time.sleep(0.05)
+            yield Board(pid, f"http://127.0.0.1:{port}")
 
     @contextmanager
     def floor_worker(self, settings: Settings, mode: str) -> Iterator[int]:
@@ -126,10 +152,10 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[int]:
 
 
 @contextmanager
-def laboratory() -> Iterator[Lab]:
+def laboratory(size: int) -> Iterator[Lab]:
     """Provide a server on a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="naq-bench-") as folder, EmbeddedServer() as server:
-        yield Lab(server, Path(folder))
+        yield Lab(server, Path(folder), size)
 
 
 class Namespace:

@@ -1,5 +1,6 @@
 """Walking records and messages together, newest first, so that each job comes once."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, timedelta
@@ -10,10 +11,10 @@ from naq_core._nats.consumers import list_consumers
 from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, get_many
 from naq_core._nats.records import stream_span
-from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
+from naq_core._nats.subjects import LEVELS, STATE, Names, state_of_subject
 from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
-from naq_core.inspect._match import matches, may_match
+from naq_core.inspect._match import matches, may_match, record_sieve
 from naq_core.names import check_queue
 from naq_core.record import JobRecord, JobState, decode_record
 from naq_core.views import JobFilter, JobView
@@ -29,7 +30,10 @@ PLACES: dict[JobState, frozenset[str]] = {
 DELIVERED = frozenset({JobState.RUNNING, JobState.RETRYING})
 CLOCKS = timedelta(minutes=5)
 """How much a producer's clock may be ahead of the server's for `since` to find all its jobs."""
-CHUNK = 1000
+CHUNK = 250
+"""Entries that are looked at without a pause: others wait for the event loop meanwhile."""
+RARE = frozenset({"held", "dead"})
+"""Places that hold few of all messages."""
 
 
 class Source:
@@ -58,6 +62,7 @@ class Listing:
         self._began = began
         """The newest record when the list began: later ones have not been and will not be listed."""
         self._filter = wanted
+        self._may_hold = record_sieve(wanted)
         self._sources = sources
         self._skip = skip
         self._has_records = any(source.is_records for source in sources)
@@ -97,7 +102,11 @@ class Listing:
         begin = [records.last, *(top for _, _, top, _, _ in spans)]
         began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
-            Source(Descent(connection, stream, subject, below=position, first=max(1, first)), position, is_records=is_records)
+            Source(
+                Descent(connection, stream, subject, below=position, first=max(1, first), is_rare=_is_rare(names, subject)),
+                position,
+                is_records=is_records,
+            )
             for (stream, subject, _, first, is_records), position in zip(spans, positions, strict=True)
         ]
         return cls(connection, wanted, sources, began, skip)
@@ -108,14 +117,20 @@ class Listing:
             return None
         return "-".join(map(str, [self._began, *(source.position for source in self._sources)]))
 
-    async def page(self, limit: int, max_scan: int) -> tuple[list[JobView], int]:
-        """Return the next jobs, at most `limit`, and how many entries were looked at for them, at most `max_scan`."""
+    async def page(self, limit: int, max_scan: int, until: float | None = None) -> tuple[list[JobView], int]:
+        """Return the next jobs, at most `limit`, and how many entries were looked at for them, at most `max_scan`.
+
+        Args:
+            until: When to end, with what was found, by the event loop's clock; None: when it is complete.
+        """
+        loop = asyncio.get_running_loop()
         jobs: list[JobView] = []
         scanned = 0
-        chunk = limit
-        while len(jobs) < limit and scanned < max_scan:
-            batch = await self._take(min(chunk, max_scan - scanned))
+        chunk = min(CHUNK, limit)
+        while len(jobs) < limit and scanned < max_scan and (until is None or loop.time() < until):
+            batch = await self._take(min(chunk, max_scan - scanned), until)
             if not batch:
+                self._note_leaps()
                 break
             views = await self._views(batch)
             before = len(jobs)
@@ -137,14 +152,23 @@ class Listing:
             source.position = entry.sequence
         for source, entry in reversed(batch[used:]):
             source.buffer.appendleft(entry)
+        self._note_leaps()
 
-    async def _take(self, count: int) -> list[tuple[Source, Entry]]:
+    def _note_leaps(self) -> None:
+        """Let the next page begin below what is known to be empty, or it would have to find that out again."""
+        for source in self._sources:
+            if not source.buffer:
+                source.position = min(source.position, source.descent.top)
+
+    async def _take(self, count: int, until: float | None) -> list[tuple[Source, Entry]]:
         """Return the next entries of all sources, by the time they were stored; each source stays in its own order."""
         batch: list[tuple[Source, Entry]] = []
         while len(batch) < count:
             for source in self._sources:
                 if not source.is_done and not source.buffer:
-                    source.buffer.extend(await source.descent.more(count))
+                    source.buffer.extend(await source.descent.more(count, until))
+                    if not source.buffer and not source.is_done:
+                        return batch  # time is up, and its next entry may be newer than the others'
                 if self._floor and source.buffer and _sortable(source.buffer[0].stored_at) < self._floor:
                     source.buffer.clear()
                     source.descent.end()
@@ -173,6 +197,8 @@ class Listing:
                 continue
             if self._filter.states and entry.headers.get(STATE, "") not in self._filter.states and STATE in entry.headers:
                 continue  # without a look into it
+            if not self._may_hold(entry.data):
+                continue
             record = _read(entry)
             if record is not None and matches(self._filter, view_of(record, None)):
                 records[number] = record
@@ -192,6 +218,10 @@ class Listing:
             return None  # it is, or was, listed at its record's place
         view = view_of(record, message, sequence=message.sequence)
         return view if matches(self._filter, view) else None
+
+
+def _is_rare(names: Names, subject: str | None) -> bool:
+    return subject is not None and subject.removeprefix(f"{names.jobs}.").partition(".")[0] in RARE
 
 
 async def _delivered(connection: Connection, queue: str) -> int:

@@ -1,5 +1,6 @@
 """Whether a job is one of those a filter means."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from naq_core.views import JobFilter, JobView
@@ -25,6 +26,28 @@ def matches(wanted: JobFilter, view: JobView) -> bool:
         and (not wanted.error or (bool(view.errors) and _is_type(wanted.error, view.errors[-1].type)))
         and (not wanted.text or has_text(view, wanted.text))
     )
+
+
+def record_sieve(wanted: JobFilter) -> Callable[[bytes], bool]:
+    """Return what says of a stored record, unread, whether it may match: most of what a search passes is not worth decoding.
+
+    Only words that JSON writes as they are can be looked for so.
+    """
+    words = [each.encode() for each in (wanted.function, wanted.worker, wanted.error) if _is_literal(each)]
+    text = wanted.text.casefold().encode() if _is_literal(wanted.text) else b""
+
+    def may_hold(data: bytes) -> bool:
+        return all(word in data for word in words) and (not text or text in _folded(data))
+
+    return may_hold
+
+
+def _folded(data: bytes) -> bytes:
+    return data.lower() if data.isascii() else data.decode(errors="replace").casefold().encode()
+
+
+def _is_literal(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
 
 
 def has_text(view: JobView, text: str) -> bool:

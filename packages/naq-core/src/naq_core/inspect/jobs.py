@@ -4,13 +4,13 @@ import asyncio
 
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
-from naq_core._nats.direct import Entry, count_many, get_many
+from naq_core._nats.direct import Entry, get_many
 from naq_core.errors import ConfigurationError, JobNotFoundError
 from naq_core.inspect._compose import view_of
+from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import Listing
 from naq_core.inspect._match import matches
 from naq_core.names import check_job_id, check_queue, is_job_id
-from naq_core.record import JobState
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 
 MAX_SCAN = 20_000
@@ -24,6 +24,7 @@ async def list_jobs(
     limit: int = 50,
     cursor: str | None = None,
     max_scan: int = MAX_SCAN,
+    max_seconds: float | None = None,
 ) -> JobPage:
     """Return a page of jobs, the one that changed last first, each job once.
 
@@ -37,6 +38,7 @@ async def list_jobs(
         limit: The most jobs on the page, 1 to 1,000.
         cursor: What the page before this one returned.
         max_scan: How many entries may be looked at; then the page ends early, and its cursor continues.
+        max_seconds: How long it may look, with the same end, and half a second more at worst; None: as long as it takes.
 
     Raises:
         ConfigurationError: A limit is out of range, or the cursor is of another list.
@@ -45,6 +47,7 @@ async def list_jobs(
         raise ConfigurationError("limit", f"{limit!r} is not between 1 and 1,000")
     if max_scan < 1:
         raise ConfigurationError("max_scan", f"{max_scan!r} is below 1")
+    until = _until(max_seconds)
     first: list[JobView] = []
     skip = ("", "")
     if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
@@ -53,7 +56,7 @@ async def list_jobs(
             skip = (view.queue, view.job_id)
             first = [view] if cursor is None else []
     listing = await Listing.open(connection, filter, cursor, skip)
-    jobs, scanned = await listing.page(limit - len(first), max_scan)
+    jobs, scanned = await listing.page(limit - len(first), max_scan, until)
     return JobPage(jobs=first + jobs, cursor=listing.cursor(), scanned=scanned)
 
 
@@ -61,26 +64,32 @@ async def count_jobs(
     connection: Connection,
     filter: JobFilter = EVERYTHING,  # noqa: A002 - the word for it
     max_scan: int = MAX_SCAN,
+    max_seconds: float | None = None,
 ) -> JobCount:
-    """Count the jobs that a filter matches, looking at no more than `max_scan` entries.
+    """Count the jobs that a filter matches, looking at no more than `max_scan` entries, for no longer than `max_seconds`.
 
     Returns:
         The count; where it is not exact, there are at least so many.
     """
-    only_dead = JobFilter(states=frozenset({JobState.DEAD}), queue=filter.queue)
-    if filter == only_dead:
-        names = connection.names
-        dead = names.dead(check_queue(filter.queue) if filter.queue else "*", "*")
-        return JobCount(count=(await count_many(connection, names.jobs_stream, [dead]))[0])
+    until = _until(max_seconds)
+    known = await known_count(connection, filter)
+    if known.is_exact:
+        return known
     listing = await Listing.open(connection, filter, None)
     count = scanned = 0
     while scanned < max_scan:
-        jobs, looked_at = await listing.page(1000, max_scan - scanned)
+        jobs, looked_at = await listing.page(1000, max_scan - scanned, until)
         count += len(jobs)
         scanned += looked_at
         if listing.cursor() is None:
             return JobCount(count=count, is_exact=True, scanned=scanned)
-    return JobCount(count=count, is_exact=False, scanned=scanned)
+        if not looked_at or (until is not None and asyncio.get_running_loop().time() >= until):
+            break
+    return JobCount(count=max(count, known.count), is_exact=False, scanned=scanned)
+
+
+def _until(max_seconds: float | None) -> float | None:
+    return None if max_seconds is None else asyncio.get_running_loop().time() + max_seconds
 
 
 async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobView:
