@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,17 @@ import msgspec
 
 from naq_core import Job
 from naq_core._nats.metrics_store import ensure_metrics, store_figures
-from naq_core._nats.moves import schedule_headers
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, ttl_text
-from naq_core.broker import Connection, ensure_queue, record_headers
+from naq_core._nats.records import stream_span
+from naq_core.broker import (
+    EXPECTED_SEQUENCE,
+    EXPECTED_SUBJECT,
+    TTL,
+    Connection,
+    ensure_queue,
+    record_headers,
+    schedule_headers,
+    ttl_text,
+)
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.metrics import LEVELS, Figures, Stretch
 from naq_core.names import new_id
@@ -63,13 +71,17 @@ class Crowd:
     queues: list[str]
     jobs: dict[str, list[str]] = field(default_factory=dict)
     """Some ids, by what became of them."""
+    middle: tuple[int, int] = (0, 0)
+    """The sequences of the newest record and of the newest message when half of those that have ended had come."""
+    waiting: int = 0
+    """The sequence of the newest message when half of those that wait had come."""
 
     def note(self, kind: str, job_id: str) -> None:
         known = self.jobs.setdefault(kind, [])
         if len(known) < 1000:
             known.append(job_id)
-        elif random.random() < 0.01:  # noqa: S311 - a sample
-            known[random.randrange(1000)] = job_id  # noqa: S311 - a sample
+        elif random.random() < 0.01:
+            known[random.randrange(1000)] = job_id
 
 
 class _Sender:
@@ -105,7 +117,7 @@ async def fill(connection: Connection, ended: int, waiting: int) -> Crowd:
 
 def _envelopes(count: int, first_at: float, last_at: float) -> Iterator[tuple[str, Envelope]]:
     """Yield queues and calls; templates spare the pickling of each."""
-    chance = random.Random(7)  # noqa: S311 - the same crowd each time
+    chance = random.Random(7)
     templates = [
         (queue, decode_envelope(Job(function, (1, "anna@example.org"), {"retries": 3}, queue=queue).serialize()))
         for queue, function, _ in FUNCTIONS
@@ -126,7 +138,7 @@ def _envelopes(count: int, first_at: float, last_at: float) -> Iterator[tuple[st
 
 async def _ended(connection: Connection, crowd: Crowd, count: int) -> None:
     """Do what producers, a worker and the server do for jobs that come, run and end: also the gaps they leave."""
-    names, sender, chance = connection.names, _Sender(connection), random.Random(3)  # noqa: S311
+    names, sender, chance = connection.names, _Sender(connection), random.Random(3)
     states = [state for state, _ in ENDS]
     shares = [share for _, share in ENDS]
     now = time.time()
@@ -171,6 +183,8 @@ async def _ended(connection: Connection, crowd: Crowd, count: int) -> None:
                 await sender.send(names.aside(record.queue, record.job_id, state), body, headers)
                 sequence += 1
         hand.clear()
+        if number <= count // 2:
+            crowd.middle = (written, sequence)
         if number % PURGE < AT_ONCE or number == count:
             await sender.wait()
             await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.normal.>"})
@@ -185,7 +199,8 @@ def _end(record: JobRecord, state: JobState, number: int) -> None:
         text = message.format(n=number, m=number % 250)
         record.attempt = 3
         record.errors = [
-            AttemptError(kind, text, TRACEBACK, attempt=attempt, at=record.ended_at, worker=record.worker) for attempt in (1, 2, 3)
+            AttemptError(kind, text, TRACEBACK, attempt=attempt, at=record.ended_at, worker=record.worker)
+            for attempt in (1, 2, 3)
         ]
     else:
         record.reason = f"{state} by hand"
@@ -204,6 +219,9 @@ async def _waiting(connection: Connection, crowd: Crowd, count: int) -> None:
         else:
             crowd.note("queued", envelope.id)
         await sender.send(subject, encode_envelope(envelope), headers)
+        if number == count // 2:
+            await sender.wait()
+            crowd.waiting = (await stream_span(connection, names.jobs_stream)).last
     await sender.wait()
 
 
@@ -245,7 +263,7 @@ async def _figures(connection: Connection) -> None:
             )
 
 
-def _rows(step: int) -> Sequence[Figures]:
+def _rows(step: int) -> list[Figures]:
     return [
         Figures(
             queue,

@@ -14,7 +14,8 @@ import httpx
 from naq_client import Queue, Workflow, result_of
 from tests.benchmarks import jobs
 from tests.benchmarks.crowd import Crowd, fill
-from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, percentile, rss_mb, until
+from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, percentile, rss_mb
+from tests.support.eventually import eventually
 
 VISITS = 40
 APART = 3.2
@@ -83,9 +84,10 @@ async def _visit(client: httpx.AsyncClient, address: str) -> float:
 
 
 async def _until_worker(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(30):
-        while not (await client.get("/api/workers")).json():
-            await asyncio.sleep(0.2)
+    async def reports() -> None:
+        assert (await client.get("/api/workers")).json()
+
+    await eventually(reports, timeout=30)
 
 
 @asynccontextmanager
@@ -110,18 +112,18 @@ async def _other_viewer(board: Board, deaf: list[float]) -> AsyncIterator[None]:
 async def _addresses(client: httpx.AsyncClient, crowd: Crowd) -> dict[str, Address]:
     """Return what to visit, by its name in the table; words and ids differ from visit to visit."""
     worker = (await client.get("/api/workers")).json()[0]["worker_id"]
-    half = await _half_way(client, "/api/jobs")
-    half_done = await _half_way(client, "/api/jobs?state=succeeded")
-    half_held = await _half_way(client, "/api/jobs?state=held&state=retrying")
+    first = (await client.get("/api/jobs")).json()["cursor"].partition("-")[0]
+    held = (await client.get("/api/jobs?state=held&state=retrying")).json()["cursor"].split("-")
+    held[-1] = str(crowd.waiting)
 
     def fixed(address: str) -> Address:
         return lambda: address
 
     def one(kind: str, form: str) -> Address:
-        return lambda: form.format(random.choice(crowd.jobs[kind]))  # noqa: S311 - any of them
+        return lambda: form.format(random.choice(crowd.jobs[kind]))
 
     def absent(form: str) -> Address:
-        return lambda: form.format(f"nothing{random.randrange(10**9)}")  # noqa: S311 - a new word each time
+        return lambda: form.format(f"nothing{random.randrange(10**9)}")
 
     found: dict[str, Address] = {}
     plain = ("/", "/?range=72h", "/queues", "/queues/mail", "/queues/webhooks", "/jobs", "/jobs?limit=500", "/jobs?queue=mail")
@@ -146,13 +148,7 @@ async def _addresses(client: httpx.AsyncClient, crowd: Crowd) -> dict[str, Addre
     found["/delayed?q={nothing like it}"] = absent("/delayed?q={}")
     found["/api/jobs?q={nothing like it}"] = absent("/api/jobs?q={}")
     found["/api/jobs/count?q={nothing like it}"] = absent("/api/jobs/count?q={}")
-    found["/jobs, half-way down"] = fixed(f"/jobs?cursor={half}")
-    found["/jobs?state=succeeded, half-way down"] = fixed(f"/jobs?state=succeeded&cursor={half_done}")
-    found["/delayed, half-way down"] = fixed(f"/delayed?cursor={half_held}")
+    found["/jobs?cursor={half-way down}"] = fixed(f"/jobs?cursor={first}-{crowd.middle[0]}-{crowd.middle[1]}")
+    found["/jobs?state=succeeded&cursor={half-way down}"] = fixed(f"/jobs?state=succeeded&cursor={first}-{crowd.middle[0]}")
+    found["/delayed?cursor={half-way down}"] = fixed(f"/delayed?cursor={'-'.join(held)}")
     return found
-
-
-async def _half_way(client: httpx.AsyncClient, address: str) -> str:
-    """Return the cursor of a page that nobody would page down to."""
-    began, *places = (await client.get(address)).json()["cursor"].split("-")
-    return "-".join([began, *(str(int(place) // 2) for place in places)])

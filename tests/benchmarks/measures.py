@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
+from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
 from tests.benchmarks.schedules import schedules, schedules_burst
@@ -240,6 +241,10 @@ MEASURES: dict[str, Measure] = {
     "delays-started": delays_started,
     "schedules": schedules,
     "schedules-burst": schedules_burst,
+    "dashboard-pages": dashboard_pages,
     "memory": memory,
     "imports": imports,
 }
+
+HEAVY = frozenset({"dashboard-pages"})
+"""Those that fill the server first, which takes minutes."""

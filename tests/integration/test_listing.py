@@ -299,6 +299,74 @@ async def test_a_descent_meets_every_message_in_order(settings: Settings, densit
         assert found == expected[::-1]
 
 
+async def test_a_list_cut_short_by_time_goes_on_where_it_ended(queue: Queue) -> None:
+    connection = await queue.connection()
+    jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(120))
+    ids: list[str] = []
+    cursor = None
+    pages = 0
+    while True:
+        page = await inspect.list_jobs(connection, JobFilter(), 50, cursor, max_seconds=0.001 if pages % 2 == 0 else None)
+        ids += [job.job_id for job in page.jobs]
+        pages += 1
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert ids == [job.job_id for job in reversed(jobs)]
+    count = await inspect.count_jobs(connection, JobFilter(function="add"), max_seconds=0.0)
+    assert (count.is_exact, count.scanned) == (False, 0)
+
+
+async def test_counts_that_the_server_knows_need_no_search(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    async with run_worker():
+        await (await queue.enqueue(work.add, 1, 1)).result(10)
+    await queue.enqueue_many(queue.call(work.add, n) for n in range(30))
+    await queue.options(delay=3600).enqueue(work.add, 1)
+    for wanted in (JobFilter(), states(JobState.QUEUED), JobFilter(queue=queue.name)):
+        assert await inspect.count_jobs(connection, wanted, max_scan=2) == JobCount(count=30, is_exact=False, scanned=2)
+    delayed = await inspect.count_jobs(connection, states(JobState.HELD, JobState.RETRYING), max_scan=1)
+    assert delayed.count == 1
+    assert await inspect.count_jobs(connection, JobFilter()) == JobCount(count=32, is_exact=True, scanned=32)
+
+
+@pytest.mark.parametrize("text", ["GRÜN", "grün", 'say "hi"', "a\\b", "Straße", "k9"])
+async def test_a_search_finds_texts_of_every_kind_in_records(queue: Queue, run_worker: RunWorker, text: str) -> None:
+    connection = await queue.connection()
+    async with run_worker():
+        jobs = [await queue.enqueue(work.fail, each) for each in ("grün, Straße", 'say "hi"', "a\\b", "K9", "none")]
+        for job in jobs:
+            with pytest.raises(Exception, match=r"."):
+                await job.result(10)
+    found = await inspect.list_jobs(connection, JobFilter(text=text))
+    assert len(found.jobs) == 1
+
+
+async def test_jobs_in_hand_are_found_however_far_ahead_another_queue_is(queue: Queue, run_worker: RunWorker) -> None:
+    connection = await queue.connection()
+    running = await queue.enqueue(work.sleep, 30)
+    async with run_worker(concurrency=1) as worker:
+
+        async def begun() -> None:
+            assert (await inspect.list_jobs(connection, states(JobState.RUNNING))).jobs
+
+        await eventually(begun)
+        await queue.enqueue_many(queue.call(work.add, n) for n in range(200))
+        ahead = Queue("ahead", settings=queue.settings)
+        await ahead.enqueue(work.add, 1, 1)
+        async with run_worker("ahead"):
+
+            async def done() -> None:
+                assert [each.waiting for each in await inspect.list_queues(connection) if each.queue == "ahead"] == [0]
+
+            await eventually(done)
+            page = await inspect.list_jobs(connection, states(JobState.RUNNING))
+        worker.stop_now()
+        await ahead.close()
+    assert [job.job_id for job in page.jobs] == [running.job_id]
+    assert page.scanned < 20
+
+
 async def test_lists_come_whole_over_lost_connections(queue: Queue) -> None:
     connection = await queue.connection()
     jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(500))

@@ -5,6 +5,7 @@ lengths, which it replaces while the stretch lasts: so a lost acknowledgement co
 seconds, and three days are read with a few hundred small messages for each source.
 """
 
+import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -41,6 +42,8 @@ BOUNDS = (
 MOST_ROWS = 200
 """Functions without end (lambdas made in a loop) share one row after this many."""
 OTHERS = "(others)"
+AT_ONCE = 100
+"""Messages of figures that are read without a pause."""
 
 
 class Figures(msgspec.Struct, omit_defaults=True):
@@ -209,7 +212,9 @@ class SeriesReader:
             BrokerError: The server did not answer in time.
         """
         known = self._known[level.step]
-        for each in await load_figures(connection, level.step, self._next[level.step]):
+        for number, each in enumerate(await load_figures(connection, level.step, self._next[level.step]), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)  # three days of many workers take a while, and others wait for the event loop
             self._next[level.step] = each.sequence + 1
             try:
                 stretch = msgspec.json.decode(each.data, type=Stretch)

@@ -23,6 +23,8 @@ class ConsumerFacts(NamedTuple):
     delivered: int
     """The highest stream sequence delivered."""
     is_paused: bool
+    floor: int = 0
+    """All up to this stream sequence is settled."""
 
 
 async def list_consumers(connection: Connection, queue: str = "*") -> list[ConsumerFacts]:
@@ -52,6 +54,7 @@ async def list_consumers(connection: Connection, queue: str = "*") -> list[Consu
                         redelivered=info["num_redelivered"],
                         delivered=info["delivered"]["stream_seq"],
                         is_paused=bool(info.get("paused")),
+                        floor=info.get("ack_floor", {}).get("stream_seq", 0),
                     )
                 )
         offset += len(page)

@@ -148,7 +148,7 @@ class Descent:
             starts = [max(self._first, self._top - distance * 2**number) for number in range(LEAPS)]
             for start, entry in zip(starts, await self._probe(starts), strict=True):
                 if entry is not None and entry.sequence < above:
-                    self._top, self._step = above, max(1, (above - start) // cells)
+                    self._top, self._step = above, max(self._step, (above - start) // cells)
                     return
                 above = start
             distance *= 2**LEAPS
@@ -174,11 +174,11 @@ def _matcher(subject: str | None) -> Callable[[str], bool]:
     if subject is None:
         return lambda _: True
     wanted = subject.split(".")
-    fixed = [(place, token) for place, token in enumerate(wanted) if token != "*"]
+    fixed = [(place, each) for place, each in enumerate(wanted) if each != "*"]
 
     def is_match(found: str) -> bool:
         tokens = found.split(".")
-        return len(tokens) == len(wanted) and all(tokens[place] == token for place, token in fixed)
+        return len(tokens) == len(wanted) and all(tokens[place] == each for place, each in fixed)
 
     return is_match
 

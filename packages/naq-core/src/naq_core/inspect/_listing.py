@@ -34,6 +34,8 @@ CHUNK = 250
 """Entries that are looked at without a pause: others wait for the event loop meanwhile."""
 RARE = frozenset({"held", "dead"})
 """Places that hold few of all messages."""
+MOST_SOURCES = 60
+"""Subjects that are merged at most."""
 
 
 class Source:
@@ -93,12 +95,11 @@ class Listing:
             if not (wanted.worker or wanted.error):  # what no worker has had has neither
                 spans.append((names.jobs_stream, names.any_state(queue, "*"), jobs.last + 1, jobs.first, False))
         else:
-            ready = jobs.last
-            if JobState.QUEUED not in wanted.states and not DELIVERED.isdisjoint(wanted.states):
-                ready = await _delivered(connection, queue)
-            for place in sorted(frozenset().union(*(PLACES.get(state, ()) for state in wanted.states))):
-                top = ready if place in LEVELS else jobs.last
-                spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", top + 1, jobs.first, False))
+            places = frozenset().union(*(PLACES.get(state, ()) for state in wanted.states))
+            if not places.isdisjoint(LEVELS):
+                spans += [(names.jobs_stream, *each, False) for each in await _ready_spans(connection, wanted, queue, jobs.last)]
+            for place in sorted(places.difference(LEVELS)):
+                spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", jobs.last + 1, jobs.first, False))
         begin = [records.last, *(top for _, _, top, _, _ in spans)]
         began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
@@ -195,11 +196,7 @@ class Listing:
                     messages[number] = entry
                     requests.append({"last_by_subj": names.result(queue, job_id)})
                 continue
-            if self._filter.states and entry.headers.get(STATE, "") not in self._filter.states and STATE in entry.headers:
-                continue  # without a look into it
-            if not self._may_hold(entry.data):
-                continue
-            record = _read(entry)
+            record = self._read_if_wanted(entry)
             if record is not None and matches(self._filter, view_of(record, None)):
                 records[number] = record
         for number, found in zip(messages, await get_many(self._connection, names.results_stream, requests), strict=True):
@@ -210,6 +207,13 @@ class Listing:
             if found is None or is_of_this_run(record, found, envelope_of(found)):  # else: its new life is shown elsewhere
                 views[number] = view_of(record, found, sequence=batch[number][1].sequence)
         return views
+
+    def _read_if_wanted(self, entry: Entry) -> JobRecord | None:
+        """Return a record, None of one that cannot match: most of what a search passes is told without reading it."""
+        states = self._filter.states
+        if states and entry.headers.get(STATE, "") not in states and STATE in entry.headers:
+            return None
+        return _read(entry) if self._may_hold(entry.data) else None
 
     def _of_message(self, message: Entry, found: Entry | None) -> JobView | None:
         record = None if found is None else _read(found)
@@ -224,10 +228,25 @@ def _is_rare(names: Names, subject: str | None) -> bool:
     return subject is not None and subject.removeprefix(f"{names.jobs}.").partition(".")[0] in RARE
 
 
-async def _delivered(connection: Connection, queue: str) -> int:
-    """Return the highest sequence that was ever delivered: jobs above it wait, they do not run."""
-    consumers = await list_consumers(connection, queue)
-    return max((each.delivered for each in consumers), default=0)
+async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, last: int) -> list[tuple[str, int, int]]:
+    """Return where jobs on ready subjects can be: a subject for each, where to begin, and the lowest sequence.
+
+    The consumers know it. Jobs that run, or wait for a short back-off, lie between what their consumer has delivered and what it
+    knows to be settled; each queue has its own, as one may be far behind another.
+    """
+    jobs = connection.names.jobs
+    consumers = sorted(await list_consumers(connection, queue), key=lambda each: (each.level, each.queue))
+    if JobState.QUEUED not in wanted.states and len(consumers) <= MOST_SOURCES:
+        return [
+            (f"{jobs}.{each.level}.{each.queue}.*", (each.delivered if each.unsettled else each.floor) + 1, each.floor + 1)
+            for each in consumers
+        ]
+    spans = []
+    for level in sorted(LEVELS):
+        live = [each for each in consumers if each.level == level and (each.pending or each.unsettled)]
+        top = last if JobState.QUEUED in wanted.states else max((each.delivered for each in live), default=0)
+        spans.append((f"{jobs}.{level}.{queue}.*", top + 1, min((each.floor for each in live), default=top) + 1))
+    return spans
 
 
 def _read_cursor(cursor: str, count: int) -> list[int]:

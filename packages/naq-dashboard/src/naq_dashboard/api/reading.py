@@ -9,12 +9,13 @@ from litestar import get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
-from naq_core.inspect import broker_info, count_jobs, get_job, get_queue, list_jobs, list_queues, list_workers
+from naq_core.inspect import broker_info, get_job, get_queue, list_queues, list_workers
 from naq_core.record import JobState, LogLine
 from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
+from naq_dashboard import search
 from naq_dashboard.gate import viewer_of
 from naq_dashboard.pages.errors import MOST, group_failures
-from naq_dashboard.pages.jobs import COUNT_SCANNED, filter_of
+from naq_dashboard.pages.jobs import filter_of
 from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
 from naq_dashboard.web import AnyRequest, board_of
@@ -101,16 +102,19 @@ FILTER = {"wanted": Provide(wanted_jobs)}
 
 @get("/api/jobs", tags=["jobs"], dependencies=FILTER)
 async def all_jobs(request: AnyRequest, wanted: NamedDependency[JobFilter], limit: Limit = 50, cursor: Cursor = "") -> JobPage:
-    """List jobs, the one that changed last first."""
+    """List jobs, the one that changed last first, as many as are found in a moment.
+
+    A `cursor` says that there may be more, also where fewer came than asked for: then `scanned` entries were looked at.
+    """
     board = board_of(request)
-    page = await board.read(list_jobs, wanted, limit, cursor or None)
+    page = await search.find(board, wanted, limit, cursor)
     return JobPage(jobs=[board.masked(each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
 
 
 @get("/api/jobs/count", tags=["jobs"], dependencies=FILTER)
 async def job_count(request: AnyRequest, wanted: NamedDependency[JobFilter]) -> JobCount:
     """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
-    return await board_of(request).read(count_jobs, wanted, COUNT_SCANNED)
+    return await search.count(board_of(request), wanted)
 
 
 @get("/api/jobs/{job_id:str}", tags=["jobs"])
@@ -129,9 +133,9 @@ async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
 
 @get("/api/errors", tags=["errors"])
 async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]:
-    """Group the newest 500 dead jobs by function, error and message."""
+    """Group the newest dead jobs, up to 500, by function, error and message."""
     board = board_of(request)
-    page = await board.read(list_jobs, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
+    page = await search.find(board, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
     return [
         ErrorGroup(
             function=group.function,

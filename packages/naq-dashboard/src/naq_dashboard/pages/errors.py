@@ -1,20 +1,22 @@
 """Failures put into groups: many jobs, few causes."""
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from naq_core.inspect import count_jobs, list_jobs
+from naq_core.inspect import count_jobs
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView
+from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
 
 __all__ = ["errors", "fingerprint", "group_failures"]
 
 MOST = 500
-"""How many of the newest dead jobs are looked at."""
+"""How many of the newest dead jobs are looked at, at most."""
 BARS = 24
 
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
@@ -55,8 +57,9 @@ class Group:
 async def errors(board: Board, query: Query) -> dict[str, Any]:
     """Show the newest dead jobs by function, error and message."""
     wanted = JobFilter(states=frozenset({JobState.DEAD}), queue=query.get("queue"))
-    page = await board.read(list_jobs, wanted, MOST, fresh=1.0)
-    count = await board.read(count_jobs, wanted, fresh=1.0)
+    page, count = await asyncio.gather(
+        search.find(board, wanted, MOST, fresh=1.0), board.read(count_jobs, wanted, fresh=search.COUNT_FRESH)
+    )
     groups = group_failures(page.jobs)
     times = [at for group in groups for at in group.times]
     return {

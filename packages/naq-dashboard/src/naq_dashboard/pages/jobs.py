@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from naq_core.filters import parse_filter, parse_instant, parse_state
-from naq_core.inspect import count_jobs, get_job, list_jobs, list_queues
+from naq_core.inspect import get_job, list_queues
 from naq_core.record import AttemptError, JobState
-from naq_core.views import JobCount, JobFilter, JobView, QueueView
+from naq_core.views import JobFilter, JobView, QueueView
+from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import moment
@@ -19,10 +20,6 @@ __all__ = ["delayed", "filter_of", "job", "job_counts", "jobs"]
 
 PAGE = 50
 MOST = 500
-MOST_SCANNED = 20_000
-COUNT_SCANNED = 5_000
-COUNT_FRESH = 3.0
-"""Seconds for which a count stays: it may have to look at thousands of entries."""
 FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 TERMS = ("q", "state", *FIELDS, "since", "until")
 MOST_FAILED = 3
@@ -65,15 +62,12 @@ async def jobs(board: Board, query: Query) -> dict[str, Any]:
     """Show the jobs that a filter matches, the one that changed last first."""
     wanted = filter_of(query)
     limit = query.number("limit", PAGE, 1, MOST)
-    page, queues, count = await asyncio.gather(
-        board.read(list_jobs, wanted, limit, query.get("cursor") or None, MOST_SCANNED),
-        board.read(list_queues),
-        _count(board, wanted),
-    )
+    cursor = query.get("cursor")
+    page, queues = await asyncio.gather(search.find(board, wanted, limit, cursor), board.read(list_queues))
     return {
         "title": "Jobs",
         "found": page,
-        "count": count,
+        "count": await search.count(board, wanted, None if cursor else page, limit),
         "counts": job_counts(queues),
         "queues": [each.queue for each in queues],
         "chosen_states": [state.value for state in wanted.states],
@@ -87,7 +81,7 @@ async def jobs(board: Board, query: Query) -> dict[str, Any]:
 async def delayed(board: Board, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
     wanted = msgspec.structs.replace(filter_of(query), states=DELAYED)
-    page = await board.read(list_jobs, wanted, PAGE, query.get("cursor") or None, MOST_SCANNED)
+    page = await search.find(board, wanted, PAGE, query.get("cursor"))
     return {"title": "Delayed", "found": page, "terms": terms_of(query)}
 
 
@@ -105,10 +99,6 @@ def job_counts(queues: list[QueueView]) -> dict[str, int]:
         "running": sum(each.running for each in queues),
         "dead": sum(each.dead for each in queues),
     }
-
-
-async def _count(board: Board, wanted: JobFilter) -> JobCount:
-    return await board.read(count_jobs, wanted, COUNT_SCANNED, fresh=COUNT_FRESH)
 
 
 def timeline(view: JobView) -> list[dict[str, Any]]:
