@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -87,23 +88,22 @@ def enqueue_workflow(settings: Settings, name: str, *arguments: str) -> str:
         return thread.submit(asyncio.run, enqueue()).result(timeout=20)
 
 
+@contextmanager
+def dashboard(settings: Settings, **own: str) -> Iterator[str]:
+    """Run a dashboard and give its address; keywords are `NAQ_DASHBOARD_*` variables."""
+    port = own.pop("port", "0")
+    variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in own.items()}
+    words = ("-m", "naq_dashboard", "--port", port)
+    with program(*words, settings=settings, ready="naq dashboard: http", **variables) as (_, line):
+        found = re.search(r"http://\S+", line)
+        assert found is not None
+        yield found[0].rstrip("/")
+
+
 @pytest.fixture
 def serve(settings: Settings) -> Serve:
-    """Give a context manager that runs the dashboard and yields its address; keywords are `NAQ_DASHBOARD_*` variables."""
-
-    @contextmanager
-    def serving(**own: str) -> Iterator[str]:
-        port = own.pop("port", "0")
-        variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in own.items()}
-        with program("-m", "naq_dashboard", "--port", port, settings=settings, ready="naq dashboard: http", **variables) as (
-            _,
-            line,
-        ):
-            found = re.search(r"http://\S+", line)
-            assert found is not None
-            yield found[0].rstrip("/")
-
-    return serving
+    """Give a context manager that runs the dashboard in the test's namespace and yields its address."""
+    return partial(dashboard, settings)
 
 
 @pytest.fixture

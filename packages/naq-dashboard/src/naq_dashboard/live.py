@@ -169,13 +169,13 @@ class Hub:
 
     async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
         seen = 0
-        told = ""
+        told: str | None = None  # a page may have been made while NATS was away, so the first state is told in any case
         while not self.is_closing:
             fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
             seen = topic.version
-            if topic.error != told:
+            if topic.version and topic.error != told:
                 told = topic.error
-                yield ServerSentEventMessage(event="away" if told else "back", data=told or "back")
+                yield ServerSentEventMessage(event="away" if told else "up", data=told or "up")
             if fresh:
                 yield ServerSentEventMessage(data="".join(_partial(name, text) for name, text in fresh.items()), id=seen)
             try:

@@ -55,6 +55,9 @@
     }
     lastState = state;
   }
+  function calm() {
+    if (!paused && away.hidden) setState("live", "live");
+  }
   if (source && badge) {
     badge.hidden = false;
     badge.addEventListener("click", () => {
@@ -62,10 +65,7 @@
       if (paused) setState("paused", "paused");
       else location.reload();
     });
-    source.addEventListener("htmx:sse:after:connection", () => {
-      if (!paused) setState("live", "live");
-      if (away && away.hidden === false && !$("#away-reason").textContent) away.hidden = true;
-    });
+    source.addEventListener("htmx:sse:after:connection", calm);
     source.addEventListener("htmx:sse:before:connection", (event) => {
       if (!paused && event.detail.connection.attempt > 0) setState("reconnecting", "reconnecting");
     });
@@ -73,7 +73,7 @@
     source.addEventListener("htmx:sse:close", () => { if (!paused) setState("off", "not live"); });
     source.addEventListener("htmx:sse:before:message", (event) => { if (paused) event.preventDefault(); });
     source.addEventListener("htmx:sse:after:message", () => {
-      if (!paused) setState("live", "live"); // the stream may have been open before this script listened
+      calm(); // the stream may have been open before this script listened
       tick(); recount();
     });
     source.addEventListener("away", (event) => {
@@ -81,10 +81,10 @@
       $("#away-reason").textContent = event.detail.data;
       setState("away", "not live");
     });
-    source.addEventListener("back", () => {
+    source.addEventListener("up", () => {
       if ($("main > .card > .empty") && !$("[id^=live-]:not(#live-badge):not(#live-source)")) location.reload();
       away.hidden = true;
-      setState("live", "live");
+      calm();
     });
   }
   // htmx looks at the page in a timer, which may fire before a slower hx-sse script has come: then nothing would ever be live.
