@@ -6,9 +6,10 @@ import pytest
 
 from naq_client import Queue
 from naq_core._nats.metrics_store import ensure_metrics, store_figures
-from naq_core.metrics import LEVELS, Recorder, SeriesReader, read_series
+from naq_core.metrics import LEVELS, Recorder, SeriesReader, TallyReader, read_series
 from naq_core.testing import WorkerRunner
 from tests.integration import work
+from tests.support.eventually import eventually
 
 
 async def test_nobody_has_stored_anything_yet(queue: Queue) -> None:
@@ -23,9 +24,10 @@ async def test_sources_are_added_up_and_a_stretch_is_replaced(queue: Queue) -> N
     for source, count in (("one", 3), ("two", 4)):
         recorder = Recorder(source)
         for _ in range(count):
-            recorder.note("default", "m:f", "succeeded", 0.2, 0.04)
+            recorder.note_start("default", "m:f", 0.2)
+            recorder.note("default", "m:f", "succeeded", 0.04)
         await recorder.store(connection, now)
-        recorder.note("default", "m:f", "failed", None, 0.04)
+        recorder.note("default", "m:f", "timed_out", 0.04)
         recorder.note_depth("default", 10 + count)
         await recorder.store(connection, now)
         await recorder.store(connection, now)
@@ -42,16 +44,28 @@ async def test_sources_are_added_up_and_a_stretch_is_replaced(queue: Queue) -> N
     assert info["state"]["messages"] == 2 * len(LEVELS)
 
 
-async def test_a_reader_reads_only_what_is_new_and_its_totals_never_shrink(queue: Queue) -> None:
+async def test_a_reader_reads_only_what_is_new(queue: Queue) -> None:
     connection = await queue.connection()
     recorder, reader = Recorder("one"), SeriesReader()
-    coarse = LEVELS[-1]
     for expected in (1, 2, 3):
-        recorder.note("default", "m:f", "succeeded", 0.1, 0.1)
+        recorder.note("default", "m:f", "succeeded", 0.1)
         await recorder.store(connection)
-        await reader.refresh(connection, coarse)
-        total = reader.totals["default", "m:f"]
-        assert (total.succeeded, sum(total.run.values())) == (expected, expected)
+        await reader.refresh(connection, LEVELS[-1])
+        points = reader.series(LEVELS[-1], 72).points
+        assert sum(point.succeeded for point in points) == expected
+
+
+async def test_what_was_enqueued_in_a_stretch_is_the_growth_that_workers_saw(queue: Queue) -> None:
+    connection = await queue.connection()
+    now = time.time()
+    for source, looks in (("one", (100, 103, 110)), ("two", (101, 108))):  # both look at the same queue
+        recorder = Recorder(source)
+        for total in looks:
+            recorder.note_enqueued("default", total)
+            await recorder.store(connection, now)
+    for hours in (1, 6, 72):
+        assert sum(point.enqueued for point in (await read_series(connection, hours, "default")).points) == 10
+    assert sum(point.enqueued for point in (await read_series(connection, 1, "other")).points) == 0
 
 
 async def test_what_is_not_ours_is_left_out(queue: Queue) -> None:
@@ -67,12 +81,17 @@ async def test_functions_without_end_share_a_row(queue: Queue) -> None:
     connection = await queue.connection()
     recorder = Recorder("one")
     for number in range(500):
-        recorder.note("default", f"m:lambda{number}", "succeeded", None, 0.1)
+        recorder.note("default", f"m:lambda{number}", "succeeded", 0.1)
     await recorder.store(connection)
-    reader = SeriesReader()
-    await reader.refresh(connection, LEVELS[-1])
-    assert len(reader.totals) == 201
-    assert sum(row.succeeded for row in reader.totals.values()) == 500
+    reader = TallyReader(kind="succeeded")
+
+    async def all_counted() -> None:
+        await reader.refresh(connection)
+        assert sum(reader.values.values()) == 500
+
+    await eventually(all_counted)
+    assert len(reader.values) == 201
+    assert sum(point.succeeded for point in (await read_series(connection)).points) == 500
 
 
 async def test_a_worker_counts_what_its_jobs_come_to(queue: Queue, naq_worker: WorkerRunner) -> None:
@@ -85,12 +104,13 @@ async def test_a_worker_counts_what_its_jobs_come_to(queue: Queue, naq_worker: W
     assert sum(point.succeeded for point in points) == 6
     assert sum(point.failed for point in points) == 1
     assert sum(point.retried for point in points) == 1
+    assert sum(point.started for point in points) == 8
     assert any(point.wait_p95 for point in points)
 
 
 @pytest.mark.parametrize("outcome", ["", "returned"])
 async def test_other_outcomes_count_only_as_runs(outcome: str) -> None:
     recorder = Recorder("one")
-    recorder.note("q", "f", outcome, None, 0.1)
+    recorder.note("q", "f", outcome, 0.1)
     [row] = recorder._new.values()
     assert (row.succeeded, row.failed, row.retried, row.cancelled, sum(row.run.values())) == (0, 0, 0, 0, 1)

@@ -170,7 +170,7 @@ async def test_health_readiness_and_metrics_are_answered(run_scheduler: RunSched
         assert await get(scheduler, "/readyz") == (200, "leader\n")
         status, text = await get(scheduler, "/metrics")
         assert status == 200
-        assert "naq_scheduler_fired_total 2\n" in text
+        assert 'naq_scheduler_fired_total{queue="default",task="tests.integration.work:add"} 2\n' in text
         assert "naq_scheduler_leader 1\n" in text
         assert "naq_scheduler_lateness_seconds_count 2\n" in text
         assert (await get(scheduler, "/nothing"))[0] == 404

@@ -15,6 +15,7 @@ from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, 
 from naq_core.broker import read_record
 from naq_core.connection import Connection
 from naq_core.events import events
+from naq_core.metrics import TallyReader
 from naq_core.permissions import Role, inbox_of, role_permissions, server_config
 from naq_core.record import JobRecord, encode_record
 from naq_core.server import EmbeddedServer
@@ -295,3 +296,35 @@ async def test_a_producer_builds_workflows_and_charts_get_their_figures(
     assert (await inspect.get_workflow(viewer, flow.workflow_id)).total == 2
     assert "may not" not in caplog.text
     assert "not stored" not in caplog.text
+
+
+async def test_each_role_counts_what_it_does_and_nobody_is_disturbed_who_may_not(
+    provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer, viewer = await open_as(Role.PRODUCER), await open_as(Role.VIEWER)
+    reader = TallyReader("other")
+
+    async def count(kind: str) -> int:
+        await reader.refresh(viewer)
+        return sum(value for each, value in reader.values.items() if each.kind == kind)
+
+    job = await Queue("other", connection=producer).enqueue(work.add, 1)
+    before = await count("enqueued"), await count("succeeded")
+    producer.tally.flush()
+
+    async def enqueued() -> None:
+        assert await count("enqueued") == before[0] + 1
+
+    await eventually(enqueued)
+    async with running(provisioned):
+        assert await job.result(20) == 1
+    assert await count("succeeded") > before[1]
+    assert "may not" not in caplog.text
+    caplog.set_level("INFO")
+    viewer.tally.add("other", "m:f", "enqueued")  # as a role of an older configuration would
+    await viewer.tally.finish()
+    viewer.tally.add("other", "m:f", "enqueued")
+    await viewer.tally.finish()
+    assert await count("enqueued") == before[0] + 1
+    said = [each.levelname for each in caplog.records if "may not" in each.message]
+    assert said == ["INFO"]

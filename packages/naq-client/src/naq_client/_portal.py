@@ -1,11 +1,14 @@
 """One background event loop per process, through which synchronous code uses the asynchronous client."""
 
 import asyncio
+import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
+from naq_core.broker import finish_tallies
 from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -15,6 +18,8 @@ from naq_core.views import JobView
 T = TypeVar("T")
 R = TypeVar("R")
 
+LAST = 1.0
+"""Seconds that the end of the process may take."""
 _lock = threading.Lock()
 _portal: "Portal | None" = None
 
@@ -27,6 +32,7 @@ class Portal:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="naq-sync", daemon=True)
         self._thread.start()
+        atexit.register(self._finish)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the background loop and wait for it.
@@ -43,6 +49,12 @@ class Portal:
         except BaseException:
             future.cancel()
             raise
+
+    def _finish(self) -> None:
+        """At the end of the process: what was enqueued is stored, but perhaps not counted yet."""
+        if self.pid == os.getpid():
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(finish_tallies(), self._loop).result(LAST)
 
 
 def portal() -> Portal:

@@ -1,6 +1,7 @@
 """Putting jobs on their subjects: one, a few at once, or many in a pipeline."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,9 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
         await job.discard_arguments()
         raise
     job.is_new = is_new
-    if not is_new:
+    if is_new:
+        connection.tally.add(job.queue, job.function_name, "enqueued")
+    else:
         await job.discard_arguments()
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue})
@@ -152,6 +155,8 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         for job in jobs:
             await job.discard_arguments()
         raise
+    for (queue, function), count in Counter((job.queue, job.function_name) for job in jobs).items():
+        connection.tally.add(queue, function, "enqueued", count)
     if after_enqueue.hooks:
         await after_enqueue.tell({job.queue for job in jobs})
     return atomic

@@ -48,7 +48,8 @@ from naq_core._nats.subjects import (
     state_of_subject,
     ttl_text,
 )
-from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams
+from naq_core._nats.tally import finish_tallies
+from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams, ensure_tally
 from naq_core._nats.unique import Place, find_place, hand_over_record
 from naq_core._nats.unrun import end_waiting, record_end, unrun_record
 from naq_core._nats.wait import EndWatch
@@ -100,9 +101,11 @@ __all__ = [
     "ensure_queue",
     "ensure_schedules",
     "ensure_streams",
+    "ensure_tally",
     "find_job",
     "find_place",
     "find_record",
+    "finish_tallies",
     "follow_queue_settings",
     "get_object",
     "hand_over_record",

@@ -1,14 +1,16 @@
 """Figures over time: workers count in memory and store sums every ten seconds; who shows them adds the sums of all up.
 
-Nothing is ever stored for a single job. Each source (a worker, a dashboard) has one message for each stretch of time, of three
-lengths, which it replaces while the stretch lasts: so a lost acknowledgement costs nothing, a source that dies costs ten
-seconds, and three days are read with a few hundred small messages for each source.
+Nothing is ever stored for a single job. For charts, each worker has one message for each stretch of time, of three lengths, which
+it replaces while the stretch lasts: so a lost acknowledgement costs nothing, a worker that dies costs ten seconds, and three days
+are read with a few hundred small messages for each. For Prometheus, which needs counters that only ever grow, the same sums are
+added to the server's own (`naq_core._nats.tally`, `docs/adr/0023-counters.md`).
 """
 
 import asyncio
+import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,9 +18,28 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.metrics_store import ensure_metrics, load_figures, store_figures
+from naq_core._nats.tally import OTHERS
+from naq_core._nats.tally_store import Counter, TallyReader
+from naq_core._nats.topology import ensure_tally
 from naq_core.errors import ConfigurationError
 
-__all__ = ["BOUNDS", "LEVELS", "Figures", "Level", "Recorder", "Series", "SeriesPoint", "SeriesReader", "quantile", "read_series"]
+__all__ = [
+    "BOUNDS",
+    "COUNTED_BOUNDS",
+    "LEVELS",
+    "OUTCOMES",
+    "Counter",
+    "Figures",
+    "Level",
+    "Recorder",
+    "Series",
+    "SeriesPoint",
+    "SeriesReader",
+    "TallyReader",
+    "ensure_tally",
+    "quantile",
+    "read_series",
+]
 
 
 class Level(NamedTuple):
@@ -39,11 +60,20 @@ BOUNDS = (
     *(10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
 """Upper bounds of the classes of durations, in seconds; one more class is above."""
+COUNTED_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Those that have counters of their own, for Prometheus; all of them are among `BOUNDS`."""
+_COUNTED_IN = tuple(
+    next((str(round(bound * 1000)) for bound in COUNTED_BOUNDS if bound >= each), "inf") for each in (*BOUNDS, math.inf)
+)
+"""Of each place in `BOUNDS`, in which counter it is counted: by its upper bound in milliseconds."""
 MOST_ROWS = 200
 """Functions without end (lambdas made in a loop) share one row after this many."""
-OTHERS = "(others)"
 AT_ONCE = 100
 """Messages of figures that are read without a pause."""
+OUTCOMES = ("succeeded", "failed", "timed_out", "dead", "retried", "cancelled")
+"""What an attempt can come to. With `failed`, `timed_out` and `dead` the job is given up and lies among the dead: its last
+attempt raised, took too long, or was not decided by its function (its workers died under it, or its message could not be
+read). After `retried` another attempt follows."""
 
 
 class Figures(msgspec.Struct, omit_defaults=True):
@@ -51,8 +81,11 @@ class Figures(msgspec.Struct, omit_defaults=True):
 
     queue: str
     function: str
+    started: int = 0
     succeeded: int = 0
     failed: int = 0
+    timed_out: int = 0
+    dead: int = 0
     retried: int = 0
     cancelled: int = 0
     wait: dict[int, int] = {}
@@ -64,15 +97,21 @@ class Figures(msgspec.Struct, omit_defaults=True):
 
     def add(self, other: "Figures") -> None:
         """Add another's figures to these."""
-        self.succeeded += other.succeeded
-        self.failed += other.failed
-        self.retried += other.retried
-        self.cancelled += other.cancelled
+        for name in ("started", *OUTCOMES):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.wait_sum += other.wait_sum
         self.run_sum += other.run_sum
         for mine, others in ((self.wait, other.wait), (self.run, other.run)):
             for place, count in others.items():
                 mine[place] = mine.get(place, 0) + count
+
+    def counts(self) -> Iterator[tuple[str, int]]:
+        """Yield the kinds of counters, and how much each has grown."""
+        yield from ((name, getattr(self, name)) for name in ("started", *OUTCOMES))
+        for name, classes, total in (("wait", self.wait, self.wait_sum), ("run", self.run, self.run_sum)):
+            for place, count in classes.items():
+                yield f"{name}-{_COUNTED_IN[place]}", count
+            yield f"{name}-sum", round(total * 1e6)
 
 
 class Stretch(msgspec.Struct, omit_defaults=True):
@@ -81,6 +120,13 @@ class Stretch(msgspec.Struct, omit_defaults=True):
     rows: list[Figures] = []
     depth: dict[str, int] = {}
     """How many jobs of a queue waited when it was last looked at."""
+    enqueued: dict[str, tuple[int, int]] = {}
+    """How many had ever been enqueued, when the stretch began (or was first looked at) and when it was last looked at."""
+
+    def note_enqueued(self, queue: str, before: int, after: int) -> None:
+        """Widen the span of a queue's count."""
+        low, high = self.enqueued.get(queue, (before, after))
+        self.enqueued[queue] = (min(low, before), max(high, after))
 
 
 class Recorder:
@@ -93,50 +139,63 @@ class Recorder:
     def __init__(self, source: str) -> None:
         self._source = source
         self._new: dict[tuple[str, str], Figures] = {}
-        self._depth: dict[str, int] = {}
-        self._open: dict[int, tuple[int, dict[tuple[str, str], Figures]]] = {}
+        self._samples = Stretch(depth={}, enqueued={})
+        self._enqueued: dict[str, tuple[float, int]] = {}
+        self._open: dict[int, tuple[int, dict[tuple[str, str], Figures], Stretch]] = {}
 
-    def note(self, queue: str, function: str, outcome: str, wait: float | None, run: float) -> None:
-        """Count one attempt.
+    def note_start(self, queue: str, function: str, wait: float | None = None) -> None:
+        """Count the begin of an attempt.
 
         Args:
-            outcome: succeeded, failed, retried or cancelled; anything else counts only as a run.
-            wait: Seconds from enqueueing to its start; None for a later attempt, which did not wait for a worker.
-            run: Seconds it took.
+            wait: Seconds since it could have begun; None where that is not known.
         """
+        row = self._row(queue, function)
+        row.started += 1
+        if wait is not None:
+            place = bisect_left(BOUNDS, wait)
+            row.wait[place] = row.wait.get(place, 0) + 1
+            row.wait_sum += max(0.0, wait)
+
+    def note(self, queue: str, function: str, outcome: str, run: float | None) -> None:
+        """Count the end of an attempt.
+
+        Args:
+            outcome: One of `OUTCOMES`; anything else counts only as a run.
+            run: Seconds it took; None where it never began.
+        """
+        row = self._row(queue, function)
+        if outcome in OUTCOMES:
+            setattr(row, outcome, getattr(row, outcome) + 1)
+        if run is not None:
+            place = bisect_left(BOUNDS, run)
+            row.run[place] = row.run.get(place, 0) + 1
+            row.run_sum += run
+
+    def _row(self, queue: str, function: str) -> Figures:
         key = (queue, function)
         row = self._new.get(key)
         if row is None:
             if len(self._new) >= MOST_ROWS:
                 key = (queue, OTHERS)
             row = self._new.setdefault(key, Figures(*key, wait={}, run={}))
-        match outcome:
-            case "succeeded":
-                row.succeeded += 1
-            case "failed":
-                row.failed += 1
-            case "retried":
-                row.retried += 1
-            case "cancelled":
-                row.cancelled += 1
-            case _:
-                pass
-        if wait is not None:
-            place = bisect_left(BOUNDS, wait)
-            row.wait[place] = row.wait.get(place, 0) + 1
-            row.wait_sum += max(0.0, wait)
-        place = bisect_left(BOUNDS, run)
-        row.run[place] = row.run.get(place, 0) + 1
-        row.run_sum += run
+        return row
 
     def note_depth(self, queue: str, waiting: int) -> None:
         """Note how many jobs of a queue wait now."""
-        self._depth[queue] = waiting
+        self._samples.depth[queue] = waiting
+
+    def note_enqueued(self, queue: str, total: int) -> None:
+        """Note how many jobs of a queue have ever been enqueued."""
+        now = time.monotonic()
+        looked_at, before = self._enqueued.get(queue, (0.0, total))
+        self._enqueued[queue] = (now, total)
+        if before < total and now - looked_at < 2 * LEVELS[0].step:  # after a longer absence nobody knows when they came
+            self._samples.note_enqueued(queue, before, total)
 
     @property
     def has_news(self) -> bool:
         """Whether anything was noted since the last `store`."""
-        return bool(self._new) or any(self._depth.values())
+        return bool(self._new or self._samples.enqueued) or any(self._samples.depth.values())
 
     async def store(self, connection: Connection, at: float | None = None) -> None:
         """Store what was noted; without news nothing is sent.
@@ -151,17 +210,26 @@ class Recorder:
             return
         at = time.time() if at is None else at
         new, self._new = self._new, {}
-        depth, self._depth = self._depth, {}
+        samples, self._samples = self._samples, Stretch(depth={}, enqueued={})
         bodies = []
         for level in LEVELS:
             begin = int(at // level.step) * level.step
-            begun, rows = self._open.get(level.step, (begin, {}))
+            begun, rows, stretch = self._open.get(level.step, (0, {}, Stretch()))
             if begun != begin:
-                rows = {}
+                rows, stretch = {}, Stretch(enqueued={})
             for key, row in new.items():
                 rows.setdefault(key, Figures(*key, wait={}, run={})).add(row)
-            self._open[level.step] = (begin, rows)
-            bodies.append((level, begin, msgspec.json.encode(Stretch(rows=list(rows.values()), depth=depth))))
+            for queue, span in samples.enqueued.items():
+                stretch.note_enqueued(queue, *span)
+            stretch.rows, stretch.depth = list(rows.values()), samples.depth
+            self._open[level.step] = (begin, rows, stretch)
+            bodies.append((level, begin, msgspec.json.encode(stretch)))
+        for row in new.values():
+            for kind, count in row.counts():
+                if count:
+                    connection.tally.add(row.queue, row.function, kind, count)
+        await ensure_tally(connection)
+        connection.tally.flush()
         await ensure_metrics(connection)
         for level, begin, body in bodies:
             await store_figures(connection, level.step, begin, self._source, body, level.keep)
@@ -172,8 +240,13 @@ class SeriesPoint(msgspec.Struct, kw_only=True):
 
     at: datetime
     """The step's begin."""
+    enqueued: int = 0
+    """As far as a worker of the queue looked."""
+    started: int = 0
+    """Attempts that began."""
     succeeded: int = 0
     failed: int = 0
+    """For good, however."""
     retried: int = 0
     cancelled: int = 0
     wait_p50: float | None = None
@@ -202,8 +275,6 @@ class SeriesReader:
     def __init__(self) -> None:
         self._next: dict[int, int] = {level.step: 1 for level in LEVELS}
         self._known: dict[int, dict[tuple[int, str], Stretch]] = {level.step: {} for level in LEVELS}
-        self.totals: dict[tuple[str, str], Figures] = {}
-        """All that was ever read of the coarsest level; never less than before."""
 
     async def refresh(self, connection: Connection, level: Level) -> None:
         """Read what was stored since the last time.
@@ -220,8 +291,6 @@ class SeriesReader:
                 stretch = msgspec.json.decode(each.data, type=Stretch)
             except (msgspec.DecodeError, RecursionError):
                 continue  # not of ours, or of a version to come
-            if level is LEVELS[-1]:
-                self._count(known.get((each.at, each.source)), stretch)
             known[each.at, each.source] = stretch
         oldest = time.time() - level.keep
         for key in [key for key in known if key[0] < oldest]:
@@ -233,7 +302,7 @@ class SeriesReader:
         first = int((now - hours * 3600) // level.step + 1) * level.step
         count = int(now // level.step - first // level.step) + 1
         sums = [Figures("", "", wait={}, run={}) for _ in range(count)]
-        depths: list[dict[str, int]] = [{} for _ in range(count)]
+        looks = [Stretch(depth={}, enqueued={}) for _ in range(count)]
         for (at, _), stretch in self._known[level.step].items():
             place = (at - first) // level.step
             if not 0 <= place < count:
@@ -241,20 +310,9 @@ class SeriesReader:
             for row in stretch.rows:
                 if (not queue or row.queue == queue) and (not function or row.function == function):
                     sums[place].add(row)
-            for name, waiting in stretch.depth.items():
-                if not queue or name == queue:  # several sources look at the same queue
-                    depths[place][name] = max(waiting, depths[place].get(name, 0))
-        points = [_point(first + place * level.step, figures, depths[place]) for place, figures in enumerate(sums)]
+            _merge(looks[place], stretch, queue)
+        points = [_point(first + place * level.step, figures, looks[place]) for place, figures in enumerate(sums)]
         return Series(step=level.step, since=_instant(first), until=_instant(first + count * level.step), points=points)
-
-    def _count(self, before: Stretch | None, after: Stretch) -> None:
-        old = {(row.queue, row.function): row for row in before.rows} if before is not None else {}
-        for row in after.rows:
-            key = (row.queue, row.function)
-            total = self.totals.setdefault(key, Figures(*key, wait={}, run={}))
-            total.add(row)
-            if key in old:
-                total.add(_negative(old[key]))
 
 
 async def read_series(connection: Connection, hours: float = 1.0, queue: str = "", function: str = "") -> Series:
@@ -263,7 +321,7 @@ async def read_series(connection: Connection, hours: float = 1.0, queue: str = "
     Args:
         hours: How far back, up to 72. Up to an hour the steps are 10 seconds, up to six a minute, above ten minutes.
         queue: Only of this queue.
-        function: Only of this function; the depth is always the queue's.
+        function: Only of this function; what was enqueued and what waits is always the queue's.
 
     Raises:
         ConfigurationError: `hours` is out of range.
@@ -301,11 +359,23 @@ def quantile(counts: dict[int, int], share: float) -> float | None:
     return BOUNDS[-1]
 
 
-def _point(at: int, figures: Figures, depth: dict[str, int]) -> SeriesPoint:
+def _merge(into: Stretch, stretch: Stretch, queue: str) -> None:
+    """Put together what several sources saw of the same queues; only of one where `queue` names it."""
+    for name, waiting in stretch.depth.items():
+        if not queue or name == queue:
+            into.depth[name] = max(waiting, into.depth.get(name, 0))
+    for name, span in stretch.enqueued.items():
+        if not queue or name == queue:
+            into.note_enqueued(name, *span)
+
+
+def _point(at: int, figures: Figures, seen: Stretch) -> SeriesPoint:
     return SeriesPoint(
         at=_instant(at),
+        enqueued=sum(high - low for low, high in seen.enqueued.values()),
+        started=figures.started,
         succeeded=figures.succeeded,
-        failed=figures.failed,
+        failed=figures.failed + figures.timed_out + figures.dead,
         retried=figures.retried,
         cancelled=figures.cancelled,
         wait_p50=quantile(figures.wait, 0.5),
@@ -313,25 +383,7 @@ def _point(at: int, figures: Figures, depth: dict[str, int]) -> SeriesPoint:
         run_p50=quantile(figures.run, 0.5),
         run_p95=quantile(figures.run, 0.95),
         run_p99=quantile(figures.run, 0.99),
-        depth=sum(depth.values()) if depth else None,
-    )
-
-
-def _negative(row: Figures) -> Figures:
-    def turned(counts: Iterable[tuple[int, int]]) -> dict[int, int]:
-        return {place: -count for place, count in counts}
-
-    return Figures(
-        row.queue,
-        row.function,
-        succeeded=-row.succeeded,
-        failed=-row.failed,
-        retried=-row.retried,
-        cancelled=-row.cancelled,
-        wait=turned(row.wait.items()),
-        run=turned(row.run.items()),
-        wait_sum=-row.wait_sum,
-        run_sum=-row.run_sum,
+        depth=sum(seen.depth.values()) if seen.depth else None,
     )
 
 

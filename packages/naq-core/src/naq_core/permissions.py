@@ -100,6 +100,7 @@ def _streams(names: Names) -> list[str]:
         names.leases_stream,
         names.objects_stream,
         names.metrics_stream,
+        names.tally_stream,
     ]
 
 
@@ -130,6 +131,7 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
         *ready,
         *(names.edge("*", queue, "*") for queue in queues),
         f"{names.workflows}.>",
+        *(names.tally(queue, "*", "enqueued") for queue in queues),
         *_objects(names, queues, "args"),
         *_info(names),
         *_consumers(names, queues, "$JS.API.CONSUMER.INFO"),
@@ -151,6 +153,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),
         f"{names.metrics}.>",
+        *(names.tally(queue, "*", "*") for queue in queues),
         *_objects(names, queues, "result"),
         *acks,
         *_info(names),
@@ -175,6 +178,7 @@ def _scheduler(names: Names, _: Sequence[str]) -> _Rules:
         f"{names.results}.>",
         names.schedule("*"),
         names.lease("*"),
+        f"{names.tallies}.>",
         *_info(names),
         *_reading(*_streams(names)),
         f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
@@ -212,8 +216,8 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         f"{names.workflows}.>",
         names.schedule("*"),
         names.control("*"),
-        f"{names.metrics}.>",
         f"{names.audit}.>",
+        f"{names.tallies}.>",
         *(f"$JS.API.STREAM.PURGE.{stream}" for stream in _streams(names)),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",

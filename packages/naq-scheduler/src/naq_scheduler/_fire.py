@@ -126,12 +126,15 @@ class Firer:
         return False
 
     def _count(self, document: ScheduleDocument, missed: int, done: "_Done") -> None:
+        spec = document.spec
+        schedule_id, task = spec.schedule_id, spec.job().fn
         for late in done.late:
-            self._metrics.add("fired")
             self._metrics.lateness(late)
-        self._metrics.add("missed", missed)
+        for kind, number in (("fired", len(done.late)), ("missed", missed)):
+            if number:
+                self._metrics.add_of(kind, number, spec.queue, task)
+                self._connection.tally.add(spec.queue, task, kind, number)
         self._metrics.add("skipped", done.skipped)
-        schedule_id = document.spec.schedule_id
         if missed:
             log.warning("schedule %s: %d times were missed, as its misfire policy says", schedule_id, missed)
         if done.skipped:

@@ -7,6 +7,7 @@ from naq_core import __version__
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
+_LABELLED = frozenset({"naq_scheduler_fired_total", "naq_scheduler_missed_total", "naq_scheduler_swept_total"})
 _HELP = {
     "naq_scheduler_fired_total": "Jobs made by schedules.",
     "naq_scheduler_missed_total": "Times of schedules that passed without a job, by their misfire policy.",
@@ -14,6 +15,7 @@ _HELP = {
     "naq_scheduler_failed_total": "Firings that could not be made and will be tried again.",
     "naq_scheduler_leadership_changes_total": "How often this instance began or ceased to lead.",
     "naq_scheduler_swept_total": "Left-overs of crashes that were put in order.",
+    "naq_nats_reconnects_total": "How often a lost connection to NATS was made anew.",
 }
 
 
@@ -21,7 +23,7 @@ class Metrics:
     """Counters of one scheduler."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], float] = dict.fromkeys(((name, "") for name in _HELP), 0)
+        self._counts: dict[tuple[str, str], float] = {(name, ""): 0 for name in _HELP if name not in _LABELLED}
         self._late = [0] * (len(BUCKETS) + 1)
         self._late_sum = 0.0
 
@@ -29,6 +31,10 @@ class Metrics:
         """Add to a counter, such as `fired`; `labels` in Prometheus's form, such as `sweep="expired"`."""
         key = (f"naq_scheduler_{name}_total", labels)
         self._counts[key] = self._counts.get(key, 0) + amount
+
+    def add_of(self, name: str, amount: float, queue: str, task: str) -> None:
+        """Add to a counter that a queue's function has of its own."""
+        self.add(name, amount, f'queue="{_escaped(queue)}",task="{_escaped(task)}"')
 
     def count(self, name: str) -> float:
         """Return a counter's value."""
@@ -40,9 +46,10 @@ class Metrics:
         self._late[bisect_left(BUCKETS, seconds)] += 1
         self._late_sum += seconds
 
-    def text(self, **gauges: float) -> str:
+    def text(self, *, reconnects: int = 0, **gauges: float) -> str:
         """Return everything; `gauges` are named without `naq_`."""
         lines: list[str] = []
+        self._counts["naq_nats_reconnects_total", ""] = reconnects
         for name, about in _HELP.items():
             lines += [f"# HELP {name} {about}", f"# TYPE {name} counter"]
             for (each, labels), value in self._counts.items():
@@ -64,3 +71,7 @@ class Metrics:
             total += number
             lines.append(f'{name}_bucket{{le="{limit}"}} {total}')
         return [*lines, f"{name}_sum {self._late_sum:g}", f"{name}_count {total}"]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

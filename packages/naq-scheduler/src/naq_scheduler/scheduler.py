@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams
+from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams, ensure_tally
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
@@ -118,6 +118,7 @@ class Scheduler:
         async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}") as connection:
             await ensure_streams(connection)
             await ensure_schedules(connection)
+            await ensure_tally(connection)
             for origin, specs in self._declared.items():
                 await reconcile(connection, origin, specs)
             self._connection = connection
@@ -232,5 +233,5 @@ class Scheduler:
     def _metrics_text(self) -> Answer:
         reconnects = 0 if self._connection is None else self._connection.generation
         return 200, self.metrics.text(
-            scheduler_leader=float(self.is_leader), scheduler_schedules=self.schedules, nats_reconnects=reconnects
+            reconnects=reconnects, scheduler_leader=float(self.is_leader), scheduler_schedules=self.schedules
         )

@@ -96,6 +96,8 @@ class Claims:
         if old.run != fresh.run:
             return await self._follow(delivery, old, fresh)
         if old.state.is_final:
+            if delivery.delivered > 1:
+                self._note_redelivered(fresh)  # its acknowledgement was lost
             return stored
         if old.superseded == delivery.sequence:
             await delivery.ack()  # its retry lies on the held subject
@@ -118,6 +120,7 @@ class Claims:
                 await delivery.nak(self._busy_delay)
                 return None
             case Owner.COULD_NOT_RECORD:
+                self._note_redelivered(fresh)
                 return self._again(old, fresh)
             case Owner.GONE if old.worker == self._worker_id:
                 return self._take_over(old, fresh, "the worker lost track of the job")
@@ -142,6 +145,7 @@ class Claims:
 
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:
         """A crash of its worker counts against the job: one that kills its workers must not go on for ever."""
+        self._note_redelivered(fresh)
         log.warning("job %s: %s (crash %d)", old.job_id, reason, old.crashes + 1)
         error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)
         record = self._next(old, fresh, attempt=old.attempt + 1)
@@ -156,6 +160,10 @@ class Claims:
         record = self._next(old, fresh, attempt=max(1, old.attempt))
         record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)]
         return record
+
+    def _note_redelivered(self, record: JobRecord) -> None:
+        """Count a delivery that nobody has asked for, of a job that a worker had."""
+        self._connection.tally.add(record.queue, record.function, "redelivered")
 
     async def _owner(self, record: JobRecord) -> Owner:
         """Return what the worker in the record does with the job, by its presence.

@@ -6,23 +6,19 @@ import logging
 import time
 from collections.abc import Iterable
 
-from naq_core.broker import Connection, consumer_state
-from naq_core.errors import NaqError
-from naq_core.metrics import LEVELS, Recorder
-from naq_core.record import JobRecord, JobState
+from naq_core.broker import Connection, Delivery, consumer_state
+from naq_core.errors import AttemptTimeoutError, NaqError
+from naq_core.metrics import LEVELS, Recorder, TallyReader
+from naq_core.record import JobState
+from naq_worker.outcome import Crashed, Failed, Outcome, Snoozed
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "name_of"]
 
 log = logging.getLogger(__name__)
 
 LAST = 1.0
 """Seconds that storing the last figures may take at the end."""
-OUTCOMES = {
-    JobState.SUCCEEDED: "succeeded",
-    JobState.DEAD: "failed",
-    JobState.RETRYING: "retried",
-    JobState.CANCELLED: "cancelled",
-}
+TIMED_OUT = f"{AttemptTimeoutError.__module__}.{AttemptTimeoutError.__qualname__}"
 
 
 class Metrics:
@@ -35,17 +31,18 @@ class Metrics:
         self._connection = connection
         self._recorder = Recorder(worker_id)
         self._places = sorted(set(places))
+        self._tallies = {queue: TallyReader(queue, "enqueued") for queue, _ in self._places}
         self._task: asyncio.Task[None] | None = None
         self._complained = False
 
-    def note(self, record: JobRecord, seconds: float) -> None:
-        """Count an attempt that has come to its end."""
-        wait = record.started_at - record.enqueued_at if record.attempt <= 1 and record.enqueued_at else None
-        self._recorder.note(record.queue, record.function, OUTCOMES.get(record.state, ""), wait, seconds)
+    def note_start(self, delivery: Delivery, function: str) -> None:
+        """Count an attempt that begins; how long it has waited is known where its message was never handed back."""
+        wait = time.time() - delivery.ready_at if delivery.delivered == 1 else None
+        self._recorder.note_start(delivery.queue, function, wait)
 
-    def note_fast(self, queue: str, function: str, wait: float, seconds: float) -> None:
-        """Count a success that has no record."""
-        self._recorder.note(queue, function, "succeeded", wait, seconds)
+    def note(self, queue: str, function: str, outcome: str, seconds: float | None = None) -> None:
+        """Count an attempt that has come to its end; without `seconds` one that never began."""
+        self._recorder.note(queue, function, outcome, seconds)
 
     def start(self) -> None:
         """Begin to store."""
@@ -77,6 +74,9 @@ class Metrics:
             for queue, level in self._places:
                 waiting = (await consumer_state(self._connection, queue, level)).pending
                 depths[queue] = depths.get(queue, 0) + waiting
+            for queue, tally in self._tallies.items():
+                await tally.refresh(self._connection)
+                self._recorder.note_enqueued(queue, sum(tally.values.values()))
         except NaqError as error:
             log.debug("the depth of the queues is not known: %s", error)
             return
@@ -90,3 +90,18 @@ class Metrics:
         except NaqError as error:
             log.log(logging.DEBUG if self._complained else logging.WARNING, "figures for charts are not stored: %s", error)
             self._complained = True
+
+
+def name_of(outcome: Outcome, state: JobState) -> str:
+    """Return what an attempt came to, in the words of `naq_core.metrics.OUTCOMES`, from its outcome and the state it left."""
+    match state:
+        case JobState.SUCCEEDED | JobState.CANCELLED:
+            return state.value
+        case JobState.RETRYING:
+            return "" if isinstance(outcome, Snoozed) else "retried"
+        case JobState.DEAD if isinstance(outcome, Failed) and outcome.type == TIMED_OUT:
+            return "timed_out"
+        case JobState.DEAD:
+            return "dead" if isinstance(outcome, Crashed) else "failed"
+        case _:
+            return ""

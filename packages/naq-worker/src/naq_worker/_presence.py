@@ -4,6 +4,7 @@ import os
 import platform
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ def process_facts() -> dict[str, Any]:
 
 
 def running_jobs(active: Mapping[tuple[str, str], Active]) -> dict[str, Any]:
-    """Return the jobs in hand with their start times.
+    """Return the jobs in hand with their start times, and of each queue how many run.
 
     The time is taken before the jobs are listed: so a presence that is younger than a claim lists its job.
     """
     at = time.time()
-    return {"at": at, "running": {each.delivery.job_id: each.started_at for each in tuple(active.values())}}
+    jobs = tuple(active.values())
+    return {
+        "at": at,
+        "running": {each.delivery.job_id: each.started_at for each in jobs},
+        "in_progress": Counter(each.delivery.queue for each in jobs if each.has_slot),
+    }
 
 
 def _resident_bytes() -> int:

@@ -17,7 +17,7 @@ from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
 from naq_worker._dependents import Finisher
 from naq_worker._limits import Limits
-from naq_worker._metrics import Metrics
+from naq_worker._metrics import Metrics, name_of
 from naq_worker._report import Reporter, Reports
 from naq_worker._settle import Settler
 from naq_worker.outcome import Completed, Failed, Outcome
@@ -64,7 +64,7 @@ class Processor:
                 await self._leave_to_newer(active.delivery, error)
                 return
             except DecodeError as error:
-                await self.settler.bury(active.delivery, error)
+                await self._bury(active.delivery, error)
                 return
             if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
                 return
@@ -123,6 +123,7 @@ class Processor:
             if claim is None:
                 return False
         self.counters.processed += 1
+        self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
         reporter = self.reports.reporter(active, claim)
         outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
@@ -133,7 +134,7 @@ class Processor:
         if claim is None:
             if isinstance(outcome, Completed):
                 self.counters.succeeded += 1
-                self.metrics.note_fast(active.delivery.queue, envelope.fn, max(0.0, time.time() - took - envelope.at), took)
+                self.metrics.note(active.delivery.queue, envelope.fn, "succeeded", took)
                 await active.delivery.ack()
                 return True
             claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
@@ -142,10 +143,10 @@ class Processor:
         reporter.end(claim)
         if active.progress_task is not None:
             await active.progress_task
-        stands = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
-        if stands:
-            self.metrics.note(claim.record, took)
-        return stands and claim.record.state in GONE_FOR_GOOD
+        state = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
+        if state is not None:
+            self.metrics.note(active.delivery.queue, envelope.fn, name_of(outcome, state), took)
+        return state in GONE_FOR_GOOD
 
     async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
@@ -163,6 +164,7 @@ class Processor:
             self.counters.skipped += 1
         elif claim.record.crashes >= self.connection.settings.max_crashes:
             await self.settler.die_of_crashes(active.delivery, claim)
+            self.metrics.note(active.delivery.queue, envelope.fn, "dead")
             return None
         return claim
 
@@ -172,7 +174,11 @@ class Processor:
             log.warning("job %s: %s", delivery.job_id, error)
             await delivery.nak(NEWER_VERSION_DELAY)
         else:
-            await self.settler.bury(delivery, error)
+            await self._bury(delivery, error)
+
+    async def _bury(self, delivery: Delivery, error: DecodeError) -> None:
+        await self.settler.bury(delivery, error)
+        self.metrics.note(delivery.queue, "?", "dead")
 
 
 def _check_identity(envelope: Envelope, delivery: Delivery) -> None:

@@ -62,11 +62,11 @@ class Settler:
         self._finish = finish
         self._is_limited = is_limited
 
-    async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> bool:
+    async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> JobState | None:
         """Record what the attempt came to and acknowledge, or hand the job on to its next attempt.
 
         Returns:
-            Whether that stands: False where the job is somebody else's by now.
+            The state it leaves the job in; None where the job is somebody else's by now.
         """
         record = claim.record
         try:
@@ -87,11 +87,10 @@ class Settler:
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, lease_lost=lease_lost)
         except LostError:
-            await self._give_up(delivery, record, outcome)
-            return False
-        return True
+            return await self._give_up(delivery, record, outcome)
+        return record.state
 
-    async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> None:
+    async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> JobState | None:
         """Drop what an attempt came to that is not this worker's any more; one that was cancelled is still its to clear away."""
         stored = await read_record(self._connection, record.queue, record.job_id)
         if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
@@ -101,8 +100,10 @@ class Settler:
         else:
             owner = "it has ended"
         log.warning("job %s: %s, this attempt's %s is dropped", record.job_id, owner, type(outcome).__name__)
-        if stored is not None and stored.record.state.is_final and stored.record.run == record.run:
-            await self.finish_duties(delivery, stored.record)
+        if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
+            return None
+        await self.finish_duties(delivery, stored.record)
+        return JobState.CANCELLED if stored.record.state is JobState.CANCELLED else None
 
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record

@@ -359,6 +359,7 @@ class Worker:
             "state": self.state,
             "started_at": self.started_at,
             **running_jobs(self._active),
+            "reconnects": self._connection.generation,
             "unrecorded": list(self._processor.claims.unrecorded),
             **asdict(self.counters),
         }

@@ -18,6 +18,7 @@ from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
 from naq_core._nats.reader import BatchReader
 from naq_core._nats.subjects import Names
+from naq_core._nats.tally import Tally
 from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -71,6 +72,8 @@ class Link:
         self._patient = patient
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.denials = Denials()
+        self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected)
+        """Counters for those who look on."""
         self._watchdog: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -179,6 +182,7 @@ class Link:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watchdog
         if self._publisher is not None:
+            self.tally.close()  # goes out with the flush
             if self.client.is_connected:
                 with contextlib.suppress(Exception):  # closing must not fail because the server is away
                     await self.client.flush(timeout=1)
@@ -275,6 +279,9 @@ class Link:
 
     def _on_denied(self, denied: PermissionDeniedError) -> None:
         """Tell whoever waits for what the server has just refused."""
+        if denied.subject.lower().startswith(f"{self.names.tallies}.".lower()):
+            log.info("NATS at %s: %s: such jobs are not counted", self.url, denied)
+            return
         log.error("NATS at %s: %s", self.url, denied)
         if denied.verb == PUBLISH and self._publisher is not None:
             self._publisher.fail_subject(denied)

@@ -34,7 +34,19 @@ _WAITS = f"\r\n{WAITS}:".encode()
 class Delivery:
     """One delivered message and the means to settle it."""
 
-    __slots__ = ("_connection", "ack_subject", "data", "delivered", "job_id", "level", "looks", "pending", "queue", "sequence")
+    __slots__ = (
+        "_connection",
+        "ack_subject",
+        "data",
+        "delivered",
+        "job_id",
+        "level",
+        "looks",
+        "pending",
+        "queue",
+        "ready_at",
+        "sequence",
+    )
 
     def __init__(self, connection: Connection, subject: str, reply: str, data: bytes, headers: bytes = b"") -> None:
         self._connection = connection
@@ -50,6 +62,8 @@ class Delivery:
         """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
         self.delivered = int(tokens[at])
         self.sequence = int(tokens[at + 1])
+        self.ready_at = int(tokens[at + 3]) / 1e9
+        """When the message was stored, in seconds since the epoch by the server's clock: since then the job could be run."""
         self.pending = int(tokens[at + 4])
         """How many more jobs waited at its delivery."""
         self.level, self.queue, self.job_id = subject.rsplit(".", 3)[1:]

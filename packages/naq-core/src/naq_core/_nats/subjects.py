@@ -3,6 +3,8 @@
 import math
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import quote, unquote
 
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -14,6 +16,7 @@ BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 MESSAGE_ID = "Nats-Msg-Id"
+INCREMENT = "Nats-Incr"
 KV_OPERATION = "KV-Operation"
 STATE = "Naq-State"
 """Our own header on a record: its state. Events are headers only, so waiters learn the end without a read."""
@@ -34,6 +37,8 @@ ASIDE = frozenset({"dead", "kept"})
 SCHEDULED = ASIDE | {"held"}
 """Places of messages that are schedules of the server's, and can be moved in one step."""
 FAR_FUTURE = "2200-01-01T00:00:00Z"
+LONGEST_TOKEN = 200
+"""Characters of a text that become a token."""
 
 
 def ttl_text(seconds: float) -> str:
@@ -67,6 +72,8 @@ class Names:
     metrics_stream: str = field(init=False)
     audit: str = field(init=False)
     audit_stream: str = field(init=False)
+    tallies: str = field(init=False)
+    tally_stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         ns = self.namespace
@@ -90,6 +97,8 @@ class Names:
             "metrics_stream": f"{ns}_metrics",
             "audit": f"{ns}.audit",
             "audit_stream": f"{ns}_audit",
+            "tallies": f"{ns}.tally",
+            "tally_stream": f"{ns}_tally",
             "objects": f"{ns}_objects",
             "objects_stream": f"OBJ_{ns}_objects",
         }.items():
@@ -191,9 +200,24 @@ class Names:
         """Where attempts are noted that were refused before anything began."""
         return f"{self.audit}.refused"
 
+    def tally(self, queue: str, function: str, kind: str) -> str:
+        """The counter of one kind of event of a queue's function; the function is given as `token_of` it, or a wildcard."""
+        return f"{self.tallies}.{queue}.{function}.{kind}"
+
     def control(self, worker_id: str) -> str:
         """Where a worker takes requests."""
         return f"{self.namespace}.control.{worker_id}"
+
+
+@lru_cache(1024)
+def token_of(text: str) -> str:
+    """Return any text as a token of a subject; `text_of` reverses it."""
+    return quote(text[:LONGEST_TOKEN] or "?", safe=":<-_").replace(".", "%2E")
+
+
+def text_of(token: str) -> str:
+    """Return what `token_of` made a token of."""
+    return unquote(token)
 
 
 def state_of_subject(subject: str) -> tuple[str, str, str]:

@@ -19,6 +19,9 @@ AUDIT_MESSAGES = 200_000
 """Two for each action, some 300 bytes each."""
 AUDIT_REFUSALS = 10_000
 AUDIT_BYTES = 32_768
+MOST_COUNTERS = 100_000
+COUNTERS_KEPT = 90 * 86400
+"""Seconds after which a counter is forgotten that has not grown: its function is gone."""
 MUST = (
     "subjects",
     "retention",
@@ -26,6 +29,7 @@ MUST = (
     "allow_msg_ttl",
     "allow_atomic",
     "max_msgs_per_subject",
+    "allow_msg_counter",
 )
 """What a stream must have for NAQ's promises to hold."""
 
@@ -66,6 +70,7 @@ def optional_configs(connection: Connection) -> list[dict[str, Any]]:
         bucket_config(names.workflows_stream, names.workflows, replicas),
         metrics_config(connection),
         audit_config(connection),
+        tally_config(connection),
     ]
 
 
@@ -108,6 +113,24 @@ def audit_config(connection: Connection) -> dict[str, Any]:
         "deny_purge": True,
         "allow_direct": True,
         "republish": {"src": f"{names.audit}.>", "dest": f"{names.namespace}.event.audit.>"},
+    }
+
+
+def tally_config(connection: Connection) -> dict[str, Any]:
+    """Return the wanted configuration of the counters: made with the first streams, as producers do not look for it."""
+    names = connection.names
+    return {
+        "name": names.tally_stream,
+        "subjects": [f"{names.tallies}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": connection.settings.replicas,
+        "max_msgs_per_subject": 1,
+        "max_msgs": MOST_COUNTERS,
+        "max_age": COUNTERS_KEPT * 10**9,
+        "discard": "old",
+        "allow_direct": True,
+        "allow_msg_counter": True,
     }
 
 
@@ -169,9 +192,25 @@ async def ensure_streams(connection: Connection) -> None:
     async with connection.topology_lock:
         if "streams" in connection.ready:
             return
-        for wanted in stream_configs(connection):
-            await ensure_stream_config(connection, wanted)
+        are_new = [await ensure_stream_config(connection, wanted) for wanted in stream_configs(connection)]
+        if any(are_new):
+            await _make_tally(connection)
         connection.ready.add("streams")
+
+
+async def ensure_tally(connection: Connection) -> None:
+    """Create the stream of counters where it is missing and this user may; counting keeps nobody from working."""
+    async with connection.topology_lock:
+        if connection.names.tally_stream not in connection.ready:
+            await _make_tally(connection)
+
+
+async def _make_tally(connection: Connection) -> None:
+    connection.ready.add(connection.names.tally_stream)
+    try:
+        await ensure_stream_config(connection, tally_config(connection))
+    except BrokerError as error:
+        log.warning("there are no counters for Prometheus: %s", error)
 
 
 async def ensure_objects(connection: Connection) -> None:
@@ -182,8 +221,8 @@ async def ensure_objects(connection: Connection) -> None:
             connection.ready.add("objects")
 
 
-async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -> None:
-    """Create one stream, or check that the one there fits."""
+async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -> bool:
+    """Create one stream, or check that the one there fits; return whether it is new."""
     name = wanted["name"]
     for _ in range(2):
         try:
@@ -194,7 +233,7 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
         else:
             _check(name, wanted, answer["config"])
             await _update(connection, wanted, answer["config"])
-            return
+            return False
         try:
             await connection.api(f"STREAM.CREATE.{name}", {key: value for key, value in wanted.items() if value is not None})
         except JetStreamError as error:
@@ -202,7 +241,7 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
                 raise
             continue  # another process was faster: look at what it made
         log.info("created stream %s", name)
-        return
+        return True
     raise BrokerError(f"stream {name} can be neither created nor read")
 
 

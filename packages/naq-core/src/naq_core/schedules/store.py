@@ -244,7 +244,9 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     try:
         await connection.publish(names.ready(spec.queue, job_id, level), body, headers, deadline=deadline)
     except WrongSequenceError as error:
-        return error.repeated
+        if not error.repeated:
+            return False
+    connection.tally.add(spec.queue, envelope.fn, "enqueued")
     return True
 
 

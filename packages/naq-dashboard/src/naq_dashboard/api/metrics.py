@@ -7,14 +7,16 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Response
 
-from naq_core import __version__
-from naq_core.inspect import list_queues, list_workers
+from naq_core.inspect import leading_scheduler, list_queues, list_workers
 from naq_core.metrics import Series
-from naq_dashboard.figures import prometheus_text
+from naq_core.schedules import list_schedules
+from naq_dashboard.prometheus import Facts, encode
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["METRICS"]
 
+SCHEDULES_FRESH = 30.0
+"""Seconds between two readings of all schedules, to know how many there are."""
 Hours = Annotated[float, QueryParameter(gt=0, le=72, description="How far back.")]
 Name = Annotated[str, QueryParameter(max_length=500)]
 
@@ -27,11 +29,27 @@ async def series(request: AnyRequest, hours: Hours = 1.0, queue: Name = "", func
 
 @get("/metrics", include_in_schema=False)
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    """Return everything in Prometheus' text format. One dashboard is to be asked, or sums are counted twice."""
+    """Return everything for Prometheus. One dashboard is to be asked, or the sums of several are counted twice."""
     board = board_of(request)
-    totals, queues, workers = await asyncio.gather(board.figures.totals(), board.read(list_queues), board.read(list_workers))
-    text = prometheus_text(totals, queues, len(workers), __version__, board.live.streams)
-    return Response(text.encode(), media_type="text/plain; version=0.0.4")
+    connection = await board.connection()
+    counters, queues, workers, schedules, leader = await asyncio.gather(
+        board.figures.counters(),
+        board.read(list_queues),
+        board.read(list_workers),
+        board.read(list_schedules, fresh=SCHEDULES_FRESH),
+        board.read(leading_scheduler),
+    )
+    facts = Facts(
+        counters=counters,
+        queues=queues,
+        workers=workers,
+        schedules=len(schedules),
+        has_leader=leader is not None,
+        reconnects=connection.generation,
+        streams=board.live.streams,
+    )
+    body, media_type = encode(facts, request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": media_type})
 
 
 METRICS: list[Any] = [series, metrics]

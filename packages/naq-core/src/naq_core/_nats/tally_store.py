@@ -1,0 +1,56 @@
+"""Reading the counters that `tally` adds to."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from naq_core._nats.connection import Connection
+from naq_core._nats.many import read_all
+from naq_core._nats.records import stream_span
+from naq_core._nats.subjects import text_of
+
+
+class Counter(NamedTuple):
+    """What a counter counts."""
+
+    queue: str
+    function: str
+    kind: str
+
+
+class _Value(msgspec.Struct):
+    val: str
+
+
+_decoder = msgspec.json.Decoder(_Value)
+
+
+class TallyReader:
+    """Reads counters, and after the first time only those that have changed. Used from one event loop.
+
+    Args:
+        queue: Only of this queue; by default of all.
+        kind: Only of this kind; by default all.
+    """
+
+    def __init__(self, queue: str = "*", kind: str = "*") -> None:
+        self._wanted = (queue, "*", kind)
+        self._next = 1
+        self.values: dict[Counter, int] = {}
+
+    async def refresh(self, connection: Connection) -> None:
+        """Read what has changed since the last time.
+
+        Raises:
+            BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
+        """
+        names = connection.names
+        if not self.values and not (await stream_span(connection, names.tally_stream)).messages:
+            return  # nobody has counted anything yet
+        for message in await read_all(connection, names.tally_stream, names.tally(*self._wanted), self._next):
+            self._next = message.sequence + 1
+            queue, function, kind = message.subject.split(".")[-3:]
+            try:
+                self.values[Counter(queue, text_of(function), kind)] = int(_decoder.decode(message.data).val)
+            except (msgspec.DecodeError, ValueError):
+                continue  # not one of ours

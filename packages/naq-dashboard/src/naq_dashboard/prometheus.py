@@ -1,0 +1,151 @@
+"""What `/metrics` says, as families of prometheus-client; `docs/monitoring.md` has the table."""
+
+import platform
+import time
+from collections import Counter as Sums
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from naq_core import __version__
+from naq_core.metrics import COUNTED_BOUNDS, OUTCOMES, Counter
+from naq_core.views import QueueView
+
+__all__ = ["Facts", "encode"]
+
+TASK = ("queue", "task")
+COUNTERS = (
+    ("enqueued", "naq_jobs_enqueued", "Jobs that were enqueued, also for later."),
+    ("started", "naq_jobs_started", "Attempts that began."),
+    ("redelivered", "naq_jobs_redelivered", "Deliveries of jobs that a worker had: it died, or its acknowledgement was lost."),
+    ("fired", "naq_scheduler_fired", "Jobs made by schedules."),
+    ("missed", "naq_scheduler_missed", "Times of schedules that passed without a job, by their misfire policy."),
+)
+HISTOGRAMS = (
+    ("run", "naq_job_duration_seconds", "How long attempts ran."),
+    ("wait", "naq_job_wait_seconds", "How long jobs waited for a worker, from the moment in which they could be run."),
+)
+STATES: tuple[tuple[str, Callable[[QueueView], int]], ...] = (
+    ("waiting", lambda each: each.waiting),
+    ("running", lambda each: each.running),
+    ("held", lambda each: each.held),
+    ("dead", lambda each: each.dead),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Collector):
+    """What was read for one answer."""
+
+    counters: Mapping[Counter, int]
+    queues: Sequence[QueueView]
+    workers: Sequence[Mapping[str, Any]]
+    schedules: int
+    has_leader: bool
+    reconnects: int
+    """Of the dashboard's own connection."""
+    streams: int
+    """Open live pages."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything."""
+        yield from self._counters()
+        yield from self._histograms()
+        yield from self._queues()
+        yield from self._workers()
+        yield _gauge("naq_scheduler_leader", "Whether a scheduler leads.", int(self.has_leader))
+        yield _gauge("naq_scheduler_schedules", "Recurring schedules, paused ones among them.", self.schedules)
+        yield _gauge("naq_dashboard_streams", "Open live pages.", self.streams)
+        build = {"version": __version__, "python": platform.python_version()}
+        yield _labelled("naq_build_info", "The dashboard's versions.", tuple(build), [(tuple(build.values()), 1)])
+
+    def _counters(self) -> Iterator[Metric]:
+        for kind, name, text in COUNTERS:
+            family = CounterMetricFamily(name, text, labels=TASK)
+            for each, value in sorted(self.counters.items()):
+                if each.kind == kind:
+                    family.add_metric((each.queue, each.function), value)
+            yield family
+        finished = CounterMetricFamily(
+            "naq_jobs_finished", "Attempts by what they came to, and jobs that were cancelled before.", labels=(*TASK, "outcome")
+        )
+        for queue, function in sorted({each[:2] for each in self.counters if each.kind in {"started", *OUTCOMES}}):
+            for outcome in OUTCOMES:  # also those that are 0: a rate needs a first value
+                value = self.counters.get(Counter(queue, function, outcome), 0)
+                finished.add_metric((queue, function, outcome), value)
+        yield finished
+
+    def _histograms(self) -> Iterator[Metric]:
+        for kind, name, text in HISTOGRAMS:
+            family = HistogramMetricFamily(name, text, labels=TASK)
+            for queue, function in sorted({each[:2] for each in self.counters if each.kind.startswith(f"{kind}-")}):
+                buckets, total = [], 0
+                for label, token in _bounds():
+                    total += self.counters.get(Counter(queue, function, f"{kind}-{token}"), 0)
+                    buckets.append((label, total))
+                microseconds = self.counters.get(Counter(queue, function, f"{kind}-sum"), 0)
+                family.add_metric((queue, function), buckets, microseconds / 1e6)
+            yield family
+
+    def _queues(self) -> Iterator[Metric]:
+        now, queue = time.time(), ("queue",)
+        depths = [((each.queue, state), count(each)) for each in self.queues for state, count in STATES]
+        yield _labelled("naq_queue_depth", "Jobs of a queue by where they are.", ("queue", "state"), depths)
+        ages = [((each.queue,), _age(each, now)) for each in self.queues]
+        yield _labelled("naq_queue_oldest_job_age_seconds", "How long the oldest waiting job has waited.", queue, ages)
+        pauses = [((each.queue,), int(each.paused)) for each in self.queues]
+        yield _labelled("naq_queue_paused", "Whether the queue is paused.", queue, pauses)
+        workers = [((each.queue,), each.workers) for each in self.queues]
+        yield _labelled("naq_queue_workers", "Living workers of the queue.", queue, workers)
+        running = Sums({each.queue: 0 for each in self.queues})
+        for worker in self.workers:
+            running.update(worker.get("in_progress", {}))
+        in_progress = [((name,), count) for name, count in sorted(running.items())]
+        yield _labelled("naq_jobs_in_progress", "Jobs that run, as of the workers' last signs of life.", queue, in_progress)
+
+    def _workers(self) -> Iterator[Metric]:
+        yield _gauge("naq_workers", "Workers that live.", len(self.workers))
+        for name, text, key in (
+            ("naq_worker_slots", "How many jobs the worker runs at a time.", "concurrency"),
+            ("naq_worker_last_heartbeat_timestamp_seconds", "The worker's last sign of life.", "at"),
+        ):
+            values = [((each["worker_id"],), each.get(key, 0)) for each in self.workers]
+            yield _labelled(name, text, ("worker",), values)
+        reconnects = CounterMetricFamily(
+            "naq_nats_reconnects", "How often a lost connection to NATS was made anew.", labels=("client",)
+        )
+        reconnects.add_metric(("dashboard",), self.reconnects)
+        for each in self.workers:
+            reconnects.add_metric((each["worker_id"],), each.get("reconnects", 0))
+        yield reconnects
+
+
+def encode(facts: Facts, accept: str) -> tuple[bytes, str]:
+    """Return the answer and its media type: Prometheus' text format, or OpenMetrics where `accept` asks for it."""
+    encoder, media_type = choose_encoder(accept)
+    return encoder(facts), media_type
+
+
+def _bounds() -> Iterator[tuple[str, str]]:
+    """Yield the upper bounds of buckets, as labels and as tokens of their counters."""
+    yield from ((str(bound), str(round(bound * 1000))) for bound in COUNTED_BOUNDS)
+    yield "+Inf", "inf"
+
+
+def _age(queue: QueueView, now: float) -> float:
+    return max(0.0, now - queue.oldest_at.timestamp()) if queue.oldest_at is not None and queue.waiting else 0.0
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _labelled(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for each, value in values:
+        family.add_metric(each, value)
+    return family
