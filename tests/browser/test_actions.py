@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from naq_client import SyncQueue
@@ -94,3 +95,47 @@ def test_jobs_that_failed_alike_are_put_back_together(address: str, settings: Se
     expect(page.locator("#live-list")).to_contain_text("3 jobs put back.")
     page.goto(f"{address}/errors")
     expect(page.get_by_text("Nothing has failed for good")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_job_is_enqueued_with_the_form(address: str, settings: Settings, watched: Watched, scripts: bool) -> None:
+    page = watched.open(f"{address}/jobs?queue=mail", java_script_enabled=scripts)
+    page.get_by_role("link", name="New job").click()
+    expect(page.get_by_label("Queue")).to_have_value("mail")
+    page.get_by_label("Function").fill("math:hypot")
+    page.get_by_label("Arguments").fill("[3, 4")
+    page.get_by_role("button", name="Enqueue it").click()
+    if scripts:
+        expect(page.locator(".toast.bad")).to_contain_text("must be JSON")
+    else:
+        expect(page.locator("main")).to_contain_text("must be JSON")
+        page.go_back()
+        page.get_by_label("Function").fill("math:hypot")  # nothing of what was sent is kept in the browser
+    page.get_by_label("Arguments").fill("[3, 4]")
+    page.get_by_label("Id").fill("hypotenuse")
+    page.get_by_role("button", name="Enqueue it").click()
+    expect(page).to_have_url(re.compile("/jobs/hypotenuse$"))
+    expect(page.locator("#live-state")).to_contain_text("queued")
+    with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
+        if not scripts:
+            with SyncQueue("mail", settings=settings) as queue:
+                assert queue.job("hypotenuse").result(timeout=20) == 5.0
+            page.reload()
+        expect(page.locator("#live-state")).to_contain_text("succeeded")
+        expect(page.locator("#live-result")).to_contain_text("5.0")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_operation_of_the_api_is_read_and_opened(address: str, settings: Settings, watched: Watched, scripts: bool) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        job = queue.enqueue(work.add, 1, 1)
+    page = watched.open(f"{address}/jobs", java_script_enabled=scripts)
+    page.get_by_role("link", name="API", exact=True).first.click()
+    page.locator("summary", has_text="/api/jobs/{job_id}").filter(has_text="Return all").click()
+    one = page.locator("#one_job")
+    expect(one.locator(".code-line code")).to_have_text(f"curl {address}/api/jobs/JOB_ID")
+    one.get_by_label("job_id").fill(job.job_id)
+    with page.context.expect_page() as opened:
+        one.get_by_role("button", name="Open").click()
+    expect(opened.value.locator("body")).to_contain_text(f'"job_id":"{job.job_id}"')
+    assert opened.value.url == f"{address}/api/jobs/{job.job_id}"

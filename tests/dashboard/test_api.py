@@ -1,5 +1,8 @@
 """The API as programs use it: what it refuses, how it says so, and what its description promises."""
 
+import re
+import shlex
+from html import unescape
 from typing import Any
 
 import pytest
@@ -95,3 +98,51 @@ class TestDescription:
         before = len(create_app().routes)
         describe("", needs_login=False)
         assert len(create_app().routes) == before
+
+
+class TestReference:
+    async def test_it_shows_every_operation_with_a_line_to_try(self, dashboard: Client) -> None:
+        page = await dashboard.get("/api", headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        for name, operation in operations().items():
+            assert f'id="{operation["operationId"]}"' in page.text, name
+        lines = [unescape(line) for line in re.findall(r'data-copy="([^"]*)"', page.text)]
+        assert len(lines) == len(operations()) + 1
+        assert {shlex.split(line)[0] for line in lines} == {"curl"}
+        assert "curl http://127.0.0.1/api/jobs" in lines
+
+    async def test_links_to_schemas_lead_to_them(self, dashboard: Client) -> None:
+        text = (await dashboard.get("/api")).text
+        assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r'id="([^"]+)"', text))
+
+    async def test_a_token_is_part_of_the_line_where_one_is_needed(self, open_dashboard: OpenDashboard) -> None:
+        async with open_dashboard(read_token="a-long-token") as client:
+            text = unescape((await client.get("/api", headers={"Authorization": "Bearer a-long-token"})).text)
+            assert 'curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1/api/jobs' in text
+            assert "a-long-token" not in text
+            assert "<code>retry-job</code>, which you do not have" in text
+
+    async def test_a_hostile_host_stays_text(self, open_dashboard: OpenDashboard) -> None:
+        async with open_dashboard(allowed_hosts=("*",)) as client:
+            answer = await client.get("/api", headers={"Host": "a'\"><script>b</script>;rm -rf"})
+            assert "<script>b" not in answer.text
+
+    @pytest.mark.parametrize(
+        ("query", "place"),
+        [
+            ("_operation=all_jobs&q=a+b&state=&limit=5", "/api/jobs?q=a+b&limit=5"),
+            ("_operation=one_job&job_id=a/../b%3Fc", "/api/jobs/a%2F..%2Fb%3Fc"),
+            ("_operation=all_queues&next=//evil", "/api/queues"),
+        ],
+    )
+    async def test_a_form_leads_to_its_operation(self, dashboard: Client, query: str, place: str) -> None:
+        answer = await dashboard.get(f"/api/try?{query}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, place)
+
+    @pytest.mark.parametrize(
+        ("query", "named"), [("_operation=one_job", "job_id"), ("_operation=cancel_job&job_id=x", "cancel_job"), ("", "''")]
+    )
+    async def test_a_form_leads_nowhere_else(self, dashboard: Client, query: str, named: str) -> None:
+        answer = await dashboard.get(f"/api/try?{query}", follow_redirects=False)
+        assert answer.status_code == 400
+        assert named in answer.json()["detail"]

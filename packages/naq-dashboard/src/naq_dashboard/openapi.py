@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -37,8 +38,10 @@ TAGS = {
     "workflows": "Jobs that depend on each other.",
     "events": "What happens to jobs, as it happens.",
     "metrics": "Figures over time.",
+    "audit": "Who did what.",
     "health": "For load balancers and orchestrators.",
 }
+_ANSWERS = {"200": "Done, or found.", "201": "Made; `Location` says where.", "202": "Begun."}
 _REFUSALS = {
     "400": "A parameter or the body is wrong; `detail` and `errors` name what.",
     "401": "Log in, or send a token.",
@@ -92,8 +95,9 @@ def _described() -> dict[str, Any]:
     document["info"]["description"] = (
         "The dashboard's operations, with the documents that `naq … --json` prints. Errors are problem documents (RFC 9457)."
     )
-    used = {tag for item in document["paths"].values() for operation in item.values() for tag in operation.get("tags", ())}
-    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items() if name in used]
+    used = {tag: "" for item in document["paths"].values() for operation in item.values() for tag in operation["tags"]}
+    texts = {name: text for name, text in TAGS.items() if name in used}
+    document["tags"] = [{"name": name, "description": text} for name, text in (texts | {**used, **texts}).items()]
     return document
 
 
@@ -119,7 +123,13 @@ def _refine(operation: dict[str, Any], method: str, path: str, opt: Mapping[str,
             schema, is_optional = _without_null(content["schema"])
             content["schema"] = schema
             body["required"] = not is_optional
+            example = _EXAMPLES.get(operation["operationId"])
+            if example is not None:
+                content["example"] = example
     operation["responses"] = {code: each for code, each in operation["responses"].items() if code[0] in "123"}
+    for code, response in operation["responses"].items():
+        response.pop("headers", None)
+        response["description"] = _ANSWERS.get(code, response["description"]) if "stream" not in path else response["description"]
     operation["responses"] |= {
         code: {"$ref": f"#/components/responses/{code}"}
         for code in _refusals(operation, method, path, public=bool(opt.get("public")))
@@ -191,12 +201,30 @@ def _field_texts(kind: type) -> dict[str, str]:
     for field, text in pairwise(body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as words)):
-                found[name] = " ".join(words.split())
+                found[name] = re.sub(r"\bNone\b", "null", " ".join(words.split()))
             case _:
                 pass
     return found
 
 
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "enqueue_job": {"function": "shop.mail:send", "args": ["ada@example.org"], "queue": "mail", "delay": "5m"},
+    "cancel_job": {"reason": "not needed any more"},
+    "reschedule_job": {"duration": "2h"},
+    "begin_bulk": {"action": "retry", "filter": "state:dead queue:mail since:2h", "expect_count": 100},
+    "pause_queue": {"duration": "1h"},
+    "limit_queue": {"limit": 3},
+    "purge_queue": {"confirm": "QUEUE"},
+    "create_schedule": {
+        "function": "shop.mail:digest",
+        "schedule_id": "digest",
+        "cron": "30 9 * * mon-fri",
+        "timezone": "Europe/Berlin",
+    },
+    "edit_schedule": {"cron": "0 10 * * mon-fri"},
+    "cancel_workflow": {"reason": "wrong month"},
+}
+"""What stands in the `curl` lines: a body that means something."""
 _PROBLEM_SCHEMA = {
     "title": "Problem",
     "description": "What is wrong, in the form of RFC 9457.",

@@ -2,7 +2,7 @@
 
 from naq_dashboard.pages.errors import errors
 from naq_dashboard.pages.events import events
-from naq_dashboard.pages.jobs import delayed, job, jobs
+from naq_dashboard.pages.jobs import delayed, job, jobs, new_job
 from naq_dashboard.pages.overview import overview
 from naq_dashboard.pages.page import Page
 from naq_dashboard.pages.queues import queue, queues
@@ -16,6 +16,7 @@ PAGES: tuple[Page, ...] = (
     Page("queue", "queues/{queue:str}", queue, watches=("queue",)),
     Page("jobs", "jobs", jobs),
     Page("job", "jobs/{job_id:str}", job, watches=("job_id",)),
+    Page("job-new", "new-job", new_job),
     Page("errors", "errors", errors),
     Page("delayed", "delayed", delayed),
     Page("schedules", "schedules", schedules),

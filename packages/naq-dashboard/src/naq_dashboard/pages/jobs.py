@@ -13,10 +13,11 @@ from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView, QueueView
 from naq_dashboard import search
 from naq_dashboard.board import Board
+from naq_dashboard.new_jobs import can_enqueue
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import moment
 
-__all__ = ["delayed", "filter_of", "job", "job_counts", "jobs"]
+__all__ = ["delayed", "filter_of", "job", "job_counts", "jobs", "new_job"]
 
 PAGE = 50
 MOST = 500
@@ -89,6 +90,18 @@ async def job(board: Board, query: Query) -> dict[str, Any]:
     """Show one job."""
     view = await board.read(get_job, query.get("job_id"))
     return {"title": view.function or view.job_id, "job": view, "steps": timeline(view), "attempts": attempts(view)}
+
+
+async def new_job(board: Board, query: Query) -> dict[str, Any]:
+    """Show the form that enqueues a job."""
+    queues = await board.read(list_queues)
+    return {
+        "title": "New job",
+        "queue": query.get("queue") or board.naq_settings.default_queue,
+        "queues": [each.queue for each in queues],
+        "can_enqueue": can_enqueue(),
+        "stream": "",
+    }
 
 
 def job_counts(queues: list[QueueView]) -> dict[str, int]:

@@ -65,7 +65,7 @@ class Query:
         return found
 
 
-TEMPLATES = {"schedule-new": "schedule_form", "schedule-edit": "schedule_form"}
+TEMPLATES = {"job-new": "job_form", "schedule-new": "schedule_form", "schedule-edit": "schedule_form"}
 
 Loader: TypeAlias = Callable[[Board, Query], Awaitable[dict[str, Any]]]
 
