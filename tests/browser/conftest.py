@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, expect, sync_playwright
 
 from naq_client import Queue, Workflow
 from naq_core.settings import Settings
@@ -31,6 +32,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+LATE = 0.4
+"""Seconds by which a file comes later over a slow line."""
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=20_000)  # milliseconds: on a busy machine a browser takes its time
 
@@ -113,6 +116,11 @@ def address(serve: Serve) -> Iterator[str]:
         yield found
 
 
+def _deliver_late(route: Route) -> None:
+    time.sleep(LATE)
+    route.continue_()
+
+
 class Watched:
     """Pages whose console, errors and requests are kept: a clean run has none that it should not have."""
 
@@ -122,8 +130,8 @@ class Watched:
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
-    def open(self, address: str, **options: Any) -> Page:
-        """Open an address in a fresh context."""
+    def open(self, address: str, *, late: str = "", **options: Any) -> Page:
+        """Open an address in a fresh context; a script of the name `late` comes later than the others."""
         context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self._contexts.append(context)
         page = context.new_page()
@@ -132,6 +140,8 @@ class Watched:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("dialog", self._refuse)
+        if late:
+            page.route(f"**/{late}*", _deliver_late)
         page.goto(address)
         return page
 

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from naq_client import SyncQueue
@@ -21,6 +22,13 @@ def test_a_worker_that_starts_appears_by_itself(address: str, settings: Settings
         expect(page.locator("tbody tr .chip")).to_have_text("up")
     assert watched.complaints == []
     assert {url for url in watched.requests if not url.startswith(address)} == set()
+
+
+@pytest.mark.parametrize("late", ["app.js", "htmx-", "hx-sse"])
+def test_a_page_is_live_in_whatever_order_its_scripts_come(address: str, watched: Watched, late: str) -> None:
+    page = watched.open(f"{address}/workflows", late=late)
+    expect(page.locator("#live-badge")).to_have_text("live")
+    assert watched.complaints == []
 
 
 def test_a_running_job_shows_its_log_and_then_its_result(
@@ -51,6 +59,24 @@ def test_live_updates_can_be_paused(address: str, settings: Settings, watched: W
     expect(page.locator("tbody tr")).to_have_count(0)
     page.locator("#live-badge").click()
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_rows_do_not_move_under_a_pointer_that_moves(address: str, settings: Settings, watched: Watched) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        queue.enqueue(work.add, 1, 1)
+        page, witness = watched.open(f"{address}/jobs"), watched.open(f"{address}/jobs")
+        for each in (page, witness):
+            expect(each.locator("#live-badge")).to_have_text("live")
+        box = page.locator("tbody tr").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 300, box["y"] + 5)
+        queue.enqueue(work.add, 2, 2)
+        while witness.locator("tbody tr").count() < 2:
+            page.mouse.move(box["x"] + 310, box["y"] + 5, steps=3)
+            page.mouse.move(box["x"] + 300, box["y"] + 5, steps=3)
+        assert page.locator("tbody tr").count() == 1
+        page.mouse.move(5, 5)
+        expect(page.locator("tbody tr")).to_have_count(2)
 
 
 def test_a_page_says_that_nats_is_away_and_goes_on_when_it_is_back(settings: Settings, watched: Watched) -> None:

@@ -55,6 +55,28 @@
     }
     lastState = state;
   }
+  // Rows do not move away under a pointer that is about to click: new ones wait until it leaves them or rests. Nothing piles
+  // up meanwhile, as the server sends only the newest state to whoever reads slowly.
+  const REST = 1500;
+  let movedAt = -REST, onRows = false, release = null;
+  const moves = () => onRows && performance.now() - movedAt < REST;
+  function follow(event) {
+    movedAt = performance.now();
+    onRows = Boolean(event.target.closest?.("tbody"));
+    if (!onRows) release?.();
+  }
+  document.addEventListener("pointermove", follow);
+  document.addEventListener("pointerdown", follow);
+  document.documentElement.addEventListener("pointerleave", () => { onRows = false; release?.(); });
+  function rowsAreStill() {
+    return new Promise((resolve) => {
+      const look = () => { if (moves()) timer = setTimeout(look, 200); else done(); };
+      const done = () => { clearTimeout(timer); release = null; resolve(); };
+      let timer = 0;
+      release = done;
+      look();
+    });
+  }
   function calm() {
     if (!paused && away.hidden) setState("live", "live");
   }
@@ -71,9 +93,12 @@
     });
     source.addEventListener("htmx:sse:error", () => { if (!paused) setState("reconnecting", "reconnecting"); });
     source.addEventListener("htmx:sse:close", () => { if (!paused) setState("off", "not live"); });
-    source.addEventListener("htmx:sse:before:message", (event) => { if (paused) event.preventDefault(); });
+    source.addEventListener("htmx:sse:before:message", (event) => {
+      if (paused) event.preventDefault();
+      else if (!event.detail.message.event) event.detail.waitUntil(rowsAreStill());
+    });
     source.addEventListener("htmx:sse:after:message", () => {
-      calm(); // the stream may have been open before this script listened
+      calm();
       tick(); recount();
     });
     source.addEventListener("away", (event) => {
@@ -87,14 +112,15 @@
       calm();
     });
   }
-  // htmx looks at the page in a timer, which may fire before a slower hx-sse script has come: then nothing would ever be live.
-  document.addEventListener("DOMContentLoaded", () => setTimeout(() => {
-    if (source && !source.hasAttribute("data-htmx-powered")) window.htmx?.process(source);
-  }));
-  // What somebody has opened stays open when new content is morphed in.
-  window.htmx?.registerExtension("naq", {
-    htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
-    htmx_before_morph_node: (element) => !(element.matches?.("[popover]:popover-open")),
+  // This script comes before htmx, so that it hears of the stream whenever that opens; here both are there.
+  document.addEventListener("DOMContentLoaded", () => {
+    // What somebody has opened stays open when new content is morphed in.
+    window.htmx?.registerExtension("naq", {
+      htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
+      htmx_before_morph_node: (element) => !(element.matches?.("[popover]:popover-open")),
+    });
+    // htmx looks at the page in a timer, which may fire before a slower hx-sse script has come: nothing would ever be live.
+    setTimeout(() => { if (source && !source.hasAttribute("data-htmx-powered")) window.htmx?.process(source); });
   });
 
   // Actions: the same forms that work without this script, sent without leaving the page.
