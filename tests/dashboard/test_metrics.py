@@ -43,6 +43,17 @@ async def ask(dashboard: Client) -> Samples:
     return samples_of(parsed((await dashboard.get("/metrics")).text))
 
 
+async def ask_until(dashboard: Client, count: float, name: str, **labels: str) -> Samples:
+    """Ask until the server has added what was sent to it."""
+
+    async def told() -> Samples:
+        samples = await ask(dashboard)
+        assert samples.get((name, tuple(sorted(labels.items())))) == count
+        return samples
+
+    return await eventually(told)
+
+
 async def test_series_and_prometheus_agree(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
     for _ in range(4):
         await queue.enqueue(work.add, 1, 1)
@@ -53,9 +64,9 @@ async def test_series_and_prometheus_agree(dashboard: Client, queue: Queue, naq_
     series = (await dashboard.get("/api/metrics/series?hours=1&queue=default")).json()
     assert sum(point["succeeded"] for point in series["points"]) == 4
     assert sum(point["started"] for point in series["points"]) == 5
-    samples = await ask(dashboard)
     of_add = {"queue": "default", "task": ADD}
-    assert value(samples, "naq_jobs_enqueued_total", **of_add) == 5
+    await ask_until(dashboard, 1, "naq_job_duration_seconds_count", queue="default", task=FAIL)  # what is sent last
+    samples = await ask_until(dashboard, 5, "naq_jobs_enqueued_total", **of_add)
     assert value(samples, "naq_jobs_started_total", **of_add) == 4
     assert value(samples, "naq_jobs_finished_total", outcome="succeeded", **of_add) == 4
     assert value(samples, "naq_jobs_finished_total", outcome="timed_out", **of_add) == 0
@@ -75,8 +86,8 @@ async def test_counters_survive_the_dashboard(open_dashboard: OpenDashboard, que
     await naq_worker.run_until_idle()
     async with open_dashboard() as first, open_dashboard() as second:
         for dashboard in (first, second):
-            samples = await ask(dashboard)
-            assert value(samples, "naq_jobs_finished_total", queue="default", task=ADD, outcome="succeeded") == 1
+            of_add = {"queue": "default", "task": ADD}
+            await ask_until(dashboard, 1, "naq_jobs_finished_total", outcome="succeeded", **of_add)
 
 
 async def test_workers_schedulers_and_queues_have_gauges(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
@@ -121,9 +132,8 @@ async def test_schedules_count_what_they_fired(dashboard: Client, queue: Queue) 
 
         await eventually(all_fired)
         scheduler.stop()
-    samples = await ask(dashboard)
-    assert value(samples, "naq_scheduler_fired_total", queue="default", task=ADD) == 2
-    assert value(samples, "naq_jobs_enqueued_total", queue="default", task=ADD) == 2
+    await ask_until(dashboard, 2, "naq_scheduler_fired_total", queue="default", task=ADD)
+    await ask_until(dashboard, 2, "naq_jobs_enqueued_total", queue="default", task=ADD)
     own = samples_of(parsed(scheduler.metrics.text(scheduler_leader=0)))
     assert value(own, "naq_scheduler_fired_total", queue="default", task=ADD) == 2
     assert value(own, "naq_nats_reconnects_total") == 0
@@ -136,7 +146,7 @@ async def test_names_that_hurt_are_escaped(dashboard: Client, queue: Queue) -> N
     await queue.enqueue(work.add, 1)
     connection.tally.add("default", name, "started", 7)
     await connection.tally.finish()
-    assert value(await ask(dashboard), "naq_jobs_started_total", queue="default", task=name) == 7
+    await ask_until(dashboard, 7, "naq_jobs_started_total", queue="default", task=name)
 
 
 async def test_open_metrics_is_spoken_to_those_who_ask(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
@@ -144,6 +154,7 @@ async def test_open_metrics_is_spoken_to_those_who_ask(dashboard: Client, queue:
     await naq_worker.run_until_idle()
     plain = await dashboard.get("/metrics")
     assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    await ask_until(dashboard, 1, "naq_jobs_finished_total", queue="default", task=ADD, outcome="succeeded")
     answer = await dashboard.get("/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     told = openmetrics.text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]  # it has no types

@@ -318,7 +318,11 @@ async def test_each_role_counts_what_it_does_and_nobody_is_disturbed_who_may_not
     await eventually(enqueued)
     async with running(provisioned):
         assert await job.result(20) == 1
-    assert await count("succeeded") > before[1]
+
+    async def succeeded() -> None:
+        assert await count("succeeded") > before[1]
+
+    await eventually(succeeded)
     assert "may not" not in caplog.text
     caplog.set_level("INFO")
     viewer.tally.add("other", "m:f", "enqueued")  # as a role of an older configuration would

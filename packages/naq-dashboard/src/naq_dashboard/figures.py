@@ -36,14 +36,14 @@ class FigureBoard:
         return self._reader.series(level, hours, queue, function)
 
     async def counters(self) -> Mapping[Counter, int]:
-        """Return all counters.
+        """Return all counters, as they are now.
 
         Raises:
             BrokerError: The server does not answer.
         """
         async with self._lock:
             await self._tally.refresh(await self._broker.connection())
-        return self._tally.values
+        return dict(self._tally.values)
 
     async def _refresh(self, level: Level) -> None:
         async with self._lock:

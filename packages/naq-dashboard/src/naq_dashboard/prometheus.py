@@ -64,12 +64,11 @@ class Facts(Collector):
         yield _labelled("naq_build_info", "The dashboard's versions.", tuple(build), [(tuple(build.values()), 1)])
 
     def _counters(self) -> Iterator[Metric]:
-        for kind, name, text in COUNTERS:
-            family = CounterMetricFamily(name, text, labels=TASK)
-            for each, value in sorted(self.counters.items()):
-                if each.kind == kind:
-                    family.add_metric((each.queue, each.function), value)
-            yield family
+        families = {kind: CounterMetricFamily(name, text, labels=TASK) for kind, name, text in COUNTERS}
+        for each, value in sorted(self.counters.items()):
+            if each.kind in families:
+                families[each.kind].add_metric((each.queue, each.function), value)
+        yield from families.values()
         finished = CounterMetricFamily(
             "naq_jobs_finished", "Attempts by what they came to, and jobs that were cancelled before.", labels=(*TASK, "outcome")
         )

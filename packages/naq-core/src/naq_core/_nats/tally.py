@@ -42,6 +42,7 @@ class Tally:
         self._new: dict[tuple[str, str, str], int] = {}
         self._functions: set[tuple[str, str]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self.loop: asyncio.AbstractEventLoop
         """Of the connection; known from the first count on."""
 
@@ -54,7 +55,7 @@ class Tally:
 
     def _begin(self, key: tuple[str, str, str]) -> tuple[str, str, str]:
         """Make room for a counter's increment; return the key to count it under."""
-        if self._timer is None:
+        if self._timer is None and not self._is_closed:
             self.loop = asyncio.get_running_loop()
             self._timer = self.loop.call_later(_seconds_to_flush(), self.flush)
             _with_news.add(self)
@@ -88,7 +89,8 @@ class Tally:
                 return
 
     def close(self) -> None:
-        """Send what is left, if the server is there."""
+        """Send what is left, if the server is there; what is counted later is not sent."""
+        self._is_closed = True
         if self._is_connected():
             self.flush()
         if self._timer is not None:

@@ -10,6 +10,8 @@ __all__ = ["charts"]
 
 RANGES = {"1h": 1, "6h": 6, "24h": 24, "72h": 72}
 ROWS = 20
+MARKED = ("at", "enqueued", "started", "succeeded", "failed", "retried", "cancelled", "depth")
+"""What is new where one of these has changed."""
 
 
 async def charts(board: Board, query: Query, queue: str = "") -> dict[str, Any]:
@@ -24,14 +26,14 @@ async def charts(board: Board, query: Query, queue: str = "") -> dict[str, Any]:
         "chart_queue": queue,
         "step": series.step,
         "rows": list(reversed(busy[-ROWS:])),
-        "series_mark": hash(tuple((point.at, point.succeeded, point.failed, point.retried, point.depth) for point in busy[-3:])),
+        "series_mark": hash(tuple(tuple(getattr(point, name) for name in MARKED) for point in busy[-3:])),
         "per_minute": _per_minute(series.points, series.step),
         "spark": [point.succeeded + point.failed for point in series.points[-60:]],
     }
 
 
 def _has_something(point: SeriesPoint) -> bool:
-    return bool(point.succeeded or point.failed or point.retried or point.cancelled or point.depth)
+    return any(getattr(point, name) for name in MARKED[1:])
 
 
 def _per_minute(points: list[SeriesPoint], step: int) -> float:

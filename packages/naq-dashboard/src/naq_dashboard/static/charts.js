@@ -18,8 +18,8 @@
   };
   const count = (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)}k` : String(Math.round(value * 10) / 10));
   const KINDS = {
-    throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"]], perMinute: true, fill: true },
-    latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "accent", "run_p95"], ["wait p95", "violet", "wait_p95"]] },
+    throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"], ["enqueued", "blue", "enqueued", true]], perMinute: true, fill: true },
+    latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "amber", "run_p95"], ["wait p95", "violet", "wait_p95", true]] },
     depth: { format: count, series: [["waiting", "accent", "depth"]], fill: true },
   };
   const two = (value) => String(value).padStart(2, "0");
@@ -44,9 +44,9 @@
       axes: [{ ...axis, space: 64, size: 26, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
       series: [
         { label: "at" },
-        ...kind.series.map(([label, name]) => ({
-          label, stroke: resolve(name), width: 1.6, points: { show: false }, spanGaps: Boolean(kind.spans),
-          fill: kind.fill ? resolve(`${name}-soft`) : undefined, value: (self, value) => kind.format(value),
+        ...kind.series.map(([label, name, , dashed]) => ({
+          label, stroke: resolve(name), width: 1.6, points: { show: false }, spanGaps: Boolean(kind.spans), dash: dashed ? [5, 4] : undefined,
+          fill: kind.fill && !dashed ? resolve(`${name}-soft`) : undefined, value: (self, value) => kind.format(value),
         })),
       ],
     };
