@@ -119,8 +119,8 @@ class TestEveryPage:
         expect(page.locator(".notice").first).to_contain_text("The job is cancelled")
         expect(page.locator("#live-state")).to_contain_text("not needed")
         page.get_by_role("link", name="Jobs", exact=True).first.click()
-        page.get_by_label("Search").fill("child")
-        page.get_by_role("button", name="Search").click()
+        page.get_by_role("searchbox").fill("child")
+        page.get_by_role("button", name="Search", exact=True).click()
         expect(page).to_have_url(re.compile("q=child"))
 
 
@@ -139,4 +139,4 @@ def test_keys_lead_to_pages(address: str, watched: Watched) -> None:
     page.keyboard.press("j")
     expect(page).to_have_url(re.compile("/jobs$"))
     page.keyboard.press("/")
-    expect(page.get_by_label("Search")).to_be_focused()
+    expect(page.get_by_role("searchbox")).to_be_focused()
