@@ -44,6 +44,7 @@ PATHS = (
     "/events",
     "/new-job",
     "/api",
+    "/audit",
     "/nothing",
 )
 PHONE = {"width": 390, "height": 844}

@@ -10,7 +10,7 @@ import pytest
 from naq_core._nats import audit_store
 from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
 from naq_core.broker import Connection
-from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError, WrongSequenceError
+from naq_core.errors import ConfigurationError, InvalidNameError, JetStreamError, JobNotFoundError, WrongSequenceError
 from naq_core.views import AuditEntry, AuditFilter
 from tests.support.eventually import eventually
 
@@ -133,6 +133,17 @@ async def test_targets_and_details_may_be_anything(naq_connection: Connection, t
     assert len(entry.target) <= 200
     (found,) = await trail(naq_connection)
     assert found == entry
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "*", ">", "x\r\nPUB y 0\r\n", "é", "x" * 65])
+async def test_an_action_is_a_plain_name(naq_connection: Connection, name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        async with recorded(naq_connection, ADA, name, "17"):
+            raise AssertionError("nothing may be done")
+    with pytest.raises(InvalidNameError):
+        await note_refusal(naq_connection, ADA, name, "17", "no")
+    with pytest.raises(InvalidNameError):
+        await activity(naq_connection, name, "17")
 
 
 async def test_garbage_in_the_stream_is_passed_over(naq_connection: Connection) -> None:

@@ -7,6 +7,7 @@ leave no notes, unless they use `recorded`.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ import msgspec
 from naq_core._nats.audit_store import append, append_once, descend, find_ends, newest_notes, target_token
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
-from naq_core.errors import BrokerError, ConfigurationError, NaqError
+from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError
 from naq_core.names import new_id
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
 
@@ -28,6 +29,7 @@ log = logging.getLogger("naq.audit")
 
 LONGEST = 200
 MOST_DETAILS = 20
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LOGINS = frozenset({"log-in", "log-out"})
 PATIENCE = 2.0
 """Seconds in which what came of an action is added: it is over, and nobody is to wait for long."""
@@ -41,10 +43,11 @@ class Actor(NamedTuple):
 
 
 class Recording:
-    """An action under way; what is put into `reason` becomes part of its entry."""
+    """An action under way; what is put into `outcome` and `reason` becomes part of its entry."""
 
     def __init__(self, entry_id: str) -> None:
         self.entry_id = entry_id
+        self.outcome = "done"
         self.reason = ""
 
 
@@ -79,12 +82,13 @@ async def recorded(
     """Note an action, let it be carried out inside, and add what came of it.
 
     Args:
-        action: A verb and a kind, such as `cancel-job`.
+        action: A verb and a kind, such as `cancel-job`: 1 to 64 letters, digits, `_` or `-`.
         target: The id or name of what it is done to.
         details: What else it was told; nothing secret. Long values are cut.
         refusals: Exceptions which say that nothing was done, apart from those of the broker.
 
     Raises:
+        InvalidNameError: This can be no action.
         ConfigurationError, BrokerError: The note cannot be stored, so nothing may be done.
     """
     note, recording = _noted(actor, action, target, details), Recording(new_id())
@@ -94,9 +98,9 @@ async def recorded(
     try:
         yield recording
     except BaseException as error:
-        await _add_end(connection, action, recording, _outcome_of(error, refusals), str(error) or type(error).__name__)
+        await _add_end(connection, action, recording, _outcome_of(error, refusals), _reason_of(error))
         raise
-    await _add_end(connection, action, recording, "done", recording.reason)
+    await _add_end(connection, action, recording, recording.outcome, recording.reason)
 
 
 async def note_refusal(
@@ -159,8 +163,10 @@ async def activity(connection: Connection, kind: str, target: str, limit: int = 
     What was done to all jobs that a filter matches is not among what was done to each of them.
 
     Raises:
+        InvalidNameError: This can be no kind.
         BrokerError: The server did not answer in time.
     """
+    _check_name("kind", kind)
     notes = await newest_notes(connection, kind, target, limit)
     return list((await _entries(connection, notes, AuditFilter())).values())
 
@@ -227,6 +233,7 @@ def _may_match(wanted: AuditFilter, entry: AuditEntry) -> bool:
 
 def _noted(actor: Actor, action: str, target: str, details: Mapping[str, object] | None) -> _Note:
     kept = [(name, value) for name, value in (details or {}).items() if value not in (None, "")]
+    _check_name("action", action)
     return _Note(
         at=time.time(),
         action=action,
@@ -258,6 +265,17 @@ def _outcome_of(error: BaseException, refusals: tuple[type[Exception], ...]) -> 
             return "failed"
         case _:
             return "stopped"
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return what an error says; those of HTTP say it in `detail`, without their number."""
+    return str(getattr(error, "detail", "") or error) or type(error).__name__
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse what would change the subject of the note."""
+    if not _NAME.fullmatch(name):
+        raise InvalidNameError(what, name, "use 1 to 64 letters, digits, '_' or '-'")
 
 
 def _cut(text: str) -> str:

@@ -1,12 +1,15 @@
-"""Who did what: every action is logged and published, before it is carried out."""
+"""Who did what here: noted in NAQ's audit trail before it is done; who may not do it is refused, which is noted too."""
 
+import asyncio
 import logging
-import time
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager
 
-import msgspec
+from litestar.exceptions import HTTPException, PermissionDeniedException
 
-from naq_core.errors import BrokerError
+from naq_core.audit import Actor, Recording, note_refusal, recorded
+from naq_core.broker import Connection
+from naq_core.errors import NaqError
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.broker import Broker
 
@@ -14,38 +17,99 @@ __all__ = ["Audit"]
 
 log = logging.getLogger("naq.audit")
 
-LONGEST = 200
+MOST_PENDING = 100
+TOLD = (
+    "reason",
+    "duration",
+    "limit",
+    "queue",
+    "function",
+    "delay",
+    "priority",
+    "timeout",
+    "cron",
+    "interval",
+    "timezone",
+    "start_at",
+    "end_at",
+    "max_runs",
+    "jitter",
+    "overlap",
+    "misfire",
+    "grace",
+)
+"""Words of forms that become details of an entry. Arguments do not: nobody knows what is secret in them."""
 
 
 class Audit:
-    """Notes actions in the log `naq.audit` and on the subject `<namespace>.event.audit.<action>`."""
+    """Notes actions, logins, and what was refused."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._pending: set[asyncio.Task[None]] = set()
 
-    async def note(self, viewer: Viewer, action: Action, target: str, words: dict[str, Any]) -> None:
-        """Say that somebody is about to do something; form tokens and confirmations are left out."""
-        details = {name: str(value)[:LONGEST] for name, value in words.items() if not name.startswith("_") and name != "confirm"}
-        log.info(
-            "%s %s %s by %s (%s)",
-            action,
-            target[:LONGEST],
-            details,
-            viewer.name or "nobody",
-            viewer.by,
-            extra={"action": str(action)},
-        )
-        entry = {
-            "at": time.time(),
-            "action": str(action),
-            "target": target[:LONGEST],
-            "by": viewer.name,
-            "how": viewer.by,
-            "details": details,
-        }
-        try:
-            connection = await self._broker.connection()
-            subject = f"{connection.names.namespace}.event.audit.{action}"
-            await connection.tell_all([subject], msgspec.json.encode(entry), timeout=1)
-        except BrokerError as error:
-            log.warning("the audit event could not be published: %s", error)
+    def recorded(
+        self, connection: Connection, viewer: Viewer, action: str, target: str, words: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Recording]:
+        """Note an action, let it be carried out inside, and add what came of it.
+
+        Raises:
+            NaqError: It cannot be noted, so it must not be done.
+        """
+        details = {name: words[name] for name in TOLD if words.get(name, target) != target} if words else {}
+        return recorded(connection, _actor(viewer), action, target, details, refusals=(NaqError, HTTPException))
+
+    def require(self, viewer: Viewer, action: Action, verb: str, target: str) -> None:
+        """Refuse what the viewer may not do.
+
+        Args:
+            verb: What they want to do: an action covers several.
+
+        Raises:
+            PermissionDeniedException: It is not among their actions.
+        """
+        if not viewer.may(action):
+            told = f"{viewer.name or 'whoever is not logged in'} may not {action}"
+            self.refused(_actor(viewer), verb, target, told)
+            raise PermissionDeniedException(told)
+
+    def refused(self, actor: Actor, action: str, target: str, reason: str, address: str = "") -> None:
+        """Log a refused attempt, and note it as far as that works: nothing was done, so nobody waits for it."""
+        log.warning("%s %r refused to %r (%s) %s: %s", action, target[:200], actor.name[:200], actor.how, address, reason)
+        self._later(self._note_refusal(actor, action, target, reason, address))
+
+    def logged(self, viewer: Viewer, action: str, address: str) -> None:
+        """Log that somebody has logged in or out, and note it as far as that works: looking is possible without NATS too."""
+        log.info("%s by %r from %s", action, viewer.name, address)
+        self._later(self._note_login(viewer, action, address))
+
+    async def close(self) -> None:
+        """Wait for a moment for what is to be noted."""
+        if self._pending:
+            _, late = await asyncio.wait(self._pending, timeout=1)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _later(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except NaqError as error:
+                log.warning("not in the audit trail: %s", error)
+
+        task = asyncio.get_running_loop().create_task(run(), name="naq-dashboard-audit")
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+    async def _note_refusal(self, actor: Actor, action: str, target: str, reason: str, address: str) -> None:
+        if len(self._pending) <= MOST_PENDING:  # who tries faster than that is in the log only
+            await note_refusal(await self._broker.connection(), actor, action, target, reason, {"from": address})
+
+    async def _note_login(self, viewer: Viewer, action: str, address: str) -> None:
+        async with recorded(await self._broker.connection(), _actor(viewer), action, "", {"from": address}):
+            pass
+
+
+def _actor(viewer: Viewer) -> Actor:
+    return Actor(viewer.name, viewer.by)

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from naq_core.broker import Connection
+from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.views import JobView
+from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
 from naq_dashboard.feed import Feed
 from naq_dashboard.figures import FigureBoard
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+READY = 1.9
+"""Seconds in which JetStream has to answer: probes often wait for two."""
 FRESH = 0.2
 """Seconds for which what was read is handed to others who ask the same."""
 
@@ -36,12 +40,13 @@ class Board:
         self.settings = settings
         self.broker = Broker(naq_settings)
         self.signer = Signer(settings.secret)
-        self.gate = Gate(settings, self.signer, identify)
+        self.audit = Audit(self.broker)
+        self.gate = Gate(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
         self.live = Hub(self.broker)
         self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
         self.figures = FigureBoard(self.broker)
-        self.operations = Operations(self.broker, self._forget)
+        self.operations = Operations(self.broker, self.audit, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
@@ -65,9 +70,14 @@ class Board:
             BrokerError: It does not within two seconds.
         """
         loop = asyncio.get_running_loop()
-        connection = await self.connection()
         begun = loop.time()
-        await connection.api("INFO", deadline=begun + 2)
+        try:
+            async with asyncio.timeout(READY):  # a server that is frozen keeps its connections open, and does not answer
+                connection = await self.connection()
+                begun = loop.time()
+                await connection.api("INFO", deadline=begun + READY)
+        except TimeoutError as error:
+            raise BrokerTimeoutError("the question whether JetStream is there", READY) from error
         return loop.time() - begun
 
     async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH) -> T:
@@ -115,4 +125,5 @@ class Board:
         await self.live.close()
         await self.feed.close()
         await self.operations.close()
+        await self.audit.close()
         await self.broker.close()

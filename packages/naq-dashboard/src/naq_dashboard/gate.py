@@ -22,11 +22,24 @@ from litestar.middleware import ASGIMiddleware
 from litestar.response import Response
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from naq_core.audit import Actor
 from naq_dashboard.access import ADMIN, VIEWER, Action, Viewer
+from naq_dashboard.audit import Audit
 from naq_dashboard.passwords import Signer, password_matches
 from naq_dashboard.settings import DashboardSettings
 
-__all__ = ["COOKIE", "Gate", "Identify", "base_of", "check_action", "is_from_proxy", "marked", "problem", "require", "viewer_of"]
+__all__ = [
+    "COOKIE",
+    "Gate",
+    "Identify",
+    "address_of",
+    "base_of",
+    "check_action",
+    "is_from_proxy",
+    "marked",
+    "problem",
+    "viewer_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +50,7 @@ NOBODY = Viewer("", VIEWER)
 MOST_FAILURES = 10
 FAILURE_SECONDS = 60.0
 REMEMBERED_LOGINS = 64
+REMEMBERED_ADDRESSES = 1000
 
 POLICY = (
     "default-src 'none'; "
@@ -73,12 +87,13 @@ class Gate(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, settings: DashboardSettings, signer: Signer, identify: Identify | None = None) -> None:
+    def __init__(self, settings: DashboardSettings, signer: Signer, audit: Audit, identify: Identify | None = None) -> None:
         self.settings = settings
         self.signer = signer
+        self.audit = audit
         self._identify = identify
         self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._failures: deque[float] = deque(maxlen=MOST_FAILURES)
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Check the request."""
@@ -94,6 +109,7 @@ class Gate(ASGIMiddleware):
                 check_origin(request)
             viewer = await self.identify(request)
         except HTTPException as error:
+            log.warning("%s %r from %s refused: %s", request.method, request.scope["path"], address_of(request), error.detail)
             return problem(error.status_code, error.detail).to_asgi_response(request=request, app=None)
         if viewer is None and not public:
             return self._send_to_login(request)
@@ -111,20 +127,30 @@ class Gate(ASGIMiddleware):
             return Viewer(viewer.name, VIEWER, viewer.by)
         return viewer
 
-    async def login(self, name: str, password: str) -> Viewer | None:
+    async def login(self, name: str, password: str, address: str) -> Viewer | None:
         """Check a name and a password.
+
+        Args:
+            address: Who guesses is slowed down by where they are: nobody is to be able to lock others out.
 
         Raises:
             HTTPException: 429, after too many wrong ones within a minute.
         """
         now = asyncio.get_running_loop().time()
-        if len(self._failures) == MOST_FAILURES and now - self._failures[0] < FAILURE_SECONDS:
+        failures = self._failures.setdefault(address, deque(maxlen=MOST_FAILURES))
+        self._failures.move_to_end(address)
+        if len(self._failures) > REMEMBERED_ADDRESSES:
+            self._failures.popitem(last=False)
+        if len(failures) == MOST_FAILURES and now - failures[0] < FAILURE_SECONDS:
             raise HTTPException("too many wrong passwords: wait a minute", status_code=429)
-        for account in self.settings.accounts:
-            if account.name == name and await asyncio.to_thread(password_matches, password, account.password):
-                return Viewer(account.name, account.access, "password")
-        self._failures.append(now)
-        log.warning("wrong name or password for %r", name[:64])
+        known = next((each for each in self.settings.accounts if each.name == name), None)
+        stored = known or next(iter(self.settings.accounts), None)  # an unknown name takes as long as a known one
+        if stored is not None and await asyncio.to_thread(password_matches, password, stored.password) and known is not None:
+            return Viewer(known.name, known.access, "password")
+        failures.append(now)
+        # A name that nobody has may be a password, typed into the wrong field.
+        told = "wrong password" if known is not None else "no such name"
+        self.audit.refused(Actor("" if known is None else known.name, "password"), "log-in", "", told, address)
         return None
 
     async def _recognise(self, request: Request[Any, Any, Any]) -> Viewer | None:
@@ -134,19 +160,20 @@ class Gate(ASGIMiddleware):
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         match scheme.lower():
             case "bearer":
-                return self._by_token(credentials.strip())
+                return self._by_token(credentials.strip(), address_of(request))
             case "basic":
-                return await self._by_basic(credentials.strip())
+                return await self._by_basic(credentials.strip(), address_of(request))
             case _:
                 return self._by_proxy(request) or self._by_session(request)
 
-    def _by_token(self, token: str) -> Viewer | None:
+    def _by_token(self, token: str, address: str) -> Viewer | None:
         for name, known, access in (("token", self.settings.token, ADMIN), ("read-token", self.settings.read_token, VIEWER)):
             if known and hmac.compare_digest(token.encode(), known.encode()):
                 return Viewer(name, access, "token")
+        self.audit.refused(Actor("", "token"), "log-in", "", "wrong token", address)
         return None
 
-    async def _by_basic(self, credentials: str) -> Viewer | None:
+    async def _by_basic(self, credentials: str, address: str) -> Viewer | None:
         """Check a Basic header; what was right once is remembered by its keyed digest, as a hash takes long."""
         mark = hmac.digest(self.settings.secret.encode(), credentials.encode(), "sha256")
         if (name := self._known.get(mark)) is not None:
@@ -155,7 +182,7 @@ class Gate(ASGIMiddleware):
             name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
-        viewer = await self.login(name, password)
+        viewer = await self.login(name, password, address)
         if viewer is not None:
             self._known[mark] = viewer.name
             if len(self._known) > REMEMBERED_LOGINS:
@@ -202,6 +229,11 @@ class Gate(ASGIMiddleware):
                 'Basic realm="naq", charset="UTF-8"' if self.settings.accounts else 'Bearer realm="naq"'
             )
         return response.to_asgi_response(request=request, app=None)
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Return where a request comes from: behind a proxy, the proxy's address."""
+    return request.client.host if request.client is not None else ""
 
 
 def marked(send: Send) -> Send:
@@ -268,22 +300,13 @@ async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if connection.scope.get("method") in SAFE_METHODS or handler.opt.get("anybody"):
         return
     action: Action | None = handler.opt.get("action")
-    viewer = viewer_of(connection)
+    viewer, board = viewer_of(connection), connection.app.state.naq_dashboard
     if action is not None:
-        require(viewer, action)
+        target = next((str(value) for value in connection.path_params.values()), "")
+        board.audit.require(viewer, action, handler.opt.get("verb", str(action)), target)
     elif not handler.opt.get("checks_action"):
         raise PermissionDeniedException("no action is named for this: nobody may do it")
-    await check_form_token(connection, viewer, connection.app.state.naq_dashboard.signer)
-
-
-def require(viewer: Viewer, action: Action) -> None:
-    """Refuse what the viewer may not do.
-
-    Raises:
-        PermissionDeniedException: It is not among their actions.
-    """
-    if not viewer.may(action):
-        raise PermissionDeniedException(f"{viewer.name or 'whoever is not logged in'} may not {action}")
+    await check_form_token(connection, viewer, board.signer)
 
 
 async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewer: Viewer, signer: Signer) -> None:

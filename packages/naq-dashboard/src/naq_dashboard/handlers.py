@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
-from naq_dashboard.gate import COOKIE, viewer_of
+from naq_dashboard.gate import COOKIE, address_of, viewer_of
 from naq_dashboard.operations import Told
 from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.pages.jobs import filter_of, terms_of
@@ -107,9 +107,10 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     """Check name and password, and remember the login in a cookie."""
     board = board_of(request)
     form = await request.form()
-    viewer = await board.gate.login(str(form.get("name", "admin") or "admin"), str(form.get("password", "")))
+    viewer = await board.gate.login(str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request))
     if viewer is None:
         return _login_page(request, str(form.get("next", "")), "Wrong name or password.", 403)
+    board.audit.logged(viewer, "log-in", address_of(request))
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
     seconds = board.settings.session_hours * 3600
@@ -120,6 +121,8 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
 @post("/logout", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
 async def log_out(request: AnyRequest) -> Response[bytes]:
     """Forget the login."""
+    if viewer_of(request).by == "session":
+        board_of(request).audit.logged(viewer_of(request), "log-out", address_of(request))
     response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
     response.set_cookie(_session_cookie(request, "", 0))
     return response
@@ -142,6 +145,10 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         else:
             told = await board.operations.each(viewer, wanted, query.all("chosen"))
             place = ""
+    elif verb == "stop-bulk":
+        run = board.operations.runs.stop(viewer, words.get("run_id", ""))
+        told = Told("It had ended already." if run.ended_at else "It stops after the jobs it has in hand.")
+        place = ""
     else:
         told = await board.operations.perform(viewer, verb, words)
         place = links(*told.place) if told.place else ""

@@ -37,8 +37,8 @@ TAGS = {
     "schedules": "Jobs that are enqueued again and again.",
     "workflows": "Jobs that depend on each other.",
     "events": "What happens to jobs, as it happens.",
+    "audit": "Who did what, and what was refused.",
     "metrics": "Figures over time.",
-    "audit": "Who did what.",
     "health": "For load balancers and orchestrators.",
 }
 _ANSWERS = {"200": "Done, or found.", "201": "Made; `Location` says where.", "202": "Begun."}

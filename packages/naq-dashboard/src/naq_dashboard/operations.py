@@ -1,12 +1,10 @@
 """What the dashboard can change: one table of verbs for its forms and its API, with rights, audit and progress."""
 
 import asyncio
-import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from litestar.exceptions import ValidationException
 
@@ -21,23 +19,19 @@ from naq_core.views import JobFilter
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
-from naq_dashboard.gate import require
+from naq_dashboard.bulk import DONE, BulkRun, BulkRuns, bulk_action
 from naq_dashboard.new_jobs import enqueue_job
 from naq_dashboard.schedule_forms import create_schedule, edit_schedule
 
-__all__ = ["BULK", "BulkRun", "Operations", "Told"]
-
-log = logging.getLogger(__name__)
+__all__ = ["VERBS", "Operations", "Told"]
 
 MOST_CHOSEN = 500
-KEPT_RUNS = 50
-TARGETS = ("job_id", "worker_id", "schedule_id", "workflow_id", "queue")
+AT_ONCE = 16
+TARGETS = {"job": "job_id", "queue": "queue", "worker": "worker_id", "schedule": "schedule_id", "workflow": "workflow_id"}
+"""Which word names the target of a kind of action."""
 
 Words: TypeAlias = Mapping[str, str]
 Verb: TypeAlias = Callable[[Connection, Words], Awaitable[str]]
-
-BULK: dict[str, Action] = {"retry": Action.RETRY_JOB, "cancel": Action.CANCEL_JOB, "delete": Action.DELETE_JOB}
-DONE = {"retry": "put back", "cancel": "cancelled", "delete": "deleted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +42,14 @@ class Told:
     place: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class BulkRun:
-    """An action on many jobs, while it runs and after."""
-
-    run_id: str
-    verb: str
-    by: str
-    started_at: datetime
-    done: int = 0
-    expected: int | None = None
-    ended_at: datetime | None = None
-    error: str = ""
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    @property
-    def sentence(self) -> str:
-        """Say how far it is."""
-        if self.error:
-            return f"Stopped after {self.done:,} jobs: {self.error}"
-        return f"{self.done:,} jobs {DONE[self.verb]}{'' if self.ended_at else ' so far'}."
-
-
 class Operations:
     """Carries actions out for those who may."""
 
-    def __init__(self, broker: Broker, changed: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, audit: Audit, changed: Callable[[], None]) -> None:
         self._broker = broker
         self._changed = changed
-        self._audit = Audit(broker)
-        self._runs: OrderedDict[str, BulkRun] = OrderedDict()
-
-    def run(self, run_id: str) -> BulkRun | None:
-        """Return an action on many jobs by its id."""
-        return self._runs.get(run_id)
+        self._audit = audit
+        self.runs = BulkRuns(audit, changed)
 
     async def perform(self, viewer: Viewer, verb: str, words: Words) -> Told:
         """Do one thing.
@@ -89,19 +57,19 @@ class Operations:
         Raises:
             ValidationException: There is no such verb, or a word is missing or wrong.
             PermissionDeniedException: The viewer may not.
-            NaqError: It cannot be done.
+            NaqError: It cannot be done, or not be noted.
         """
         known = VERBS.get(verb)
         if known is None:
             raise ValidationException(f"there is no action {verb!r}")
         action, function = known
-        require(viewer, action)
-        connection = await self._broker.connection()
         if action is Action.ENQUEUE_JOB and not words.get("job_id", "").strip():
             words = {**words, "job_id": new_id()}
-        target = next((words[name] for name in TARGETS if words.get(name)), "")
-        await self._audit.note(viewer, action, target, dict(words))
-        notice = await function(connection, words)
+        target = words.get(TARGETS[verb.rpartition("-")[2]], "").strip()
+        self._audit.require(viewer, action, verb, target)
+        connection = await self._broker.connection()
+        async with self._audit.recorded(connection, viewer, verb, target, words) as entry:
+            entry.reason = notice = await function(connection, words)
         self._changed()
         return Told(notice, _place(verb, words))
 
@@ -112,64 +80,40 @@ class Operations:
             ValidationException: None were chosen, or too many.
             PermissionDeniedException: The viewer may not.
         """
-        action = _bulk_action(verb)
-        require(viewer, action)
-        if not job_ids:
+        chosen = list(dict.fromkeys(job_ids))
+        self._audit.require(viewer, bulk_action(verb), f"{verb}-job", " ".join(chosen))
+        if not chosen:
             raise ValidationException("no job is chosen")
-        if len(job_ids) > MOST_CHOSEN:
-            raise ValidationException(f"{len(job_ids)} jobs are too many to choose one by one: take all that match")
+        if len(chosen) > MOST_CHOSEN:
+            raise ValidationException(f"{len(chosen)} jobs are too many to choose one by one: take all that match")
         connection = await self._broker.connection()
-        await self._audit.note(viewer, action, f"{len(job_ids)} jobs", {"job_ids": " ".join(job_ids[:20])})
-        done, refused = 0, ""
-        for job_id in job_ids:
+        room, refusals = asyncio.Semaphore(AT_ONCE), [""]
+
+        async def act(job_id: str) -> bool:
             try:
-                done += await _ONE[verb](connection, job_id)
-            except (LookupError, NaqError) as error:
-                refused = str(error)
+                async with room, self._audit.recorded(connection, viewer, f"{verb}-job", job_id) as entry:
+                    done = await _ONE[verb](connection, job_id)
+                    entry.reason = "" if done else "it had ended already"
+            except NaqError as error:
+                refusals.append(str(error))
+                return False
+            return done
+
+        done = sum(await asyncio.gather(*(act(job_id) for job_id in chosen)))
         self._changed()
-        left = len(job_ids) - done
+        left = len(chosen) - done
         return Told(
-            f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}." + (f" {left} left as they are: {refused}" if left else "")
+            f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}."
+            + (f" {left} left as they are: {refusals[-1] or 'they had ended already'}" if left else "")
         )
 
     async def bulk(self, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None) -> BulkRun:
-        """Begin the same for every job that a filter matches; it goes on in this process when the browser has gone.
-
-        Raises:
-            ValidationException: There is no such verb.
-            PermissionDeniedException: The viewer may not.
-        """
-        action = _bulk_action(verb)
-        require(viewer, action)
-        connection = await self._broker.connection()
-        run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), expected=expected)
-        await self._audit.note(viewer, action, "all that match", {"filter": repr(wanted), "run": run.run_id})
-        self._runs[run.run_id] = run
-        while len(self._runs) > KEPT_RUNS:
-            self._runs.popitem(last=False)
-        run.task = asyncio.get_running_loop().create_task(self._carry_out(connection, run, wanted), name="naq-dashboard-bulk")
-        return run
+        """Begin the same for every job that a filter matches, as `BulkRuns.begin`."""
+        return await self.runs.begin(await self._broker.connection(), viewer, verb, wanted, expected)
 
     async def close(self) -> None:
-        """Stop what is under way; what was done stays done, and it can be begun again."""
-        tasks = [run.task for run in self._runs.values() if run.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _carry_out(self, connection: Connection, run: BulkRun, wanted: JobFilter) -> None:
-        def count(done: int) -> None:
-            run.done = done
-            self._changed()
-
-        try:
-            run.done = await manage.bulk(connection, run.verb, wanted, on_progress=count)  # type: ignore[arg-type]  # checked
-        except NaqError as error:
-            run.error = str(error)
-            log.warning("bulk %s stopped after %d jobs: %s", run.verb, run.done, error)
-        finally:
-            run.ended_at = datetime.now(UTC)
-            self._changed()
+        """Stop what is under way."""
+        await self.runs.close()
 
 
 def _place(verb: str, words: Words) -> tuple[str, ...]:
@@ -187,13 +131,6 @@ def _place(verb: str, words: Words) -> tuple[str, ...]:
             return ("jobs",)
         case _:
             return ()
-
-
-def _bulk_action(verb: str) -> Action:
-    action = BULK.get(verb)
-    if action is None:
-        raise ValidationException(f"there is no action {verb!r} for many jobs; there are {', '.join(BULK)}")
-    return action
 
 
 def _word(words: Words, name: str) -> str:
@@ -365,4 +302,4 @@ async def _deleted(connection: Connection, job_id: str) -> bool:
     return True
 
 
-_ONE: dict[str, Callable[[Connection, str], Awaitable[Any]]] = {"retry": _retried, "cancel": _cancelled, "delete": _deleted}
+_ONE: dict[str, Callable[[Connection, str], Awaitable[bool]]] = {"retry": _retried, "cancel": _cancelled, "delete": _deleted}

@@ -4,12 +4,13 @@ from typing import Any
 
 from naq_dashboard.api.acting import ACTING
 from naq_dashboard.api.events import EVENTS
-from naq_dashboard.api.health import health_live, health_ready
+from naq_dashboard.api.health import HEALTH
 from naq_dashboard.api.metrics import METRICS
 from naq_dashboard.api.plans import PLANS
 from naq_dashboard.api.reading import READING
+from naq_dashboard.api.trail import TRAIL
 from naq_dashboard.api.workers import WORKERS
 
-API_HANDLERS: list[Any] = [health_live, health_ready, *WORKERS, *READING, *PLANS, *EVENTS, *METRICS, *ACTING]
+API_HANDLERS: list[Any] = [*HEALTH, *WORKERS, *READING, *PLANS, *EVENTS, *METRICS, *TRAIL, *ACTING]
 
 __all__ = ["API_HANDLERS"]

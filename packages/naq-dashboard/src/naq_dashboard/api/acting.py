@@ -12,8 +12,9 @@ from litestar.response import Response
 from naq_core.filters import parse_filter
 from naq_core.inspect import count_jobs
 from naq_dashboard.access import Action
+from naq_dashboard.bulk import BulkRun
 from naq_dashboard.gate import viewer_of
-from naq_dashboard.operations import VERBS, BulkRun
+from naq_dashboard.operations import VERBS
 from naq_dashboard.web import AnyRequest, board_of, links_of
 
 __all__ = ["ACTING"]
@@ -81,7 +82,11 @@ class BulkState(msgspec.Struct, kw_only=True):
 
     run_id: str
     action: str
+    filter: str
+    by: str
     done: int
+    expected: int | None
+    """How many there were at the beginning; null where that would have taken long to find out."""
     started_at: datetime
     ended_at: datetime | None
     error: str
@@ -214,16 +219,30 @@ async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkS
 @get("/api/bulk/{run_id:str}", tags=["jobs"])
 async def bulk_state(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     """Tell how far an action on many jobs is."""
-    run = board_of(request).operations.run(run_id)
+    run = board_of(request).operations.runs.get(run_id)
     if run is None:
         raise NotFoundException(f"no bulk action {run_id!r} was begun here")
     return _state(run)
 
 
+@post("/api/bulk/{run_id:str}/stop", tags=["jobs"], status_code=200, opt={"checks_action": True})
+async def stop_bulk(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
+    """End an action on many jobs after those that it has in hand; what was done stays done."""
+    return _state(board_of(request).operations.runs.stop(viewer_of(request), run_id))
+
+
 def _state(run: BulkRun) -> BulkState:
     return BulkState(
-        run_id=run.run_id, action=run.verb, done=run.done, started_at=run.started_at, ended_at=run.ended_at, error=run.error
+        run_id=run.run_id,
+        action=run.verb,
+        filter=run.filter,
+        by=run.by,
+        done=run.done,
+        expected=run.expected,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        error=run.error,
     )
 
 
-ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_schedule, begin_bulk, bulk_state]
+ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_schedule, begin_bulk, bulk_state, stop_bulk]

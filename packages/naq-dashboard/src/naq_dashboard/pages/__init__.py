@@ -1,5 +1,6 @@
 """The pages: what each shows, loaded from naq_core."""
 
+from naq_dashboard.pages.audit import audit
 from naq_dashboard.pages.errors import errors
 from naq_dashboard.pages.events import events
 from naq_dashboard.pages.jobs import delayed, job, jobs, new_job
@@ -26,6 +27,7 @@ PAGES: tuple[Page, ...] = (
     Page("workflows", "workflows", workflows),
     Page("workflow", "workflows/{workflow_id:str}", workflow),
     Page("events", "events", events),
+    Page("audit", "audit", audit),
     Page("workers", "workers", workers),
     Page("worker", "workers/{worker_id:str}", worker),
 )

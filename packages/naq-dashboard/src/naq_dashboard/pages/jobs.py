@@ -13,7 +13,9 @@ from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView, QueueView
 from naq_dashboard import search
 from naq_dashboard.board import Board
+from naq_dashboard.bulk import BulkRun
 from naq_dashboard.new_jobs import can_enqueue
+from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import moment
 
@@ -75,8 +77,14 @@ async def jobs(board: Board, query: Query) -> dict[str, Any]:
         "terms": terms_of(query),
         "limit": limit,
         "search_terms": SEARCH_TERMS,
-        "run": board.operations.run(query.get("bulk")),
+        "runs": _runs(board, query.get("bulk")),
     }
+
+
+def _runs(board: Board, run_id: str) -> list[BulkRun]:
+    """Return the actions on many jobs to show: that of the address, and whatever is under way."""
+    named = board.operations.runs.get(run_id)
+    return [*([named] if named is not None and named.ended_at is not None else []), *board.operations.runs.under_way()]
 
 
 async def delayed(board: Board, query: Query) -> dict[str, Any]:
@@ -88,8 +96,15 @@ async def delayed(board: Board, query: Query) -> dict[str, Any]:
 
 async def job(board: Board, query: Query) -> dict[str, Any]:
     """Show one job."""
-    view = await board.read(get_job, query.get("job_id"))
-    return {"title": view.function or view.job_id, "job": view, "steps": timeline(view), "attempts": attempts(view)}
+    job_id = query.get("job_id")
+    view, done = await asyncio.gather(board.read(get_job, job_id), done_to(board, "job", job_id))
+    return {
+        "title": view.function or view.job_id,
+        "job": view,
+        "steps": timeline(view),
+        "attempts": attempts(view),
+        "activity": done,
+    }
 
 
 async def new_job(board: Board, query: Query) -> dict[str, Any]:

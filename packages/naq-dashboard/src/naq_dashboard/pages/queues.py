@@ -7,6 +7,7 @@ from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import JobFilter
 from naq_dashboard.board import Board
+from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
@@ -27,11 +28,12 @@ async def queues(board: Board, query: Query) -> dict[str, Any]:
 async def queue(board: Board, query: Query) -> dict[str, Any]:
     """Show one queue: its states, its consumers at the server, its workers and what happened last."""
     name = query.get("queue")
-    view, recent, found, drawn = await asyncio.gather(
+    view, recent, found, drawn, done = await asyncio.gather(
         board.read(get_queue, name),
         board.read(list_jobs, JobFilter(queue=name), RECENT),
         board.read(list_workers),
         charts(board, query, name),
+        done_to(board, "queue", name),
     )
     connection = await board.connection()
     names = connection.names
@@ -41,6 +43,7 @@ async def queue(board: Board, query: Query) -> dict[str, Any]:
         "queue": view,
         "jobs": recent.jobs,
         "dead_state": JobState.DEAD.value,
+        "activity": done,
         "workers": [each for each in worker_rows(board, found) if name in each["queues"]],
         "jobs_stream": names.jobs_stream,
         "consumer": names.consumer(name),

@@ -5,6 +5,7 @@ from typing import Any
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
 from naq_dashboard.board import Board
+from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
@@ -25,7 +26,13 @@ async def schedule(board: Board, query: Query) -> dict[str, Any]:
     schedule_id = query.get("schedule_id")
     view = await board.read(get_schedule, schedule_id)
     history = await board.read(schedule_history, schedule_id)
-    return {"title": schedule_id, "schedule": view, "next": next_runs(view, NEXT), "history": history}
+    return {
+        "title": schedule_id,
+        "schedule": view,
+        "next": next_runs(view, NEXT),
+        "history": history,
+        "activity": await done_to(board, "schedule", schedule_id),
+    }
 
 
 async def new_schedule(board: Board, query: Query) -> dict[str, Any]:

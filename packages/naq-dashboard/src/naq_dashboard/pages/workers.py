@@ -11,6 +11,7 @@ from naq_core.errors import JobNotFoundError
 from naq_core.inspect import get_job, list_workers
 from naq_core.views import JobView
 from naq_dashboard.board import Board
+from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 
 __all__ = ["worker", "worker_rows", "workers"]
@@ -41,7 +42,7 @@ async def worker(board: Board, query: Query) -> dict[str, Any]:
             f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records"
         )
     views = await board.read(_jobs_in_hand, tuple(each["job_id"] for each in rows[0]["jobs"][:MOST_JOBS]))
-    return {"title": worker_id, "worker": rows[0], "views": views}
+    return {"title": worker_id, "worker": rows[0], "views": views, "activity": await done_to(board, "worker", worker_id)}
 
 
 async def _jobs_in_hand(connection: Connection, job_ids: tuple[str, ...]) -> dict[str, JobView]:

@@ -6,6 +6,7 @@ from naq_core.inspect import get_workflow, list_workflows
 from naq_dashboard.board import Board
 from naq_dashboard.dag import Drawing, draw
 from naq_dashboard.gantt import chart, longest_way
+from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 
 __all__ = ["workflow", "workflows"]
@@ -37,5 +38,6 @@ async def workflow(board: Board, query: Query) -> dict[str, Any]:
         "jobs": {job.job_id: job for job in view.jobs},
         "drawing": drawing,
         "most_drawn": MOST_DRAWN,
+        "activity": await done_to(board, "workflow", view.workflow_id),
         "is_over": all(job.state.is_final for job in view.jobs),
     }

@@ -1,0 +1,35 @@
+"""The audit trail as JSON."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
+
+from naq_core.audit import read_trail
+from naq_core.views import AuditFilter, AuditPage
+from naq_dashboard.pages.audit import masked_entry
+from naq_dashboard.web import AnyRequest, board_of
+
+__all__ = ["TRAIL"]
+
+
+@get("/api/audit", tags=["audit"])
+async def audit_trail(
+    request: AnyRequest,
+    by: Annotated[str, QueryParameter(max_length=200, description="Only by this user.")] = "",
+    action: Annotated[str, QueryParameter(max_length=200, description="Only this, such as `cancel-job`.")] = "",
+    kind: Annotated[str, QueryParameter(max_length=200, description="Only to a job, jobs, queue, …, or login.")] = "",
+    target: Annotated[str, QueryParameter(max_length=200, description="Only to what has this in its id or name.")] = "",
+    outcome: Annotated[str, QueryParameter(max_length=200, description="Only what is begun, done, refused, …")] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=500, description="The most entries on the page.")] = 50,
+    cursor: Annotated[str, QueryParameter(max_length=20, description="What the page before this one returned.")] = "",
+) -> AuditPage:
+    """List what was done with the dashboard and the command line, and what was refused, the newest first."""
+    board = board_of(request)
+    wanted = AuditFilter(by=by, action=action, kind=kind, target=target, outcome=outcome)
+    page = await board.read(read_trail, wanted, limit, cursor or None)
+    return msgspec.structs.replace(page, entries=[masked_entry(board.renderer.masker, each) for each in page.entries])
+
+
+TRAIL: list[Any] = [audit_trail]

@@ -1,0 +1,183 @@
+"""Actions on many jobs: they go on in this process when the browser has gone, say how far they are, and can be stopped."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+from litestar.exceptions import NotFoundException, ValidationException
+
+from naq_core import manage
+from naq_core.audit import Recording
+from naq_core.broker import Connection
+from naq_core.errors import NaqError
+from naq_core.filters import describe_filter
+from naq_core.inspect import count_jobs
+from naq_core.manage.bulk import MEANT
+from naq_core.names import new_id
+from naq_core.views import JobFilter
+from naq_dashboard.access import Action, Viewer
+from naq_dashboard.audit import Audit
+
+__all__ = ["BULK", "DONE", "BulkRun", "BulkRuns", "bulk_action"]
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 20
+KEPT = 50
+COUNTED = 5_000
+"""Entries looked at to find out how many jobs there are to come."""
+
+BULK: dict[str, Action] = {"retry": Action.RETRY_JOB, "cancel": Action.CANCEL_JOB, "delete": Action.DELETE_JOB}
+DONE = {"retry": "put back", "cancel": "cancelled", "delete": "deleted"}
+
+
+class _StoppedError(Exception):
+    """Somebody has asked for it; nothing is left half done."""
+
+
+@dataclass(slots=True)
+class BulkRun:
+    """An action on many jobs, while it runs and after."""
+
+    run_id: str
+    verb: str
+    by: str
+    started_at: datetime
+    filter: str = ""
+    done: int = 0
+    expected: int | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+    stopped_by: str | None = None
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """Say how far it is."""
+        if self.error:
+            return f"Stopped after {self.done:,} jobs {DONE[self.verb]}: {self.error}"
+        stopping = " It is being stopped." if self.stopped_by is not None and not self.ended_at else ""
+        return f"{self.done:,} jobs {DONE[self.verb]}{'' if self.ended_at else ' so far'}.{stopping}"
+
+    @property
+    def action(self) -> Action:
+        """What one must be allowed to do, to begin it or to stop it."""
+        return BULK[self.verb]
+
+
+def bulk_action(verb: str) -> Action:
+    """Return what one must be allowed to do.
+
+    Raises:
+        ValidationException: It cannot be done to many jobs.
+    """
+    action = BULK.get(verb)
+    if action is None:
+        raise ValidationException(f"there is no action {verb!r} for many jobs; there are {', '.join(BULK)}")
+    return action
+
+
+class BulkRuns:
+    """Those of this process."""
+
+    def __init__(self, audit: Audit, changed: Callable[[], None]) -> None:
+        self._audit = audit
+        self._changed = changed
+        self._runs: OrderedDict[str, BulkRun] = OrderedDict()
+
+    def get(self, run_id: str) -> BulkRun | None:
+        """Return one by its id; those that have ended are kept for a while."""
+        return self._runs.get(run_id)
+
+    def under_way(self) -> list[BulkRun]:
+        """Return those that have not ended, the oldest first."""
+        return [run for run in self._runs.values() if run.ended_at is None]
+
+    async def begin(
+        self, connection: Connection, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None
+    ) -> BulkRun:
+        """Begin, once it is noted.
+
+        Raises:
+            ValidationException: There is no such action, or too many are under way.
+            PermissionDeniedException: The viewer may not.
+            NaqError: It cannot be noted.
+        """
+        meant = describe_filter(wanted)
+        self._audit.require(viewer, bulk_action(verb), f"{verb}-jobs", meant)
+        if len(self.under_way()) >= MOST_AT_ONCE:
+            raise ValidationException(f"{MOST_AT_ONCE} of these are under way: wait for one to end, or stop it")
+        if expected is None:
+            counted = await count_jobs(connection, _with_states(wanted, verb), COUNTED)
+            expected = counted.count if counted.is_exact else None
+        run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), filter=meant, expected=expected)
+        stack = AsyncExitStack()
+        entry = await stack.enter_async_context(self._audit.recorded(connection, viewer, f"{verb}-jobs", meant or "all"))
+        self._keep(run)
+        work = self._carry_out(connection, run, wanted, stack, entry)
+        run.task = asyncio.get_running_loop().create_task(work, name="naq-dashboard-bulk")
+        await asyncio.sleep(0)  # what is cancelled before it has begun would leave its entry without an end
+        return run
+
+    def stop(self, viewer: Viewer, run_id: str) -> BulkRun:
+        """Let one end after the jobs that it has in hand, some hundreds at most; what was done stays done.
+
+        Raises:
+            NotFoundException: There is none of that id.
+            PermissionDeniedException: The viewer may not do what it does.
+        """
+        run = self._runs.get(run_id)
+        if run is None:
+            raise NotFoundException(f"no bulk action {run_id[:60]!r} was begun here")
+        self._audit.require(viewer, run.action, f"{run.verb}-jobs", f"stop {run_id}")
+        if run.ended_at is None and run.stopped_by is None:
+            run.stopped_by = viewer.name
+            log.info("bulk %s %s is stopped by %r", run.verb, run_id, viewer.name)
+            self._changed()
+        return run
+
+    async def close(self) -> None:
+        """Stop what is under way; what was done stays done, and it can be begun again."""
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _keep(self, run: BulkRun) -> None:
+        self._runs[run.run_id] = run
+        ended = [each.run_id for each in self._runs.values() if each.ended_at is not None]
+        for run_id in ended[: max(0, len(self._runs) - KEPT)]:
+            del self._runs[run_id]
+
+    async def _carry_out(
+        self, connection: Connection, run: BulkRun, wanted: JobFilter, stack: AsyncExitStack, entry: Recording
+    ) -> None:
+        def count(done: int) -> None:
+            run.done = done
+            self._changed()
+            if run.stopped_by is not None:
+                raise _StoppedError
+
+        try:
+            async with stack:
+                try:
+                    run.done = await manage.bulk(connection, run.verb, wanted, on_progress=count)  # type: ignore[arg-type]  # checked
+                except _StoppedError:
+                    run.error = f"by {run.stopped_by or 'somebody who is not logged in'}"
+                    entry.outcome = "stopped"
+                entry.reason = run.sentence.replace(" so far", "")
+        except NaqError as error:
+            run.error = str(error)
+            log.warning("bulk %s stopped after %d jobs: %s", run.verb, run.done, error)
+        finally:
+            run.ended_at = datetime.now(UTC)
+            self._changed()
+
+
+def _with_states(wanted: JobFilter, verb: str) -> JobFilter:
+    return wanted if wanted.states else msgspec.structs.replace(wanted, states=MEANT[verb])
