@@ -49,6 +49,19 @@ EXPECTED = {
         r"refused: .*cannot be the minute",
         r"refused: .*needs 5 fields",
     ],
+    "dashboard_in_litestar.py": [
+        r"own page: the shop\nnobody: 401\n",
+        r"page of jobs: 200 with the job: True\nall links below /ops/naq: True",
+        r"style sheet: 200 text/css; charset=utf-8 public, .*immutable",
+        r"live updates: : live\nann may delete it: True\nben may delete it: False",
+        r"document is its own: True",
+    ],
+    "dashboard_in_starlette.py": [
+        r"own page: the shop\nnobody: 401\n",
+        r"page of queues: 200 with the queue: True\nall links below /naq: True",
+        r"its script: 200\nits live updates: : live",
+        r'described at: "servers":\[\{"url":"/naq"\}\]',
+    ],
     "dead_jobs.py": [
         r"dead: 20\nwhy: FileNotFoundError at attempt 1\nput back: 14\n",
         r"so far: 18\nput back by filter: 18 \{14\}\ndead: 0",
@@ -143,7 +156,7 @@ EXPECTED = {
     "worker_in_program.py": [r"connected\ndisconnected\na found in the database\nb found in"],
 }
 # Modules the examples import.
-NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "scheduled_tasks.py", "priority_tasks.py"}
+NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "scheduled_tasks.py", "serving.py", "priority_tasks.py"}
 
 
 def environment() -> dict[str, str]:

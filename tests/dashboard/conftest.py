@@ -26,7 +26,7 @@ def open_dashboard(settings: Settings) -> OpenDashboard:
     @asynccontextmanager
     async def opened(naq: Settings | None = None, **own: Any) -> AsyncIterator[Client]:
         app = create_app(naq or settings, DashboardSettings(**{"secret": SECRET, **own}))
-        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's ASGI types are its own
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=20) as client:
             yield client
         await app.state.naq_dashboard.aclose()

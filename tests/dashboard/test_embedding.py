@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from litestar import Litestar, asgi, get
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -44,7 +45,13 @@ def home() -> str:
 
 def in_starlette(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Callable[[], Any]]:
     app = dashboard_app(settings, own)
-    return Starlette(routes=[Mount("/a/b", app=app)]), "/a/b", app.state.naq_dashboard.aclose  # type: ignore[arg-type]
+    return Starlette(routes=[Mount("/a/b", app=app)]), "/a/b", app.state.naq_dashboard.aclose
+
+
+def in_fastapi(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Callable[[], Any]]:
+    app, outer = dashboard_app(settings, own), FastAPI()
+    outer.mount("/naq", app)
+    return outer, "/naq", app.state.naq_dashboard.aclose
 
 
 def as_plugin(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Callable[[], Any]]:
@@ -68,7 +75,7 @@ async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("embed", [in_starlette, as_plugin, mounted_in_litestar])
+@pytest.mark.parametrize("embed", [in_starlette, in_fastapi, as_plugin, mounted_in_litestar])
 async def test_every_link_leads_into_the_dashboard(settings: Settings, queue: Queue, embed: Callable[..., Any]) -> None:
     job = await queue.enqueue(work.add, 1, 1)
     app, prefix, close = embed(settings, DashboardSettings(secret=SECRET))
@@ -97,7 +104,7 @@ async def test_every_link_leads_into_the_dashboard(settings: Settings, queue: Qu
     await close()
 
 
-@pytest.mark.parametrize("embed", [in_starlette, as_plugin, mounted_in_litestar])
+@pytest.mark.parametrize("embed", [in_starlette, in_fastapi, as_plugin, mounted_in_litestar])
 async def test_the_api_is_described_where_it_is(settings: Settings, embed: Callable[..., Any]) -> None:
     app, prefix, close = embed(settings, DashboardSettings(secret=SECRET))
     async with client_of(app) as client:
@@ -155,6 +162,18 @@ async def test_a_trusted_proxy_may_say_the_prefix(
         page = await client.get("/queues", headers=headers | {"Accept": "text/html"})
         assert {link for link in LINK.findall(page.text) if not link.startswith(f"{base}/")} == set()
         assert f'href="{base}/jobs"' in page.text
+    await app.state.naq_dashboard.aclose()
+
+
+@pytest.mark.parametrize(("client", "is_secure"), [("127.0.0.1", True), ("10.1.2.3", True), ("192.0.2.1", False)])
+async def test_a_proxy_here_or_a_trusted_one_may_say_that_it_speaks_https(
+    settings: Settings, client: str, is_secure: bool
+) -> None:
+    app = dashboard_app(settings, DashboardSettings(secret=SECRET, password="pw", trusted_proxies=(ip_network("10.0.0.0/8"),)))
+    transport = httpx.ASGITransport(app, client=(client, 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+        answer = await browser.post("/login", data={"name": "admin", "password": "pw"}, headers={"X-Forwarded-Proto": "https"})
+        assert ("secure" in answer.headers["set-cookie"].lower()) is is_secure
     await app.state.naq_dashboard.aclose()
 
 

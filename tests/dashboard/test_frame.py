@@ -70,6 +70,7 @@ async def test_without_nats_it_is_alive_but_not_ready(open_dashboard: OpenDashbo
 async def test_static_files_are_kept_for_ever_and_small(dashboard: Client) -> None:
     answer = await dashboard.get("/static/app.css")
     assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert "immutable" in answer.headers["cache-control"]
     assert (await dashboard.get("/static/../settings.py")).status_code in {400, 404}
     assert sum(len(each.data) for path, each in assets().items() if not path.endswith(".txt")) < 150_000

@@ -41,7 +41,7 @@ async def test_no_request_is_answered_with_a_server_error(naq_settings: Settings
         cases.append(data.draw(strategy))
 
     await asyncio.to_thread(collect)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=30) as client:  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=30) as client:
         for case in cases:
             request = case.as_transport_kwargs(base_url="http://127.0.0.1")
             request.pop("cookies", None)

@@ -156,7 +156,7 @@ async def look_at_everything(settings: Settings, job_ids: list[str]) -> None:
         assert naq("job", "show", job_id, **here).returncode == 0
         naq("job", "result", job_id, **here)
     app = create_app(settings, DashboardSettings(secret="a secret that is long enough"))
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's ASGI types are its own
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=20) as client:
         for page in ("/", "/jobs", *(f"/jobs/{job_id}" for job_id in job_ids[:5])):
             assert (await client.get(page)).status_code < 500

@@ -34,7 +34,7 @@ LARGEST_BODY = 1_000_000
 
 def create_app(
     settings: Settings | None = None, dashboard: DashboardSettings | None = None, *, identify: Identify | None = None
-) -> Litestar:
+) -> Dashboard:
     """Make the dashboard as an application of its own; nothing is connected before the first request.
 
     Args:
@@ -54,7 +54,7 @@ def dashboard_app(
     dashboard: DashboardSettings | None = None,
     *,
     identify: Identify | None = None,
-) -> Litestar:
+) -> Dashboard:
     """Make the dashboard as an ASGI application to mount in another one, such as Starlette or FastAPI.
 
     It needs no lifespan of its own: it connects at its first request. `await app.state.naq_dashboard.aclose()` closes it.

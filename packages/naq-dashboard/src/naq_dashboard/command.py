@@ -80,8 +80,15 @@ def dashboard(
         return _complain(f"cannot listen on {own.host}, port {own.port}: {error.strerror}", _CANNOT_LISTEN)
     shown = f"[{own.host}]" if ":" in own.host else own.host
     sys.stderr.write(f"naq dashboard: http://{shown}:{listener.getsockname()[1]}{own.root_path}\n")
+    # uvicorn would put the address that a proxy names in the place of the proxy's, by which we know whom to believe.
     config = uvicorn.Config(
-        app, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE, server_header=False
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+        server_header=False,
+        proxy_headers=False,
     )
     server = Server(config, app.state.naq_dashboard)
     try:

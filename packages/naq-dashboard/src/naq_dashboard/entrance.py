@@ -13,6 +13,8 @@ from naq_dashboard.pages import PAGES
 __all__ = ["Dashboard", "mounted"]
 
 PREFIX_HEADER = b"x-forwarded-prefix"
+SCHEME_HEADER = b"x-forwarded-proto"
+SCHEMES = ("http", "https")
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,100}){1,10}")
 _OWN_PATHS = frozenset(f"/{page.path.partition('/')[0]}" for page in PAGES)
@@ -31,7 +33,8 @@ class Dashboard(Litestar):
         """Return the scope with the path that people see before ours as `root_path`, at the start of `path` as ASGI has it.
 
         A server or framework may have said it in `root_path` and may have left it in `path` or not; a proxy may have cut it off
-        or not, and says it in our settings or, if it is a trusted one, in `X-Forwarded-Prefix`.
+        or not, and says it in our settings or, if it is a trusted one, in `X-Forwarded-Prefix`. It may also say that people came
+        by https.
         """
         board: Board = self.state.naq_dashboard
         given = scope.get("root_path", "").rstrip("/")
@@ -39,9 +42,12 @@ class Dashboard(Litestar):
         path = _without(given, scope["path"])
         if own not in _OWN_PATHS:
             path = _without(own, path)
-        forwarded = _forwarded(scope) if not own and is_from_proxy(scope, board.settings) else ""
-        root = own or f"{forwarded}{given}"
-        return {**scope, "root_path": root, "path": f"{root}{path}"}  # type: ignore[return-value]  # the same keys
+        is_trusted = is_from_proxy(scope, board.settings)
+        root = own or f"{_forwarded_prefix(scope) if is_trusted else ''}{given}"
+        scheme = _header(scope, SCHEME_HEADER) if is_trusted or _is_here(scope) else ""
+        if scheme not in SCHEMES:
+            scheme = scope.get("scheme", "http")
+        return {**scope, "root_path": root, "path": f"{root}{path}", "scheme": scheme}  # type: ignore[return-value]  # the same keys
 
 
 def mounted(app: ASGIApp, path: str) -> Any:
@@ -62,7 +68,17 @@ def _without(prefix: str, path: str) -> str:
     return path or "/"
 
 
-def _forwarded(scope: Scope) -> str:
+def _forwarded_prefix(scope: Scope) -> str:
     """Return the prefix that a proxy has cut off, if it can be one: it ends up in every link and redirect."""
-    value = next((value for name, value in scope["headers"] if name == PREFIX_HEADER), b"").decode("latin-1").rstrip("/")
+    value = _header(scope, PREFIX_HEADER).rstrip("/")
     return value if _PREFIX.fullmatch(value) else ""
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for each, value in scope["headers"] if each == name), b"").decode("latin-1")
+
+
+def _is_here(scope: Scope) -> bool:
+    """Whether a request comes from this machine; a proxy here is believed whether people came to it by https."""
+    client = scope.get("client")
+    return client is not None and client[0] in {"127.0.0.1", "::1"}

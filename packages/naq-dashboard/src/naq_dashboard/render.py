@@ -19,11 +19,11 @@ from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
 
 NOTHING = "\N{EN DASH}"
-TYPES = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
+TYPES = {  # the charset is added when they are sent
+    "css": "text/css",
+    "js": "text/javascript",
     "svg": "image/svg+xml",
-    "txt": "text/plain; charset=utf-8",
+    "txt": "text/plain",
 }
 
 STATE_ICONS = {
