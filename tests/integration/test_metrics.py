@@ -55,6 +55,25 @@ async def test_a_reader_reads_only_what_is_new(queue: Queue) -> None:
         assert sum(point.succeeded for point in points) == expected
 
 
+async def test_what_ended_is_told_for_each_queue(queue: Queue) -> None:
+    connection = await queue.connection()
+    now = time.time()
+    recorder, reader = Recorder("one"), SeriesReader()
+    for name, outcome in (
+        ("mail", "succeeded"),
+        ("mail", "failed"),
+        ("mail", "retried"),
+        ("images", "cancelled"),
+        ("etl", "retried"),
+    ):
+        recorder.note(name, "m:f", outcome, 0.1)
+    await recorder.store(connection, now)
+    await reader.refresh(connection, LEVELS[1])
+    ended = reader.ended_by_queue(LEVELS[1], 1.0, now)
+    assert {name: sum(minutes) for name, minutes in ended.items()} == {"mail": 2, "images": 1}
+    assert {len(minutes) for minutes in ended.values()} == {60}
+
+
 async def test_what_was_enqueued_in_a_stretch_is_the_growth_that_workers_saw(queue: Queue) -> None:
     connection = await queue.connection()
     now = time.time()

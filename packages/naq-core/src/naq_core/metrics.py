@@ -105,6 +105,11 @@ class Figures(msgspec.Struct, omit_defaults=True):
             for place, count in others.items():
                 mine[place] = mine.get(place, 0) + count
 
+    @property
+    def ended(self) -> int:
+        """How many attempts were the last of their job, whatever came of it."""
+        return self.succeeded + self.failed + self.timed_out + self.dead + self.cancelled
+
     def counts(self) -> Iterator[tuple[str, int]]:
         """Yield the kinds of counters, and how much each has grown."""
         yield from ((name, getattr(self, name)) for name in ("started", *OUTCOMES))
@@ -313,6 +318,20 @@ class SeriesReader:
             _merge(looks[place], stretch, queue)
         points = [_point(first + place * level.step, figures, looks[place]) for place, figures in enumerate(sums)]
         return Series(step=level.step, since=_instant(first), until=_instant(first + count * level.step), points=points)
+
+    def ended_by_queue(self, level: Level, hours: float, now: float | None = None) -> dict[str, list[int]]:
+        """Return how many jobs of each queue ended for good within each step, oldest first; queues without any are left out."""
+        now = time.time() if now is None else now
+        first = int((now - hours * 3600) // level.step + 1) * level.step
+        count = int(now // level.step - first // level.step) + 1
+        found: dict[str, list[int]] = {}
+        for (at, _), stretch in self._known[level.step].items():
+            place = (at - first) // level.step
+            if 0 <= place < count:
+                for row in stretch.rows:
+                    if row.ended:
+                        found.setdefault(row.queue, [0] * count)[place] += row.ended
+        return found
 
 
 async def read_series(connection: Connection, hours: float = 1.0, queue: str = "", function: str = "") -> Series:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from naq_core.metrics import Counter, Level, Series, SeriesReader, TallyReader, level_of
+from naq_core.metrics import LEVELS, Counter, Level, Series, SeriesReader, TallyReader, level_of
 from naq_dashboard.broker import Broker
 
 __all__ = ["FigureBoard"]
@@ -34,6 +34,16 @@ class FigureBoard:
         level = level_of(hours)
         await self._refresh(level)
         return self._reader.series(level, hours, queue, function)
+
+    async def last_hour(self) -> dict[str, list[int]]:
+        """Return how many jobs of each queue ended in each minute of the last hour.
+
+        Raises:
+            BrokerError: The server does not answer.
+        """
+        level = LEVELS[1]
+        await self._refresh(level)
+        return self._reader.ended_by_queue(level, 1.0)
 
     async def counters(self) -> Mapping[Counter, int]:
         """Return all counters, as they are now.

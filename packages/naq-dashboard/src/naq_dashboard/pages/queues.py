@@ -19,10 +19,10 @@ RECENT = 12
 
 
 async def queues(board: Board, query: Query) -> dict[str, Any]:
-    """Show every queue: how many jobs are where, and how long the oldest waits."""
+    """Show every queue: how many jobs are where, how long the oldest waits, and how many ended in the last hour."""
     del query
-    found = await board.read(list_queues)
-    return {"title": "Queues", "queues": found, "totals": totals(found)}
+    found, ended = await asyncio.gather(board.read(list_queues), board.figures.last_hour())
+    return {"title": "Queues", "queues": found, "totals": totals(found), "ended": ended}
 
 
 async def queue(board: Board, query: Query) -> dict[str, Any]:
