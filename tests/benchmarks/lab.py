@@ -100,9 +100,9 @@ class Lab:
         return Stamps.create(path, slots)
 
     @contextmanager
-    def worker(self, settings: Settings, *, concurrency: int = 100) -> Iterator[int]:
+    def worker(self, settings: Settings, *queues: str, concurrency: int = 100) -> Iterator[int]:
         """Run `python -m naq_worker` and yield its process id."""
-        command = [sys.executable, "-m", "naq_worker", QUEUE, "--concurrency", str(concurrency)]
+        command = [sys.executable, "-m", "naq_worker", *(queues or (QUEUE,)), "--concurrency", str(concurrency)]
         environment = {
             **settings.as_environment(),
             "NAQ_LOG_LEVEL": "WARNING",

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from naq_client import Queue, chain, gather, group
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.dashboard import dashboard_pages
+from tests.benchmarks.dashboard_live import dashboard_live
 from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
 from tests.benchmarks.schedules import schedules, schedules_burst
@@ -242,9 +243,10 @@ MEASURES: dict[str, Measure] = {
     "schedules": schedules,
     "schedules-burst": schedules_burst,
     "dashboard-pages": dashboard_pages,
+    "dashboard-live": dashboard_live,
     "memory": memory,
     "imports": imports,
 }
 
-HEAVY = frozenset({"dashboard-pages"})
+HEAVY = frozenset({"dashboard-pages", "dashboard-live"})
 """Those that fill the server first, which takes minutes."""

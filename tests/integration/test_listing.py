@@ -301,7 +301,7 @@ async def test_a_descent_meets_every_message_in_order(settings: Settings, densit
 
 async def test_a_list_cut_short_by_time_goes_on_where_it_ended(queue: Queue) -> None:
     connection = await queue.connection()
-    jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(120))
+    jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(300))
     ids: list[str] = []
     cursor = None
     pages = 0
@@ -314,7 +314,8 @@ async def test_a_list_cut_short_by_time_goes_on_where_it_ended(queue: Queue) -> 
             break
     assert ids == [job.job_id for job in reversed(jobs)]
     count = await inspect.count_jobs(connection, JobFilter(function="add"), max_seconds=0.0)
-    assert (count.is_exact, count.scanned) == (False, 0)
+    assert count.is_exact is False
+    assert 0 < count.count == count.scanned < 300
 
 
 async def test_counts_that_the_server_knows_need_no_search(queue: Queue, run_worker: RunWorker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ READY = 1.9
 """Seconds in which JetStream has to answer: probes often wait for two."""
 FRESH = 0.2
 """Seconds for which what was read is handed to others who ask the same."""
+LONGEST_FRESH = 1.0
+"""Seconds for which it is at most because it took long."""
 
 
 class Board:
@@ -49,7 +52,7 @@ class Board:
         self.operations = Operations(self.broker, self.audit, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
-        self._shared: dict[Any, tuple[float, asyncio.Task[Any]]] = {}
+        self._shared: dict[Any, _Shared] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Board":
         """Stay one: Litestar copies the state of an application, and a second board were a second connection."""
@@ -83,22 +86,18 @@ class Board:
     async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH) -> T:
         """Call a reading function of naq_core with the connection; equal questions within a moment share one answer.
 
+        An answer that took long stays for as long again: no question keeps the server busy for more than half of the time.
+
         Args:
             fresh: The length of that moment, in seconds.
         """
-        loop = asyncio.get_running_loop()
         key = (function, arguments)
-        for old in [each for each, (until, _) in self._shared.items() if until < loop.time()]:
+        now = asyncio.get_running_loop().time()
+        for old in [each for each, known in self._shared.items() if known.until < now]:
             del self._shared[old]
         if key not in self._shared:
-            connection = await self.connection()
-
-            async def ask() -> T:
-                return await function(connection, *arguments)
-
-            self._shared[key] = (loop.time() + fresh, loop.create_task(ask()))
-        task = self._shared[key][1]
-        answer: T = await asyncio.shield(task)
+            self._shared[key] = _Shared(function, await self.connection(), arguments, fresh)
+        answer: T = await asyncio.shield(self._shared[key].task)
         return answer
 
     def _forget(self) -> None:
@@ -127,3 +126,23 @@ class Board:
         await self.operations.close()
         await self.audit.close()
         await self.broker.close()
+
+
+class _Shared:
+    """A question that is being answered, or has been a moment ago."""
+
+    def __init__(
+        self, function: Callable[..., Awaitable[Any]], connection: Connection, arguments: tuple[Any, ...], fresh: float
+    ) -> None:
+        self.until = math.inf
+        """When the answer is too old, by the event loop's clock."""
+        self._loop = asyncio.get_running_loop()
+        self._began, self._fresh = self._loop.time(), fresh
+        self.task = self._loop.create_task(self._ask(function, connection, arguments))
+
+    async def _ask(self, function: Callable[..., Awaitable[Any]], connection: Connection, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await function(connection, *arguments)
+        finally:
+            now = self._loop.time()
+            self.until = max(self._began + self._fresh, now + min(LONGEST_FRESH, now - self._began))

@@ -20,6 +20,8 @@ class FigureBoard:
         self._reader = SeriesReader()
         self._tally = TallyReader()
         self._read_at: dict[int, float] = {}
+        self._series: dict[tuple[float, str, str], Series] = {}
+        """What was added up since the last look: that takes tens of milliseconds with three days of many workers."""
         self._lock = asyncio.Lock()
         self.reads = 0
         """Grows with each read that may have found something new."""
@@ -33,7 +35,10 @@ class FigureBoard:
         """
         level = level_of(hours)
         await self._refresh(level)
-        return self._reader.series(level, hours, queue, function)
+        asked = (hours, queue, function)
+        if asked not in self._series:
+            self._series[asked] = self._reader.series(level, hours, queue, function)
+        return self._series[asked]
 
     async def last_hour(self) -> dict[str, list[int]]:
         """Return how many jobs of each queue ended in each minute of the last hour.
@@ -62,4 +67,5 @@ class FigureBoard:
                 return
             await self._reader.refresh(await self._broker.connection(), level)
             self._read_at[level.step] = now
+            self._series.clear()
             self.reads += 1

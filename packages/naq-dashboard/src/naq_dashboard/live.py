@@ -19,10 +19,10 @@ from naq_dashboard.broker import Broker
 
 log = logging.getLogger(__name__)
 
-SHORTEST = 0.25
-"""Seconds between two frames of one topic: 4 a second are as many as anybody can follow."""
-SHARE = 5
-"""A topic takes at most one fifth of the time: what takes 100 ms to load is loaded every half second at most."""
+SHORTEST = 0.28
+"""Seconds between two frames of one topic: 4 a second are as many as anybody can follow, and a late one makes no fifth."""
+SHARE = 2
+"""A topic takes at most half of the time: what takes 150 ms to load is loaded every 300 ms at most."""
 TICK = 1.0
 """Seconds after which a topic is looked at again although no event came: presence, depth and ages have none."""
 QUIET_SHARE = 25

@@ -44,7 +44,8 @@ class Descent:
         self._top = below
         self._first = first
         self._step = 1
-        self._knows_top = not is_rare
+        self._is_rare = is_rare
+        self._knows_ends = False
         self._probe_seconds = 0.0
         """What a probe took in the round before."""
 
@@ -93,18 +94,24 @@ class Descent:
             cells = max(FEWEST_AFFORDED, min(cells, int(AFFORDABLE / self._probe_seconds)))
         return cells
 
-    async def _find_top(self) -> bool:
-        """Jump to the newest match of all, if it is below; this takes the server 1 ms for each 4,000 matching subjects.
+    async def _find_ends(self) -> bool:
+        """Learn how far down a match lies, and of a rare subject how far up: that takes the server 1 ms for each 4,000 matches.
 
         Returns:
-            Whether that has helped.
+            Whether the next window is another one for it.
         """
-        self._knows_top = True
-        newest = (await get_many(self._connection, self._stream, [{"last_by_subj": self._subject}]))[0]
-        below = self._first if newest is None else newest.sequence + 1
-        if below >= self._top:
+        self._knows_ends = True
+        requests: list[dict[str, Any]] = [{"seq": self._first, "next_by_subj": self._subject or ">"}]
+        if self._is_rare:
+            requests.append({"last_by_subj": self._subject})
+        lowest, *newest = await get_many(self._connection, self._stream, requests)
+        if lowest is None or lowest.sequence >= self._top:
+            self._top = self._first
+            return True
+        self._first = lowest.sequence
+        if not newest or newest[0] is None or newest[0].sequence + 1 >= self._top:
             return False
-        self._top, self._step = max(below, self._first), 1
+        self._top, self._step = max(newest[0].sequence + 1, self._first), 1
         return True
 
     def _lowest(self, cells: int) -> int:
@@ -141,7 +148,7 @@ class Descent:
 
     async def _leap(self, cells: int) -> None:
         """Go down to the next stretch that holds a match, found by probes at distances that double."""
-        if not self._knows_top and await self._find_top():
+        if not self._knows_ends and await self._find_ends():
             return
         above, distance = self._top, cells * self._step
         while above > self._first:

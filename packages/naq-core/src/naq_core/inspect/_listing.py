@@ -34,6 +34,8 @@ CHUNK = 250
 """Entries that are looked at without a pause: others wait for the event loop meanwhile."""
 RARE = frozenset({"held", "dead"})
 """Places that hold few of all messages."""
+GRACE = 0.25
+"""Seconds over its time that a list may take to find where its first entries are."""
 MOST_SOURCES = 60
 """Subjects that are merged at most."""
 
@@ -128,8 +130,9 @@ class Listing:
         jobs: list[JobView] = []
         scanned = 0
         chunk = min(CHUNK, limit)
-        while len(jobs) < limit and scanned < max_scan and (until is None or loop.time() < until):
-            batch = await self._take(min(chunk, max_scan - scanned), until)
+        while len(jobs) < limit and scanned < max_scan and (until is None or not scanned or loop.time() < until):
+            grace = 0.0 if scanned else GRACE  # a page of nothing helps nobody
+            batch = await self._take(min(chunk, max_scan - scanned), None if until is None else until + grace)
             if not batch:
                 self._note_leaps()
                 break
