@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from naq_client import Queue
 from naq_dashboard import create_app
 from naq_dashboard.openapi import describe
 from tests.dashboard.conftest import Client, OpenDashboard
+from tests.integration import work
+from tests.support.eventually import eventually
 
 
 def operations() -> dict[str, Any]:
@@ -60,6 +63,29 @@ class TestMistakes:
         assert answer.status_code == 400
         assert "action" in answer.json()["detail"]
         assert [each["name"] for each in answer.json()["errors"]] == ["action"]
+
+
+class TestConditional:
+    async def test_what_is_known_is_not_sent_again(self, dashboard: Client, queue: Queue) -> None:
+        await queue.enqueue(work.add, 1, 1)
+        first = await dashboard.get("/api/jobs")
+        tag = first.headers["etag"]
+        for header in (tag, f'"other", W/{tag}'):
+            again = await dashboard.get("/api/jobs", headers={"If-None-Match": header})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+            assert again.headers["cache-control"] == "no-store"
+        await queue.enqueue(work.add, 2, 2)
+
+        async def changed() -> None:
+            answer = await dashboard.get("/api/jobs", headers={"If-None-Match": tag})
+            assert answer.status_code == 200
+            assert len(answer.json()["jobs"]) == 2
+
+        await eventually(changed)
+
+    async def test_problems_and_actions_have_no_tag(self, dashboard: Client) -> None:
+        assert "etag" not in (await dashboard.get("/api/jobs/nobody")).headers
+        assert "etag" not in (await dashboard.post("/api/queues/default/resume")).headers
 
 
 class TestDescription:

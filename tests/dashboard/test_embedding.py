@@ -187,6 +187,8 @@ async def test_the_outer_application_says_who_asks(settings: Settings) -> None:
         assert (await client.get("/api/queues")).status_code == 401
         assert (await client.get("/jobs", headers={"Accept": "text/html"}, follow_redirects=False)).status_code == 401
         assert (await client.get("/api/queues", headers={"X-Session": "alice"})).status_code == 200
+        elsewhere = {"X-Session": "alice", "Host": "shop.example.org"}
+        assert (await client.get("/api/queues", headers=elsewhere)).status_code == 200
     await app.state.naq_dashboard.aclose()
 
 

@@ -16,6 +16,7 @@ from litestar.response import Response
 from naq_core.errors import BrokerError, EncodeError, NaqError
 from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
+from naq_dashboard.api.conditional import ConditionalGet
 from naq_dashboard.api.strict import check_query, query_names
 from naq_dashboard.board import Board
 from naq_dashboard.entrance import Dashboard, mounted
@@ -110,8 +111,9 @@ def _application(board: Board) -> Dashboard:
         await board.aclose()
 
     board.page_names = frozenset(BY_NAME)
+    api = Router("/", route_handlers=API_HANDLERS, guards=[check_query], middleware=[ConditionalGet()])
     return Dashboard(
-        route_handlers=[*HANDLERS, *REFERENCE, Router("/", route_handlers=API_HANDLERS, guards=[check_query])],
+        route_handlers=[*HANDLERS, *REFERENCE, api],
         guards=[check_action],
         middleware=[board.gate],
         exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},

@@ -92,6 +92,7 @@ class Gate(ASGIMiddleware):
         self.signer = signer
         self.audit = audit
         self._identify = identify
+        self._hosts = ("*",) if identify is not None and not settings.allowed_hosts else settings.hosts
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
@@ -211,7 +212,7 @@ class Gate(ASGIMiddleware):
         """Refuse names that are not ours: a page elsewhere may make its own name point at this machine (DNS rebinding)."""
         given = request.headers.get("Host", "").lower()
         name = given.partition("]")[0] + "]" if given.startswith("[") else given.partition(":")[0]
-        for host in self.settings.hosts:
+        for host in self._hosts:
             if host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])):
                 return
         raise PermissionDeniedException(f"Host {given!r} is not answered here; NAQ_DASHBOARD_ALLOWED_HOSTS lists the names")

@@ -70,7 +70,7 @@ class DashboardSettings:
     allowed_hosts: tuple[str, ...] = ()
     """Values of the Host header that are answered, without port; `*.example.org` covers names below, `*` all.
 
-    Default: the loopback names and `host` while there is no way to log in, else all.
+    Default: the loopback names and `host` while there is no way to log in (nor `identify`), else all.
     """
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     """Signs sessions and forms. Several processes that serve the same users need the same. Default: a random one."""
