@@ -27,6 +27,11 @@ EXPECTED = {
         r"tried again: 3 jobs\ncheapest: 12",
         r"added: .*announce",
     ],
+    "audit_trail.py": [
+        r"ada cancel-job nobody: refused job nobody: no such job",
+        r"ada resume-queue default: done",
+        r"ada pause-queue default: done \{'reason': 'the printer is on fire'\}",
+    ],
     "cancel.py": [
         r"delayed: before_start",
         r"coroutine: while_running, .*was cancelled: we have seen the coroutine; within a second: True",

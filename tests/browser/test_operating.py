@@ -29,6 +29,27 @@ def test_a_queue_is_paused_and_purged_by_typing_its_name(address: str, settings:
     expect(page.locator(".toast").last).to_contain_text("1 jobs of queue mail are deleted")
 
 
+def test_what_is_done_appears_in_the_open_trail_and_on_the_queues_page(
+    address: str, settings: Settings, watched: Watched
+) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        queue.enqueue(work.add, 1, 1)
+    trail = watched.open(f"{address}/audit")
+    expect(trail.locator("#live-trail")).to_contain_text("Nobody has done anything")
+    page = watched.open(f"{address}/queues/mail")
+    page.get_by_role("button", name="Pause").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.locator("#live-activity")).to_contain_text("pause-queue")
+    row = trail.locator("#live-trail tbody tr")
+    expect(row).to_contain_text(re.compile("nobody.*pause-queue.*mail.*done", re.DOTALL))
+    row.get_by_role("link", name="mail").click()
+    expect(trail).to_have_url(re.compile("/queues/mail$"))
+    trail.get_by_role("link", name="All of it").click()
+    expect(trail).to_have_url(re.compile("/audit[?]kind=queue&target=mail$"))
+    expect(trail.locator("#live-trail tbody tr")).to_have_count(1)
+    assert watched.complaints == []
+
+
 def test_a_queue_gets_a_limit_and_loses_it(address: str, settings: Settings, watched: Watched) -> None:
     with SyncQueue("mail", settings=settings) as queue:
         queue.enqueue(work.add, 1, 1)

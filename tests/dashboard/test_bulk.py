@@ -67,12 +67,17 @@ async def test_it_says_what_it_does_and_how_far_it_is(dashboard: Client, queue: 
     assert "7 jobs cancelled." in (await dashboard.get("/jobs", params={"bulk": run_id}, headers=HTML)).text
 
 
-async def test_a_mistake_can_be_stopped(dashboard: Client, queue: Queue, gates: asyncio.Event) -> None:
+@pytest.mark.parametrize("form", [False, True], ids=["API", "form"])
+async def test_a_mistake_can_be_stopped(dashboard: Client, queue: Queue, gates: asyncio.Event, form: bool) -> None:
     for number in range(450):
         await queue.enqueue(work.add, number, 1)
     run_id = await begin(dashboard)
-    answer = await dashboard.post(f"/api/bulk/{run_id}/stop")
-    assert (answer.status_code, answer.json()["ended_at"]) == (200, None)
+    if form:
+        told = await dashboard.post("/do/stop-bulk", data={"run_id": run_id}, headers={"Accept": "application/json"})
+        assert told.json()["notice"] == "It stops after the jobs it has in hand."
+    else:
+        answer = await dashboard.post(f"/api/bulk/{run_id}/stop")
+        assert (answer.status_code, answer.json()["ended_at"]) == (200, None)
     gates.set()
     await eventually(lambda: has_ended(dashboard, run_id))
     state = await state_of(dashboard, run_id)

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from naq_client import Queue, chain
 from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, current_job, inspect, manage, result_of, schedules
+from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
 from naq_core.broker import read_record
 from naq_core.connection import Connection
 from naq_core.events import events
@@ -177,6 +178,23 @@ async def test_an_operator_acts(provisioned: EmbeddedServer, open_as: Open, capl
     assert "may not" not in caplog.text
 
 
+async def test_what_an_operator_does_is_in_the_trail_and_a_viewer_reads_it(
+    provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator, viewer = await open_as(Role.OPERATOR), await open_as(Role.VIEWER)
+    async with recorded(operator, Actor("olga", "session"), "pause-queue", "trailed"):
+        pass
+    await note_refusal(operator, Actor("eve", "session"), "purge-queue", "trailed", "eve may not")
+    assert [each.outcome for each in await activity(viewer, "queue", "trailed")] == ["done"]
+    assert {each.by for each in (await read_trail(viewer)).entries} >= {"olga", "eve"}
+    done = False
+    with pytest.raises(PermissionDeniedError):
+        async with recorded(viewer, Actor("vera", "session"), "pause-queue", "trailed"):
+            done = True
+    assert not done
+    assert "may not" not in caplog.text.replace("eve may not", "").replace("this user may not publish", "")
+
+
 async def _is(job: Any, state: JobState) -> None:
     assert await job.status() is state
 
@@ -249,6 +267,11 @@ REFUSED: list[tuple[str, list[Role], Callable[[Connection], Awaitable[object]]]]
         [role for role in Role if role is not Role.OPERATOR],
         lambda c: _listen(c, f"{inbox_of(Role.OPERATOR, 'sec')}.>"),
     ),
+    ("write the audit trail", LESSER, lambda c: _publish(c, c.names.audit_note("job", "1", "1"))),
+    ("read the audit trail", [Role.PRODUCER, Role.WORKER, Role.SCHEDULER], lambda c: activity(c, "queue", "trailed")),
+    ("clear the audit trail", NOT_ADMIN, lambda c: c.api(f"STREAM.PURGE.{c.names.audit_stream}", {})),
+    ("delete from the audit trail", NOT_ADMIN, lambda c: c.api(f"STREAM.MSG.DELETE.{c.names.audit_stream}", {"seq": 1})),
+    ("edit the audit trail's stream", NOT_ADMIN, lambda c: c.api(f"STREAM.UPDATE.{c.names.audit_stream}", {})),
     ("use another namespace", list(Role), lambda c: _publish(c, "sec2.jobs.normal.mail.1")),
 ]
 CASES = [pytest.param(role, action, id=f"{role}-{name}") for name, roles, action in REFUSED for role in roles]

@@ -14,6 +14,7 @@ from naq_core.errors import BrokerError, BrokerTimeoutError
 TIMEOUT = 5.0
 AT_ONCE = 512
 """Requests on their way at the same time: bounds what the server has to hold ready for us."""
+_SUBJECT = "$JS.API.DIRECT.GET"
 _ABSENT = "404"
 _END_OF_BATCH = "204"
 
@@ -36,6 +37,7 @@ async def get_many(connection: Connection, stream: str, requests: Sequence[dict[
 
     Raises:
         BrokerTimeoutError, BrokerUnavailableError: The server did not answer all of them in time.
+        PermissionDeniedError: This user may not read the stream.
     """
     found: list[Entry | None] = []
     for start in range(0, len(requests), AT_ONCE):
@@ -47,6 +49,7 @@ async def _repeated(connection: Connection, stream: str, requests: Sequence[dict
     deadline = connection.budget()
     while True:
         await connection.wait_connected(deadline)
+        connection.denials.check_request(f"{_SUBJECT}.{stream}", connection.settings.nats_inbox_prefix)
         try:
             return await _get(connection, stream, requests)
         except (NotReadyError, TimeoutError, *CLIENT_ERRORS) as error:  # lost on the way, or no leader: reads can be repeated
@@ -79,11 +82,12 @@ async def _get(connection: Connection, stream: str, requests: Sequence[dict[str,
 
     subscription = await client.listen(f"{inbox}.*", on_answer)
     try:
-        subject = f"$JS.API.DIRECT.GET.{stream}"
+        subject = f"{_SUBJECT}.{stream}"
         for number, request in enumerate(requests):
             await client.publish(subject, msgspec.json.encode(request), reply=f"{inbox}.{number}")
-        async with asyncio.timeout(TIMEOUT):
-            await done
+        async with asyncio.timeout(TIMEOUT) as scope:
+            with connection.denials.interrupting(subject, scope):
+                await done
     finally:
         client.unlisten(subscription)
     return answers
