@@ -11,7 +11,7 @@ from naq_core._nats.consumers import list_consumers
 from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, get_many
 from naq_core._nats.records import stream_span
-from naq_core._nats.subjects import LEVELS, STATE, Names, state_of_subject
+from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
 from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
@@ -34,6 +34,8 @@ CHUNK = 250
 """Entries that are looked at without a pause: others wait for the event loop meanwhile."""
 RARE = frozenset({"held", "dead"})
 """Places that hold few of all messages."""
+FEW = 20_000
+"""Waiting jobs up to which a queue's messages are few."""
 GRACE = 0.25
 """Seconds over its time that a list may take to find where its first entries are."""
 MOST_SOURCES = 60
@@ -102,11 +104,12 @@ class Listing:
                 spans += [(names.jobs_stream, *each, False) for each in await _ready_spans(connection, wanted, queue, jobs.last)]
             for place in sorted(places.difference(LEVELS)):
                 spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", jobs.last + 1, jobs.first, False))
+        rare = await _rare_subjects(connection, queue, [subject for _, subject, *_ in spans if subject])
         begin = [records.last, *(top for _, _, top, _, _ in spans)]
         began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
             Source(
-                Descent(connection, stream, subject, below=position, first=max(1, first), is_rare=_is_rare(names, subject)),
+                Descent(connection, stream, subject, below=position, first=max(1, first), is_rare=subject in rare),
                 position,
                 is_records=is_records,
             )
@@ -227,8 +230,14 @@ class Listing:
         return view if matches(self._filter, view) else None
 
 
-def _is_rare(names: Names, subject: str | None) -> bool:
-    return subject is not None and subject.removeprefix(f"{names.jobs}.").partition(".")[0] in RARE
+async def _rare_subjects(connection: Connection, queue: str, subjects: Sequence[str]) -> set[str]:
+    """Return those of which few messages lie in the jobs stream: of these the server finds the ends quickly."""
+    names = connection.names
+    rare = {each for each in subjects if each.removeprefix(f"{names.jobs}.").partition(".")[0] in RARE}
+    whole = names.any_state(queue, "*")
+    if queue != "*" and whole in subjects and sum(each.pending for each in await list_consumers(connection, queue)) < FEW:
+        rare.add(whole)
+    return rare
 
 
 async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, last: int) -> list[tuple[str, int, int]]:
