@@ -25,7 +25,8 @@ from naq_core.broker import (
     ttl_text,
 )
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
-from naq_core.metrics import LEVELS, Figures, Stretch
+from naq_core.metrics import LEVELS, Figures
+from naq_core.metrics.figures import Stretch
 from naq_core.names import new_id
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 
