@@ -72,7 +72,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
         may_run = was_running or job.is_fast
         if not may_run:  # else its worker counts it
             connection.tally.add(record.queue, record.function, "cancelled")
-        log.info("job %s (%s) is cancelled%s", job_id, record.function, " while it runs" if was_running else "")
+        log.debug("job %s (%s) is cancelled%s", job_id, record.function, " while it runs" if was_running else "")
         await asyncio.gather(
             _tell_workers(connection, record, known=was_running) if may_run else _nothing(), _conclude(connection, record)
         )

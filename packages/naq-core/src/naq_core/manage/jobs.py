@@ -65,7 +65,7 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
         return True
     moved = await release(connection, message)
     if moved in {Moved.MOVED, Moved.ALREADY}:
-        log.info("job %s is put back to queue %s", *reversed(state_of_subject(message.subject)[1:]))
+        log.debug("job %s is put back to queue %s", *reversed(state_of_subject(message.subject)[1:]))
         return True
     return False
 
