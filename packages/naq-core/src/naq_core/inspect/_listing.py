@@ -37,7 +37,7 @@ RARE = frozenset({"held", "dead"})
 FEW = 20_000
 """Waiting jobs up to which a queue's messages are few."""
 GRACE = 0.25
-"""Seconds over its time that a list may take to find where its first entries are."""
+"""Seconds over its time that a list may take to find its first entry."""
 MOST_SOURCES = 60
 """Subjects that are merged at most."""
 
@@ -123,19 +123,21 @@ class Listing:
             return None
         return "-".join(map(str, [self._began, *(source.position for source in self._sources)]))
 
-    async def page(self, limit: int, max_scan: int, until: float | None = None) -> tuple[list[JobView], int]:
+    async def page(
+        self, limit: int, max_scan: int, until: float | None = None, *, grace: float = GRACE
+    ) -> tuple[list[JobView], int]:
         """Return the next jobs, at most `limit`, and how many entries were looked at for them, at most `max_scan`.
 
         Args:
             until: When to end, with what was found, by the event loop's clock; None: when it is complete.
+            grace: Seconds that it may look on after that, as long as it has found no entry: a page of nothing helps nobody.
         """
         loop = asyncio.get_running_loop()
         jobs: list[JobView] = []
         scanned = 0
         chunk = min(CHUNK, limit)
         while len(jobs) < limit and scanned < max_scan and (until is None or not scanned or loop.time() < until):
-            grace = 0.0 if scanned else GRACE  # a page of nothing helps nobody
-            batch = await self._take(min(chunk, max_scan - scanned), None if until is None else until + grace)
+            batch = await self._take(min(chunk, max_scan - scanned), until, 0.0 if scanned else grace)
             if not batch:
                 self._note_leaps()
                 break
@@ -167,13 +169,16 @@ class Listing:
             if not source.buffer:
                 source.position = min(source.position, source.descent.top)
 
-    async def _take(self, count: int, until: float | None) -> list[tuple[Source, Entry]]:
+    async def _take(self, count: int, until: float | None, grace: float) -> list[tuple[Source, Entry]]:
         """Return the next entries of all sources, by the time they were stored; each source stays in its own order."""
+        loop = asyncio.get_running_loop()
         batch: list[tuple[Source, Entry]] = []
         while len(batch) < count:
             for source in self._sources:
                 if not source.is_done and not source.buffer:
-                    source.buffer.extend(await source.descent.more(count, until))
+                    if batch and until is not None and loop.time() >= until:
+                        return batch
+                    source.buffer.extend(await source.descent.more(count, None if until is None else until + grace))
                     if not source.buffer and not source.is_done:
                         return batch  # time is up, and its next entry may be newer than the others'
                 if self._floor and source.buffer and _sortable(source.buffer[0].stored_at) < self._floor:

@@ -8,7 +8,7 @@ from naq_core._nats.direct import Entry, get_many
 from naq_core.errors import ConfigurationError, JobNotFoundError
 from naq_core.inspect._compose import view_of
 from naq_core.inspect._known import known_count
-from naq_core.inspect._listing import Listing
+from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
 from naq_core.names import check_job_id, check_queue, is_job_id
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
@@ -73,12 +73,12 @@ async def count_jobs(
     """
     until = _until(max_seconds)
     known = await known_count(connection, filter)
-    if known.is_exact:
+    if known.is_exact or known.count >= max_scan:  # more than could be counted here
         return known
     listing = await Listing.open(connection, filter, None)
     count = scanned = 0
     while scanned < max_scan:
-        jobs, looked_at = await listing.page(1000, max_scan - scanned, until)
+        jobs, looked_at = await listing.page(1000, max_scan - scanned, until, grace=0.0 if known.count else GRACE)
         count += len(jobs)
         scanned += looked_at
         if listing.cursor() is None:
