@@ -1,11 +1,15 @@
 """Who comes in, and what they may do there."""
 
+import asyncio
 from ipaddress import ip_network
+from typing import Any
 
+import httpx
 import pytest
 
 from naq_core.errors import ConfigurationError
-from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User
+from naq_core.settings import Settings
+from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
 from naq_dashboard.access import OPERATOR, Action, parse_access
 from naq_dashboard.passwords import Signer, hash_password, password_matches
 from naq_dashboard.settings import PREFIX
@@ -42,7 +46,16 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [("PORT", "http"), ("USERS", "alice"), ("USERS", "alice:king:pw"), ("READ_ONLY", "maybe"), ("TRUSTED_PROXIES", "here")],
+        [
+            ("PORT", "http"),
+            ("USERS", "alice"),
+            ("USERS", "alice:king:pw"),
+            ("READ_ONLY", "maybe"),
+            ("TRUSTED_PROXIES", "here"),
+            ("SESSION_HOURS", "nan"),
+            ("SESSION_HOURS", "0"),
+            ("USERS", "a:viewer:x a:admin:y"),
+        ],
     )
     def test_a_wrong_one_is_named(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
         monkeypatch.setenv(f"{PREFIX}{name}", value)
@@ -67,14 +80,25 @@ class TestPasswords:
 
     def test_signed_words_cannot_be_changed_or_used_for_another(self) -> None:
         signer = Signer("a secret that is long enough")
-        session = signer.session("alice", 60)
-        assert signer.session_user(session) == "alice"
-        assert signer.session_user(session[:-1] + ("A" if session[-1] != "A" else "B")) is None
-        assert signer.session_user(signer.session("alice", -1)) is None
-        assert Signer("another secret, as long").session_user(session) is None
+        session, stored = signer.session("alice", "pw", 60), {"alice": "pw", "bob": "pw"}
+        assert signer.session_user(session, stored) == "alice"
+        assert signer.session_user(session[:-1] + ("A" if session[-1] != "A" else "B"), stored) is None
+        assert signer.session_user(session.replace("YWxpY2U", "Ym9i"), stored) is None
+        assert signer.session_user(signer.session("alice", "pw", -1), stored) is None
+        assert Signer("another secret, as long").session_user(session, stored) is None
         assert signer.is_form_token("alice", signer.form_token("alice"))
         assert not signer.is_form_token("bob", signer.form_token("alice"))
         assert not signer.is_form_token("alice", session)
+
+    def test_a_changed_password_ends_the_sessions_of_its_user(self) -> None:
+        signer = Signer("a secret that is long enough")
+        session = signer.session("alice", "old", 60)
+        assert signer.session_user(session, {"alice": "new"}) is None
+        assert signer.session_user(session, {}) is None
+
+    @pytest.mark.parametrize("word", ["", ".", "..", "a.b.c", "é.é.é", "9999999999.!.x", f"{'9' * 5000}.YQ.x"])
+    def test_nonsense_is_no_session(self, word: str) -> None:
+        assert Signer("a secret that is long enough").session_user(word, {"a": "pw", "": "pw"}) is None
 
     def test_roles_are_names_or_actions(self) -> None:
         assert parse_access("admin") == ADMIN
@@ -106,7 +130,9 @@ class TestLogin:
             await client.post("/logout", headers=SAME)
             assert (await client.get("/api/workers")).status_code == 401
 
-    @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+    @pytest.mark.parametrize(
+        "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/漢"]
+    )
     async def test_it_never_leads_elsewhere(self, open_dashboard: OpenDashboard, target: str) -> None:
         async with open_dashboard(password="pw") as client:
             answer = await client.post(
@@ -118,6 +144,16 @@ class TestLogin:
         async with open_dashboard(password="pw") as client:
             assert {await self.log_in(client, "admin", f"guess{n}") for n in range(10)} == {403}
             assert await self.log_in(client, "admin", "pw") == 429
+
+    async def test_guesses_sent_at_once_are_counted_too(self, open_dashboard: OpenDashboard) -> None:
+        async with open_dashboard(password=hash_password("pw")) as client:
+            statuses = await asyncio.gather(*(self.log_in(client, "admin", f"guess{n}") for n in range(30)))
+            assert sorted(statuses) == [403] * 10 + [429] * 20
+
+    async def test_programs_that_begin_at_once_all_come_in(self, open_dashboard: OpenDashboard) -> None:
+        async with open_dashboard(password=hash_password("pw")) as client:
+            asked = (client.get("/api/health/live", auth=("admin", "pw")) for _ in range(15))
+            assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
 
     async def test_programs_send_a_token_or_basic(self, open_dashboard: OpenDashboard) -> None:
         async with open_dashboard(token="full-token", read_token="read-token", password=hash_password("pw")) as client:
@@ -133,18 +169,46 @@ class TestLogin:
         async with open_dashboard(user_header="X-Forwarded-User", trusted_proxies=far) as client:
             assert (await client.get("/api/workers", headers=headers)).status_code == 401
 
+    async def test_of_two_names_from_a_proxy_none_is_believed(self, open_dashboard: OpenDashboard) -> None:
+        name = ("X-Forwarded-User", "alice")
+        here = (ip_network("127.0.0.0/8"),)
+        async with open_dashboard(user_header="X-Forwarded-User", trusted_proxies=here) as client:
+            assert (await client.get("/api/workers", headers=[name])).status_code == 200
+            assert (await client.get("/api/workers", headers=[name, ("X-Forwarded-User", "admin")])).status_code == 401
+
     async def test_a_forged_session_is_nobody(self, open_dashboard: OpenDashboard) -> None:
         async with open_dashboard(password="pw") as client:
-            client.cookies.set("naq_dashboard_session", Signer("a wrong secret, long enough").session("admin", 60))
+            client.cookies.set("naq_dashboard_session", Signer("a wrong secret, long enough").session("admin", "pw", 60))
             assert (await client.get("/api/workers")).status_code == 401
 
 
 class TestHost:
+    @pytest.mark.parametrize(
+        ("peer", "own", "status"),
+        [
+            ("127.0.0.1", {}, 200),
+            ("::ffff:127.0.0.1", {}, 200),
+            ("", {}, 200),
+            ("192.0.2.7", {}, 403),
+            ("::ffff:192.0.2.7", {}, 403),
+            ("unknown", {}, 403),
+            ("192.0.2.7", {"insecure_no_auth": True}, 200),
+            ("192.0.2.7", {"allowed_hosts": ("localhost",)}, 200),
+            ("192.0.2.7", {"password": "pw"}, 200),
+        ],
+    )
+    async def test_other_machines_are_not_answered_while_nobody_logs_in_whatever_they_call_us(
+        self, settings: Settings, peer: str, own: dict[str, Any], status: int
+    ) -> None:
+        transport = httpx.ASGITransport(create_app(settings, DashboardSettings(**own)), client=(peer, 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.get("/api/health/live")).status_code == status
+
     @pytest.mark.parametrize(("host", "status"), [("localhost:8080", 200), ("127.0.0.1", 200), ("evil.example", 403), ("", 403)])
     async def test_other_names_are_not_answered_while_nobody_logs_in(self, dashboard: Client, host: str, status: int) -> None:
         assert (await dashboard.get("/api/health/live", headers={"Host": host})).status_code == status
 
     async def test_a_list_of_names_can_be_given(self, open_dashboard: OpenDashboard) -> None:
-        async with open_dashboard(allowed_hosts=("naq.example.org", "*.internal")) as client:
+        async with open_dashboard(allowed_hosts=("NAQ.example.org", "*.internal")) as client:
             for host, status in (("naq.example.org", 200), ("a.internal:80", 200), ("internal.evil", 403), ("localhost", 403)):
                 assert (await client.get("/api/health/live", headers={"Host": host})).status_code == status, host

@@ -153,6 +153,12 @@ async def test_a_form_works_without_scripts_and_goes_back(dashboard: Client, que
     assert states == ["cancelled", "queued", "cancelled"]
 
 
+async def test_what_a_form_says_of_where_it_came_from_need_not_be_an_address(dashboard: Client, queue: Queue) -> None:
+    form = {"queue": queue.name, "_csrf_token": await token_of(dashboard)}
+    answer = await dashboard.post("/do/pause-queue", data=form, headers=BROWSER | {"Referer": "http://["}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
 class TestFromElsewhere:
     @pytest.mark.parametrize(
         "headers",
@@ -161,6 +167,7 @@ class TestFromElsewhere:
             {"Sec-Fetch-Site": "same-site"},
             {"Origin": "http://evil.example"},
             {"Origin": "null"},
+            {"Origin": "http://["},
             {"Cookie": "a=b"},
             {"Sec-Fetch-Site": "same-origin"},  # ours, but without the token of a page of ours
             {"Sec-Fetch-Site": "same-origin", "X-CSRF-Token": "guess"},

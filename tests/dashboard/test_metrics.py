@@ -162,6 +162,13 @@ async def test_open_metrics_is_spoken_to_those_who_ask(dashboard: Client, queue:
     assert value(samples, "naq_jobs_finished_total", queue="default", task=ADD, outcome="succeeded") == 1
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=abc", "text/plain; version=1;;=,q=x", "/", ","])
+async def test_who_asks_for_nonsense_gets_the_plain_text(dashboard: Client, accept: str) -> None:
+    answer = await dashboard.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
 async def test_who_may_not_look_may_not_scrape_and_a_token_may(open_dashboard: OpenDashboard) -> None:
     async with open_dashboard(read_token="scrape" * 5) as dashboard:
         assert (await dashboard.get("/metrics")).status_code == 401

@@ -92,6 +92,12 @@ async def test_a_result_is_shown_as_its_worker_wrote_it(dashboard: Client, queue
     assert ">42</pre>" in await shown(dashboard, f"/jobs/{job.job_id}")
 
 
+async def test_many_parameters_do_not_hide_what_the_page_is_of(dashboard: Client, queue: Queue) -> None:
+    job = await queue.enqueue(work.add, 1, 1)
+    more = "&".join(f"a{number}=1" for number in range(150))
+    assert (await dashboard.get(f"/jobs/{job.job_id}?{more}", headers=PAGE)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -9,7 +9,6 @@ from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerUnavailableError
 from naq_core.settings import Settings
-from naq_dashboard.broker import Broker
 from naq_dashboard.live import SHORTEST, Hub
 from tests.support.eventually import eventually
 
@@ -33,7 +32,7 @@ class Source:
 
 @pytest_asyncio.fixture
 async def hub(settings: Settings) -> AsyncIterator[Hub]:
-    opened = Hub(Broker(settings))
+    opened = Hub()
     yield opened
     await opened.close()
 

@@ -174,7 +174,7 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
 
 def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """Log a mistake of the dashboard's own, and say no more than that it is one."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %r failed", request.method, request.url.path, exc_info=error)
     text = "The dashboard has made a mistake; its log says which."
     return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)
 

@@ -46,7 +46,7 @@ class Board:
         self.audit = Audit(self.broker)
         self.gate = Gate(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
-        self.live = Hub(self.broker)
+        self.live = Hub()
         self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
         self.figures = FigureBoard(self.broker)
         self.operations = Operations(self.broker, self.audit, self._forget)

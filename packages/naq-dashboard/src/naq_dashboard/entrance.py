@@ -7,7 +7,7 @@ from litestar import Litestar, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from naq_dashboard.board import Board
-from naq_dashboard.gate import is_from_proxy, marked
+from naq_dashboard.gate import is_from_proxy, is_here, marked
 from naq_dashboard.pages import PAGES
 
 __all__ = ["Dashboard", "mounted"]
@@ -44,7 +44,7 @@ class Dashboard(Litestar):
             path = _without(own, path)
         is_trusted = is_from_proxy(scope, board.settings)
         root = own or f"{_forwarded_prefix(scope) if is_trusted else ''}{given}"
-        scheme = _header(scope, SCHEME_HEADER) if is_trusted or _is_here(scope) else ""
+        scheme = _header(scope, SCHEME_HEADER) if is_trusted or is_here(scope) else ""
         if scheme not in SCHEMES:
             scheme = scope.get("scheme", "http")
         return {**scope, "root_path": root, "path": f"{root}{path}", "scheme": scheme}  # type: ignore[return-value]  # the same keys
@@ -76,9 +76,3 @@ def _forwarded_prefix(scope: Scope) -> str:
 
 def _header(scope: Scope, name: bytes) -> str:
     return next((value for each, value in scope["headers"] if each == name), b"").decode("latin-1")
-
-
-def _is_here(scope: Scope) -> bool:
-    """Whether a request comes from this machine; a proxy here is believed whether people came to it by https."""
-    client = scope.get("client")
-    return client is not None and client[0] in {"127.0.0.1", "::1"}

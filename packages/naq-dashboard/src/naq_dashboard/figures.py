@@ -23,8 +23,6 @@ class FigureBoard:
         self._series: dict[tuple[float, str, str], Series] = {}
         """What was added up since the last look: that takes tens of milliseconds with three days of many workers."""
         self._lock = asyncio.Lock()
-        self.reads = 0
-        """Grows with each read that may have found something new."""
 
     async def series(self, hours: float, queue: str = "", function: str = "") -> Series:
         """Return figures over time.
@@ -68,4 +66,3 @@ class FigureBoard:
             await self._reader.refresh(await self._broker.connection(), level)
             self._read_at[level.step] = now
             self._series.clear()
-            self.reads += 1

@@ -7,11 +7,12 @@ import hmac
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import isawaitable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from litestar.connection import ASGIConnection, Request
 from litestar.datastructures import MutableScopeHeaders
@@ -36,6 +37,7 @@ __all__ = [
     "base_of",
     "check_action",
     "is_from_proxy",
+    "is_here",
     "marked",
     "problem",
     "viewer_of",
@@ -82,6 +84,23 @@ def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
     return viewer
 
 
+@dataclass(slots=True)
+class _Guesses:
+    """Wrong passwords from one address. One is checked at a time: many sent at once would all precede the first failure."""
+
+    failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_FAILURES))
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def check(self, now: float) -> None:
+        """Refuse another guess after too many.
+
+        Raises:
+            HTTPException: 429.
+        """
+        if len(self.failed_at) == MOST_FAILURES and now - self.failed_at[0] < FAILURE_SECONDS:
+            raise HTTPException("too many wrong passwords: wait a minute", status_code=429)
+
+
 class Gate(ASGIMiddleware):
     """Lets in what may come in."""
 
@@ -93,8 +112,10 @@ class Gate(ASGIMiddleware):
         self.audit = audit
         self._identify = identify
         self._hosts = ("*",) if identify is not None and not settings.allowed_hosts else settings.hosts
+        self._is_open_to_all = identify is not None or settings.is_open_to_all
+        self._passwords = {each.name: each.password for each in settings.accounts}
         self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Check the request."""
@@ -106,6 +127,7 @@ class Gate(ASGIMiddleware):
         """Let the request in, or return the answer that sends it away."""
         try:
             self._check_host(request)
+            self._check_peer(request)
             if request.method not in SAFE_METHODS:
                 check_origin(request)
             viewer = await self.identify(request)
@@ -137,22 +159,26 @@ class Gate(ASGIMiddleware):
         Raises:
             HTTPException: 429, after too many wrong ones within a minute.
         """
-        now = asyncio.get_running_loop().time()
-        failures = self._failures.setdefault(address, deque(maxlen=MOST_FAILURES))
-        self._failures.move_to_end(address)
-        if len(self._failures) > REMEMBERED_ADDRESSES:
-            self._failures.popitem(last=False)
-        if len(failures) == MOST_FAILURES and now - failures[0] < FAILURE_SECONDS:
-            raise HTTPException("too many wrong passwords: wait a minute", status_code=429)
+        loop = asyncio.get_running_loop()
+        guesses = self._guesses.setdefault(address, _Guesses())
+        self._guesses.move_to_end(address)
+        if len(self._guesses) > REMEMBERED_ADDRESSES:
+            self._guesses.popitem(last=False)
         known = next((each for each in self.settings.accounts if each.name == name), None)
         stored = known or next(iter(self.settings.accounts), None)  # an unknown name takes as long as a known one
-        if stored is not None and await asyncio.to_thread(password_matches, password, stored.password) and known is not None:
-            return Viewer(known.name, known.access, "password")
-        failures.append(now)
+        async with guesses.turn:
+            guesses.check(loop.time())
+            if stored is not None and await asyncio.to_thread(password_matches, password, stored.password) and known is not None:
+                return Viewer(known.name, known.access, "password")
+            guesses.failed_at.append(loop.time())
         # A name that nobody has may be a password, typed into the wrong field.
         told = "wrong password" if known is not None else "no such name"
         self.audit.refused(Actor("" if known is None else known.name, "password"), "log-in", "", told, address)
         return None
+
+    def session(self, viewer: Viewer, seconds: float) -> str:
+        """Return what the browser of somebody who has logged in keeps."""
+        return self.signer.session(viewer.name, self._passwords[viewer.name], seconds)
 
     async def _recognise(self, request: Request[Any, Any, Any]) -> Viewer | None:
         settings = self.settings
@@ -192,16 +218,15 @@ class Gate(ASGIMiddleware):
 
     def _by_proxy(self, request: Request[Any, Any, Any]) -> Viewer | None:
         settings = self.settings
-        name = request.headers.get(settings.user_header, "") if settings.user_header else ""
-        if not name:
-            return None
-        if not is_from_proxy(request.scope, settings):
-            return None
+        names = request.headers.getall(settings.user_header, []) if settings.user_header else []
+        if len(names) != 1 or not names[0] or not is_from_proxy(request.scope, settings):
+            return None  # of two names one is not the proxy's
+        name = names[0]
         return Viewer(name, settings.access_of_proxy_user(name), "proxy")
 
     def _by_session(self, request: Request[Any, Any, Any]) -> Viewer | None:
         word = request.cookies.get(COOKIE)
-        name = self.signer.session_user(word) if word else None
+        name = self.signer.session_user(word, self._passwords) if word else None
         return None if name is None else self._account(name, "session")
 
     def _account(self, name: str, by: str) -> Viewer | None:
@@ -216,6 +241,14 @@ class Gate(ASGIMiddleware):
             if host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])):
                 return
         raise PermissionDeniedException(f"Host {given!r} is not answered here; NAQ_DASHBOARD_ALLOWED_HOSTS lists the names")
+
+    def _check_peer(self, request: Request[Any, Any, Any]) -> None:
+        """Answer other machines only where that is wanted: under a server of its own choice we do not know where it listens."""
+        if self._is_open_to_all or is_here(request.scope):
+            return
+        raise PermissionDeniedException(
+            "other machines are not answered while nobody has to log in: set NAQ_DASHBOARD_PASSWORD or _ALLOWED_HOSTS"
+        )
 
     def _send_to_login(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """Send people to the login page, and tell programs what is missing."""
@@ -255,13 +288,26 @@ def marked(send: Send) -> Send:
 def is_from_proxy(scope: Scope, settings: DashboardSettings) -> bool:
     """Whether the request comes from one of the proxies that may say who asks, and under which path."""
     client = scope.get("client")
-    if not client or not settings.trusted_proxies:
-        return False
+    address = _parsed(client[0]) if client else None
+    return address is not None and any(address in network for network in settings.trusted_proxies)
+
+
+def is_here(scope: Scope) -> bool:
+    """Whether a request comes from this machine: over loopback or a Unix socket."""
+    client = scope.get("client")
+    if not client or not client[0]:
+        return True
+    address = _parsed(client[0])
+    return address is not None and address.is_loopback
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address; one of IPv4 as a server that listens on both writes it is one of IPv4."""
     try:
-        address = ip_address(client[0])
+        address = ip_address(text)
     except ValueError:
-        return False
-    return any(address in network for network in settings.trusted_proxies)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def base_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
@@ -285,7 +331,7 @@ def check_origin(request: Request[Any, Any, Any]) -> None:
         raise PermissionDeniedException(f"this request comes from another site ({site})")
     origin = request.headers.get("Origin")
     if origin is not None:
-        if urlsplit(origin).netloc == request.headers.get("Host", ""):
+        if origin.partition("://")[2] == request.headers.get("Host", ""):
             return
         raise PermissionDeniedException(f"this request comes from another site ({origin})")
     if request.headers.get("Cookie"):

@@ -114,7 +114,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
     seconds = board.settings.session_hours * 3600
-    response.set_cookie(_session_cookie(request, board.signer.session(viewer.name, seconds), int(seconds)))
+    response.set_cookie(_session_cookie(request, board.gate.session(viewer, seconds), int(seconds)))
     return response
 
 
@@ -154,7 +154,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         place = links(*told.place) if told.place else ""
     if "application/json" in request.headers.get("Accept", ""):
         return Response({"notice": told.notice, "location": place}, status_code=200)
-    back = place or _local(urlsplit(request.headers.get("Referer", "")).path, links())
+    back = place or _local(_path_of(request.headers.get("Referer", "")), links())
     response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
     response.set_cookie(
         Cookie(key=NOTICE, value=quote(told.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict")
@@ -182,8 +182,15 @@ def _session_cookie(request: AnyRequest, value: str, seconds: int) -> Cookie:
 
 def _local(target: str, home: str) -> str:
     """Return the target of a redirect if it is a path of ours; an address of elsewhere would make us a trap."""
-    is_ours = target.startswith(home) and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if is_ours and "\\" not in target else home
+    is_sound = target.isascii() and target.isprintable() and "\\" not in target
+    return target if is_sound and target.startswith(home) and not target.startswith("//") else home
+
+
+def _path_of(address: str) -> str:
+    try:
+        return urlsplit(address).path
+    except ValueError:  # such as `http://[`
+        return ""
 
 
 def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:

@@ -15,7 +15,6 @@ from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerError, NaqError
-from naq_dashboard.broker import Broker
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +96,10 @@ class Topic:
 class Hub:
     """All topics of the process, and the one place where events come in."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self) -> None:
         self._topics: dict[Hashable, Topic] = {}
         self._others: set[asyncio.Event] = set()
         self.is_closing = False
-        self._pulse: asyncio.Task[None] | None = None
         self.streams = 0
 
     def notify(self, queue: str, job_id: str) -> None:
@@ -141,8 +138,6 @@ class Hub:
         """End every stream and stop all work."""
         self.end_streams()
         tasks = [topic.task for topic in self._topics.values() if topic.task is not None]
-        if self._pulse is not None:
-            tasks.append(self._pulse)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

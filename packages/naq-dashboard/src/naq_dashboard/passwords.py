@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
 
 from naq_core.errors import ConfigurationError
 
@@ -52,17 +53,30 @@ class Signer:
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()
 
-    def session(self, user: str, seconds: float) -> str:
-        """Return what a browser keeps to stay logged in."""
-        return self._sign("session", f"{int(time.time() + seconds)}.{_text(user.encode())}")
+    def session(self, user: str, password: str, seconds: float) -> str:
+        """Return what a browser keeps to stay logged in.
 
-    def session_user(self, word: str) -> str | None:
-        """Return the user of a session that has not ended, else None."""
-        payload = self._verify("session", word)
-        if payload is None:
-            return None
+        Args:
+            password: As it is stored: whoever changes it ends the sessions of that user.
+        """
+        return self._sign(f"session {password}", f"{int(time.time() + seconds)}.{_text(user.encode())}")
+
+    def session_user(self, word: str, passwords: Mapping[str, str]) -> str | None:
+        """Return the user of a session that has not ended, else None.
+
+        Args:
+            passwords: As they are stored now, by user.
+        """
+        payload, _, _ = word.rpartition(".")
         until, _, user = payload.partition(".")
-        return _bytes(user).decode() if int(until) > time.time() else None
+        try:
+            name = _bytes(user).decode()
+        except ValueError:
+            return None
+        password = passwords.get(name)
+        if password is None or not hmac.compare_digest(self._sign(f"session {password}", payload).encode(), word.encode()):
+            return None
+        return name if int(until) > time.time() else None
 
     def form_token(self, user: str) -> str:
         """Return what proves that a form came from a page we gave to this user within the last half day or day."""
@@ -77,10 +91,6 @@ class Signer:
     def _sign(self, purpose: str, payload: str) -> str:
         digest = hmac.digest(self._key, f"naq-dashboard {purpose} {payload}".encode(), "sha256")
         return f"{payload}.{_text(digest)}"
-
-    def _verify(self, purpose: str, word: str) -> str | None:
-        payload, _, _ = word.rpartition(".")
-        return payload if hmac.compare_digest(self._sign(purpose, payload).encode(), word.encode()) else None
 
 
 def _half_day() -> int:

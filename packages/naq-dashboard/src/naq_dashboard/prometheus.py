@@ -125,7 +125,10 @@ class Facts(Collector):
 
 def encode(facts: Facts, accept: str) -> tuple[bytes, str]:
     """Return the answer and its media type: Prometheus' text format, or OpenMetrics where `accept` asks for it."""
-    encoder, media_type = choose_encoder(accept)
+    try:
+        encoder, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # it takes every version for a number
+        encoder, media_type = choose_encoder("")
     return encoder(facts), media_type
 
 

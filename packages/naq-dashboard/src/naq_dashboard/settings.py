@@ -16,6 +16,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 DEFAULT_PORT = 8080
 PREFIX = "NAQ_DASHBOARD_"
+MOST_SESSION_HOURS = 24 * 365
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -93,6 +94,18 @@ class DashboardSettings:
             )
         if len(self.secret) < 16:
             raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")
+        if not 0 < self.session_hours <= MOST_SESSION_HOURS:
+            raise ConfigurationError(
+                "session_hours",
+                f"must be more than 0 and at most {MOST_SESSION_HOURS:,}, not {self.session_hours}",
+                f"{PREFIX}SESSION_HOURS",
+            )
+        names = [each.name for each in self.accounts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigurationError(
+                    "users", f"name {name!r} twice (the user of {PREFIX}PASSWORD is admin)", f"{PREFIX}USERS"
+                )
         for each in self.accounts:
             check_hash(each.name, each.password)
 
@@ -142,10 +155,15 @@ class DashboardSettings:
             return False
 
     @property
+    def is_open_to_all(self) -> bool:
+        """Whether other machines are answered: nobody comes in without a login, or that is what was asked for."""
+        return self.needs_login or self.insecure_no_auth or bool(self.allowed_hosts)
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """The Host headers that are answered."""
         if self.allowed_hosts:
-            return self.allowed_hosts
+            return tuple(host.lower() for host in self.allowed_hosts)
         if self.needs_login or (self.insecure_no_auth and not self.is_loopback):
             return ("*",)
         return (*LOOPBACK_NAMES, self.host)

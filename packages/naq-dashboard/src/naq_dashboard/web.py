@@ -13,6 +13,8 @@ from naq_dashboard.render import Links
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
+MOST, LONGEST = 100, 2000
+"""Parameters that are looked at, and their characters; a topic of live updates is known by them."""
 NOTICE = "naq_dashboard_notice"
 """The cookie that carries one sentence over a redirect."""
 
@@ -30,9 +32,9 @@ def links_of(request: AnyRequest) -> Links:
 
 def query_of(request: AnyRequest) -> Query:
     """Return the question in the address: its query and what its path names."""
-    pairs = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= 2000]
-    pairs += [(key, str(value)) for key, value in request.path_params.items()]
-    return Query(tuple(pairs[:100]), viewer_of(request))
+    asked = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= LONGEST]
+    named = [(key, str(value)) for key, value in request.path_params.items()]
+    return Query((*asked[:MOST], *named), viewer_of(request))
 
 
 def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:

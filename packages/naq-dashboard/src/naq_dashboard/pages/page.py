@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from litestar.exceptions import ValidationException
@@ -40,21 +39,6 @@ class Query:
         if not text.isascii() or not text.isdigit() or len(text) > 18:
             raise ValidationException(f"{name} must be a whole number, not {text[:40]!r}")
         return max(low, min(int(text), high))
-
-    def instant(self, name: str) -> datetime | None:
-        """Return an instant; one without a zone is UTC.
-
-        Raises:
-            ValidationException: It is none.
-        """
-        text = self.get(name)
-        if not text:
-            return None
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise ValidationException(f"{name} must be a time such as 2030-01-31T12:00, not {text[:40]!r}") from error
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
     def asdict(self) -> Mapping[str, list[str]]:
         """Return all parameters, for links that change one of them."""
