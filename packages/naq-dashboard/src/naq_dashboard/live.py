@@ -55,22 +55,28 @@ class Topic:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Load and render again and again, until cancelled."""
+        """Load and render again and again, until cancelled.
+
+        The next load begins so early that what it finds can be sent as soon as another frame may be.
+        """
         loop = asyncio.get_running_loop()
+        shown_at = float("-inf")
         while True:
             self._dirty.clear()
             begun = loop.time()
-            await self._refresh()
-            ended = loop.time()
-            took = ended - begun
+            changed = await self._refresh()
+            took = loop.time() - begun
+            if changed:
+                await asyncio.sleep(max(0.0, shown_at + SHORTEST - loop.time()))
+                self._show()
+                shown_at = loop.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(TICK, took * QUIET_SHARE)):
                     await self._dirty.wait()
-            rest = max(ended + SHORTEST, begun + took * SHARE) - loop.time()
-            if rest > 0:
-                await asyncio.sleep(rest)
+            await asyncio.sleep(max(0.0, shown_at + SHORTEST - took - loop.time(), begun + took * SHARE - loop.time()))
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
+        """Load and render, and return whether anything has changed."""
         try:
             found = await self._load()
         except NaqError as error:
@@ -87,10 +93,13 @@ class Topic:
                 if self.regions.get(name, (0, ""))[1] != text:
                     self.regions[name] = (self.version + 1, text)
                     changed = True
-        if changed:
-            self.version += 1
-            for watcher in self.watchers:
-                watcher.set()
+        return changed or not self.version
+
+    def _show(self) -> None:
+        """Let the streams send what has changed."""
+        self.version += 1
+        for watcher in self.watchers:
+            watcher.set()
 
 
 class Hub:
