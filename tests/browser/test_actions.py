@@ -47,7 +47,7 @@ def test_chosen_jobs_and_all_that_match(address: str, settings: Settings, watche
     boxes = page.locator("input[name=chosen]")
     boxes.nth(0).check()
     boxes.nth(4).click(modifiers=["Shift"])
-    expect(page.locator("[data-chosen-count]")).to_have_text("5 chosen")
+    expect(page.locator("#bulk [data-chosen-count]")).to_have_text("5 chosen")
     page.locator("#bulk").get_by_role("button", name="Cancel").click()
     expect(page.locator(".toast")).to_contain_text("5 jobs cancelled")
     expect(page.locator("#bulk")).to_contain_text("all 65 that match")
@@ -104,7 +104,7 @@ def test_a_job_is_enqueued_with_the_form(address: str, settings: Settings, watch
     expect(page.get_by_label("Queue")).to_have_value("mail")
     page.get_by_label("Function").fill("math:hypot")
     page.get_by_label("Arguments").fill("[3, 4")
-    page.get_by_role("button", name="Enqueue it").click()
+    page.get_by_role("button", name="Enqueue job").click()
     if scripts:
         expect(page.locator(".toast.bad")).to_contain_text("must be JSON")
     else:
@@ -113,7 +113,7 @@ def test_a_job_is_enqueued_with_the_form(address: str, settings: Settings, watch
         page.get_by_label("Function").fill("math:hypot")  # nothing of what was sent is kept in the browser
     page.get_by_label("Arguments").fill("[3, 4]")
     page.get_by_label("Id").fill("hypotenuse")
-    page.get_by_role("button", name="Enqueue it").click()
+    page.get_by_role("button", name="Enqueue job").click()
     expect(page).to_have_url(re.compile("/jobs/hypotenuse$"))
     expect(page.locator("#live-state")).to_contain_text("queued")
     with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from naq_client import Queue
+from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 from tests.dashboard.conftest import Client
 from tests.integration import work
@@ -119,3 +120,15 @@ async def test_what_cannot_be_asked_is_said_plainly(dashboard: Client, path: str
         answer = await dashboard.get(path, headers=accept)
         assert answer.status_code == status, answer.text[:500]
         assert "Traceback" not in answer.text
+
+
+async def test_a_long_list_of_queues_is_searched_and_ordered(dashboard: Client, settings: Settings) -> None:
+    for number, name in enumerate(("mail-a", "mail-b", "images"), start=1):
+        async with Queue(name, settings=settings) as queue:
+            for each in range(number):
+                await queue.enqueue(work.add, each)
+    text = await shown(dashboard, "/queues?find=MAIL&sort=waiting")
+    assert re.findall(r'id="q-([\w-]+)"', text) == ["mail-b", "mail-a"]
+    assert "2 of 3" in text
+    assert 'aria-sort="descending"' in text
+    assert "No queue matches" in await shown(dashboard, "/queues?find=nothing&sort=nothing")

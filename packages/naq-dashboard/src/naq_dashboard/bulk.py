@@ -59,10 +59,11 @@ class BulkRun:
     @property
     def sentence(self) -> str:
         """Say how far it is."""
+        jobs = f"{self.done:,} {'job' if self.done == 1 else 'jobs'} {DONE[self.verb]}"
         if self.error:
-            return f"Stopped after {self.done:,} jobs {DONE[self.verb]}: {self.error}"
+            return f"Stopped after {jobs}: {self.error}"
         stopping = " It is being stopped." if self.stopped_by is not None and not self.ended_at else ""
-        return f"{self.done:,} jobs {DONE[self.verb]}{'' if self.ended_at else ' so far'}.{stopping}"
+        return f"{jobs}{'' if self.ended_at else ' so far'}.{stopping}"
 
     @property
     def action(self) -> Action:

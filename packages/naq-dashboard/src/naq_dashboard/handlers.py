@@ -36,7 +36,7 @@ async def show(request: AnyRequest) -> Response[bytes]:
         context |= {"title": "No connection to NATS", "away": f"NATS does not answer: {error}"}
         # The overview is what load balancers and people ask first: it answers for the dashboard, not for NATS.
         return html_page(request, board.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
-    return html_page(request, board.renderer.page(page.template, context))
+    return html_page(request, board.renderer.page(page.template, context), context.get("status", 200))
 
 
 def page_handler(page: Page) -> HTTPRouteHandler:

@@ -2,10 +2,14 @@
 
 import asyncio
 import re
+import shlex
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from naq_core.filters import describe_filter
 from naq_core.inspect import count_jobs
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView
@@ -18,6 +22,10 @@ __all__ = ["errors", "fingerprint", "group_failures"]
 MOST = 500
 """How many of the newest dead jobs are looked at, at most."""
 BARS = 24
+VARIES = "…"
+LONGEST = 60
+SHORTEST = 3
+"""Fewer characters of a message tell nothing apart."""
 
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
 
@@ -34,6 +42,10 @@ class Group:
     count: int = 0
     queues: set[str] = field(default_factory=set)
     times: list[datetime] = field(default_factory=list)
+    words: str = ""
+    """What to search for beside function and type to find these jobs; empty where nothing of the message is alike."""
+    is_only: bool = True
+    """Whether no other group has the same function and type."""
 
     @property
     def first_at(self) -> datetime | None:
@@ -61,6 +73,7 @@ async def errors(board: Board, query: Query) -> dict[str, Any]:
         search.find(board, wanted, MOST, fresh=1.0), board.read(count_jobs, wanted, fresh=search.COUNT_FRESH)
     )
     groups = group_failures(page.jobs)
+    _narrow(groups, board.renderer.masker)
     times = [at for group in groups for at in group.times]
     return {
         "title": "Errors",
@@ -89,7 +102,19 @@ def group_failures(jobs: list[JobView]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (-group.count, group.function, group.type))
 
 
+def _narrow(groups: list[Group], mask: Callable[[str], str]) -> None:
+    """Find for each group the longest part of its messages that all of them share, so that it can be searched for."""
+    seen = Counter((group.function, group.type) for group in groups)
+    for group in groups:
+        group.is_only = seen[group.function, group.type] == 1
+        shown = mask(group.pattern)
+        plain = "".join(each if each.isprintable() else VARIES for each in group.pattern)
+        part = max((each.strip() for each in plain.split(VARIES)), key=len)[:LONGEST].strip()
+        if len(part) >= SHORTEST and part in shown:
+            group.words = describe_filter(JobFilter(text=part)) if ":" in part else shlex.join([part])
+
+
 def fingerprint(message: str) -> str:
     """Return a message without what differs from job to job: numbers, ids, quoted words."""
     first = message.strip().partition("\n")[0][:300]
-    return _VARYING.sub("…", first)
+    return _VARYING.sub(VARIES, first)

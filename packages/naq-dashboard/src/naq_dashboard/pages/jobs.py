@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from naq_core.errors import ConfigurationError
 from naq_core.filters import parse_filter, parse_instant, parse_state
 from naq_core.inspect import get_job, list_queues
 from naq_core.record import AttemptError, JobState
-from naq_core.views import JobFilter, JobView, QueueView
+from naq_core.views import JobCount, JobFilter, JobPage, JobView, QueueView
 from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.bulk import BulkRun
@@ -25,6 +26,8 @@ PAGE = 50
 MOST = 500
 FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 TERMS = ("q", "state", *FIELDS, "since", "until")
+HIDDEN = ("worker", "workflow", "schedule", "error", "since", "until")
+"""Terms that links bring along; they have no field in the form."""
 MOST_FAILED = 3
 """How many failed attempts the timeline shows; all of them are listed below it."""
 SEARCH_TERMS = (
@@ -63,18 +66,28 @@ def terms_of(query: Query) -> dict[str, list[str]]:
 
 async def jobs(board: Board, query: Query) -> dict[str, Any]:
     """Show the jobs that a filter matches, the one that changed last first."""
-    wanted = filter_of(query)
+    complaint = ""
     limit = query.number("limit", PAGE, 1, MOST)
     cursor = query.get("cursor")
-    page, queues = await asyncio.gather(search.find(board, wanted, limit, cursor), board.read(list_queues))
+    queues = await board.read(list_queues)
+    try:
+        wanted = filter_of(query)
+    except ConfigurationError as error:  # said beside what was typed, so that it can be put right
+        wanted, page, count, complaint = JobFilter(), JobPage(jobs=[]), JobCount(count=0), str(error)
+    else:
+        page = await search.find(board, wanted, limit, cursor)
+        count = await search.count(board, wanted, None if cursor else page, limit)
     return {
         "title": "Jobs",
         "found": page,
-        "count": await search.count(board, wanted, None if cursor else page, limit),
+        "count": count,
+        "complaint": complaint,
+        "status": 400 if complaint else 200,
         "counts": job_counts(queues),
         "queues": [each.queue for each in queues],
         "chosen_states": [state.value for state in wanted.states],
         "terms": terms_of(query),
+        "also": {name: value for name in HIDDEN if (value := query.get(name))},
         "limit": limit,
         "search_terms": SEARCH_TERMS,
         "runs": _runs(board, query.get("bulk")),

@@ -1,11 +1,13 @@
 """All queues, and one of them."""
 
 import asyncio
+import math
+from collections.abc import Callable
 from typing import Any
 
 from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
-from naq_core.views import JobFilter
+from naq_core.views import JobFilter, QueueView
 from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.charts import charts
@@ -16,13 +18,34 @@ from naq_dashboard.pages.workers import worker_rows
 __all__ = ["queue", "queues"]
 
 RECENT = 12
+ORDERS: dict[str, Callable[[QueueView], float]] = {
+    "waiting": lambda each: each.waiting,
+    "oldest": lambda each: -each.oldest_at.timestamp() if each.waiting and each.oldest_at else -math.inf,
+    "running": lambda each: each.running,
+    "held": lambda each: each.held,
+    "dead": lambda each: each.dead,
+    "redelivered": lambda each: each.redelivered,
+}
+"""What the list can be ordered by, the most first."""
 
 
 async def queues(board: Board, query: Query) -> dict[str, Any]:
     """Show every queue: how many jobs are where, how long the oldest waits, and how many ended in the last hour."""
-    del query
-    found, ended = await asyncio.gather(board.read(list_queues), board.figures.last_hour())
-    return {"title": "Queues", "queues": found, "totals": totals(found), "ended": ended}
+    every, ended = await asyncio.gather(board.read(list_queues), board.figures.last_hour())
+    sort = query.get("sort")
+    found = sorted(every, key=lambda each: each.queue)
+    if sort in ORDERS:
+        found.sort(key=ORDERS[sort], reverse=True)
+    find = query.get("find")
+    return {
+        "title": "Queues",
+        "queues": [each for each in found if find.casefold() in each.queue.casefold()],
+        "total": len(every),
+        "find": find,
+        "sort": sort if sort in ORDERS else "",
+        "totals": totals(every),
+        "ended": ended,
+    }
 
 
 async def queue(board: Board, query: Query) -> dict[str, Any]:

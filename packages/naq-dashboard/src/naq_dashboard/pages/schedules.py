@@ -16,9 +16,17 @@ ZONES = ("UTC", "Europe/London", "Europe/Berlin", "America/New_York", "America/L
 
 async def schedules(board: Board, query: Query) -> dict[str, Any]:
     """Show every schedule: when it fires, when it did last, and how that went."""
-    del query
-    found = await board.read(list_schedules)
-    return {"title": "Schedules", "schedules": found, "paused": sum(each.paused for each in found)}
+    every = await board.read(list_schedules)
+    find = query.get("find")
+    wanted = find.casefold()
+    found = [each for each in every if any(wanted in name.casefold() for name in (each.schedule_id, each.function, each.queue))]
+    return {
+        "title": "Schedules",
+        "schedules": found,
+        "total": len(every),
+        "find": find,
+        "paused": sum(each.paused for each in found),
+    }
 
 
 async def schedule(board: Board, query: Query) -> dict[str, Any]:

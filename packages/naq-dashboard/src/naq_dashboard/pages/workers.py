@@ -23,11 +23,14 @@ COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
 
 async def workers(board: Board, query: Query) -> dict[str, Any]:
     """Show every worker: where it runs, what it takes, what it does."""
-    del query
     rows = worker_rows(board, await board.read(list_workers))
+    find = query.get("find")
+    wanted = find.casefold()
     return {
         "title": "Workers",
-        "workers": rows,
+        "workers": [row for row in rows if any(wanted in name.casefold() for name in (row["worker_id"], *row["queues"]))],
+        "total": len(rows),
+        "find": find,
         "slots": sum(row["concurrency"] for row in rows),
         "busy": sum(len(row["jobs"]) for row in rows),
     }

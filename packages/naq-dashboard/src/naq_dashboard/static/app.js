@@ -144,7 +144,7 @@
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
       const told = await answer.json().catch(() => ({}));
       if (answer.ok) {
-        form.closest("[popover]")?.hidePopover();
+        (event.submitter || form).closest("[popover]")?.hidePopover();
         if (told.location) { location.assign(told.location); return; }
         toast(told.notice || "Done.");
         $$("input[name=chosen]:checked").forEach((box) => { box.checked = false; });
@@ -164,16 +164,17 @@
   function recount() {
     const boxes = $$("input[name=chosen]"), count = boxes.filter((box) => box.checked).length;
     for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
-    for (const each of $$("[data-chosen-count]")) each.textContent = count ? `${count} chosen` : each.dataset.chosenCount;
+    const scope = $("#bulk input[name=scope]"), told = scope?.checked ? "All that match" : count && `${count} chosen`;
+    for (const each of $$("[data-chosen-count]")) each.textContent = told || each.dataset.chosenCount;
     const all = $("#choose-all");
     if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
   }
   document.addEventListener("click", (event) => {
-    const box = event.target.closest("input[name=chosen], #choose-all");
+    const box = event.target.closest("input[name=chosen], #choose-all, #bulk input[name=scope]");
     if (!box) return;
     const boxes = $$("input[name=chosen]");
     if (box.id === "choose-all") boxes.forEach((each) => { each.checked = box.checked; });
-    else {
+    else if (box.name === "chosen") {
       const from = boxes.indexOf(lastBox), to = boxes.indexOf(box);
       if (event.shiftKey && from >= 0) {
         boxes.slice(Math.min(from, to), Math.max(from, to) + 1).forEach((each) => { each.checked = box.checked; });
@@ -197,10 +198,11 @@
   });
 
   // Keys: g and a letter goes to a page, / to the search, j and k walk rows, x chooses, ? tells.
-  const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events" };
+  const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events", a: "audit" };
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+    if (event.key !== "?" && $("[popover]:popover-open")) return;
     const home = $(".brand")?.getAttribute("href");
     if (going) {
       going = false;
@@ -215,7 +217,7 @@
       case "k": links[Math.max(at - 1, 0)]?.focus(); break;
       case "x": document.activeElement.closest("tr")?.querySelector("input[name=chosen]")?.click(); break;
       case "p": badge?.click(); break;
-      case "?": toast("g o overview · g q queues · g j jobs · g e errors · g d delayed · g s schedules · g f workflows · g w workers · g v events · / search · j k rows · x choose · p pause"); break;
+      case "?": $("#keys")?.togglePopover(); break;
     }
   });
 })();
