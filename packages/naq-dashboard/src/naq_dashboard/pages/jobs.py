@@ -11,7 +11,7 @@ from naq_core.errors import ConfigurationError
 from naq_core.filters import parse_filter, parse_instant, parse_state
 from naq_core.inspect import get_job, list_queues
 from naq_core.record import AttemptError, JobState
-from naq_core.views import JobCount, JobFilter, JobPage, JobView, QueueView
+from naq_core.views import JobFilter, JobPage, JobView, QueueView
 from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.bulk import BulkRun
@@ -66,21 +66,18 @@ def terms_of(query: Query) -> dict[str, list[str]]:
 
 async def jobs(board: Board, query: Query) -> dict[str, Any]:
     """Show the jobs that a filter matches, the one that changed last first."""
-    complaint = ""
-    limit = query.number("limit", PAGE, 1, MOST)
-    cursor = query.get("cursor")
-    queues = await board.read(list_queues)
     try:
-        wanted = filter_of(query)
+        wanted, complaint = filter_of(query), ""
     except ConfigurationError as error:  # said beside what was typed, so that it can be put right
-        wanted, page, count, complaint = JobFilter(), JobPage(jobs=[]), JobCount(count=0), str(error)
-    else:
-        page = await search.find(board, wanted, limit, cursor)
-        count = await search.count(board, wanted, None if cursor else page, limit)
+        wanted, complaint = JobFilter(), str(error)
+    limit = query.number("limit", PAGE, 1, MOST)
+    cursor = "" if complaint else query.get("cursor")
+    found = _nothing() if complaint else search.find(board, wanted, limit, cursor)
+    page, queues = await asyncio.gather(found, board.read(list_queues))
     return {
         "title": "Jobs",
         "found": page,
-        "count": count,
+        "count": await search.count(board, wanted, None if cursor else page, limit),
         "complaint": complaint,
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
@@ -92,6 +89,10 @@ async def jobs(board: Board, query: Query) -> dict[str, Any]:
         "search_terms": SEARCH_TERMS,
         "runs": _runs(board, query.get("bulk")),
     }
+
+
+async def _nothing() -> JobPage:
+    return JobPage(jobs=[])
 
 
 def _runs(board: Board, run_id: str) -> list[BulkRun]:
