@@ -11,6 +11,7 @@ import httpx
 import pytest_asyncio
 
 from naq_client import Queue
+from naq_core.manage import cancel_job
 from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 from naq_core.views import Event
@@ -20,6 +21,7 @@ from naq_dashboard.event_stream import MOST_WAITING, event_frames
 from tests.browser.conftest import program
 from tests.dashboard.conftest import SECRET
 from tests.integration import work
+from tests.support.eventually import eventually
 
 
 @pytest_asyncio.fixture
@@ -34,10 +36,7 @@ def event(number: int, kind: str = "started", queue: str = "mail") -> Event:
 
 
 def happen(board: Board, number: int) -> None:
-    board.feed.seen += 1
-    board.feed.recent.append(event(number))
-    for tell in board.feed.listeners:
-        tell(event(number))
+    board.feed.take(event(number))
 
 
 @asynccontextmanager
@@ -63,6 +62,35 @@ async def test_who_comes_back_is_sent_what_was_missed(board: Board) -> None:
         assert [told(await anext(frames)) for _ in range(2)] == [("started", "job2"), ("started", "job3")]
         happen(board, 4)
         assert told(await anext(frames)) == ("started", "job4")
+
+
+async def test_a_gap_while_nobody_read_is_told_in_its_place(board: Board) -> None:
+    async with reading(board) as frames:
+        happen(board, 1)
+        first = await anext(frames)
+    happen(board, 2)
+    board.feed.take(event(0, "gap", "*"))
+    happen(board, 3)
+    async with reading(board, str(first.id)) as frames:
+        assert [told(await anext(frames)) for _ in range(3)] == [("started", "job2"), ("gap", "job0"), ("started", "job3")]
+
+
+async def test_after_a_connection_that_was_closed_for_good_it_listens_on_a_new_one(board: Board, queue: Queue) -> None:
+    async with reading(board) as frames:
+        client = (await board.connection()).client
+        board.feed.start()
+
+        def listens() -> None:
+            assert len(client._subs) >= 2
+
+        await eventually(listens)
+        await client.close()  # as a server does that does not accept the credentials any more
+        async with asyncio.timeout(15):
+            assert told(await anext(frames))[0] == "gap"
+        job = await queue.enqueue(work.add, 1, 1)
+        await cancel_job(await queue.connection(), job.job_id)
+        async with asyncio.timeout(15):
+            assert told(await anext(frames)) == ("cancelled", job.job_id)
 
 
 async def test_what_is_not_kept_is_a_gap(board: Board) -> None:

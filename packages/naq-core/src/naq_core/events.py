@@ -1,6 +1,7 @@
 """What happens to jobs, as it happens: the server republishes each change, so events cost workers and clients nothing."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -15,9 +16,13 @@ __all__ = ["Event", "events"]
 
 GAP = "gap"
 MOST_WAITING = 10_000
+LOOK = 1.0
+"""Seconds after which it is noticed that the connection is closed for good."""
 
 
-async def events(connection: Connection, queue: str = "*", *, most_waiting: int = MOST_WAITING) -> AsyncGenerator[Event, None]:
+async def events(
+    connection: Connection, queue: str = "*", *, most_waiting: int = MOST_WAITING, is_resumed: bool = False
+) -> AsyncGenerator[Event, None]:
     """Yield what happens to jobs from now on, for ever.
 
     Kinds from records: `started`, `progress` (or log lines), `retrying`, `returned` (handed back by a worker that stopped),
@@ -30,8 +35,11 @@ async def events(connection: Connection, queue: str = "*", *, most_waiting: int 
         queue: The queue, or `*` for all.
         most_waiting: How many events may wait for the reader; then the oldest are dropped, and a `gap` is in their place.
 
+        is_resumed: The reader has listened before, on another connection: a `gap` is its first event.
+
     Raises:
         InvalidNameError: This can be no queue's name.
+        BrokerUnavailableError: The connection is closed for good, as when its credentials were withdrawn.
     """
     if queue != "*":
         check_queue(queue)
@@ -43,9 +51,15 @@ async def events(connection: Connection, queue: str = "*", *, most_waiting: int 
         for subject in (names.result_event(queue, "*"), names.job_event(queue, "*"))
     ]
     connection.on_reconnect(feed.note_gap)
+    if is_resumed:
+        feed.note_gap()
     try:
         while True:
-            yield await feed.next()
+            while not feed.has_something:
+                if connection.lost is not None:
+                    raise connection.lost
+                await feed.wait()
+            yield feed.next()
     finally:
         connection.forget_listener(feed.note_gap)
         for subscription in subscriptions:
@@ -76,10 +90,18 @@ class _Feed:
         self._has_gap = True
         self._ready.set()
 
-    async def next(self) -> Event:
-        while not (self._events or self._has_gap):
-            self._ready.clear()
-            await self._ready.wait()
+    @property
+    def has_something(self) -> bool:
+        return bool(self._events) or self._has_gap
+
+    async def wait(self) -> None:
+        """Wait until there is something, or it is time to see whether anything can still come."""
+        self._ready.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK):
+                await self._ready.wait()
+
+    def next(self) -> Event:
         if self._has_gap:
             self._has_gap = False
             return Event(kind=GAP, at=datetime.now(UTC), queue=self._queue, job_id="")

@@ -38,8 +38,10 @@ class Feed:
         """Told of each event, and of gaps."""
         self._tasks: list[asyncio.Task[None]] = []
         self.recent: deque[Event] = deque(maxlen=KEPT)
+        """The newest events and gaps."""
         self.seen = 0
-        """How many events have come in since the start."""
+        """How many have come in since the start; the number of the newest one."""
+        self._has_listened = False
 
     def start(self) -> None:
         """Begin to listen; nothing happens when it has begun before."""
@@ -69,16 +71,22 @@ class Feed:
 
     async def _listen(self) -> None:
         connection = await self._broker.connection()
-        async with contextlib.aclosing(events(connection)) as feed:
+        found = events(connection, is_resumed=self._has_listened)
+        self._has_listened = True
+        async with contextlib.aclosing(found) as feed:
             async for event in feed:
-                if event.kind == "gap":
-                    self._on_any()
-                else:
-                    self.seen += 1
-                    self.recent.append(event)
-                    self._on_event(event.queue, event.job_id)
-                for tell in self.listeners:
-                    tell(event)
+                self.take(event)
+
+    def take(self, event: Event) -> None:
+        """Keep an event or a gap, and tell everybody of it."""
+        self.seen += 1
+        self.recent.append(event)
+        if event.kind == "gap":
+            self._on_any()
+        else:
+            self._on_event(event.queue, event.job_id)
+        for tell in self.listeners:
+            tell(event)
 
     async def _look(self) -> None:
         connection = await self._broker.connection()

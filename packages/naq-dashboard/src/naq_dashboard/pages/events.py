@@ -15,14 +15,13 @@ async def events(board: Board, query: Query) -> dict[str, Any]:
     board.feed.start()
     await board.connection()
     queue, kind = query.get("queue"), query.get("kind")
-    found = [
-        each for each in reversed(board.feed.recent) if (not queue or each.queue == queue) and (not kind or each.kind == kind)
-    ]
+    kept = [each for each in reversed(board.feed.recent) if each.kind != "gap"]
+    found = [each for each in kept if queue in ("", each.queue) and kind in ("", each.kind)]
     return {
         "title": "Events",
         "events": found[:SHOWN],
         "seen": board.feed.seen,
-        "kinds": sorted({each.kind for each in board.feed.recent} | ({kind} if kind else set())),
+        "kinds": sorted({each.kind for each in kept} | ({kind} if kind else set())),
         "kind": kind,
         "queue": queue,
     }
