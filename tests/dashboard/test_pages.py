@@ -79,6 +79,19 @@ async def test_failures_are_grouped(dashboard: Client, queue: Queue, naq_worker:
     assert "1 cause" in await shown(dashboard, "/errors")
 
 
+async def test_all_of_a_group_are_retried_only_where_a_filter_can_mean_them(
+    dashboard: Client, queue: Queue, naq_worker: WorkerRunner
+) -> None:
+    await queue.options(max_retries=0).enqueue(work.fail, "lost")
+    connection = await queue.connection()
+    await connection.publish(connection.names.dead("default", "unreadable"), b"\xff", {})
+    await naq_worker.run_until_idle()
+    text = await shown(dashboard, "/errors?queue=default")
+    assert "2 causes" in text
+    assert text.count('name="verb" value="retry"') == 1, "for the one with function and type"
+    assert '<input type="hidden" name="queue" value="default">' in text
+
+
 async def test_secrets_are_hidden_everywhere(dashboard: Client, queue: Queue) -> None:
     job: Any = await queue.enqueue(dict, password="hunter2", note="fine")
     for path in (f"/jobs/{job.job_id}", "/jobs", f"/api/jobs/{job.job_id}", "/api/jobs"):

@@ -48,6 +48,11 @@ class Group:
     """Whether no other group has the same function and type."""
 
     @property
+    def can_be_named(self) -> bool:
+        """Whether a filter can mean these jobs: without function or type it would mean others too, or all that are dead."""
+        return bool(self.function and self.type)
+
+    @property
     def first_at(self) -> datetime | None:
         """When the earliest of them failed."""
         return min(self.times, default=None)
@@ -78,6 +83,7 @@ async def errors(board: Board, query: Query) -> dict[str, Any]:
     return {
         "title": "Errors",
         "groups": groups,
+        "queue": wanted.queue,
         "looked_at": len(page.jobs),
         "count": count,
         "since": min(times, default=None),
