@@ -1,11 +1,13 @@
 """What pages and the API show of real jobs."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
 from naq_client import Queue
+from naq_core.broker import ensure_streams
 from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 from tests.dashboard.conftest import Client
@@ -104,6 +106,28 @@ async def test_a_result_is_shown_as_its_worker_wrote_it(dashboard: Client, queue
     job = await queue.enqueue(work.add, 40, 2)
     await naq_worker.run_until_idle()
     assert ">42</pre>" in await shown(dashboard, f"/jobs/{job.job_id}")
+
+
+HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\u202e\r\revent: up\rdata: x\r\r"
+
+
+@pytest.mark.parametrize("state", ["running", "retrying", "succeeded", "dead", "cancelled", "expired"])
+async def test_a_record_that_anybody_may_have_written_is_only_text(dashboard: Client, queue: Queue, state: str) -> None:
+    connection, never = await queue.connection(), 1e308
+    await ensure_streams(connection)
+    failure = {"attempt": 1, "type": HOSTILE, "message": HOSTILE, "traceback": HOSTILE, "at": never, "worker": HOSTILE}
+    times = dict.fromkeys(("enqueued_at", "started_at", "ended_at", "next_at"), never)
+    texts = dict.fromkeys(("function", "arguments", "reason", "worker", "workflow", "schedule", "result_type"), HOSTILE)
+    document = {"state": state, "job_id": "evil", "queue": "mail", **times, **texts, "errors": [failure] * 5}
+    document |= {"progress": {"done": never, "total": -never, "note": HOSTILE}, "result_text": "x" * 500_000}
+    document |= {"logs": [{"at": never, "level": HOSTILE, "message": HOSTILE}]}
+    await connection.publish(connection.names.result("mail", "evil"), json.dumps(document).encode(), {})
+    for path in ("/jobs/evil", "/jobs", "/errors", "/delayed", "/"):
+        answer = await dashboard.get(path, headers=PAGE)
+        assert answer.status_code == 200, path
+        assert not {"\x00", "\x1b", "\u202e"} & set(answer.text), path
+        assert "<script>alert" not in answer.text, path
+        assert len(answer.text) < 300_000, path
 
 
 async def test_many_parameters_do_not_hide_what_the_page_is_of(dashboard: Client, queue: Queue) -> None:

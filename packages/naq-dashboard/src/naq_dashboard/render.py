@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,9 @@ from naq_core.record import JobState
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
 
+LONGEST = 100_000
+"""Characters of one value on a page; what workers write of results and errors is far shorter."""
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 NOTHING = "\N{EN DASH}"
 TYPES = {  # the charset is added when they are sent
     "css": "text/css",
@@ -92,6 +96,7 @@ class Renderer:
             loader=jinja2.PackageLoader("naq_dashboard", "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            finalize=presentable,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -135,11 +140,21 @@ class Renderer:
         return {**macros, **context}
 
 
+def presentable(value: Any) -> Any:
+    """Return a text without what a page must not hold: control characters, those that turn the direction of others, megabytes."""
+    if not isinstance(value, str) or isinstance(value, Markup) or (value.isprintable() and len(value) <= LONGEST):
+        return value
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+
+
 def moment(value: datetime | float | None) -> datetime | None:
     """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
-    if not value:
+    if not value or isinstance(value, datetime):
+        return value or None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):  # records come from anybody who may write them
         return None
-    return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
 
 
 def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
