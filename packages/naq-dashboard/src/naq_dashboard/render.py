@@ -116,7 +116,6 @@ class Renderer:
             "all_states": [state.value for state in JobState],
             "ago": ago,
             "sparkline": sparkline,
-            "utc_now": lambda: datetime.now(UTC),
         }
 
     def page(self, template: str, context: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
-from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
@@ -65,7 +64,6 @@ async def queue(board: Board, query: Query) -> dict[str, Any]:
         "title": name,
         "queue": view,
         "jobs": recent.jobs,
-        "dead_state": JobState.DEAD.value,
         "activity": done,
         "workers": [each for each in worker_rows(board, found) if name in each["queues"]],
         "jobs_stream": names.jobs_stream,
