@@ -148,8 +148,8 @@ def presentable(value: Any) -> Any:
 
 def moment(value: datetime | float | None) -> datetime | None:
     """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
-    if not value or isinstance(value, datetime):
-        return value or None
+    if isinstance(value, datetime) or not value:
+        return value if isinstance(value, datetime) else None
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):  # records come from anybody who may write them
