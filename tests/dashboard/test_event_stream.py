@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from naq_client import Queue
@@ -115,6 +116,21 @@ async def test_streams_end_with_the_server(board: Board) -> None:
         board.live.end_streams()
         async with asyncio.timeout(1):
             assert await waiting is None
+    assert board.live.streams == 0
+
+
+async def test_a_stream_ends_after_a_while_so_that_its_reader_is_asked_again_who_it_is(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("naq_dashboard.event_stream.LONGEST", 0.0)
+    async with reading(board) as frames:
+        assert await anext(frames, None) is None
+    monkeypatch.setattr("naq_dashboard.live.LONGEST", 0.0)
+
+    async def load() -> dict[str, str]:
+        return {}
+
+    assert [frame.comment async for frame in board.live.stream("page", load)] == ["live"]
     assert board.live.streams == 0
 
 

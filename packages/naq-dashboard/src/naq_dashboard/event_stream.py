@@ -10,7 +10,7 @@ from litestar.response import ServerSentEventMessage
 
 from naq_core.views import Event, encode_view
 from naq_dashboard.feed import Feed
-from naq_dashboard.live import HEARTBEAT, RETRY_MS, Hub
+from naq_dashboard.live import HEARTBEAT, LONGEST, RETRY_MS, Hub
 
 __all__ = ["event_frames"]
 
@@ -29,6 +29,8 @@ async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> As
         wanted: Whether the reader asked for an event; gaps it always gets.
         last_id: The `Last-Event-ID` of a reader that comes back; empty for a new one.
     """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LONGEST
     waiting: deque[Numbered] = deque(_missed(feed, last_id))
     with hub.attended() as wake:
 
@@ -44,7 +46,7 @@ async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> As
         feed.listeners.add(take)
         try:
             yield ServerSentEventMessage(retry=RETRY_MS, comment="live", data=None)
-            while not hub.is_closing:
+            while not hub.is_closing and loop.time() < until:
                 while waiting:
                     number, event = waiting.popleft()
                     if event.kind == "gap" or wanted(event):

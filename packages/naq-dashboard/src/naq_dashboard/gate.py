@@ -58,7 +58,7 @@ POLICY = (
     "default-src 'none'; "
     "script-src 'self'; "
     "style-src 'self'; "
-    "img-src 'self' data:; "
+    "img-src 'self'; "
     "connect-src 'self'; "
     "form-action 'self'; "
     "base-uri 'none'; "

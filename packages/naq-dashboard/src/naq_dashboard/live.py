@@ -27,6 +27,8 @@ TICK = 1.0
 QUIET_SHARE = 25
 """Without an event a topic takes at most one twenty-fifth of the time."""
 HEARTBEAT = 15.0
+LONGEST = 3600.0
+"""Seconds after which a stream ends. Browsers begin it again at once, if they still may: a login may be over meanwhile."""
 RETRY_MS = 1000
 
 Load: TypeAlias = Callable[[], Awaitable[dict[str, str]]]
@@ -175,7 +177,9 @@ class Hub:
     async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
         seen = 0
         told: str | None = None  # a page may have been made while NATS was away, so the first state is told in any case
-        while not self.is_closing:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LONGEST
+        while not self.is_closing and loop.time() < until:
             fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
             seen = topic.version
             if topic.version and topic.error != told:

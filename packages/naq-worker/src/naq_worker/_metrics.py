@@ -65,8 +65,11 @@ class Metrics:
             await asyncio.sleep(step - time.time() % step)
             if not self._connection.is_connected:
                 continue
-            await self._look()
-            await self._store()
+            try:
+                await self._look()
+                await self._store()
+            except Exception:
+                log.exception("figures for charts: a mistake of ours, which concerns no job")
 
     async def _look(self) -> None:
         depths: dict[str, int] = {}
