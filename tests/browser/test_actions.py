@@ -77,7 +77,7 @@ def test_a_delayed_job_gets_another_time_runs_now_and_is_deleted(address: str, s
     page.get_by_role("button", name="Delete").first.click()
     page.get_by_role("button", name="Delete the job").click()
     expect(page).to_have_url(re.compile("/jobs$"))
-    expect(page.get_by_text("No job matches")).to_be_visible()
+    expect(page.get_by_text("Nothing has been enqueued")).to_be_visible()
 
 
 def test_jobs_that_failed_alike_are_put_back_together(address: str, settings: Settings, watched: Watched) -> None:

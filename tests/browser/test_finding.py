@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from naq_client import SyncQueue
 from naq_core.errors import JobFailedError
 from naq_core.settings import Settings
-from tests.browser.conftest import Watched, program
+from tests.browser.conftest import Serve, Watched, program
 from tests.integration import work
 
 
@@ -100,3 +100,28 @@ def test_the_keys_are_told_and_work(address: str, watched: Watched) -> None:
     page.keyboard.press("a")
     expect(page).to_have_url(re.compile("/audit$"))
     assert watched.complaints == []
+
+
+def test_the_row_that_one_walked_to_keeps_the_focus_when_rows_move(address: str, settings: Settings, watched: Watched) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        jobs = [queue.enqueue(work.add, number) for number in range(4)]
+        page = watched.open(f"{address}/jobs")
+        expect(page.locator("#live-badge")).to_have_text("live")
+        for _ in jobs:
+            page.keyboard.press("j")
+        link = page.locator(f"#j-{jobs[0].job_id} td.main a")
+        expect(link).to_be_focused()
+        with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
+            expect(page.locator("tbody .s-succeeded")).to_have_count(4)
+        queue.enqueue(work.add, 5)
+        expect(page.locator("tbody tr")).to_have_count(5)
+        expect(link).to_be_focused()
+    assert watched.complaints == []
+
+
+def test_a_form_says_before_it_is_filled_in_that_one_may_not(serve: Serve, watched: Watched) -> None:
+    with serve(read_only="1") as address:
+        for path, button in (("new-job", "Enqueue job"), ("new-schedule", "Create schedule")):
+            page = watched.open(f"{address}/{path}")
+            expect(page.locator("main")).to_contain_text("You may look, but not")
+            expect(page.get_by_role("button", name=button)).to_be_disabled()

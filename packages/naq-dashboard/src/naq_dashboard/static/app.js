@@ -77,6 +77,9 @@
       look();
     });
   }
+  let focused = null;
+  document.addEventListener("focusin", (event) => { focused = event.target; });
+  document.addEventListener("pointerdown", () => { focused = null; });
   function calm() {
     if (!paused && away.hidden) setState("live", "live");
   }
@@ -100,6 +103,8 @@
     source.addEventListener("htmx:sse:after:message", () => {
       calm();
       tick(); recount();
+      // A row that moves loses the focus; whoever walks through rows goes on from there.
+      if (document.activeElement === document.body && focused?.isConnected) focused.focus({ preventScroll: true });
     });
     source.addEventListener("away", (event) => {
       away.hidden = false;
