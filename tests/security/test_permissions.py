@@ -55,6 +55,8 @@ def settings_of(server: EmbeddedServer, role: Role) -> Settings:
 async def provisioned(server: EmbeddedServer) -> EmbeddedServer:
     async with Connection(settings_of(server, Role.ADMIN)) as connection:
         await manage.apply_topology(connection, list(QUEUES))
+        async with recorded(connection, Actor("admin", "session"), "pause-queue", "mail"):
+            pass  # the trail's stream is made by the first action
     return server
 
 
@@ -350,8 +352,12 @@ async def test_each_role_counts_what_it_does_and_nobody_is_disturbed_who_may_not
     caplog.set_level("INFO")
     viewer.tally.add("other", "m:f", "enqueued")  # as a role of an older configuration would
     await viewer.tally.finish()
+
+    def told_once() -> None:
+        assert [each.levelname for each in caplog.records if "may not" in each.message] == ["INFO"]
+
+    await eventually(told_once)
     viewer.tally.add("other", "m:f", "enqueued")
     await viewer.tally.finish()
     assert await count("enqueued") == before[0] + 1
-    said = [each.levelname for each in caplog.records if "may not" in each.message]
-    assert said == ["INFO"]
+    told_once()

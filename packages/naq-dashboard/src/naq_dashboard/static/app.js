@@ -77,8 +77,8 @@
       look();
     });
   }
-  let focused = null;
-  document.addEventListener("focusin", (event) => { focused = event.target; });
+  let focused = null, focusedRow = "";
+  document.addEventListener("focusin", (event) => { focused = event.target; focusedRow = focused.closest("tr")?.id || ""; });
   document.addEventListener("pointerdown", () => { focused = null; });
   function calm() {
     if (!paused && away.hidden) setState("live", "live");
@@ -103,8 +103,11 @@
     source.addEventListener("htmx:sse:after:message", () => {
       calm();
       tick(); recount();
-      // A row that moves loses the focus; whoever walks through rows goes on from there.
-      if (document.activeElement === document.body && focused?.isConnected) focused.focus({ preventScroll: true });
+      // A row that moves, or was away for one frame, loses the focus; whoever walks through rows goes on from there.
+      if (document.activeElement === document.body && focused) {
+        const again = focused.isConnected ? focused : document.getElementById(focusedRow)?.querySelector("td.main a");
+        again?.focus({ preventScroll: true });
+      }
     });
     source.addEventListener("away", (event) => {
       away.hidden = false;
