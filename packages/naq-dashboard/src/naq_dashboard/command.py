@@ -69,9 +69,7 @@ def dashboard(
     except ConfigurationError as error:
         return _complain(str(error), _USAGE)
     configure_logging(settings.log_level)
-    if (
-        settings.log_level != "DEBUG"
-    ):  # four lines of uvicorn's at each start and stop, below "error"; where to go is printed anyway
+    if settings.log_level != "DEBUG":  # uvicorn's four lines at each start and stop; where to go is printed anyway
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
     app = create_app(settings, own)
     try:

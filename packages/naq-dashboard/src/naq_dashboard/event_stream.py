@@ -10,7 +10,7 @@ from litestar.response import ServerSentEventMessage
 
 from naq_core.views import Event, encode_view
 from naq_dashboard.feed import Feed
-from naq_dashboard.live import HEARTBEAT, LONGEST, RETRY_MS, Hub
+from naq_dashboard.live import LONGEST, RETRY_MS, Hub, woken
 
 __all__ = ["event_frames"]
 
@@ -51,12 +51,8 @@ async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> As
                     number, event = waiting.popleft()
                     if event.kind == "gap" or wanted(event):
                         yield ServerSentEventMessage(data=encode_view(event).decode(), id=f"{feed.mark}-{number}")
-                try:
-                    async with asyncio.timeout(HEARTBEAT):
-                        await wake.wait()
-                except TimeoutError:
+                if not await woken(wake):
                     yield ServerSentEventMessage(comment="alive", data=None)
-                wake.clear()
         finally:
             feed.listeners.discard(take)
 

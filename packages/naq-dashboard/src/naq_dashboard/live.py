@@ -35,6 +35,18 @@ Load: TypeAlias = Callable[[], Awaitable[dict[str, str]]]
 """Returns the regions of a page: HTML by element id."""
 
 
+async def woken(wake: asyncio.Event) -> bool:
+    """Wait for news of a stream; False where none came for so long that its reader is to be told that it is alive."""
+    try:
+        async with asyncio.timeout(HEARTBEAT):
+            await wake.wait()
+    except TimeoutError:
+        return False
+    finally:
+        wake.clear()
+    return True
+
+
 class Topic:
     """What some open pages show."""
 
@@ -187,12 +199,8 @@ class Hub:
                 yield ServerSentEventMessage(event="away" if told else "up", data=told or "up")
             if fresh:
                 yield ServerSentEventMessage(data="".join(_partial(name, text) for name, text in fresh.items()), id=seen)
-            try:
-                async with asyncio.timeout(HEARTBEAT):
-                    await wake.wait()
-            except TimeoutError:
+            if not await woken(wake):
                 yield ServerSentEventMessage(comment="alive", data=None)
-            wake.clear()
 
     def _join(self, key: Hashable, load: Load, queue: str, job_id: str) -> Topic:
         if key not in self._topics:

@@ -74,18 +74,24 @@ def optional_configs(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def metrics_config(connection: Connection) -> dict[str, Any]:
-    """Return the wanted configuration of the stream of figures: made by the first worker that stores some."""
-    names = connection.names
+def _log_config(connection: Connection, stream: str, prefix: str) -> dict[str, Any]:
+    """A stream whose oldest messages go where a bound says so, and not because somebody has read them."""
     return {
-        "name": names.metrics_stream,
-        "subjects": [f"{names.metrics}.>"],
+        "name": stream,
+        "subjects": [f"{prefix}.>"],
         "retention": "limits",
         "storage": "file",
         "num_replicas": connection.settings.replicas,
-        "max_msgs_per_subject": 1,
         "discard": "old",
         "allow_direct": True,
+    }
+
+
+def metrics_config(connection: Connection) -> dict[str, Any]:
+    """Return the wanted configuration of the stream of figures: made by the first worker that stores some."""
+    names = connection.names
+    return _log_config(connection, names.metrics_stream, names.metrics) | {
+        "max_msgs_per_subject": 1,
         "allow_msg_ttl": True,
     }
 
@@ -98,20 +104,13 @@ def audit_config(connection: Connection) -> dict[str, Any]:
     size, as `max_bytes` would reserve room on the server that others need.
     """
     names = connection.names
-    return {
-        "name": names.audit_stream,
-        "subjects": [f"{names.audit}.>"],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": connection.settings.replicas,
-        "discard": "old",
+    return _log_config(connection, names.audit_stream, names.audit) | {
         "max_age": int(connection.settings.audit_ttl.total_seconds()) * 1_000_000_000,
         "max_msgs": AUDIT_MESSAGES,
         "max_msgs_per_subject": AUDIT_REFUSALS,
         "max_msg_size": AUDIT_BYTES,
         "deny_delete": True,
         "deny_purge": True,
-        "allow_direct": True,
         "republish": {"src": f"{names.audit}.>", "dest": f"{names.namespace}.event.audit.>"},
     }
 
@@ -119,17 +118,10 @@ def audit_config(connection: Connection) -> dict[str, Any]:
 def tally_config(connection: Connection) -> dict[str, Any]:
     """Return the wanted configuration of the counters: made with the first streams, as producers do not look for it."""
     names = connection.names
-    return {
-        "name": names.tally_stream,
-        "subjects": [f"{names.tallies}.>"],
-        "retention": "limits",
-        "storage": "file",
-        "num_replicas": connection.settings.replicas,
+    return _log_config(connection, names.tally_stream, names.tallies) | {
         "max_msgs_per_subject": 1,
         "max_msgs": MOST_COUNTERS,
         "max_age": COUNTERS_KEPT * 10**9,
-        "discard": "old",
-        "allow_direct": True,
         "allow_msg_counter": True,
     }
 

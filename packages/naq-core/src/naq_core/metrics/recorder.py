@@ -90,7 +90,8 @@ class Recorder:
             at: The time it belongs to, in seconds since the epoch; by default now.
 
         Raises:
-            BrokerError: Not all was stored; it is added to the next time.
+            BrokerError: Not all was stored. It is with the next time, but for the charts only within the same stretch: what
+                belongs to one that is over by then is missing there. Counters miss nothing.
         """
         if not self.has_news:
             return
