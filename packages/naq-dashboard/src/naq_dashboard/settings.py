@@ -83,7 +83,7 @@ class DashboardSettings:
     def __post_init__(self) -> None:
         """Check what can be wrong."""
         if not 0 <= self.port <= 65535:
-            raise ConfigurationError("port", f"must be from 0 to 65535, not {self.port}", f"{PREFIX}PORT")
+            raise ConfigurationError("port", f"must be from 0 to 65535, not {self.port}")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError(
                 "root_path", f"must start and not end with '/', not {self.root_path!r}", f"{PREFIX}ROOT_PATH"
