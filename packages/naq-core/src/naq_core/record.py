@@ -94,6 +94,12 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     attempt: int = 1
     crashes: int = 0
     """How often a worker or child process died while running it."""
+    excused: int = 0
+    """How many of `crashes` do not count against it, as other jobs ran in that worker and may have been the cause."""
+    suspect: bool = False
+    """A worker died under it: it runs alone in its worker next."""
+    alone: bool = False
+    """While RUNNING: no other job has run in its worker since it began."""
     worker: str = ""
     enqueued_at: float = 0.0
     started_at: float = 0.0

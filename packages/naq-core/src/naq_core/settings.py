@@ -100,7 +100,8 @@ class Settings:
     shutdown_grace: timedelta = timedelta(seconds=30)
     """How long running jobs may take to finish after a stop signal. Default 30 s."""
     max_crashes: int = 3
-    """A job that took its worker down this many times is dead. Default 3."""
+    """A job that took down this many workers or child processes is dead. Default 3. A worker's death counts only against a job
+    that ran alone in it, and then the first one beside others counts too; so 1 means two workers."""
     publish_timeout: timedelta = timedelta(seconds=5)
     """How long one publish waits for its acknowledgement. Default 5 s."""
     publish_budget: timedelta = timedelta(seconds=30)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -18,7 +19,8 @@ from naq_core.broker import (
 )
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState
-from naq_worker._active import Claim
+from naq_worker._active import Active, Claim
+from naq_worker._suspects import Isolation, charge, is_condemned
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +42,40 @@ class Owner(Enum):
 
 
 class Claims:
-    """Claims jobs for one worker."""
+    """Claims jobs for one worker.
 
-    def __init__(self, connection: Connection, worker_id: str) -> None:
+    Args:
+        isolation: Where a suspect gets the worker for itself.
+        put_off: Hands a suspect back that cannot have it now.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        worker_id: str,
+        isolation: Isolation,
+        put_off: Callable[[Delivery, Claim], Awaitable[None]],
+    ) -> None:
         self._connection = connection
         self._worker_id = worker_id
+        self._isolation = isolation
+        self._put_off = put_off
+        self._max_crashes = connection.settings.max_crashes
+        self.handed_back = 0
+        """How many suspects were handed back for a moment."""
         self.unrecorded: deque[str] = deque(maxlen=MOST_UNRECORDED)
         """Ids of jobs that this worker has left to their next delivery, as the server did not take a record of theirs."""
         self._failure_ttl = connection.settings.failure_ttl.total_seconds()
         self._busy_delay = min(BUSY_DELAY, connection.settings.ack_wait.total_seconds() / 3)
 
-    async def claim(self, delivery: Delivery, envelope: Envelope) -> Claim | Stored | None:
+    async def claim(self, active: Active, envelope: Envelope) -> Claim | Stored | None:
         """Claim a job, or find out why not.
 
         Returns:
             The claim; or the final record of a job that has ended (expired just now, it may be), whose duties may be undone;
             or None where the delivery has been settled, as another worker has the job or its time has not come.
         """
+        delivery = active.delivery
         record = self._first_record(delivery, envelope)
         is_late = is_expired(envelope)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
@@ -68,9 +87,23 @@ class Claims:
             decision = await self._decide(delivery, stored, record)
             if not isinstance(decision, JobRecord):
                 return decision
-            claim = await self._write(_expired(decision) if is_late else decision, 0 if stored is None else stored.revision)
+            revision = 0 if stored is None else stored.revision
+            if decision.state is JobState.RETRYING:  # the worker died: that is put on record first
+                _ = await self._write(decision, revision)
+                continue
+            if stored is not None and self._must_be_alone(decision) and not is_expired(envelope):
+                if not await self._isolation.enter(active):
+                    self.handed_back += 1
+                    await self._put_off(delivery, Claim(stored.record, revision, revision))
+                    return None
+                decision.alone, decision.started_at = True, time.time()
+            is_late = is_expired(envelope)
+            claim = await self._write(_expired(decision) if is_late else decision, revision)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if is_late else claim
+
+    def _must_be_alone(self, record: JobRecord) -> bool:
+        return record.suspect and not is_condemned(record, self._max_crashes)
 
     def _first_record(self, delivery: Delivery, envelope: Envelope) -> JobRecord:
         return JobRecord(
@@ -140,17 +173,28 @@ class Claims:
 
     def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
         return msgspec.structs.replace(
-            fresh, attempt=attempt, crashes=old.crashes, errors=old.errors, logs=old.logs, started_at=time.time(), **changes
+            fresh,
+            attempt=attempt,
+            crashes=old.crashes,
+            excused=old.excused,
+            suspect=old.suspect,
+            errors=old.errors,
+            logs=old.logs,
+            started_at=time.time(),
+            **changes,
         )
 
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:
-        """A crash of its worker counts against the job: one that kills its workers must not go on for ever."""
+        """Return what the death of its worker means for a job, to be stored before it is run again."""
         self._note_redelivered(fresh)
-        log.warning("job %s: %s (crash %d)", old.job_id, reason, old.crashes + 1)
+        reason += ", in which it ran alone" if old.alone else "; other jobs may have been the cause, so it runs alone next"
         error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)
-        record = self._next(old, fresh, attempt=old.attempt + 1)
-        record.crashes = old.crashes + 1
-        record.errors = [*old.errors, error]
+        record = msgspec.structs.replace(
+            old, state=JobState.RETRYING, next_at=0.0, worker="", progress=None, errors=[*old.errors, error]
+        )
+        charge(record)
+        counted = record.crashes - record.excused
+        log.warning("job %s: %s (counted crashes: %d of %d)", old.job_id, reason, counted, self._max_crashes)
         return record
 
     def _again(self, old: JobRecord, fresh: JobRecord) -> JobRecord:
@@ -189,7 +233,7 @@ class Claims:
 
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
         """Compare-and-set the claim; None where somebody else was faster."""
-        ttl = self._failure_ttl if record.state.is_final else None
+        ttl = None if record.state is JobState.RUNNING else self._failure_ttl
         sequence = await write_record(self._connection, record, revision, ttl)
         return None if sequence is None else Claim(record, sequence, sequence)
 

@@ -20,6 +20,7 @@ from naq_worker._limits import Limits
 from naq_worker._metrics import Metrics, name_of
 from naq_worker._report import Reporter, Reports
 from naq_worker._settle import Settler
+from naq_worker._suspects import Isolation, is_condemned, window
 from naq_worker.outcome import Completed, Failed, Outcome
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Processor:
     limits: Limits
     reports: Reports
     metrics: Metrics
+    isolation: Isolation
     on_ran: Callable[[Active, float], None]
     """Called when the function has ended, with the seconds it took."""
 
@@ -126,6 +128,8 @@ class Processor:
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
         reporter = self.reports.reporter(active, claim)
+        if claim is not None and claim.record.alone:
+            self.isolation.share_after(active, window(claim.record), reporter.share)
         outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
         took = time.monotonic() - begun
         if active.leave is not None:
@@ -156,13 +160,13 @@ class Processor:
         return await self.attempts.run(active, envelope, attempt, fence, reporter, parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
-        claim = await self.claims.claim(active.delivery, envelope)
+        claim = await self.claims.claim(active, envelope)
         if isinstance(claim, Stored):
             await self.settler.finish_duties(active.delivery, claim.record)
             return None
         if claim is None:
             self.counters.skipped += 1
-        elif claim.record.crashes >= self.connection.settings.max_crashes:
+        elif claim.record.crashes and is_condemned(claim.record, self.connection.settings.max_crashes):
             await self.settler.die_of_crashes(active.delivery, claim)
             self.metrics.note(active.delivery.queue, envelope.fn, "dead")
             return None

@@ -37,7 +37,7 @@ class Reports:
 class Reporter:
     """Takes what one attempt reports, from any thread."""
 
-    __slots__ = ("_active", "_again", "_claim", "_log", "_not_before", "_reports", "_timer")
+    __slots__ = ("_active", "_again", "_claim", "_log", "_not_before", "_reports", "_then", "_timer")
 
     def __init__(self, reports: Reports, active: Active, claim: Claim | None) -> None:
         self._reports = reports
@@ -47,6 +47,14 @@ class Reporter:
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._again = False
+        self._then: Callable[[], None] | None = None
+
+    def share(self, then: Callable[[], None]) -> None:
+        """Put on record that the job no longer runs alone in its worker, and call `then` when that is stored."""
+        if self._claim is not None:
+            self._claim.record.alone = False
+            self._then = then
+            self._write_within(0)
 
     def progress(self, done: float, total: float | None, note: str) -> None:
         """Note how far the job is."""
@@ -118,3 +126,6 @@ class Reporter:
         elif self._again:
             self._again = False
             self._reports.loop.call_soon(self._write_within, 0)
+        elif self._then is not None:
+            then, self._then = self._then, None
+            then()

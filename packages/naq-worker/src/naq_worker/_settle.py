@@ -28,6 +28,7 @@ from naq_core.previews import clean_text
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
 from naq_worker._active import Claim, Counters
+from naq_worker._suspects import acquit, is_condemned
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ LONGEST_NAK = 10.0
 """A longer delay becomes a held message: a NAKed one counts as in flight, for the consumer's limit and for autoscalers."""
 LONGEST_NAK_IF_LIMITED = 0.25
 """The consumer of a limited queue lets no more be in flight than may run: those that back off would stop the others."""
+PUT_OFF = 1.0
+"""Seconds before a job that has to run alone, and cannot have its worker for itself, is delivered again."""
 INSIST = 0.1
 """Seconds after which what the server has refused is tried again, the first time."""
 MOST_ERRORS = 20
@@ -69,6 +72,8 @@ class Settler:
             The state it leaves the job in; None where the job is somebody else's by now.
         """
         record = claim.record
+        if record.crashes and not isinstance(outcome, Crashed | Interrupted):
+            acquit(record, self._settings.max_crashes)
         try:
             match outcome:
                 case Completed():
@@ -143,7 +148,7 @@ class Settler:
         record = claim.record
         record.crashes += 1
         self._note(record, "WorkerLost", reason)
-        if record.crashes >= self._settings.max_crashes:
+        if is_condemned(record, self._settings.max_crashes):
             await self._die(delivery, claim)
         else:
             await self._again(delivery, claim, 0)
@@ -255,6 +260,18 @@ class Settler:
         await self._write(claim, ttl)
         await delivery.ack()
 
+    async def put_off(self, delivery: Delivery, claim: Claim) -> None:
+        """Hand a suspect back for a moment: in a limited queue as a held job, since those in flight keep others waiting."""
+        if not self._is_limited(delivery.queue):
+            await delivery.nak(PUT_OFF)
+            return
+        if claim.record.state is JobState.QUEUED:
+            claim.record.attempt -= 1  # the next claim adds one to that of a job which waits for a retry
+        try:
+            await self._again(delivery, claim, PUT_OFF)
+        except LostError:
+            log.debug("job %s is put off by another worker", delivery.job_id)
+
     async def _hold(self, delivery: Delivery, delay: float) -> None:
         """Publish the job on its held subject, against its own ready message, so that it can happen only once."""
         names = self._connection.names
@@ -268,7 +285,7 @@ class Settler:
             log.debug("job %s is held already", delivery.job_id)
 
     async def _hand_back(self, delivery: Delivery, claim: Claim, *, lease_lost: bool) -> None:
-        claim.record.state = JobState.QUEUED
+        claim.record.state, claim.record.alone = JobState.QUEUED, False
         claim.record.reason = "lease lost" if lease_lost else "handed back by a stopping worker"
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()

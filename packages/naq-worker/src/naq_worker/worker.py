@@ -39,6 +39,7 @@ from naq_worker._report import Reports
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
+from naq_worker._suspects import Isolation
 
 log = logging.getLogger(__name__)
 
@@ -183,12 +184,13 @@ class Worker:
     def _assemble(self, connection: Connection) -> None:
         """Make the parts that work together while the connection lives."""
         settings = self.settings
+        self._isolation = Isolation(lambda: len(self._active) <= 1, self._fill)
         self._fetch = Fetch(
             connection,
             self._rota,
             self.concurrency,
             burst=self.burst,
-            busy=lambda: self._slots_taken,
+            busy=lambda: self._slots_taken if self._isolation.is_open else 2 * self.concurrency,
             held=self._active.__len__,
             on_delivery=self._on_delivery,
             wake=self._wake.set,
@@ -203,13 +205,14 @@ class Worker:
         self._processor = Processor(
             connection=connection,
             counters=self.counters,
-            claims=Claims(connection, self.worker_id),
+            claims=Claims(connection, self.worker_id, self._isolation, settler.put_off),
             attempts=self._attempts,
             settler=settler,
             finisher=self._finisher,
             limits=self._limits,
             reports=Reports(settler.progress, self._spawn, self._loop, self._thread),
             metrics=self._metrics,
+            isolation=self._isolation,
             on_ran=self._note_ran,
         )
 
@@ -252,7 +255,10 @@ class Worker:
                 self.burst
                 and self._finisher.is_idle
                 and await self._fetch.is_drained(
-                    has_retries=self._has_put_off or self.counters.retried > 0 or self._limits.handed_back > 0
+                    has_retries=self._has_put_off
+                    or self.counters.retried > 0
+                    or self._limits.handed_back > 0
+                    or self._processor.claims.handed_back > 0
                 )
             ):  # before asking again, which makes the answer unknown
                 break
@@ -283,7 +289,7 @@ class Worker:
             self._note_again(active)
         elif self._stopping.is_set() or self._quiet:
             _ = self._spawn(delivery.nak())
-        elif self._slots_taken < self.concurrency:
+        elif self._slots_taken < self.concurrency and self._isolation.is_open:
             self._begin(active)
         else:
             self._fetch.wait(active)
@@ -309,12 +315,20 @@ class Worker:
             return
         active.has_slot = False
         self._slots_taken -= 1
-        while not self._stopping.is_set() and (following := self._fetch.next()) is not None:
-            if following.key not in self._active:
-                self._begin(following)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Begin what waits for a slot."""
+        while self._slots_taken < self.concurrency:
+            may_begin = self._isolation.is_open and not self._stopping.is_set()
+            following = self._fetch.next() if may_begin else None
+            if following is None:
+                self._wake.set()
                 return
-            self._note_again(following)
-        self._wake.set()
+            if following.key in self._active:
+                self._note_again(following)
+            else:
+                self._begin(following)
 
     def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = self._loop.create_task(coroutine)
@@ -335,6 +349,8 @@ class Worker:
         finally:
             del self._active[active.key]
             self._free_slot(active)
+            self._isolation.leave(active)
+            self._isolation.note_end()
 
     def _note_ran(self, active: Active, seconds: float) -> None:
         """The function has ended; its end is recorded while the next job begins."""
@@ -367,6 +383,7 @@ class Worker:
     async def _finish(self) -> None:
         """Let the running jobs end within the grace, then hand everything else back."""
         self._begin_stop()
+        self._isolation.stop()
         await self._fetch.stop()
         if self._active:
             log.info("waiting for the running jobs: %d", len(self._active))

@@ -142,6 +142,8 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
         state=JobState.QUEUED,
         attempt=0,
         crashes=0,
+        excused=0,
+        suspect=False,
         worker="",
         started_at=0.0,
         ended_at=0.0,
