@@ -149,6 +149,10 @@ class Fleet:
         """Start one more scheduler."""
         return self._spawn("naq_scheduler", *arguments)
 
+    def start_dashboard(self, *arguments: str) -> WorkerProcess:
+        """Start a dashboard on any free port; it says in its output which."""
+        return self._spawn("naq_dashboard", "--port", "0", *arguments)
+
     def _spawn(self, module: str, *arguments: str, settings: Settings | None = None) -> WorkerProcess:
         log = self.directory / f"{module}-{len(self.workers)}.log"
         with log.open("wb") as output:

@@ -144,6 +144,27 @@ class QueueFullError(JetStreamError):
     """The stream or the disk has reached a limit; nothing was stored."""
 
 
+class MissingError(BrokerError):
+    """A stream, bucket or consumer of NAQ's is missing on the server and cannot be created; nothing was stored."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} is missing on the server and cannot be created ({reason}): let an administrator run `naq setup`"
+        )
+
+
+class ConsumerLimitError(JetStreamError):
+    """The server allows no more consumers: each level of a queue that is in use takes one."""
+
+    def __init__(self, what: str, code: int, err_code: int, description: str) -> None:
+        advice = (
+            "each priority of a queue that is in use takes one consumer: raise max_consumers of the stream or of the account, "
+            "or use fewer queues"
+        )
+        super().__init__(what, code, err_code, f"{description}; {advice}")
+
+
 class PayloadTooLargeError(BrokerError, ValueError):
     """A message larger than the server's `max_payload`; refused before anything was sent."""
 

@@ -78,7 +78,7 @@ class Broker:
     async def _connect(self) -> None:
         try:
             while not self._closed:
-                connection = Connection(self.settings, name="naq-dashboard")
+                connection = Connection(self.settings, name="naq-dashboard", keeps=True)
                 try:
                     await connection.open()
                     await ensure_streams(connection)

@@ -110,7 +110,6 @@ class Lease:
             await (self._renew() if self._leads else self._try_to_lead())
         except BrokerError as error:
             log.log(logging.WARNING if self._leads else logging.DEBUG, "the scheduler's lease: %s", error)
-            self._connection.ready.discard(self._connection.names.leases_stream)
             await asyncio.sleep(AGAIN)
         if self._leads and not self.is_held:
             self._lose()

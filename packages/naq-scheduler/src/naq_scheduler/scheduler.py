@@ -115,7 +115,7 @@ class Scheduler:
             JetStreamDisabledError, ServerTooOldError, ConfigurationError: Not the server NAQ needs.
             OSError: The HTTP port cannot be had.
         """
-        async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}") as connection:
+        async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}", keeps=True) as connection:
             await ensure_streams(connection)
             await ensure_schedules(connection)
             await ensure_tally(connection)

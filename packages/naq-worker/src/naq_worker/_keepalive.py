@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import TTL, Connection, remove_presence, ttl_text
+from naq_core.broker import TTL, Connection, ensure_streams, remove_presence, ttl_text
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
 from naq_worker._active import Active, boottime
@@ -96,6 +96,7 @@ class KeepAlive:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._beat_again = asyncio.Event()
         async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
+            await ensure_streams(connection)  # so that it creates the bucket again that it writes to
             await self._beat(connection)
             self._tell(self._started.set_result, None)
             duties = [

@@ -9,11 +9,13 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from naq_core.broker import (
+    EXPECTED_SEQUENCE,
     RESULT_OBJECT,
     TTL,
     Connection,
     Delivery,
     WrongSequenceError,
+    find_job,
     if_newest,
     put_object,
     read_record,
@@ -23,7 +25,7 @@ from naq_core.broker import (
     ttl_text,
 )
 from naq_core.envelope import JobOptions, Large
-from naq_core.errors import JetStreamError, PayloadTooLargeError, PermissionDeniedError
+from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError
 from naq_core.previews import clean_text
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
@@ -318,10 +320,29 @@ class Settler:
             else:
                 claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
         except WrongSequenceError as error:
-            stored = await read_record(self._connection, record.queue, record.job_id) if error.repeated else None
-            if stored is None or encode_record(stored.record) != body:
+            stored = await read_record(self._connection, record.queue, record.job_id)
+            if stored is None:
+                claim.revision = await self._write_again(record, headers, body)
+            elif error.repeated and encode_record(stored.record) == body:
+                claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
+            else:
                 raise LostError from error
-            claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
+
+    async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes) -> int:
+        """Write the record of a job whose record was deleted under it, with its bucket or by a purge; return its revision.
+
+        While the job's message is there it is still this worker's: another one would have left a record.
+
+        Raises:
+            LostError: The job was deleted, or somebody else has it now.
+        """
+        if await find_job(self._connection, record.job_id, record.queue) is None:
+            raise LostError
+        subject = self._connection.names.result(record.queue, record.job_id)
+        try:
+            return await self._connection.publish(subject, body, {**headers, EXPECTED_SEQUENCE: "0"})
+        except WrongSequenceError as error:
+            raise LostError from error
 
     async def _insist(self, record: JobRecord, store: Callable[[], Awaitable[T]]) -> T:
         """Store how an attempt ended, and try on while the server refuses it: a stream is full, a right was taken.
@@ -335,7 +356,7 @@ class Settler:
             except WrongSequenceError as error:
                 error.repeated = error.repeated or tries > 0
                 raise
-            except (JetStreamError, PermissionDeniedError) as error:
+            except (JetStreamError, MissingError, PermissionDeniedError) as error:
                 if self._connection.is_past(deadline):
                     raise
                 if tries == 0:

@@ -166,7 +166,7 @@ class Worker:
         """
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self.started_at = time.time()
-        async with Connection(self.settings, name=f"naq-worker-{self.worker_id}") as connection:
+        async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True) as connection:
             self._connection = connection
             for source in self._rota.sources:
                 await ensure_queue(connection, source.queue, source.level)

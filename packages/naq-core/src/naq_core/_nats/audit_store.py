@@ -33,7 +33,7 @@ async def append_once(connection: Connection, subject: str, data: bytes, *, dead
     Raises:
         ConfigurationError, BrokerError: It is not known to be stored.
     """
-    await _ensure(connection)
+    await ensure_stream_config(connection, audit_config(connection))
     try:
         await connection.publish(subject, data, {EXPECTED_SEQUENCE: "0"}, deadline=deadline)
     except WrongSequenceError as error:
@@ -47,17 +47,8 @@ async def append(connection: Connection, subject: str, data: bytes) -> None:
     Raises:
         ConfigurationError, BrokerError: It is not known to be stored.
     """
-    await _ensure(connection)
+    await ensure_stream_config(connection, audit_config(connection))
     await connection.publish_once(subject, data, None)
-
-
-async def _ensure(connection: Connection) -> None:
-    stream = connection.names.audit_stream
-    if stream in connection.ready:
-        return
-    async with connection.topology_lock:
-        await ensure_stream_config(connection, audit_config(connection))
-        connection.ready.add(stream)
 
 
 async def descend(connection: Connection, subject: str | None = None, below: int | None = None) -> Descent:

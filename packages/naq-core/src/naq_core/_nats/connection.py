@@ -7,11 +7,22 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import nats.errors
 from nats.aio.msg import Msg
 
-from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError, api_error
+from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NobodyThereError, NotReadyError, api_error
+from naq_core._nats.keeper import CHECK_INTERVAL, CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, Keeper
 from naq_core._nats.link import Link
-from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, PayloadTooLargeError, WrongSequenceError
+from naq_core.errors import (
+    BrokerError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    JetStreamError,
+    MissingError,
+    PayloadTooLargeError,
+    WrongSequenceError,
+)
+from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +31,21 @@ HEADER_ROOM = 1024
 
 
 class Connection(Link):
-    """One client connection with what NAQ needs on top of nats-py."""
+    """One client connection with what NAQ needs on top of nats-py.
+
+    Args:
+        settings: The address and everything else.
+        name: What the server calls the client.
+        patient: Try for 5 s to make the first connection; else give up when every server was tried once.
+        keeps: Look every few seconds whether the streams and consumers that were needed are still there, and create again
+            what was deleted. Without it that is noticed at their next use.
+    """
+
+    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True, keeps: bool = False) -> None:
+        super().__init__(settings, name=name, patient=patient)
+        self.keeper = Keeper(self)
+        self._keeps = keeps
+        self._checked_at = self._loop.time()
 
     @property
     def max_payload(self) -> int:
@@ -74,15 +99,20 @@ class Connection(Link):
             pause = min(pause * 2, 1.0)
 
     async def publish_once(self, subject: str, body: bytes, headers: dict[str, str] | None) -> int:
-        """Publish to JetStream without repeating.
+        """Publish to JetStream without repeating; only where the stream was missing and is created again, once more.
 
         Raises:
-            BrokerError: Refused, not sent, or the outcome is unknown.
+            BrokerError: Refused, not sent, or the outcome is unknown. MissingError: The stream is missing for good.
         """
         publisher = self.publisher
-        return await (
-            publisher.post(subject, body, headers) if publisher.has_room else await publisher.send(subject, body, headers)
-        )
+        try:
+            return await (
+                publisher.post(subject, body, headers) if publisher.has_room else await publisher.send(subject, body, headers)
+            )
+        except NobodyThereError:
+            if not await self.keeper.restore(self.keeper.stream_of(subject)):
+                raise
+        return await (await publisher.send(subject, body, headers))
 
     async def tell_all(self, subjects: Iterable[str], body: bytes, *, timeout: float) -> bool:
         """Send the same to many subjects without answers, and return whether the server has got it all, by a round trip."""
@@ -95,10 +125,24 @@ class Connection(Link):
             return False
         return True
 
-    async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0, deadline: float | None = None) -> Msg:
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        timeout: float = 5.0,
+        deadline: float | None = None,
+        restores: bool = True,
+    ) -> Msg:
         """Send an idempotent request, repeating it while nobody answers.
 
+        Args:
+            timeout: Seconds to wait for each answer.
+            deadline: In loop time, until which it is repeated; None: as the settings say.
+            restores: Create a stream again that nobody answers for, as it is missing.
+
         Raises:
+            MissingError: The stream is missing for good.
             BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
             PermissionDeniedError: This user may not ask that, or may not receive answers.
         """
@@ -114,13 +158,22 @@ class Connection(Link):
             except (TimeoutError, *CLIENT_ERRORS) as error:
                 last = error
             self.denials.check_request(subject, self.settings.nats_inbox_prefix)
+            is_missing = restores and isinstance(last, nats.errors.NoRespondersError)
+            if is_missing and await self.keeper.restore(self.keeper.stream_of(subject)):
+                continue
             if self._loop.time() + pause > deadline:
                 raise BrokerTimeoutError(f"request to {subject} ({last})", self._budget) from last
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
-    async def api(self, operation: str, body: dict[str, Any] | None = None, *, deadline: float | None = None) -> dict[str, Any]:
+    async def api(
+        self, operation: str, body: dict[str, Any] | None = None, *, deadline: float | None = None, restores: bool = True
+    ) -> dict[str, Any]:
         """Call the JetStream API and return its answer.
+
+        Args:
+            deadline: In loop time, until which it is repeated; None: as the settings say.
+            restores: Create the stream or consumer again that the call is about, where it is missing, and repeat the call.
 
         Raises:
             BrokerError: As `naq_core._nats.errors.api_error` translates it.
@@ -128,14 +181,43 @@ class Connection(Link):
         deadline = deadline or self.budget()
         payload = msgspec.json.encode(body) if body is not None else b""
         while True:
-            message = await self.request(f"$JS.API.{operation}", payload, deadline=deadline)
+            message = await self.request(f"$JS.API.{operation}", payload, deadline=deadline, restores=restores)
             answer: dict[str, Any] = msgspec.json.decode(message.data)
             if "error" not in answer:
                 return answer
             error = api_error(operation, answer["error"])
+            if restores and isinstance(error, JetStreamError) and await self._restores(operation, error):
+                continue
             if not isinstance(error, NotReadyError) or self._loop.time() + 0.2 > deadline:
                 raise error
             await asyncio.sleep(0.2)
+
+    async def _restores(self, operation: str, error: JetStreamError) -> bool:
+        """Create again what an API call found missing; return whether to repeat the call.
+
+        Where it cannot be created the call ends as the server has answered it: for who reads, nothing is there.
+        """
+        if ".DELETE." in operation:
+            return False
+        tokens = operation.split(".")
+        try:
+            if error.err_code == STREAM_NOT_FOUND:
+                return await self.keeper.restore(self.keeper.stream_of(f"$JS.API.{operation}"))
+            if error.err_code == CONSUMER_NOT_FOUND and tokens[-2] == self.names.jobs_stream:
+                return await self.keeper.restore(tokens[-1])
+        except MissingError as missing:
+            log.debug("%s: %s", operation, missing)
+        return False
+
+    async def _look_after(self) -> None:
+        """See to what may have been deleted unnoticed, every few seconds."""
+        if not self._keeps or self._loop.time() - self._checked_at < CHECK_INTERVAL:
+            return
+        try:
+            await self.keeper.check()
+        except BrokerError as error:
+            log.debug("the streams cannot be looked at: %s", error)
+        self._checked_at = self._loop.time()
 
     def check_size(self, what: str, size: int) -> None:
         """Refuse what the server would not take.

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core.errors import JetStreamError
 
-STREAM_NOT_FOUND = 10059
 MOST = 10_000
 """Consumers that are read at most."""
 

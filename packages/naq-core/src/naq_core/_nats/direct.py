@@ -8,7 +8,7 @@ import msgspec
 
 from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
-from naq_core._nats.errors import CLIENT_ERRORS, NotReadyError
+from naq_core._nats.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError
 from naq_core.errors import BrokerError, BrokerTimeoutError
 
 TIMEOUT = 5.0
@@ -53,6 +53,8 @@ async def _repeated(connection: Connection, stream: str, requests: Sequence[dict
         try:
             return await _get(connection, stream, requests)
         except (NotReadyError, TimeoutError, *CLIENT_ERRORS) as error:  # lost on the way, or no leader: reads can be repeated
+            if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
+                continue
             if connection.is_past(deadline):
                 raise BrokerTimeoutError(f"{len(requests)} direct gets from {stream} ({error})", TIMEOUT) from error
         await asyncio.sleep(0.1)
@@ -99,7 +101,7 @@ def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None
     if status == _ABSENT:
         return None
     if status == "503":
-        raise NotReadyError(f"nobody answers direct gets from {stream}")
+        raise NobodyThereError(f"nobody answers direct gets from {stream}")
     if status is not None or "Nats-Sequence" not in headers:
         raise BrokerError(f"direct get from {stream}: {status} {headers.get('Description', '')}")
     return Entry(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)

@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.keeper import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
 from naq_core._nats.subjects import LEVELS
 from naq_core._nats.topology import (
-    CONSUMER_NOT_FOUND,
     MUST,
-    STREAM_NOT_FOUND,
     create_consumer,
     ensure_stream_config,
     optional_configs,

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import nats.errors
 
-from naq_core.errors import BrokerError, JetStreamError, QueueFullError, WrongSequenceError
+from naq_core.errors import BrokerError, ConsumerLimitError, JetStreamError, QueueFullError, WrongSequenceError
 
 WRONG_SEQUENCE = frozenset({10071, 10164})
 FULL = frozenset({10023, 10077, 10047, 10122})
+CONSUMER_LIMIT = 10026
 RETRYABLE = frozenset({10008, 10012, 10167, 10074, 10176})
 """Temporarily unavailable, no leader yet, too many requests, an atomic batch whose beginning the server has dropped (as too many
 were under way): the same request may succeed a moment later."""
@@ -33,6 +34,10 @@ class NotReadyError(BrokerError):
     """Nobody answers on a JetStream subject right now (leader election, restart): try again."""
 
 
+class NobodyThereError(NotReadyError):
+    """Nobody listens on a JetStream subject: nothing was stored. The stream was deleted, has no leader, or JetStream is off."""
+
+
 class DisconnectedError(BrokerError):
     """The connection was lost while an answer was due: the outcome is unknown."""
 
@@ -51,6 +56,8 @@ def api_error(what: str, error: ApiError | dict[str, Any]) -> BrokerError:
         return WrongSequenceError(what, error.code, error.err_code, error.description)
     if error.err_code in FULL:
         return QueueFullError(what, error.code, error.err_code, error.description)
+    if error.err_code == CONSUMER_LIMIT:
+        return ConsumerLimitError(what, error.code, error.err_code, error.description)
     if error.err_code in RETRYABLE or error.code in {503, 429}:
         return NotReadyError(f"{what}: {error.description}")
     return JetStreamError(what, error.code, error.err_code, error.description)

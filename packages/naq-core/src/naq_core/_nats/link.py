@@ -243,6 +243,11 @@ class Link:
                     log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
                     self._mark_down()
                     await self.client.force_reconnect()
+                continue
+            await self._look_after()
+
+    async def _look_after(self) -> None:
+        """See to what else has to be looked at while the connection stands; every 3 s."""
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()

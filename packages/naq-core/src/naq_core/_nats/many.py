@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.errors import DisconnectedError, NobodyThereError, NotReadyError
 from naq_core._nats.message import Message
 from naq_core._nats.reader import Batch, TooManyError
 from naq_core._nats.records import read_last
@@ -84,7 +84,9 @@ async def _get(connection: Connection, stream: str, request: dict[str, Any], dea
             return await connection.reader.get(stream, request)
         except TooManyError:
             return None
-        except (NotReadyError, DisconnectedError, BrokerTimeoutError):
+        except (NotReadyError, DisconnectedError, BrokerTimeoutError) as error:
+            if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
+                continue
             if connection.is_past(deadline):
                 raise
         await asyncio.sleep(PAUSE)

@@ -4,11 +4,9 @@ from typing import NamedTuple
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import list_documents
+from naq_core._nats.records import stream_span
 from naq_core._nats.subjects import TTL
 from naq_core._nats.topology import ensure_stream_config, metrics_config
-from naq_core.errors import JetStreamError
-
-NOT_FOUND = 404
 
 
 class StoredFigures(NamedTuple):
@@ -27,12 +25,7 @@ async def ensure_metrics(connection: Connection) -> None:
     Raises:
         ConfigurationError, BrokerError: As `ensure_streams`.
     """
-    names = connection.names
-    if names.metrics_stream in connection.ready:
-        return
-    async with connection.topology_lock:
-        await ensure_stream_config(connection, metrics_config(connection))
-        connection.ready.add(names.metrics_stream)
+    await ensure_stream_config(connection, metrics_config(connection))
 
 
 async def store_figures(connection: Connection, step: int, at: int, source: str, data: bytes, keep: int) -> None:
@@ -55,14 +48,8 @@ async def load_figures(connection: Connection, step: int, start: int = 1) -> lis
         BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
     """
     names = connection.names
-    if names.metrics_stream not in connection.ready:
-        try:
-            await connection.api(f"STREAM.INFO.{names.metrics_stream}")
-        except JetStreamError as error:
-            if error.code != NOT_FOUND:
-                raise
-            return []  # nobody has written any figures yet
-        connection.ready.add(names.metrics_stream)
+    if names.metrics_stream not in connection.ready and not (await stream_span(connection, names.metrics_stream)).messages:
+        return []  # nobody has written any figures yet
     found = []
     for entry in await list_documents(connection, names.metrics_stream, f"{names.metrics}.{step}.*.*", start):
         at, source = entry.subject.split(".")[-2:]

@@ -14,7 +14,7 @@ import msgspec
 
 from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import HEADER_ROOM, Connection
-from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
+from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NobodyThereError, NotReadyError
 from naq_core._nats.records import count_by_subject, each_message
 from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.topology import ensure_objects
@@ -54,6 +54,8 @@ async def put(connection: Connection, queue: str, job_id: str, kind: str, body: 
         try:
             await _write(connection, large, body, {TTL: ttl_text(ttl)})
         except (NotReadyError, BrokerTimeoutError, DisconnectedError) as error:
+            if isinstance(error, NobodyThereError) and await connection.keeper.restore(connection.names.objects_stream):
+                continue
             if connection.is_past(deadline):
                 raise BrokerTimeoutError(f"storing {large.name} ({error})", SILENCE) from error
             await asyncio.sleep(0.1)

@@ -9,7 +9,7 @@ import msgspec
 import nats.errors
 
 from naq_core._nats.client import QuickClient, parse_headers
-from naq_core._nats.errors import DisconnectedError, NotReadyError, api_error, decode_ack
+from naq_core._nats.errors import DisconnectedError, NobodyThereError, NotReadyError, api_error, decode_ack
 from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError, PermissionDeniedError
 
 log = logging.getLogger(__name__)
@@ -141,5 +141,5 @@ class Publisher:
 def _status_error(headers: Mapping[str, str]) -> Exception:
     status = headers.get("Status", "")
     if status == "503":
-        return NotReadyError("no JetStream stream takes this subject right now")
+        return NobodyThereError("no JetStream stream takes this subject right now")
     return NotReadyError(f"status {status} {headers.get('Description', '')}".strip())

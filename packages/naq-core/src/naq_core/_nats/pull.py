@@ -15,8 +15,7 @@ from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.subjects import NORMAL, WAITS
-from naq_core._nats.topology import ensure_queue
-from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
+from naq_core.errors import BrokerError, JetStreamError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +24,8 @@ HEARTBEAT = 1.0
 SILENCE = 2.5
 """No message, no heartbeat for so long: the request is gone, ask again."""
 BACKOFF = 0.2
+UNSERVED = 2.0
+"""Seconds before the next request where the consumer is missing, or the server cannot say whether it is."""
 DRAIN = 1.0
 
 
@@ -216,23 +217,16 @@ class Pull:
             self._checking = self._loop.create_task(self._check_consumer(), name=f"naq-check-{self.queue}")
 
     async def _check_consumer(self) -> None:
+        """Ask for the consumer, which creates it again if need be; jobs in flight are delivered again, their claims hold."""
         try:
             await self._connection.api(self._info)
-        except JetStreamError as error:
-            if error.code == 404:
-                log.warning("the consumer of queue %s was deleted: creating it again", self.queue)
-                self._connection.ready.clear()
-                await self._restore()
         except BrokerError as error:
-            log.warning("queue %s: %s", self.queue, error)
-
-    async def _restore(self) -> None:
-        """Create what was deleted; jobs that were in flight are delivered anew, and their claims still stand."""
-        try:
-            await ensure_queue(self._connection, self.queue, self.level)
-        except (BrokerError, ConfigurationError) as error:
-            log.error("queue %s cannot be restored: %s", self.queue, error)  # noqa: TRY400 - tried again at the next silence
-        self._on_change()
+            # What is missing and cannot be created has been reported by the keeper, once.
+            log.log(logging.DEBUG if isinstance(error, JetStreamError) else logging.WARNING, "queue %s: %s", self.queue, error)
+            self._not_before = self._loop.time() + UNSERVED
+            self._loop.call_later(UNSERVED + 0.01, self._on_change)
+        else:
+            self._on_change()
 
 
 class ConsumerState(NamedTuple):

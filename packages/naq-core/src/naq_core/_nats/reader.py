@@ -7,11 +7,12 @@ import msgspec
 import nats.errors
 
 from naq_core._nats.client import QuickClient, parse_headers
-from naq_core._nats.errors import DisconnectedError, NotReadyError
+from naq_core._nats.errors import DisconnectedError, NobodyThereError, NotReadyError
 from naq_core._nats.message import Message
 from naq_core.errors import BrokerError, BrokerTimeoutError
 
 TOO_MANY = "413"
+NOBODY = "503"
 
 
 class Batch(NamedTuple):
@@ -83,6 +84,8 @@ class BatchReader:
             future.set_result(Batch(found, int(headers.get("Nats-Num-Pending", "0"))))
         elif status == TOO_MANY:
             future.set_exception(TooManyError("too many messages match"))
+        elif status == NOBODY:
+            future.set_exception(NobodyThereError("direct get: nobody answers"))
         else:
             future.set_exception(NotReadyError(f"direct get: {status} {headers.get('Description', '')}"))
 

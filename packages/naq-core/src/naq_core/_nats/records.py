@@ -10,13 +10,13 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import api_error
 from naq_core._nats.event_headers import record_headers
+from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.message import Message
 from naq_core._nats.subjects import TTL, state_of_subject, ttl_text
 from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
 from naq_core.record import JobRecord, decode_record, encode_record
 
 NO_MESSAGE = 10037
-STREAM_NOT_FOUND = 10059
 
 
 class Stored(NamedTuple):
@@ -157,6 +157,8 @@ class StreamSpan(NamedTuple):
     first: int
     last: int
     messages: int = 0
+    created: str = ""
+    """When it was created: another time means another stream, whose sequences begin again."""
 
 
 async def stream_span(connection: Connection, stream: str) -> StreamSpan:
@@ -168,4 +170,4 @@ async def stream_span(connection: Connection, stream: str) -> StreamSpan:
             return StreamSpan(0, 0)
         raise
     state = answer["state"]
-    return StreamSpan(state["first_seq"], state["last_seq"], state["messages"])
+    return StreamSpan(state["first_seq"], state["last_seq"], state["messages"], answer["created"])

@@ -36,6 +36,7 @@ class TallyReader:
     def __init__(self, queue: str = "*", kind: str = "*") -> None:
         self._wanted = (queue, "*", kind)
         self._next = 1
+        self._created = ""
         self.values: dict[Counter, int] = {}
 
     async def refresh(self, connection: Connection) -> None:
@@ -45,8 +46,11 @@ class TallyReader:
             BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
         """
         names = connection.names
-        if not self.values and not (await stream_span(connection, names.tally_stream)).messages:
-            return  # nobody has counted anything yet
+        span = await stream_span(connection, names.tally_stream)
+        if span.created != self._created:  # the first time, or the stream was deleted and created again
+            self.values, self._next, self._created = {}, 1, span.created
+        if self._next > span.last:
+            return  # nobody has counted anything since
         for message in await read_all(connection, names.tally_stream, names.tally(*self._wanted), self._next):
             self._next = message.sequence + 1
             queue, function, kind = message.subject.split(".")[-3:]

@@ -1,20 +1,26 @@
-"""The streams, buckets and consumers NAQ needs, created where they are missing; of those there only `republish` is changed."""
+"""The streams, buckets and consumers that NAQ needs, created where they are missing.
+
+An existing stream is left as it is, with two exceptions: what its events need, and how many consumers it may have.
+"""
 
 import logging
+from functools import partial
 from typing import Any
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.keeper import CONSUMER_NOT_FOUND, NAME_IN_USE, STREAM_NOT_FOUND
 from naq_core._nats.queue_settings import read_queue_settings
 from naq_core._nats.subjects import NORMAL
-from naq_core.errors import BrokerError, ConfigurationError, JetStreamError
+from naq_core.errors import BrokerError, ConfigurationError, ConsumerLimitError, JetStreamError
 
 log = logging.getLogger(__name__)
 
-STREAM_NOT_FOUND = 10059
-CONSUMER_NOT_FOUND = 10014
-NAME_IN_USE = frozenset({10058, 10065})
+MAX_CONSUMERS = 1_000_000
+"""Of the jobs stream. A server from 2.15 on allows 1,000 where a stream says nothing, or says -1."""
 MAX_ACK_PENDING = 100_000
 MAX_WAITING = 8192
+CONSUMER_EXISTS = frozenset({10105, 10148, 10013})
+"""With the same settings, with others, or the name is in use."""
 AUDIT_MESSAGES = 200_000
 """Two for each action, some 300 bytes each."""
 AUDIT_REFUSALS = 10_000
@@ -43,6 +49,7 @@ def stream_configs(connection: Connection) -> list[dict[str, Any]]:
         "retention": "workqueue",
         "storage": "file",
         "num_replicas": replicas,
+        "max_consumers": MAX_CONSUMERS,
         "discard": "old",
         "allow_direct": True,
         "allow_msg_schedules": True,
@@ -151,12 +158,9 @@ async def ensure_schedules(connection: Connection) -> None:
     Raises:
         ConfigurationError, BrokerError: As `ensure_streams`.
     """
-    names = connection.names
-    async with connection.topology_lock:
-        for stream, prefix in ((names.schedules_stream, names.schedules), (names.leases_stream, names.leases)):
-            if stream not in connection.ready:
-                await ensure_stream_config(connection, bucket_config(stream, prefix, connection.settings.replicas))
-                connection.ready.add(stream)
+    names, replicas = connection.names, connection.settings.replicas
+    for stream, prefix in ((names.schedules_stream, names.schedules), (names.leases_stream, names.leases)):
+        await ensure_stream_config(connection, bucket_config(stream, prefix, replicas))
 
 
 def _objects_bucket(connection: Connection) -> dict[str, Any]:
@@ -181,24 +185,20 @@ async def ensure_streams(connection: Connection) -> None:
         ConfigurationError: A stream of that name exists with settings that break NAQ's promises.
         BrokerError: The server refused.
     """
-    async with connection.topology_lock:
-        if "streams" in connection.ready:
-            return
-        are_new = [await ensure_stream_config(connection, wanted) for wanted in stream_configs(connection)]
-        if any(are_new):
-            await _make_tally(connection)
-        connection.ready.add("streams")
+    if "streams" in connection.ready:
+        return
+    are_new = [await ensure_stream_config(connection, wanted) for wanted in stream_configs(connection)]
+    if any(are_new):
+        await ensure_tally(connection)
+    connection.ready.add("streams")
 
 
 async def ensure_tally(connection: Connection) -> None:
-    """Create the stream of counters where it is missing and this user may; counting keeps nobody from working."""
-    async with connection.topology_lock:
-        if connection.names.tally_stream not in connection.ready:
-            await _make_tally(connection)
-
-
-async def _make_tally(connection: Connection) -> None:
-    connection.ready.add(connection.names.tally_stream)
+    """Create the stream of counters where it is missing and this user may; nobody is kept from working for want of them."""
+    tried = f"{connection.names.tally_stream} was tried"
+    if tried in connection.ready:
+        return
+    connection.ready.add(tried)
     try:
         await ensure_stream_config(connection, tally_config(connection))
     except BrokerError as error:
@@ -207,18 +207,35 @@ async def _make_tally(connection: Connection) -> None:
 
 async def ensure_objects(connection: Connection) -> None:
     """Create the bucket of large payloads; done by whoever has the first one."""
-    async with connection.topology_lock:
-        if "objects" not in connection.ready:
-            await ensure_stream_config(connection, _objects_bucket(connection))
-            connection.ready.add("objects")
+    await ensure_stream_config(connection, _objects_bucket(connection))
 
 
 async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -> bool:
-    """Create one stream, or check that the one there fits; return whether it is new."""
+    """Create one stream where it is missing, or check that the one there fits; return whether it is new.
+
+    From then on the connection creates it again when somebody deletes it.
+
+    Raises:
+        ConfigurationError: A stream of that name exists with settings that break NAQ's promises.
+        BrokerError: The server refused.
+    """
+    name = wanted["name"]
+    if name in connection.ready:
+        return False
+    async with connection.topology_lock:
+        if name in connection.ready:
+            return False
+        is_new = await _find_or_create(connection, wanted)
+        connection.keeper.keep_stream(wanted)
+        connection.ready.add(name)
+        return is_new
+
+
+async def _find_or_create(connection: Connection, wanted: dict[str, Any]) -> bool:
     name = wanted["name"]
     for _ in range(2):
         try:
-            answer = await connection.api(f"STREAM.INFO.{name}")
+            answer = await connection.api(f"STREAM.INFO.{name}", restores=False)
         except JetStreamError as error:
             if error.err_code != STREAM_NOT_FOUND:
                 raise
@@ -227,7 +244,7 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
             await _update(connection, wanted, answer["config"])
             return False
         try:
-            await connection.api(f"STREAM.CREATE.{name}", {key: value for key, value in wanted.items() if value is not None})
+            await _create_stream(connection, wanted)
         except JetStreamError as error:
             if error.err_code not in NAME_IN_USE:
                 raise
@@ -235,6 +252,24 @@ async def ensure_stream_config(connection: Connection, wanted: dict[str, Any]) -
         log.info("created stream %s", name)
         return True
     raise BrokerError(f"stream {name} can be neither created nor read")
+
+
+async def _create_stream(connection: Connection, wanted: dict[str, Any]) -> None:
+    """Create a stream; where the account allows fewer consumers than are wanted, with as many as it allows."""
+    config = {key: value for key, value in wanted.items() if value is not None}
+    try:
+        await connection.api(f"STREAM.CREATE.{wanted['name']}", config)
+    except ConsumerLimitError:
+        if "max_consumers" not in wanted:
+            raise
+        wanted["max_consumers"] = config["max_consumers"] = await most_consumers(connection)
+        await connection.api(f"STREAM.CREATE.{wanted['name']}", config)
+
+
+async def most_consumers(connection: Connection) -> int:
+    """Return how many consumers a stream may be given: as many as the account allows, if it says."""
+    limit = int((await connection.api("INFO")).get("limits", {}).get("max_consumers", 0))
+    return limit if limit > 0 else MAX_CONSUMERS
 
 
 def _check(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
@@ -258,27 +293,45 @@ async def _update(connection: Connection, wanted: dict[str, Any], found: dict[st
 async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) -> None:
     """Create the streams and the durable consumer of a queue's level where they are missing.
 
-    Producers do it too: an autoscaler must find the consumer before the first worker starts.
+    Producers do it too: an autoscaler must find the consumer before the first worker starts. From then on the connection
+    creates it again when somebody deletes it.
+
+    Raises:
+        ConsumerLimitError: The server or the account allows no more consumers.
+        ConfigurationError, BrokerError: As `ensure_streams`.
     """
     known = queue if level == NORMAL else f"{queue}.{level}"
     if known in connection.ready:
         return
     await ensure_streams(connection)
-    async with connection.topology_lock:
-        if known in connection.ready:
-            return
-        names = connection.names
-        try:
-            await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}")
-        except JetStreamError as error:
-            if error.err_code != CONSUMER_NOT_FOUND:
-                raise
-            await create_consumer(connection, queue, level)
-        connection.ready.add(known)
+    if not await has_consumer(connection, queue, level):
+        await create_consumer(connection, queue, level)
+    connection.keeper.keep_consumer(connection.names.consumer(queue, level), partial(create_consumer, connection, queue, level))
+    connection.ready.add(known)
 
 
-async def create_consumer(connection: Connection, queue: str, level: str = NORMAL) -> None:
-    """Create the consumer of a queue's level; two processes may do so at once, with the same outcome."""
+async def has_consumer(connection: Connection, queue: str, level: str) -> bool:
+    """Return whether the consumer of a queue's level exists."""
+    names = connection.names
+    try:
+        await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}", restores=False)
+    except JetStreamError as error:
+        if error.err_code != CONSUMER_NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def create_consumer(connection: Connection, queue: str, level: str = NORMAL) -> bool:
+    """Create the consumer of a queue's level; two processes may do so at once, with the same outcome.
+
+    Returns:
+        Whether it is new; False where another process was faster.
+
+    Raises:
+        ConsumerLimitError: The server or the account allows no more consumers.
+        BrokerError: The server refused.
+    """
     names, settings = connection.names, connection.settings
     consumer, delivers = names.consumer(queue, level), names.ready_filter(queue, level)
     wanted = await read_queue_settings(connection, queue)
@@ -295,15 +348,36 @@ async def create_consumer(connection: Connection, queue: str, level: str = NORMA
     }
     if wanted.paused_until:
         config["pause_until"] = wanted.paused_until
+    operation = f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{delivers}"
+    request = {"stream_name": names.jobs_stream, "config": config, "action": "create"}
     try:
-        await connection.api(
-            f"CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{delivers}",
-            {"stream_name": names.jobs_stream, "config": config, "action": "create"},
-        )
+        try:
+            await connection.api(operation, request, restores=False)
+        except ConsumerLimitError:
+            if not await _raise_consumer_limit(connection):
+                raise
+            await connection.api(operation, request, restores=False)
     except JetStreamError as error:
-        if error.err_code not in {10105, 10148, 10013}:  # it exists: same settings, others, or the name is in use
-            raise
+        if error.err_code in CONSUMER_EXISTS:
+            return False
+        raise
     log.info("created consumer %s", consumer)
+    return True
+
+
+async def _raise_consumer_limit(connection: Connection) -> bool:
+    """Let a jobs stream have more consumers that was created when NAQ set no limit; return whether that was done.
+
+    A limit that somebody has set on purpose stays.
+    """
+    stream = connection.names.jobs_stream
+    found = (await connection.api(f"STREAM.INFO.{stream}"))["config"]
+    wanted = await most_consumers(connection)
+    if found.get("max_consumers", -1) > 0:
+        return False
+    await connection.api(f"STREAM.UPDATE.{stream}", {**found, "max_consumers": wanted})
+    log.info("stream %s: max_consumers is now %d", stream, wanted)
+    return True
 
 
 async def limit_consumer(connection: Connection, queue: str, level: str, limit: int | None) -> bool:
@@ -329,6 +403,7 @@ async def limit_consumer(connection: Connection, queue: str, level: str, limit: 
 async def delete_namespace(connection: Connection) -> None:
     """Delete every stream and bucket of the namespace, with all that is in them."""
     namespace = connection.settings.namespace
+    connection.keeper.forget()
     prefixes = (f"{namespace}_", f"KV_{namespace}_", f"OBJ_{namespace}_")
     answer = await connection.api("STREAM.NAMES", {"subject": ""})
     for name in answer.get("streams") or ():

@@ -22,7 +22,7 @@ from naq_core.names import new_id
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 5.0
+HEARTBEAT = 2.0
 PATIENCE = 2.5 * HEARTBEAT
 PAUSE = 0.25
 LONGEST_PAUSE = 5.0
@@ -64,6 +64,8 @@ class Watch:
         self._on_reset = on_reset
         self._last = 0
         """The stream sequence of the last change seen."""
+        self._created = ""
+        """When the stream was created that it belongs to."""
         self._count = 0
         """How many messages the present consumer has delivered."""
         self._heard_at = 0.0
@@ -142,11 +144,12 @@ class Watch:
         return int(answer.get("num_pending", 0)) + int(answer.get("delivered", {}).get("consumer_seq", 0)) - self._count
 
     async def _check_stream(self) -> None:
-        """Begin anew where the stream is another one, or deletions may have gone unseen."""
-        state = (await self._connection.api(f"STREAM.INFO.{self._stream}"))["state"]
+        """Begin again where the stream is another one, or deletions may have gone unseen."""
+        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
         away = self._loop.time() - self._heard_at if self._heard_at else 0.0
-        if self._last > state["last_seq"] or away > DELETED_FOR / 2:
+        if self._created != info["created"] or self._last > info["state"]["last_seq"] or away > DELETED_FOR / 2:
             self._last = 0
+        self._created = info["created"]
         if self._last == 0:
             self._on_reset()
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.many import read_many
-from naq_core._nats.records import STREAM_NOT_FOUND, read_last
+from naq_core._nats.records import read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core._nats.topology import bucket_config, ensure_stream_config
 from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
@@ -44,14 +45,8 @@ _members = msgspec.json.Decoder(list[Member])
 
 async def ensure_bucket(connection: Connection) -> None:
     """Create the bucket where it is missing; only who makes a workflow needs it."""
-    if "workflows" in connection.ready:
-        return
-    async with connection.topology_lock:
-        names = connection.names
-        await ensure_stream_config(
-            connection, bucket_config(names.workflows_stream, names.workflows, connection.settings.replicas)
-        )
-        connection.ready.add("workflows")
+    names = connection.names
+    await ensure_stream_config(connection, bucket_config(names.workflows_stream, names.workflows, connection.settings.replicas))
 
 
 def _ttl(connection: Connection) -> str:

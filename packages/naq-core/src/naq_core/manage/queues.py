@@ -6,10 +6,11 @@ import msgspec
 
 from naq_core._nats import objects
 from naq_core._nats.connection import Connection
+from naq_core._nats.keeper import CONSUMER_NOT_FOUND
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
 from naq_core._nats.records import count_by_subject
 from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
-from naq_core._nats.topology import CONSUMER_NOT_FOUND, create_consumer, ensure_queue, ensure_streams, limit_consumer
+from naq_core._nats.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
 from naq_core.manage.cancel import CancelOutcome, cancel_job, find
 from naq_core.names import check_queue

@@ -8,6 +8,7 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.metrics_store import load_figures
+from naq_core._nats.records import stream_span
 from naq_core.metrics.figures import LEVELS, Figures, Level, Stretch, level_of, quantile
 
 AT_ONCE = 100
@@ -54,6 +55,8 @@ class SeriesReader:
     def __init__(self) -> None:
         self._next: dict[int, int] = {level.step: 1 for level in LEVELS}
         self._known: dict[int, dict[tuple[int, str], Stretch]] = {level.step: {} for level in LEVELS}
+        self._created = ""
+        """When the stream was created that the sequences are of."""
 
     async def refresh(self, connection: Connection, level: Level) -> None:
         """Read what was stored since the last time.
@@ -61,6 +64,10 @@ class SeriesReader:
         Raises:
             BrokerError: The server did not answer in time.
         """
+        span = await stream_span(connection, connection.names.metrics_stream)
+        if span.created != self._created:  # the first time, or the stream was deleted and created again
+            self._created = span.created
+            self._next = {level.step: 1 for level in LEVELS}
         known = self._known[level.step]
         for number, each in enumerate(await load_figures(connection, level.step, self._next[level.step]), 1):
             if number % AT_ONCE == 0:
