@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -12,9 +13,21 @@ from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.support.chromium"]
+
+PER_CPU = 2
+"""Test processes per CPU: most tests wait for a server, a process or a due time."""
 
 RunWorker: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run a single file in this process, where a debugger and `-s` work; run more in several processes at once."""
+    named = [argument.split("::")[0] for argument in config.args]
+    if len(set(named)) == 1 and named[0].endswith(".py"):
+        return 0
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else PER_CPU * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,41 +17,17 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, expect
 
 from naq_client import Queue, Workflow
 from naq_core.settings import Settings
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LATE = 0.4
 """Seconds by which a file comes later over a slow line."""
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=20_000)  # milliseconds: on a busy machine a browser takes its time
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[str]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start Chromium. Without it the tests fail: a dashboard that nobody has looked at is not tested.
-
-    Once a module, not once a session: Playwright's loop runs in this thread until it is stopped, and no asynchronous test
-    could run meanwhile.
-    """
-    path = os.environ.get("NAQ_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path is not None, "no chromium here: apt-get install chromium, or set NAQ_TEST_CHROMIUM to its path"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @contextmanager

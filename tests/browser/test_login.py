@@ -2,13 +2,11 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Serve, Watched
 
 
-@pytest.mark.timeout(90)
 def test_a_login_with_a_password(serve: Serve, watched: Watched) -> None:
     with serve(users="vera:viewer:pw1 adam:admin:pw2") as address:
         page = watched.open(f"{address}/jobs?state=dead")

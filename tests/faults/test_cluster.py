@@ -57,9 +57,7 @@ async def cluster_of(connection: Connection, stream: str) -> dict[str, Any]:
     return dict((await connection.api(f"STREAM.INFO.{stream}"))["cluster"])
 
 
-@pytest.mark.parametrize(
-    "rounds", [pytest.param(2, id="short", marks=pytest.mark.timeout(120)), pytest.param(20, id="long", marks=LONG)]
-)
+@pytest.mark.parametrize("rounds", [pytest.param(2, id="short"), pytest.param(20, id="long", marks=LONG)])
 async def test_a_cluster_that_loses_one_server_at_a_time_loses_no_job(
     rounds: int, cluster: Cluster, connection: Connection, replicated: Settings, history: History, tmp_path: Path
 ) -> None:
@@ -99,7 +97,6 @@ def goes_on(load: Load, target: int) -> None:
     assert len(load.accepted) >= target, "the majority does not go on"
 
 
-@pytest.mark.timeout(150)
 async def test_dependent_jobs_go_on_while_a_replicated_stream_changes_its_leader(
     cluster: Cluster, connection: Connection, replicated: Settings, history: History, tmp_path: Path
 ) -> None:

@@ -117,7 +117,6 @@ async def leader_of(schedulers: list[WorkerProcess], within: float = 15) -> Work
     return await eventually(found, within)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("kills", [2, pytest.param(15, marks=LONG)])
 async def test_three_schedulers_started_at_once_of_which_the_leader_is_killed_again_and_again(
     kills: int, clockwork: Clockwork, own_fleet: Fleet, history: History
@@ -136,7 +135,6 @@ async def test_three_schedulers_started_at_once_of_which_the_leader_is_killed_ag
     await clockwork.finish(15)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("seconds", [2 * TTL, pytest.param(60, marks=LONG)])
 async def test_a_leader_that_is_frozen_and_goes_on_later(
     seconds: float, clockwork: Clockwork, own_fleet: Fleet, history: History
@@ -210,7 +208,6 @@ async def running(settings: Settings) -> AsyncIterator[Scheduler]:
         await task
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("kills", [2, pytest.param(15, marks=LONG)])
 async def test_the_server_is_killed_and_comes_back(
     kills: int, own_server: EmbeddedServer, clockwork: Clockwork, own_fleet: Fleet, history: History
@@ -228,7 +225,6 @@ async def test_the_server_is_killed_and_comes_back(
     await clockwork.finish(20)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("seconds", [2 * TTL, pytest.param(30, marks=LONG)])
 async def test_nobody_can_renew_the_lease_for_a_while(
     seconds: float, own_server: EmbeddedServer, clockwork: Clockwork, own_fleet: Fleet, history: History

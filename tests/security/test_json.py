@@ -120,7 +120,6 @@ def corpus(mark: Mark) -> dict[str, bytes]:
     return {**bodies, **in_processes, "bare-pickle": pickled, "truncated": bodies["os"][:-9]}
 
 
-@pytest.mark.timeout(120)
 async def test_a_hostile_corpus_ends_dead_and_nothing_is_unpickled_anywhere(queue: Queue, alarm: Path, tmp_path: Path) -> None:
     connection = await queue.connection()
     await ensure_queue(connection, "default")
