@@ -1,5 +1,6 @@
 """Signed jobs and results: what bears no signature of ours is neither decoded nor run."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from naq_client import Queue
 from naq_core import Job, JobFailedError, JobRecord, JobState, Settings, SignatureError, inspect, manage
+from naq_core._nats.records import read_last
+from naq_core._nats.subjects import SCHEDULE, SCHEDULE_TARGET
 from naq_core.broker import ensure_queue, read_record
 from naq_core.connection import Connection
 from naq_core.envelope import Envelope, encode_envelope, now
@@ -170,6 +173,82 @@ async def test_fast_jobs_are_verified_too(queue: Queue, run_worker: RunWorker, t
 
 async def ended_of(queue: Queue, job_id: str) -> JobRecord:
     return await ended(await queue.connection(), "default", job_id)
+
+
+def _ran(path: Path, times: int) -> None:
+    assert path.exists()
+    assert len(path.read_text(encoding="utf-8").splitlines()) == times
+
+
+def line(path: str) -> None:
+    """Leave a trace of each run."""
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write("ran\n")
+
+
+async def test_a_documented_limit_a_fast_job_can_be_replayed_until_it_expires(
+    queue: Queue, run_worker: RunWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await queue.connection()
+    names, runs, expired = connection.names, tmp_path / "runs", tmp_path / "expired"
+    job = await queue.options(fast=True).enqueue(line, str(runs))
+    short = await queue.options(fast=True, expires=60).enqueue(line, str(expired))
+    read = {each.job_id: await _message(connection, names.ready("default", each.job_id)) for each in (job, short)}
+    async with run_worker():
+        await eventually(lambda: _ran(runs, 1))
+        await eventually(lambda: _ran(expired, 1))
+        await connection.publish(names.ready("default", job.job_id), read[job.job_id])
+        await eventually(lambda: _ran(runs, 2))
+
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 120)
+        await connection.publish(names.ready("default", short.job_id), read[short.job_id])
+        record = await eventually(lambda: ended_of(queue, short.job_id))
+    assert record.state is JobState.EXPIRED
+    _ran(expired, 1)
+
+
+async def _message(connection: Connection, subject: str) -> bytes:
+    found = await read_last(connection, connection.names.jobs_stream, subject)
+    assert found is not None
+    return found.data
+
+
+async def test_a_documented_limit_a_deleted_schedule_can_be_put_back_until_the_key_is_rotated(queue: Queue) -> None:
+    connection = await queue.connection()
+    names = connection.names
+    schedule = await queue.schedule(work.add, 1, 2, cron="@daily", schedule_id="s")
+    found = await read_last(connection, names.schedules_stream, names.schedule("s"))
+    assert found is not None
+    await schedule.delete()
+    await connection.publish(names.schedule("s"), found.data)
+    put_back = await (await queue.get_schedule("s")).trigger()
+    assert await put_back.status() is JobState.QUEUED
+
+    async with Queue(settings=replace(queue.settings, signing_key=("n" * 32,))) as rotated:
+        with pytest.raises(SignatureError):
+            await (await rotated.get_schedule("s")).trigger()
+
+
+async def test_a_job_copied_into_another_queue_or_id_is_refused(
+    queue: Queue, settings: Settings, run_worker: RunWorker, tmp_path: Path
+) -> None:
+    """As the server's own scheduler would copy it, for who may publish to one queue of a stream only."""
+    connection, runs = await queue.connection(), tmp_path / "runs"
+    names = connection.names
+    async with Queue("secret", settings=settings) as secret:
+        await secret.pause()
+        job = await secret.enqueue(line, str(runs))
+        headers = {
+            SCHEDULE: "@at 2020-01-01T00:00:00Z",
+            SCHEDULE_TARGET: names.ready("default", "stolen"),
+            "Nats-Schedule-Source": names.ready("secret", job.job_id),
+        }
+        await connection.publish(names.held("default", "stolen"), b"", headers)
+        async with run_worker():
+            record = await eventually(lambda: ended_of(queue, "stolen"))
+    assert record.errors[-1].type == "SignatureError"
+    assert not runs.exists()
 
 
 def _exists(path: Path) -> None:

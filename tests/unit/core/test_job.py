@@ -1,5 +1,9 @@
 import functools
+import importlib
 import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +13,15 @@ from naq_core.errors import ConfigurationError, UnknownWireVersionError
 from naq_core.names import new_id
 from naq_core.previews import clean_text, preview
 from naq_core.record import FINAL, TRANSITIONS, JobState
-from naq_core.serialization import Call, allowed_function, decode_call, encode_call, encode_result
+from naq_core.serialization import (
+    Call,
+    allowed_function,
+    decode_call,
+    encode_call,
+    encode_result,
+    import_function,
+    rules_for_child,
+)
 
 
 async def test_a_job_survives_its_wire_form() -> None:
@@ -85,6 +97,64 @@ def test_json_mode_never_unpickles_and_asks_the_allow_list() -> None:
 )
 def test_the_allow_list(name: str, rule: str, allowed: bool) -> None:
     assert allowed is (allowed_function(name, (rule,)) is not None)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package on disk, of which importing `danger` leaves a mark."""
+    package, mark = tmp_path / "naqshop", tmp_path / "mark"
+    package.mkdir()
+    lazy = "import importlib\ndef __getattr__(name):\n    return importlib.import_module('naqshop.' + name)\n"
+    (package / "__init__.py").write_text(f"import naqshop.tasks\n{lazy}", encoding="utf-8")
+    (package / "tasks.py").write_text("def greet():\n    return 'hello'\n", encoding="utf-8")
+    (package / "later.py").write_text("def greet():\n    return 'later'\n", encoding="utf-8")
+    (package / "danger.py").write_text(f"open({str(mark)!r}, 'w').close()\ndef run():\n    pass\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield mark
+    for name in [each for each in sys.modules if each.partition(".")[0] == "naqshop"]:
+        del sys.modules[name]
+    import_function.cache_clear()
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("naqshop.danger:run", "naqshop.*"),
+        ("naqshop.danger:run", "naqshop.tasks:*"),
+        ("naqshop.danger:run", "naqshop:*"),
+        ("naqshop:danger.run", "naqshop:*"),
+        ("naqshop:danger.run", "naqshop.*"),
+        ("naqshop.danger.run", "naqshop.*"),
+        ("naqshop.tasks.danger:run", "naqshop.*"),
+    ],
+)
+def test_the_sender_does_not_choose_what_is_imported(name: str, rule: str, serializer: str, shop: Path) -> None:
+    call = Call(function=name, body=b"[[],{}]", content_type="json", by_value=False)
+    with pytest.raises(UnknownTaskError):
+        decode_call(call, serializer, (rule,))
+    assert not shop.exists(), "naqshop.danger was imported"
+    assert "naqshop.danger" not in sys.modules
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_is_imported_is_in_reach_of_its_package() -> None:
+    rule = ("naqshop.*",)
+    found = allowed_function("naqshop.tasks:greet", rule)  # the package, which the rule names, imports it
+    assert found is not None
+    assert found() == "hello"
+    with pytest.raises(UnknownTaskError, match=r"not imported here.*--imports"):
+        allowed_function("naqshop.later:greet", rule)
+    assert "naqshop.later:*" not in rules_for_child(rule)
+    importlib.import_module("naqshop.later")
+    assert allowed_function("naqshop.later:greet", rule) is not None
+    assert "naqshop.later:*" in rules_for_child(rule), "a child process may import what its worker has imported"
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_rule_that_names_a_module_imports_it() -> None:
+    assert allowed_function("naqshop.later:greet", ("naqshop.later:*",)) is not None
+    assert allowed_function("naqshop.later:greet", ("naqshop.later:greet",)) is not None
 
 
 @pytest.mark.parametrize("value", [None, True, 3, -(2**63), 1.5, "text", "\udcff", 2**70, float("inf"), {"a": {1, 2}}, [1, (2,)]])

@@ -202,7 +202,10 @@ class DecodeError(SerializationError):
 
 
 class SignatureError(DecodeError):
-    """A job or a result that does not bear the signature this process asks for; it was not decoded."""
+    """A job, result, schedule, or request to a worker, without the signature that a process with NAQ_SIGNING_KEY asks for.
+
+    It was neither decoded nor acted upon.
+    """
 
 
 class LargePayloadError(DecodeError):

@@ -7,8 +7,9 @@ import functools
 import importlib
 import math
 import pickle
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -86,16 +87,14 @@ def import_function(name: str) -> Callable[..., Any]:
         module_name, _, qualname = name.rpartition(".")
     if not module_name or not qualname:
         raise UnknownTaskError(name, "write it as 'module:function'")
+    found: Any = _import_module(module_name, name)
     try:
-        found: Any = importlib.import_module(module_name)
         for attribute in qualname.split("."):
             found = getattr(found, attribute)
-    except ImportError as error:
-        raise UnknownTaskError(name, f"cannot import {module_name!r} here ({error})") from error
     except AttributeError as error:
         raise UnknownTaskError(name, f"module {module_name!r} has no {qualname!r}") from error
     except (Exception, SystemExit) as error:
-        raise UnknownTaskError(name, f"importing {module_name!r} raised {type(error).__name__}: {error}") from error
+        raise UnknownTaskError(name, f"looking up {qualname!r} raised {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UnknownTaskError(name, f"is a {type(found).__name__}, not a function")
     return unwrap(found)
@@ -109,8 +108,11 @@ def registered_names() -> list[str]:
 def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | None:
     """Return the function of that name if an allow-list permits it.
 
-    A rule `module:function` permits exactly that. `module:*` and `package.*` permit what is defined in the module (or in a
-    module below the package), not what it has imported: a task module that says `import os` does not offer `os.system`.
+    A rule `module:function` permits exactly that function, and `module:*` what is defined in that module; both import the module
+    that they name. `package.*` permits what is defined in a module below the package that this process has already imported: the
+    sender of a job must not choose what is imported, as importing a module runs it. The package itself is imported, so what its
+    `__init__` imports is in reach. What a module has only imported is not permitted: a task module that says `import os` does
+    not offer `os.system`.
 
     Raises:
         UnknownTaskError: It is permitted, and cannot be found.
@@ -118,13 +120,58 @@ def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | 
     if name in allowed:
         return import_function(name)
     module, _, qualname = name.partition(":")
-    prefixes = [rule[:-1] for rule in allowed if rule.endswith(".*")]
-    in_reach = f"{module}:*" in allowed or any(module.startswith(prefix) for prefix in prefixes)
-    if not in_reach or any(part.startswith("__") for part in qualname.split(".")):
+    packages = [rule[:-2] for rule in allowed if rule.endswith(".*")]
+    if f"{module}:*" in allowed:
+        _import_module(module, name)
+    elif (package := next((each for each in packages if module.startswith(f"{each}.")), None)) is None:
         return None
-    function = import_function(name)
-    home = getattr(function, "__module__", None)
-    return function if home == module or (home and any(home.startswith(prefix) for prefix in prefixes)) else None
+    else:
+        _import_module(package, name)
+        if sys.modules.get(module) is None:
+            raise UnknownTaskError(
+                name,
+                f"{module} is not imported here, and the rule '{package}.*' imports nothing below {package!r}: see --imports",
+            )
+    function = _defined(sys.modules[module], qualname, name)
+    if not callable(function):
+        return None
+    function = unwrap(function)
+    home = str(getattr(function, "__module__", None))
+    return function if home == module or any(home.startswith(f"{each}.") for each in packages) else None
+
+
+def _import_module(module: str, name: str) -> ModuleType:
+    """Import the module of the function `name`; only for modules that a rule or this process names."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UnknownTaskError(name, f"cannot import {module!r} here ({error})") from error
+    except (Exception, SystemExit) as error:
+        raise UnknownTaskError(name, f"importing {module!r} raised {type(error).__name__}: {error}") from error
+
+
+def _defined(module: ModuleType, qualname: str, name: str) -> Any:
+    """Return what a module holds under this name now, or None where it cannot be permitted.
+
+    No `__getattr__` of a module or an instance is asked: it may import, or connect to, what the sender names.
+    """
+    if any(part.startswith("__") for part in qualname.split(".")):
+        return None
+    first, *rest = qualname.split(".")
+    if first not in vars(module):
+        raise UnknownTaskError(name, f"module {module.__name__!r} has no {first!r}")
+    found = vars(module)[first]
+    for part in rest:
+        if not isinstance(found, type):
+            return None
+        found = getattr(found, part, None)
+    return found
+
+
+def rules_for_child(allowed: Sequence[str]) -> list[str]:
+    """Return an allow-list for a child process: it may import what `package.*` permits and this process has imported."""
+    packages = tuple(rule[:-1] for rule in allowed if rule.endswith(".*"))
+    return [*allowed, *(f"{module}:*" for module in sorted(sys.modules) if packages and module.startswith(packages))]
 
 
 def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: str) -> Call:

@@ -16,6 +16,8 @@ MAC_SIZE = 32
 BODY_AT = len(MAGIC) + MAC_SIZE
 JOB = "job"
 RESULT = "result"
+CONTROL = "request to worker"
+REPLY = "answer of worker"
 
 
 def unsealed(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.unrun import unrun_record
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, WrongSequenceError
+from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, SignatureError, WrongSequenceError
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, check_queue
 from naq_core.previews import clean_text
@@ -172,11 +172,15 @@ async def _tell_workers(connection: Connection, record: JobRecord, *, known: boo
     # Presence is some seconds old: it may not list yet what a worker has just taken.
     workers = [record.worker] if known else [each["worker_id"] for each in await list_workers(connection)]
     request = Request("cancel", record.queue, record.job_id)
-    for worker_id, reply in zip(
-        workers, await asyncio.gather(*(ask_worker(connection, each, request) for each in workers)), strict=True
-    ):
-        if reply is None:
-            log.warning("job %s is cancelled, but worker %s does not answer", record.job_id, worker_id)
+    await asyncio.gather(*(_tell(connection, each, request) for each in workers))
+
+
+async def _tell(connection: Connection, worker_id: str, request: Request) -> None:
+    try:
+        if await ask_worker(connection, worker_id, request) is None:
+            log.warning("job %s is cancelled, but worker %s does not answer", request.job_id, worker_id)
+    except SignatureError as error:
+        log.warning("job %s is cancelled, but goes on until its worker reports: %s", request.job_id, error)
 
 
 async def _conclude(connection: Connection, record: JobRecord) -> None:

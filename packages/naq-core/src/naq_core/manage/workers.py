@@ -15,6 +15,7 @@ async def quiet_worker(connection: Connection, worker_id: str) -> None:
 
     Raises:
         WorkerNotFoundError: Nobody answers to this id within 5 s.
+        SignatureError: The worker has a signing key, and this process has none that fits.
     """
     await _ask(connection, worker_id, "quiet")
 
@@ -24,6 +25,7 @@ async def resume_worker(connection: Connection, worker_id: str) -> None:
 
     Raises:
         WorkerNotFoundError: Nobody answers to this id within 5 s, or the worker is stopping.
+        SignatureError: As for `quiet_worker`.
     """
     await _ask(connection, worker_id, "resume")
 
@@ -36,6 +38,7 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
 
     Raises:
         WorkerNotFoundError: Nobody answers to this id within 5 s.
+        SignatureError: The worker has a signing key, and this process has none that fits.
     """
     await _ask(connection, worker_id, "stop_now" if now else "stop")
 

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from naq_core.serialization import JSON, registered_names
+from naq_core.serialization import JSON, registered_names, rules_for_child
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Ended,
@@ -131,7 +131,8 @@ class Processes:
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)
         self._children.add(child)
-        writer.write(frame(Setup(sys.path, self._serializer, self._allowed, logging.getLogger().getEffectiveLevel(), self._logs)))
+        allowed, level = rules_for_child(self._allowed), logging.getLogger().getEffectiveLevel()
+        writer.write(frame(Setup(sys.path, self._serializer, allowed, level, self._logs)))
         return child
 
     async def _kill(self, child: _Child) -> str:
