@@ -177,7 +177,7 @@ class TestServer:
         assert process.returncode == 0
         assert "stopped" in messages
         assert "Traceback" not in messages
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9  # a server that does not end by itself is killed after 10 s
 
     def test_a_taken_port_says_what_to_type(self, nats_server: EmbeddedServer) -> None:
         done = naq("server", "--port", str(nats_server.port))

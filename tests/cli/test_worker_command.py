@@ -29,7 +29,7 @@ class TestWorker:
                 NAQ_NAMESPACE=settings.namespace,
             )
             assert done.returncode == 0, done.stderr
-            assert await job.result(timeout=5) == 32
+            assert await job.result(timeout=10) == 32
 
     def test_queues_may_have_weights(self, start: tuple[str, ...], settings: Settings) -> None:
         variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}

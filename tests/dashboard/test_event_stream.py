@@ -114,7 +114,7 @@ async def test_streams_end_with_the_server(board: Board) -> None:
         assert board.live.streams == 1
         waiting = asyncio.ensure_future(anext(frames, None))
         board.live.end_streams()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(15):
             assert await waiting is None
     assert board.live.streams == 0
 
@@ -155,7 +155,7 @@ async def test_it_is_asked_over_http(settings: Settings, queue: Queue, naq_worke
                 found = json.loads(each.removeprefix("data: "))
                 assert (found["kind"], found["job_id"]) == ("succeeded", job.job_id)
                 process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(15):
                     assert [each async for each in lines if each.startswith("data: ")] == []
     finally:
         await loop.run_in_executor(None, context.__exit__, None, None, None)

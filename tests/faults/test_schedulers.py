@@ -87,9 +87,15 @@ class Clockwork:
 
 
 @pytest.fixture
-def own_settings(own_server: EmbeddedServer, namespace: str) -> Settings:
+def ttl() -> int:
+    """Give the time to live of a leader's lease, in seconds."""
+    return TTL
+
+
+@pytest.fixture
+def own_settings(own_server: EmbeddedServer, namespace: str, ttl: int) -> Settings:
     return Settings.load(
-        nats_url=own_server.url, namespace=namespace, scheduler_ttl=TTL, ack_wait=2, worker_ttl=2, heartbeat_interval=0.5
+        nats_url=own_server.url, namespace=namespace, scheduler_ttl=ttl, ack_wait=2, worker_ttl=2, heartbeat_interval=0.5
     )
 
 
@@ -123,15 +129,12 @@ async def test_three_schedulers_started_at_once_of_which_the_leader_is_killed_ag
 ) -> None:
     schedulers = [own_fleet.start_scheduler() for _ in range(3)]
     await clockwork.fires()
-    slowest = 0.0
     for _ in range(kills):
         leader = await leader_of(schedulers)
         leader.kill(history)
         schedulers.remove(leader)
         schedulers.append(own_fleet.start_scheduler())
-        slowest = max(slowest, await clockwork.fires())
-    print(f"take-over after a kill: at most {slowest:.2f} s with a time to live of {TTL} s")
-    assert slowest < TTL + TTL / 3 + 2
+        await clockwork.fires(within=TTL + TTL / 3 + 2)
     await clockwork.finish(15)
 
 
@@ -254,9 +257,10 @@ async def test_the_lease_bucket_is_deleted(clockwork: Clockwork, own_fleet: Flee
     await clockwork.finish(20)
 
 
+@pytest.mark.parametrize("ttl", [60])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_leader_that_is_asked_to_stop_hands_over_within_a_second(
-    number: signal.Signals, clockwork: Clockwork, own_fleet: Fleet
+    number: signal.Signals, ttl: int, clockwork: Clockwork, own_fleet: Fleet
 ) -> None:
     schedulers = [own_fleet.start_scheduler() for _ in range(2)]
     leader = await leader_of(schedulers)
@@ -278,4 +282,4 @@ async def test_a_leader_that_is_asked_to_stop_hands_over_within_a_second(
     print(f"handed over in {took:.3f} s")
     assert await leader.ended(10) == 0
     await clockwork.finish(15)
-    assert took < TTL / 2
+    assert took < ttl / 2  # not because the lease has ended

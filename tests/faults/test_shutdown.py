@@ -13,6 +13,7 @@ import pytest
 
 from naq_core import Settings
 from naq_core.server import EmbeddedServer
+from naq_worker._signals import ECHO
 from tests.support import jobs
 from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
@@ -22,9 +23,11 @@ from tests.support.observer import Observer
 from tests.support.processes import Fleet, WorkerProcess
 
 GRACE = 1.0
+LATE = 10.0
+"""Seconds that only a busy machine takes, and that are far from the time of a lease."""
 PATIENT: dict[str, Any] = {
     # So long that nothing that waits for the lease to pass could succeed in time.
-    "ack_wait": timedelta(seconds=60),
+    "ack_wait": timedelta(seconds=180),
     "shutdown_grace": timedelta(seconds=GRACE),
 }
 
@@ -97,7 +100,7 @@ def all_busy(history: History, fleet: Fleet) -> None:
 
 async def test_jobs_longer_than_the_grace_are_handed_back_at_once(fleet: Fleet, load: Load, history: History) -> None:
     leaving = fleet.start()
-    long_jobs = [await load.enqueue(jobs.work, 3.0) for _ in range(3)]
+    long_jobs = [await load.enqueue(jobs.work, 10.0) for _ in range(3)]
     await eventually(lambda: started_times(history, long_jobs, 1), 15)
     staying = fleet.start()
     await eventually(lambda: is_present(load.observer, 2), 15)
@@ -106,9 +109,9 @@ async def test_jobs_longer_than_the_grace_are_handed_back_at_once(fleet: Fleet, 
     for job_id in long_jobs:
         first, second = history.events("start", job_id)
         assert (first.fields["worker"], second.fields["worker"]) == (leaving.pid, staying.pid)
-        assert second.at - left_at < 1, "handing back took too long"
+        assert second.at - left_at < LATE, "handing back took too long"
         assert second.fields["fence"] > first.fields["fence"]
-    records = await load.finish(20)
+    records = await load.finish(30)
     assert {record.crashes for record in records.values()} == {0}, "a hand-back is not a crash"
     verify(history.events())
 
@@ -129,15 +132,17 @@ async def test_a_second_signal_hands_running_jobs_back_at_once(
 ) -> None:
     patient = dataclasses.replace(settings, shutdown_grace=timedelta(seconds=30))
     worker = fleet.start(settings=patient)
-    job_id = await load.enqueue(jobs.work, 2.0)
+    job_id = await load.enqueue(jobs.work, 6.0)
     await eventually(lambda: started_times(history, [job_id], 1), 15)
     worker.terminate()
     await eventually(lambda: _says(worker, "SIGTERM"), 5)
+    await asyncio.sleep(2 * ECHO)  # two signals that come closer to each other than that count as one
     worker.terminate()
     assert await worker.ended(3) == 0, worker.output()
     fleet.start()
-    record = (await load.finish(10))[job_id]
+    record = (await load.finish(20))[job_id]
     assert (record.attempt, record.crashes) == (1, 0)
+    started_times(history, [job_id], 2)
 
 
 def _says(worker: WorkerProcess, text: str) -> None:
@@ -149,22 +154,19 @@ async def test_a_job_that_cannot_be_stopped_does_not_keep_the_worker(
     stubborn: Callable[..., Any], fleet: Fleet, load: Load, history: History
 ) -> None:
     worker = fleet.start()
-    job_id = await load.enqueue(stubborn, 25.0)
+    job_id = await load.enqueue(stubborn, 100.0)
     await eventually(lambda: started_times(history, [job_id], 1), 15)
-    since = boottime()
     worker.terminate()
     await worker.ended(GRACE + 8)
-    assert boottime() - since < GRACE + 8
     if stubborn is jobs.block_a_thread:
         fleet.start()
         await eventually(lambda: started_times(history, [job_id], 2), 5)
 
 
-async def test_an_idle_worker_stops_within_its_grace(fleet: Fleet, observer: Observer, load: Load) -> None:
-    worker = fleet.start()
+async def test_an_idle_worker_stops_within_its_grace(fleet: Fleet, observer: Observer, settings: Settings) -> None:
+    worker = fleet.start(settings=dataclasses.replace(settings, shutdown_grace=timedelta(seconds=100)))
     await eventually(lambda: is_present(observer, 1), 15)
-    since = boottime()
-    assert await stop(worker) - since < GRACE + 1
+    await stop(worker)  # far sooner than a grace that is used up
 
 
 async def test_a_worker_stops_in_the_middle_of_pulling_and_what_it_held_is_run_at_once(

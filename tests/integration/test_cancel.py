@@ -121,8 +121,8 @@ async def test_a_running_async_job_is_cancelled_at_once(queue: Queue, run_worker
         await work.has_started()
         assert await queue.cancel(job.job_id, "enough") == CancelOutcome.WHILE_RUNNING
         with pytest.raises(JobCancelledError, match="enough"):
-            await job.result(1)
-        assert await (await queue.enqueue(work.add, 1)).result(2) == 1  # its only slot is free again
+            await job.result(10)
+        assert await (await queue.enqueue(work.add, 1)).result(20) == 1  # its only slot is free again
         await eventually(lambda: is_removed(queue, job.job_id))  # by its worker, which was told
         assert worker.counters.failed == 0
 
@@ -143,7 +143,7 @@ async def test_a_running_process_is_killed(queue: Queue, run_worker: RunWorker, 
         def is_dead() -> None:
             assert not Path(f"/proc/{pid}").exists()
 
-        await eventually(is_dead, timeout=2)
+        await eventually(is_dead, timeout=10)
         assert await (await queue.options(process=True).enqueue(work.add, 1)).result(20) == 1
 
 
@@ -151,14 +151,14 @@ async def test_a_running_process_is_killed(queue: Queue, run_worker: RunWorker, 
 async def test_a_running_thread_is_told_and_its_result_refused(queue: Queue, run_worker: RunWorker, function: object) -> None:
     work.started.clear()
     async with run_worker():
-        job = await queue.enqueue(function, 20)  # type: ignore[call-overload]
+        job = await queue.enqueue(function, 60)  # type: ignore[call-overload]
         await work.has_started()
         assert await job.cancel() == CancelOutcome.WHILE_RUNNING
 
         def was_told() -> None:
             assert job.job_id in work.told
 
-        await eventually(was_told, timeout=2)
+        await eventually(was_told)
     assert await job.status() == JobState.CANCELLED
 
 
@@ -186,13 +186,14 @@ async def cancel_behind_its_back(queue: Queue, job: Job[Any]) -> None:
             return
 
 
+@pytest.mark.naq(ack_wait="300s")
 async def test_a_running_job_whose_canceller_died_is_cleared_away_by_its_worker(queue: Queue, run_worker: RunWorker) -> None:
     work.started.clear()
     async with run_worker():
         job = await queue.enqueue(work.sleep, 0.5)
         await work.has_started()
         await cancel_behind_its_back(queue, job)
-        await eventually(lambda: is_removed(queue, job.job_id), timeout=5)  # the lease is 15 s: its worker acknowledged it
+        await eventually(lambda: is_removed(queue, job.job_id), timeout=20)  # long before the lease ends
     assert await job.status() == JobState.CANCELLED
 
 

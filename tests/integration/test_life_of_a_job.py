@@ -200,7 +200,7 @@ async def test_fast_jobs_leave_no_record(queue: Queue) -> None:
     assert worker.counters.succeeded == 1
     assert await job.record() is None
     with pytest.raises(NaqError, match="stores no result"):
-        await job.result(1)
+        await job.result(10)
 
 
 @pytest.mark.naq(large_threshold=0)

@@ -63,18 +63,18 @@ async def test_a_limit_that_is_changed_while_workers_run_counts_at_once(queue: Q
 async def test_jobs_that_back_off_do_not_stop_a_limited_queue(queue: Queue, run_worker: RunWorker) -> None:
     await queue.set_limit(1)
     for _ in range(3):
-        await queue.options(max_retries=1, retry_delay=8).enqueue(work.fail)
+        await queue.options(max_retries=1, retry_delay=9.5).enqueue(work.fail)
     job = await queue.enqueue(work.add, 1)
     async with run_worker():
-        assert await job.result(5) == 1
+        assert await job.result(8) == 1
 
 
 async def test_a_limited_queue_does_not_hold_up_another(queue: Queue, settings: Settings, run_worker: RunWorker) -> None:
     await queue.set_limit(1)
-    await queue.enqueue_many(queue.call(work.count_at_once, 0.5) for _ in range(20))
+    await queue.enqueue_many(queue.call(work.count_at_once, 3) for _ in range(20))
     async with Queue("other", settings=settings) as other, run_worker("default", "other", concurrency=2):
         jobs = [await other.enqueue(work.add, n) for n in range(50)]
-        assert await asyncio.gather(*(job.result(5) for job in jobs)) == list(range(50))
+        assert await asyncio.gather(*(job.result(30) for job in jobs)) == list(range(50))
         await queue.purge()
 
 

@@ -51,7 +51,7 @@ async def test_a_retry_keeps_its_level_short_or_held_or_dead(queue: Queue, setti
     dead = await queue.options(priority="high").enqueue(work.fail)
     short = await queue.options(priority="low", max_retries=2, retry_delay=0.01).enqueue(work.fail_until, 2)
     await Worker(["default"], settings=settings, burst=True).run()
-    assert await short.result(5) == 2
+    assert await short.result(10) == 2
     for job, state, level in ((held, "held", "low"), (dead, "dead", "high")):
         message = await find_job(connection, job.job_id, "default")
         assert message is not None

@@ -62,7 +62,7 @@ async def test_of_fifty_processes_connections_exactly_one_is_enqueued(settings: 
         assert [job.is_new for job in jobs].count(True) == 1
         assert len({job.run for job in jobs}) == 1
         await burst(settings)
-        assert len({await job.result(5) for job in jobs}) == 1
+        assert len({await job.result(10) for job in jobs}) == 1
     finally:
         for connection in connections:
             await connection.close()
@@ -113,8 +113,8 @@ async def test_a_new_job_does_not_get_the_result_of_the_last_one(queue: Queue, s
         await second.result(0.1)
     assert (await get_job(await queue.connection(), second.job_id)).state == JobState.QUEUED
     await burst(settings)
-    assert await second.result(1) == 2
-    assert await first.result(1) == 2  # who asks for the first one now gets that of its key's last
+    assert await second.result(10) == 2
+    assert await first.result(10) == 2  # who asks for the first one now gets that of its key's last
     record = await second.record()
     assert record is not None
     assert record.attempt == 1
@@ -125,14 +125,14 @@ async def test_a_dead_job_is_in_nobodys_way_and_is_replaced(queue: Queue, settin
     dead = await unique.enqueue(work.fail)
     await burst(settings)
     with pytest.raises(JobFailedError):
-        await dead.result(1)
+        await dead.result(10)
     assert await messages(queue, "dead") == 1
     job = await unique.enqueue(work.add, 1)
     assert await messages(queue) == 1
     with pytest.raises(DuplicateJobError):
         await unique.enqueue(work.add, 2)
     await burst(settings)
-    assert await job.result(1) == 1
+    assert await job.result(10) == 1
     delayed = await unique.enqueue_in(HOUR, work.add, 1)
     assert delayed.is_new
 
@@ -157,7 +157,7 @@ async def test_the_job_that_is_there_is_returned(queue: Queue, settings: Setting
     second = await queue.options(unique="k", on_clash="return").enqueue(work.add, 2)
     assert (second.is_new, second.job_id, second.run) == (False, first.job_id, first.run)
     await burst(settings)
-    assert await second.result(1) == 1
+    assert await second.result(10) == 1
 
 
 @pytest.mark.parametrize("old_delay", [0, HOUR])
@@ -264,11 +264,11 @@ async def test_many_unique_jobs_are_stored_all_or_none(queue: Queue, settings: S
         await queue.enqueue_many(batch("d", "d"))  # type: ignore[arg-type]
     assert await messages(queue) == 3
     await burst(settings)
-    assert [await job.result(1) for job in many] == [1, 1, 1]
+    assert [await job.result(10) for job in many] == [1, 1, 1]
     dead = await queue.options(unique="c").enqueue(work.fail)
     await burst(settings)
     with pytest.raises(JobFailedError):
-        await dead.result(1)
+        await dead.result(10)
     again = await queue.enqueue_many(batch("a", "c"))  # type: ignore[arg-type]
     assert await messages(queue) == 2
     assert [await job.status() for job in again] == [JobState.QUEUED, JobState.QUEUED]
@@ -360,7 +360,7 @@ async def test_a_producer_that_dies_while_replacing_leaves_one_job_to_run(
     assert await messages(queue, "held") == 0
     again = await queue.options(unique="k").enqueue(work.add, 7)
     await burst(settings)
-    assert await again.result(5) == 7
+    assert await again.result(10) == 7
 
 
 async def test_an_enqueue_whose_answer_was_lost_is_ones_own(
@@ -372,7 +372,7 @@ async def test_an_enqueue_whose_answer_was_lost_is_ones_own(
     job = await queue.options(unique="k").enqueue(work.add, 3)
     assert (job.is_new, len(lost)) == (True, 1)
     await burst(settings)
-    assert await job.result(1) == 3
+    assert await job.result(10) == 3
 
 
 async def test_an_older_incarnation_never_runs_after_a_newer_one(queue: Queue, settings: Settings) -> None:

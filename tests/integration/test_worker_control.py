@@ -14,6 +14,7 @@ from tests.integration import work
 from tests.support.eventually import eventually
 
 
+@pytest.mark.naq(heartbeat_interval="60s", ack_wait="180s", worker_ttl="180s")
 async def test_a_quiet_worker_finishes_its_jobs_and_takes_no_more_until_it_is_resumed(
     queue: Queue, run_worker: RunWorker
 ) -> None:
@@ -23,7 +24,7 @@ async def test_a_quiet_worker_finishes_its_jobs_and_takes_no_more_until_it_is_re
         running = await queue.enqueue(work.sleep, 0.5)
         await work.has_started()
         await quiet_worker(connection, worker.worker_id)
-        await eventually(lambda: has_state(queue, "quiet"), timeout=3)  # the next regular heartbeat is 5 s away
+        await eventually(lambda: has_state(queue, "quiet"))  # the next regular heartbeat is a minute away
         assert await running.result(10) == "slept"
         waiting = await queue.enqueue(work.add, 1)
         async with run_worker() as other:

