@@ -1,11 +1,13 @@
 """Fixtures of the command line's tests."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from naq_cli import _session
 from naq_core.settings import Settings
 from tests.cli.commands import started, wait_for_line
 
@@ -32,6 +34,16 @@ def long(letters):
 def nothing():
     pass
 """
+
+
+@pytest.fixture(autouse=True)
+def logging_is_put_back() -> Iterator[None]:
+    """Undo what a command that runs in this process does to logging: later tests look at what is logged."""
+    changed = [logging.getLogger(), logging.getLogger(_session._CONNECTION_LOG)]
+    before = [each.level for each in changed]
+    yield
+    for logger, level in zip(changed, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
