@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,3 +155,80 @@ async def refuse_to_be_cancelled(seconds: float) -> None:
         while time.monotonic() < until:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.1)
+
+
+class UnusualError(BaseException):
+    """What is no `Exception`, as some libraries use for control flow."""
+
+
+ERRORS: dict[str, type[BaseException]] = {
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "SystemExit": SystemExit,
+    "GeneratorExit": GeneratorExit,
+    "CancelledError": asyncio.CancelledError,
+    "Unusual": UnusualError,
+}
+
+
+def raise_in_a_thread(name: str) -> None:
+    """Raise an error that is no `Exception`."""
+    raise ERRORS[name]
+
+
+async def raise_on_the_loop(name: str) -> None:
+    """Raise it in the worker's event loop."""
+    await asyncio.sleep(0)
+    raise ERRORS[name]
+
+
+async def raise_in_a_future(name: str) -> None:
+    """Await a future that carries it."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_exception, ERRORS[name]())
+    await future
+
+
+async def raise_in_a_task(name: str) -> None:
+    """Raise it in a task of the job's own."""
+    await asyncio.gather(raise_on_the_loop(name))
+
+
+async def raise_in_a_callback(name: str) -> None:
+    """Raise it where nobody waits for it, and wait."""
+    asyncio.get_running_loop().call_soon(raise_in_a_thread, name)
+    await asyncio.sleep(300)
+
+
+async def wait_for_a_task_of_its_own(seconds: float) -> None:
+    """Take a while in a task that the job has started."""
+    with _recorded():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(seconds))
+
+
+async def return_after_cancellation() -> str:
+    """Return something although it was cancelled."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(300)
+    return "too late"
+
+
+async def wait_for_the_default_executor(seconds: float) -> None:
+    """Take a while in a thread of the event loop's executor, which `asyncio.run` waits for."""
+    with _recorded():
+        await asyncio.to_thread(time.sleep, seconds)
+
+
+async def leave_a_thread_behind(seconds: float) -> None:
+    """Take a while, beside a thread that the interpreter waits for."""
+    threading.Thread(target=time.sleep, args=(seconds,), daemon=False).start()
+    with _recorded():
+        await asyncio.sleep(seconds)
+
+
+async def ignore_signals(seconds: float) -> None:
+    """Take a while, and the signals that stop the worker."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with _recorded():
+        await asyncio.sleep(seconds)

@@ -107,7 +107,7 @@ def preview_result(value: Any, size: int = SMALL + 1) -> str:
         if size <= SMALL and is_plain(value):
             return repr(value)[:PREVIEW_LENGTH]
         return clean_text(_result_preview.repr(value)[:PREVIEW_LENGTH], PREVIEW_LENGTH)
-    except Exception:  # noqa: BLE001 - a foreign __repr__ must not make a job fail
+    except BaseException:  # noqa: BLE001 - a foreign __repr__ must not make a job fail
         return f"<{kind.__name__}>"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from naq_core.broker import Delivery
 from naq_core.context import StopFlag
 from naq_core.record import JobRecord
+from naq_worker._running import Running
+from naq_worker.outcome import Interrupted
 
 
 def boottime() -> float:
@@ -31,8 +33,10 @@ class Active:
     """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
     leave: Callable[[], Awaitable[None]] | None = None
     """Gives back its slot of a limited queue."""
-    is_running: bool = False
-    """The user's function runs: only then may the task be cancelled."""
+    running: Running | None = None
+    """The user's function, while it runs: only then may the task be cancelled."""
+    is_given_up: bool = False
+    """The function went on after its cancellation, so the job was settled without it; its task owns nothing any more."""
     lease_lost: bool = False
     stopping: bool = False
     flag: StopFlag = field(default_factory=StopFlag)
@@ -44,13 +48,18 @@ class Active:
         """What the job is known by in this worker."""
         return self.delivery.queue, self.delivery.job_id
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the user's function runs, and its end still counts."""
+        return self.running is not None and not self.is_given_up
+
     def interrupt(self, *, lease_lost: bool) -> None:
         """Stop the function, from the event loop; before and after it the task is left to finish its bookkeeping."""
         self.lease_lost = self.lease_lost or lease_lost
         self.stopping = True
         self.flag.is_set = True
-        if self.task is not None and self.is_running:
-            self.task.cancel()
+        if self.running is not None:
+            self.running.stop(Interrupted(lease_lost=self.lease_lost))
 
     def cancel(self) -> None:
         """Stop the function as its record is final by another hand: handing the job back will be refused, and that ends it."""

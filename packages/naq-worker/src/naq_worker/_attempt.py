@@ -19,6 +19,7 @@ from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._report import Reporter
+from naq_worker._running import Running, let_cancellation_arrive
 from naq_worker.outcome import Interrupted, Outcome
 
 
@@ -37,9 +38,15 @@ class Attempts:
         attempt: int,
         fence: int,
         reporter: Reporter,
+        on_given_up: Callable[[Outcome], None],
         parents: tuple[ParentOutcome, ...] | None = None,
     ) -> Outcome:
-        """Run one attempt; the task may be cancelled through `active.interrupt` while it does."""
+        """Run one attempt; the task may be cancelled through `active.interrupt` while it does.
+
+        Args:
+            on_given_up: Called with the outcome where the function goes on after its cancellation; what this method returns
+                later is to be ignored then, as `active.is_given_up` says.
+        """
         options = envelope.opt
         if options.process:
             job: Any = self.processes.run(
@@ -51,7 +58,7 @@ class Attempts:
                 function, args, kwargs = decode_call(call, self.settings.job_serializer, self.settings.allowed_functions)
                 if parents is not None and envelope.fill:
                     args, kwargs = fill_in(envelope, parents, args, kwargs)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with a payload must not take the worker down
+            except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
                 return of_error(error, None)
             set_current_job(
                 JobContext(
@@ -69,47 +76,46 @@ class Attempts:
                 )
             )
             job = self._call(function, args, kwargs)
-        return await self._bounded(active, envelope, job)
+        return await self._bounded(active, envelope, job, on_given_up)
 
-    async def _bounded(self, active: Active, envelope: Envelope, job: Any) -> Outcome:
+    async def _bounded(self, active: Active, envelope: Envelope, job: Any, on_given_up: Callable[[Outcome], None]) -> Outcome:
         """Await the call within the job's time-out; a child process's time-out begins when it has one."""
         options = envelope.opt
-        limit = None if options.process else options.timeout
-        within: asyncio.Timeout | None = None
-        active.is_running = True
+        if active.stopping:
+            job.close()
+            return Interrupted(lease_lost=active.lease_lost)
+        running = active.running = Running(f"{envelope.id} ({envelope.fn})", on_given_up)
+        if options.timeout is not None and not options.process:
+            running.limit(options.timeout, lambda: self._timed_out(active, envelope))
         try:
+            value = await job
+            outcome = value if options.process else of_value(value, self.settings.job_serializer)
+        except GeneratorExit as error:
+            # From a future that the job awaits, it closes every coroutine up to the task: nothing can be awaited here any more.
+            if not running.is_torn_down:
+                running.conclude(of_error(error, options.retry))
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
+            outcome = await self._of_raised(active, envelope, error)
+        await running.end()
+        active.running = None
+        return outcome if running.outcome is None else running.outcome
+
+    async def _of_raised(self, active: Active, envelope: Envelope, error: BaseException) -> Outcome:
+        if isinstance(error, asyncio.CancelledError):
+            await let_cancellation_arrive()  # a worker that is cancelled with its program says so now
             if active.stopping:
-                job.close()
                 return Interrupted(lease_lost=active.lease_lost)
-            if limit is None:
-                value = await job
-            else:
-                async with asyncio.timeout(limit) as within:
-                    value = await job
-        except asyncio.CancelledError as error:
-            if active.stopping:
-                _forget_cancellation()
-                return Interrupted(lease_lost=active.lease_lost)
-            return of_error(error, options.retry)  # raised by the function itself
-        except TimeoutError as error:
-            if (options.process and options.timeout is not None) or (within is not None and within.expired()):
-                active.flag.is_set = True  # a thread goes on regardless, but can be told
-                return of_error(AttemptTimeoutError(envelope.id, options.timeout or 0), options.retry)
-            return of_error(error, options.retry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
-            return of_error(error, options.retry)
-        finally:
-            active.is_running = False
-        return value if options.process else of_value(value, self.settings.job_serializer)
+        if isinstance(error, TimeoutError) and envelope.opt.process and envelope.opt.timeout is not None:
+            return self._timed_out(active, envelope)
+        return of_error(error, envelope.opt.retry)
+
+    def _timed_out(self, active: Active, envelope: Envelope) -> Outcome:
+        active.flag.is_set = True  # a thread goes on regardless, but can be told
+        return of_error(AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0), envelope.opt.retry)
 
     async def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if is_async(function):
             return await function(*args, **kwargs)
         result = await self.threads.run(lambda: function(*args, **kwargs))
         return await result if inspect.isawaitable(result) else result
-
-
-def _forget_cancellation() -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()

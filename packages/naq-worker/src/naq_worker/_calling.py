@@ -65,7 +65,7 @@ def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a foreign __str__ must not hide that the job failed
+    except BaseException as broken:  # noqa: BLE001 - a foreign __str__ must not hide that the job failed
         message = f"<no message: {type(broken).__name__}>"
     retry = policy is not None and not isinstance(error, DecodeError | UnknownTaskError) and policy.wants(error)
     return Failed(name, clean_text(message, MESSAGE_LIMIT), format_traceback(error), retry=retry)
@@ -75,7 +75,7 @@ def format_traceback(error: BaseException) -> str:
     """Return the traceback as text, bounded; it begins with the job's own frames, where there are any."""
     try:
         text = "".join(traceback.format_exception(type(error), error, _since_the_call(error), limit=-50))
-    except Exception:  # noqa: BLE001 - as above
+    except BaseException:  # noqa: BLE001 - as above
         return ""
     return clean_text(text, TRACEBACK_LIMIT)
 

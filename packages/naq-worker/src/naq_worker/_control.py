@@ -44,18 +44,22 @@ class Control:
         self._worker = worker
         self._find = find
         self._held = held
-        self._looking: asyncio.Task[None] | None = None
+        self._may_have_missed = asyncio.Event()
 
     async def start(self) -> None:
-        """Answer requests from now on."""
+        """Answer requests from now on, until the connection is closed."""
         await answer_requests(self._connection, self._worker.worker_id, self._handle)
-        self._connection.on_reconnect(self._look_again)
 
-    def stop(self) -> None:
-        """Look for nothing any more; requests are answered until the connection is closed."""
-        self._connection.forget_listener(self._look_again)
-        if self._looking is not None:
-            self._looking.cancel()
+    async def run(self) -> None:
+        """Look after each reconnect which jobs were cancelled, until cancelled: a request may have been lost."""
+        self._connection.on_reconnect(self._may_have_missed.set)
+        try:
+            while True:
+                await self._may_have_missed.wait()
+                self._may_have_missed.clear()
+                await self._cancel_what_ended()
+        finally:
+            self._connection.forget_listener(self._may_have_missed.set)
 
     def _handle(self, request: ControlRequest) -> ControlReply:
         done = True
@@ -80,11 +84,6 @@ class Control:
                 log.warning("a request of the unknown verb %r was refused", verb)
                 done = False
         return ControlReply(done, worker.state)
-
-    def _look_again(self) -> None:
-        """A request to cancel may have been lost with the connection."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._cancel_what_ended(), name="naq-look-for-cancelled")
 
     async def _cancel_what_ended(self) -> None:
         for active in tuple(self._held()):

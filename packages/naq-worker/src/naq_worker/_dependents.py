@@ -43,36 +43,40 @@ class Finisher:
         self._connection = connection
         self._dependents = Dependents(connection)
         self._ended: list[tuple[Delivery, JobRecord]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._has_work = asyncio.Event()
+        self._is_busy = False
         self._on_idle = on_idle
         self._outcomes: dict[tuple[str, str], ParentOutcome] = {}
 
     @property
     def is_idle(self) -> bool:
         """Whether all that has ended is acknowledged."""
-        return self._task is None
+        return not self._ended and not self._is_busy
 
     def finish(self, delivery: Delivery, record: JobRecord) -> None:
         """Take a job whose end is on record."""
         self._ended.append((delivery, record))
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="naq-finisher")
+        self._has_work.set()
 
-    async def close(self, patience: float) -> None:
-        """Wait for what is under way, `patience` seconds at most; what is left is delivered again, and finished then."""
-        if self._task is not None:
-            _, late = await asyncio.wait([self._task], timeout=patience)
-            for task in late:
-                task.cancel()
+    async def run(self) -> None:
+        """Finish jobs until cancelled."""
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            await self.flush()
 
-    async def _run(self) -> None:
-        try:
-            while self._ended:
-                ended, self._ended = self._ended, []
+    async def flush(self) -> None:
+        """Finish all that has ended; what is left undone is delivered again, and finished then."""
+        while self._ended:
+            ended, self._ended, self._is_busy = self._ended, [], True
+            try:
                 await self._finish(ended)
-        finally:
-            self._task = None
-            self._on_idle()
+            except asyncio.CancelledError:
+                self._ended = [*ended, *self._ended]  # to be done again is harmless
+                raise
+            finally:
+                self._is_busy = False
+                self._on_idle()
 
     async def _finish(self, ended: list[tuple[Delivery, JobRecord]]) -> None:
         try:

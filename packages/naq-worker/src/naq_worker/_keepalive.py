@@ -18,6 +18,7 @@ import msgspec
 from naq_core.broker import TTL, Connection, ensure_streams, remove_presence, ttl_text
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
+from naq_core.tasks import services
 from naq_worker._active import Active, boottime
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class KeepAlive:
         self._stop: asyncio.Event | None = None
         self._beat_again: asyncio.Event | None = None
         self._started: asyncio.Future[None] = self._main_loop.create_future()
+        self._ended: asyncio.Future[None] = self._main_loop.create_future()
         self._thread = threading.Thread(target=self._run, name="naq-keepalive", daemon=True)
-        self.failure: BaseException | None = None
 
     async def start(self) -> None:
         """Start the thread and wait until the first presence is stored: only then may jobs be claimed.
@@ -69,6 +70,14 @@ class KeepAlive:
         self._thread.start()
         await self._started
 
+    async def watch(self) -> None:
+        """Wait for the end of the thread, which only `stop` is to bring about.
+
+        Raises:
+            Exception: What ended the thread: a worker that cannot renew its leases must not go on.
+        """
+        await asyncio.shield(self._ended)
+
     async def stop(self) -> None:
         """Remove the presence and end the thread."""
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
@@ -76,19 +85,26 @@ class KeepAlive:
         await asyncio.to_thread(self._thread.join, 2)
 
     def _run(self) -> None:
+        error: BaseException | None = None
         try:
             asyncio.run(self._live())
-        except BaseException as error:  # noqa: BLE001 - reported: a worker without keep-alive must end
-            self.failure = error
-            self._tell(self._started.set_exception, error)
+        except BaseException as raised:  # noqa: BLE001 - reported: a worker without keep-alive must end
+            error = raised
+        self._tell(self._started, error)
+        self._tell(self._ended, error)
 
-    def _tell(self, setter: Callable[..., Any], *args: Any) -> None:
-        def set_once() -> None:
-            if not self._started.done():
-                setter(*args)
+    def _tell(self, future: "asyncio.Future[None]", error: BaseException | None = None) -> None:
+        def tell() -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+                future.exception()  # it is read where somebody waits for it
 
         try:
-            self._main_loop.call_soon_threadsafe(set_once)
+            self._main_loop.call_soon_threadsafe(tell)
         except RuntimeError:
             log.debug("the worker's event loop is closed")
 
@@ -98,19 +114,12 @@ class KeepAlive:
         async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
             await ensure_streams(connection)  # so that it creates the bucket again that it writes to
             await self._beat(connection)
-            self._tell(self._started.set_result, None)
-            duties = [
-                asyncio.create_task(self._every(self._renew_every, self._renew, connection, asyncio.Event()), name="renew"),
-                asyncio.create_task(self._every(self._beat_every, self._beat, connection, self._beat_again), name="beat"),
-                asyncio.create_task(self._watch_main_loop(), name="watch"),
-            ]
-            stopped = asyncio.create_task(self._stop.wait(), name="stop")
-            await asyncio.wait([*duties, stopped], return_when=asyncio.FIRST_COMPLETED)
-            for task in (*duties, stopped):
-                task.cancel()
-            for outcome in await asyncio.gather(*duties, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    raise outcome
+            self._tell(self._started)
+            async with services() as duties:
+                duties.start(self._every(self._renew_every, self._renew, connection, asyncio.Event()), "renew")
+                duties.start(self._every(self._beat_every, self._beat, connection, self._beat_again), "beat")
+                duties.start(self._watch_main_loop(), "watch")
+                await self._stop.wait()
             if connection.is_connected:
                 try:
                     await remove_presence(connection, self._worker_id)

@@ -32,7 +32,6 @@ class Metrics:
         self._recorder = Recorder(worker_id)
         self._places = sorted(set(places))
         self._tallies = {queue: TallyReader(queue, "enqueued") for queue, _ in self._places}
-        self._task: asyncio.Task[None] | None = None
         self._complained = False
 
     def note_start(self, delivery: Delivery, function: str) -> None:
@@ -44,22 +43,8 @@ class Metrics:
         """Count an attempt that has come to its end; without `seconds` one that never began."""
         self._recorder.note(queue, function, outcome, seconds)
 
-    def start(self) -> None:
-        """Begin to store."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="naq-metrics")
-
-    async def stop(self) -> None:
-        """Store what is left, if that goes quickly."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._connection.is_connected:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST):
-                    await self._store()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Store the figures every ten seconds until cancelled; `store_last` stores the rest."""
         step = LEVELS[0].step
         while True:
             await asyncio.sleep(step - time.time() % step)
@@ -70,6 +55,13 @@ class Metrics:
                 await self._store()
             except Exception:
                 log.exception("figures for charts: a mistake of ours, which concerns no job")
+
+    async def store_last(self) -> None:
+        """Store what is left, if that goes quickly."""
+        if self._connection.is_connected:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST):
+                    await self._store()
 
     async def _look(self) -> None:
         depths: dict[str, int] = {}

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -47,40 +48,49 @@ class Processor:
     isolation: Isolation
     on_ran: Callable[[Active, float], None]
     """Called when the function has ended, with the seconds it took."""
+    on_given_up: Callable[[Active, Coroutine[Any, Any, None]], None]
+    """Called when the function goes on after its cancellation, with what settles the job without it."""
 
-    async def process(self, active: Active) -> None:
+    def process(self, active: Active) -> Coroutine[Any, Any, None]:
         """Take one delivery from claim to acknowledgement."""
+        return self._guarded(active, self._process(active))
+
+    async def _guarded(self, active: Active, work: Awaitable[object]) -> None:
+        """Leave a job to its next delivery where the server does not take what is to be recorded of it."""
         try:
-            try:
-                check_job_id(active.delivery.job_id)
-            except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
-                log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400 - the error says it all
-                await active.delivery.ack()
-                return
-            try:
-                delivery = active.delivery
-                body = self.connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
-                envelope = decode_envelope(body)
-                _check_identity(envelope, active.delivery)
-            except UnknownWireVersionError as error:
-                await self._leave_to_newer(active.delivery, error)
-                return
-            except DecodeError as error:
-                await self._bury(active.delivery, error)
-                return
-            if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
-                return
-            if envelope.large is None:
-                await self._attempt(active, envelope)
-            else:
-                await self._attempt_large(active, envelope, envelope.large)
+            await work
         except BrokerError as error:
             # Not acknowledged, so it is delivered again, to whoever can settle it.
             log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
             self.claims.unrecorded.append(active.delivery.job_id)
         finally:
-            if active.leave is not None:
+            if active.leave is not None and not active.is_given_up:
                 await self._leave(active)
+
+    async def _process(self, active: Active) -> None:
+        try:
+            check_job_id(active.delivery.job_id)
+        except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
+            log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400 - the error says it all
+            await active.delivery.ack()
+            return
+        try:
+            delivery = active.delivery
+            body = self.connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
+            envelope = decode_envelope(body)
+            _check_identity(envelope, active.delivery)
+        except UnknownWireVersionError as error:
+            await self._leave_to_newer(active.delivery, error)
+            return
+        except DecodeError as error:
+            await self._bury(active.delivery, error)
+            return
+        if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
+            return
+        if envelope.large is None:
+            await self._attempt(active, envelope)
+        else:
+            await self._attempt_large(active, envelope, envelope.large)
 
     async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
         """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
@@ -130,7 +140,21 @@ class Processor:
         reporter = self.reports.reporter(active, claim)
         if claim is not None and claim.record.alone:
             self.isolation.share_after(active, window(claim.record), reporter.share)
-        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter)
+
+        def give_up(outcome: Outcome) -> None:
+            active.is_given_up = True
+            ending = self._conclude(active, envelope, claim, reporter, outcome, begun)
+            self.on_given_up(active, self._guarded(active, ending))
+
+        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter, give_up)
+        if active.is_given_up:
+            return False
+        return await self._conclude(active, envelope, claim, reporter, outcome, begun)
+
+    async def _conclude(
+        self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter, outcome: Outcome, begun: float
+    ) -> bool:
+        """Settle an attempt whose function has ended, or was given up; return whether the job is gone for good."""
         took = time.monotonic() - begun
         if active.leave is not None:
             await self._leave(active)
@@ -152,12 +176,19 @@ class Processor:
             self.metrics.note(active.delivery.queue, envelope.fn, name_of(outcome, state), took)
         return state in GONE_FOR_GOOD
 
-    async def _run(self, active: Active, envelope: Envelope, claim: Claim | None, reporter: Reporter) -> Outcome:
+    async def _run(
+        self,
+        active: Active,
+        envelope: Envelope,
+        claim: Claim | None,
+        reporter: Reporter,
+        on_given_up: Callable[[Outcome], None],
+    ) -> Outcome:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
         parents = await self.finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
         if isinstance(parents, Failed):
             return parents
-        return await self.attempts.run(active, envelope, attempt, fence, reporter, parents)
+        return await self.attempts.run(active, envelope, attempt, fence, reporter, on_given_up, parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self.claims.claim(active, envelope)

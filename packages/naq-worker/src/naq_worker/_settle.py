@@ -320,9 +320,13 @@ class Settler:
             else:
                 claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
         except WrongSequenceError as error:
-            if await read_record(self._connection, record.queue, record.job_id) is not None:
+            stored = await read_record(self._connection, record.queue, record.job_id)
+            if stored is None:
+                claim.revision = await self._write_again(record, headers, body)
+            elif error.repeated and encode_record(stored.record) == body:
+                claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
+            else:
                 raise LostError from error
-            claim.revision = await self._write_again(record, headers, body)
 
     async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes) -> int:
         """Write the record of a job whose record was deleted under it, with its bucket or by a purge; return its revision.
@@ -349,7 +353,8 @@ class Settler:
         while True:
             try:
                 return await store()
-            except WrongSequenceError:
+            except WrongSequenceError as error:
+                error.repeated = error.repeated or tries > 0
                 raise
             except (JetStreamError, MissingError, PermissionDeniedError) as error:
                 if self._connection.is_past(deadline):

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -22,34 +22,56 @@ class _Stoppable(Protocol):
     def stop_now(self) -> None: ...
 
 
-@contextlib.contextmanager
-def stop_on_signals(worker: _Stoppable) -> Iterator[None]:
-    """Handle the signals while the body runs; does nothing outside the main thread, where Python takes none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    seen = 0
-    first_at = 0.0
+class Signals:
+    """The handlers of the signals, and whether they are still there."""
 
-    def on_signal(name: str) -> None:
-        nonlocal seen, first_at
-        now = loop.time()
-        if seen and now - first_at < ECHO:
+    def __init__(self, worker: _Stoppable) -> None:
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._is_in_main_thread = threading.current_thread() is threading.main_thread()
+        self._seen = 0
+        self._first_at = 0.0
+        self._installed: dict[signal.Signals, Any] = {}
+
+    def install(self) -> None:
+        """Handle the signals; does nothing outside the main thread, where Python takes none."""
+        if self._is_in_main_thread:
+            for each in SIGNALS:
+                self._loop.add_signal_handler(each, self._on_signal, each.name)
+                self._installed[each] = signal.getsignal(each)
+
+    def check(self) -> None:
+        """Handle them again where somebody else has taken them, so that the worker can still be stopped."""
+        taken = [each.name for each, handler in self._installed.items() if signal.getsignal(each) is not handler]
+        if taken:
+            log.warning("a job has replaced the handler of %s: the worker takes it back", " and ".join(taken))
+            self.install()
+
+    def remove(self) -> None:
+        """Leave the signals alone."""
+        for each in self._installed:
+            self._loop.remove_signal_handler(each)
+
+    def _on_signal(self, name: str) -> None:
+        now = self._loop.time()
+        if self._seen and now - self._first_at < ECHO:
             return
-        seen += 1
-        if seen == 1:
-            first_at = now
+        self._seen += 1
+        if self._seen == 1:
+            self._first_at = now
             log.info("%s: finishing the running jobs; once more to stop at once", name)
-            worker.stop()
+            self._worker.stop()
         else:
             log.warning("%s again: handing the running jobs back", name)
-            worker.stop_now()
+            self._worker.stop_now()
 
-    for each in SIGNALS:
-        loop.add_signal_handler(each, on_signal, each.name)
+
+@contextlib.contextmanager
+def stop_on_signals(worker: _Stoppable) -> Iterator[Signals]:
+    """Handle the signals while the body runs."""
+    signals = Signals(worker)
+    signals.install()
     try:
-        yield
+        yield signals
     finally:
-        for each in SIGNALS:
-            loop.remove_signal_handler(each)
+        signals.remove()

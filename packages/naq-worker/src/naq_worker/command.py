@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 
 from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
@@ -13,6 +12,7 @@ from naq_core.errors import (
     InvalidNameError,
 )
 from naq_core.settings import Settings
+from naq_worker._leaving import PATIENCE, Deadline, leftover_threads
 from naq_worker.worker import Worker
 
 __all__ = ["SHORT_OPTIONS", "worker"]
@@ -20,7 +20,9 @@ __all__ = ["SHORT_OPTIONS", "worker"]
 SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
 """Short spellings that `naq worker` adds."""
 
-_USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
+_CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
+
+log = logging.getLogger(__name__)
 
 
 def worker(
@@ -46,8 +48,8 @@ def worker(
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
 
     Returns:
-        The exit code: 0 stopped cleanly, 2 a wrong setting, 3 no usable NATS server, 4 a
-        module cannot be imported, 130 interrupted before it was running.
+        The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
+        3 no usable NATS server, 4 a module cannot be imported, 130 interrupted before it was running.
     """
     try:
         settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
@@ -56,10 +58,11 @@ def worker(
         if (problem := import_modules(imports)) is not None:
             return _complain(problem, _IMPORT_FAILED)
         names = _weighted(queues) or [settings.default_queue]
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_run(names, settings, burst=burst))
+        _serve(Worker(names, settings=settings, burst=burst))
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except asyncio.CancelledError:
+        return _complain("a job has cancelled the worker; its jobs were handed back", _CANCELLED)
     except (ConfigurationError, InvalidNameError) as error:
         return _complain(str(error), _USAGE)
     except BrokerUnavailableError as error:
@@ -83,12 +86,41 @@ def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:
     return weights
 
 
-async def _run(queues: list[str] | dict[str, float], settings: Settings, *, burst: bool) -> None:
-    worker = Worker(queues, settings=settings, burst=burst)
-    await worker.run()
-    if worker.stuck_jobs:  # closing the event loop would wait for them for ever
-        logging.shutdown()
-        os._exit(0)
+def _serve(worker: Worker) -> None:
+    """Run a worker, and see to it that the process ends when it has ended."""
+    code = _CANCELLED
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            _run(runner, worker)
+            code = 0
+        finally:
+            deadline = Deadline(PATIENCE, code)
+    if not leftover_threads():
+        deadline.call_off()
+
+
+def _run(runner: asyncio.Runner, worker: Worker) -> None:
+    """Run the event loop until the worker has ended: a job whose own task or callback raises SystemExit only stops the loop."""
+    first: list[asyncio.Task[None]] = []
+
+    async def run() -> None:
+        if (task := asyncio.current_task()) is not None:
+            first.append(task)
+        await worker.run()
+
+    async def go_on() -> None:
+        await asyncio.wait(first)
+        first[0].result()
+
+    main = run()
+    while True:
+        try:
+            return runner.run(main)
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            if not first or first[0].done() or not worker.is_serving:
+                raise
+            log.error("a job has stopped the event loop (%r): it goes on", error)  # noqa: TRY400 - the job's record has the rest
+            main = go_on()
 
 
 def _complain(message: str, code: int) -> int:

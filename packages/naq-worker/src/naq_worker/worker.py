@@ -7,28 +7,25 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core.broker import Connection, Delivery, ensure_queue
-from naq_core.errors import (
-    BrokerError,
-    ConfigurationError,
-)
+from naq_core.broker import Connection, ensure_queue
+from naq_core.errors import ConfigurationError
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
-from naq_core.record import FINAL, JobState
 from naq_core.settings import Settings
-from naq_worker._active import Active, Counters, boottime
+from naq_core.tasks import Background, beside, finish, services
+from naq_worker._active import Active, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims
 from naq_worker._control import Control
 from naq_worker._dependents import Finisher
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
-from naq_worker._fetch import Fetch
+from naq_worker._intake import Intake
 from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
 from naq_worker._logs import catch_logs
@@ -39,20 +36,15 @@ from naq_worker._report import Reports
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 from naq_worker._signals import stop_on_signals
-from naq_worker._suspects import Isolation
 
 log = logging.getLogger(__name__)
 
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
-CHECK_INTERVAL = 1.0
 HAND_BACK = 2.0
-"""Seconds that handing back interrupted jobs may take."""
-GONE_FOR_GOOD = FINAL - {JobState.DEAD, JobState.CANCELLED}
-"""States in which a job's large arguments have no more use: a dead or cancelled one may be put back."""
-SECOND_MESSAGE_DELAY = 0.5
-NEWER_VERSION_DELAY = 5.0
-NEWER_VERSION_TRIES = 20
+"""Seconds that handing back interrupted jobs may take; then as long again without those that ignore their cancellation."""
+CANCELLED = 1.0
+"""Seconds for what the server did not take within that time to end."""
 
 
 class Worker:
@@ -97,18 +89,16 @@ class Worker:
         self.started_at = 0.0
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
-        self._active: dict[tuple[str, str], Active] = {}
-        self._slots_taken = 0
-        self._has_put_off = False
-        """It has handed back what it will soon be given again: not drained yet, in burst mode."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._quiet = False
+        self.is_serving = False
+        """It takes jobs, or hands them back: between the hooks."""
         self._failure: BaseException | None = None
+        self._intake: Intake
+        self._stuck: set[asyncio.Task[None]] = set()
         self.stuck_jobs = 0
-        """Jobs that ran on after the stop, as they swallow their cancellation; an event loop cannot be closed over them."""
+        """After `run()`: jobs that were handed back, but whose functions ignore their cancellation and still run."""
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -139,7 +129,9 @@ class Worker:
 
     def _set_quiet(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._wake.set()
+        if self.is_serving:
+            self._intake.is_quiet = quiet
+            self._intake.wake.set()
 
     @property
     def state(self) -> str:
@@ -156,209 +148,210 @@ class Worker:
 
     def _begin_stop(self) -> None:
         self._stopping.set()
-        self._wake.set()
+        if self.is_serving:
+            self._intake.stop()
 
     async def run(self) -> None:
-        """Run until `stop()`, a signal (in the main thread), or with `burst` until the queues are empty.
+        """Run until `stop()`, a signal (in the main thread), or with `burst` until the queues are empty. Once per worker.
+
+        Cancelling it is a stop that does not wait: the running jobs are handed back, then `CancelledError` is raised. So it is
+        where `asyncio.run` ends under it; use `stop()` to give running jobs time.
 
         Raises:
             BrokerError: No usable server, or its connection is lost for good. Whatever a start-up hook raises.
+            RuntimeError: It has run before.
         """
+        if self.started_at:
+            raise RuntimeError(f"{self!r} has run already: make another one")
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self.started_at = time.time()
-        async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True) as connection:
+        await finish(self._live(), self._on_cancel, name="naq-worker")
+        log.info("worker %s has stopped; jobs done: %d", self.worker_id, self.counters.processed)
+
+    def _on_cancel(self, life: "asyncio.Task[None]") -> None:
+        """Hand the jobs back at once: the program that runs us is ending, or was told to end this."""
+        if not self.is_serving:
+            life.cancel()
+            return
+        if not self._hurry.is_set():
+            log.warning("worker %s was cancelled: handing the running jobs back", self.worker_id)
+        self.stop_now()
+        self._interrupt()
+
+    async def _live(self) -> None:
+        async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True, is_hidden=True) as connection:
             self._connection = connection
             for source in self._rota.sources:
                 await ensure_queue(connection, source.queue, source.level)
             self._assemble(connection)
-            control = Control(connection, self, lambda queue, job_id: self._active.get((queue, job_id)), self._held)
-            keepalive = KeepAlive(self.settings, self.worker_id, self._held, self.presence, self._lease_lost)
             for hook in self._on_startup:
                 await _call_hook(hook)
-            with stop_on_signals(self):  # before its presence: who sees the worker may stop it
-                await self._serve(keepalive, control)
-        if self._failure is not None:
-            raise self._failure
-        log.info("worker %s has stopped; jobs done: %d", self.worker_id, self.counters.processed)
+            try:
+                with stop_on_signals(self) as self._signals:  # before its presence: who sees the worker may stop it
+                    await self._serve()
+            finally:
+                self.is_serving = False
+                for hook in self._on_shutdown:
+                    await _call_hook(hook)
 
     def _assemble(self, connection: Connection) -> None:
         """Make the parts that work together while the connection lives."""
         settings = self.settings
-        self._isolation = Isolation(lambda: len(self._active) <= 1, self._fill)
-        self._fetch = Fetch(
-            connection,
-            self._rota,
-            self.concurrency,
-            burst=self.burst,
-            busy=lambda: self._slots_taken if self._isolation.is_open else 2 * self.concurrency,
-            held=self._active.__len__,
-            on_delivery=self._on_delivery,
-            wake=self._wake.set,
-        )
-        self._finisher = Finisher(connection, self._wake.set)
-        self._limits = Limits(connection, self.worker_id, self.queues, lambda queue, job_id: (queue, job_id) in self._active)
+        self._jobs = Background(self._on_own_error, is_hidden=True)
+        self._intake = intake = Intake(connection, self._rota, self.concurrency, self._jobs, burst=self.burst)
+        self._finisher = Finisher(connection, intake.wake.set)
+        self._limits = Limits(connection, self.worker_id, self.queues, intake.holds)
         self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
+        self._control = Control(connection, self, intake.find, intake.held)
+        self._keepalive = KeepAlive(settings, self.worker_id, intake.held, self.presence, self._lease_lost)
         keeps_logs = settings.job_logs == "on"
         processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
         self._attempts = Attempts(settings, Threads(), processes)
         settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
-        self._processor = Processor(
+        processor = self._processor = Processor(
             connection=connection,
             counters=self.counters,
-            claims=Claims(connection, self.worker_id, self._isolation, settler.put_off),
+            claims=Claims(connection, self.worker_id, intake.isolation, settler.put_off),
             attempts=self._attempts,
             settler=settler,
             finisher=self._finisher,
             limits=self._limits,
-            reports=Reports(settler.progress, self._spawn, self._loop, self._thread),
+            reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread),
             metrics=self._metrics,
-            isolation=self._isolation,
-            on_ran=self._note_ran,
+            isolation=intake.isolation,
+            on_ran=intake.on_ran,
+            on_given_up=self._settle_without,
         )
+        intake.process = processor.process
 
-    async def _serve(self, keepalive: KeepAlive, control: Control) -> None:
-        await control.start()
-        await self._limits.start()
-        await keepalive.start()  # last: who sees the worker's presence may count on all of it
-        self._metrics.start()
+    async def _serve(self) -> None:
+        self.is_serving = True
+        self._set_quiet(self._quiet)
+        if self._stopping.is_set():
+            self._intake.stop()
         try:
+            await self._control.start()
+            await self._limits.start()
+            await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
             with catch_logs() if self.settings.job_logs == "on" else nullcontext():
-                await self._work(keepalive)
+                await self._run_services()
         finally:
             await self._attempts.processes.close()
             self._attempts.threads.close()
-            control.stop()
-            await self._metrics.stop()
-            await keepalive.stop()
-            for hook in self._on_shutdown:
-                await _call_hook(hook)
+            await self._metrics.store_last()
+            await self._keepalive.stop()
 
-    async def _work(self, keepalive: KeepAlive) -> None:
-        await self._fetch.start()
-        log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
-        self._wake.set()
-        while not self._stopping.is_set():
-            try:
-                async with asyncio.timeout(CHECK_INTERVAL):
-                    await self._wake.wait()
-            except TimeoutError:
-                self._fetch.check()
-            await self._fetch.return_overdue()
-            self._wake.clear()
-            self._raise_failures(keepalive)
-            if self._quiet == self._fetch.is_open:
-                await self._follow_quiet()
-                keepalive.beat_soon()
-            if self._quiet:
-                continue
-            if (
-                self.burst
-                and self._finisher.is_idle
-                and await self._fetch.is_drained(
-                    has_retries=self._has_put_off
-                    or self.counters.retried > 0
-                    or self._limits.handed_back > 0
-                    or self._processor.claims.handed_back > 0
-                )
-            ):  # before asking again, which makes the answer unknown
-                break
-            await self._fetch.ask(self._stopping.is_set)
-        keepalive.beat_soon()
-        await self._finish()
-
-    async def _follow_quiet(self) -> None:
-        """Withdraw what was ordered, or order again."""
-        if self._quiet:
-            log.info("worker %s takes no more jobs; %d run on", self.worker_id, len(self._active))
-            await self._fetch.stop()
-        else:
-            log.info("worker %s takes jobs again", self.worker_id)
-            await self._fetch.start()
-
-    def _raise_failures(self, keepalive: KeepAlive) -> None:
-        """End loudly what cannot go on: no silent stop."""
-        failures = [self._failure, keepalive.failure, self._connection.lost]
-        for failure in failures:
-            if failure is not None:
-                self._failure = failure
-                self._begin_stop()
-
-    def _on_delivery(self, delivery: Delivery) -> None:
-        active = Active(delivery, boottime() + self.settings.ack_wait.total_seconds())
-        if active.key in self._active:
-            self._note_again(active)
-        elif self._stopping.is_set() or self._quiet:
-            _ = self._spawn(delivery.nak())
-        elif self._slots_taken < self.concurrency and self._isolation.is_open:
-            self._begin(active)
-        else:
-            self._fetch.wait(active)
-
-    def _note_again(self, active: Active) -> None:
-        """A delivery of a job in hand: the server has forgotten that we have it, or it is the id's next incarnation."""
-        known = self._active[active.key]
-        if known.delivery.sequence == active.delivery.sequence:
-            known.delivery, known.lease_until = active.delivery, active.lease_until
-        else:
-            self._has_put_off = True
-            _ = self._spawn(active.delivery.nak(SECOND_MESSAGE_DELAY))
-
-    def _begin(self, active: Active) -> None:
-        self._active[active.key] = active
-        active.has_slot = True
-        self._slots_taken += 1
-        active.task = self._spawn(self._work_off(active))
-
-    def _free_slot(self, active: Active) -> None:
-        """Let the next delivery begin; once for each."""
-        if not active.has_slot:
-            return
-        active.has_slot = False
-        self._slots_taken -= 1
-        self._fill()
-
-    def _fill(self) -> None:
-        """Begin what waits for a slot."""
-        while self._slots_taken < self.concurrency:
-            may_begin = self._isolation.is_open and not self._stopping.is_set()
-            following = self._fetch.next() if may_begin else None
-            if following is None:
-                self._wake.set()
-                return
-            if following.key in self._active:
-                self._note_again(following)
-            else:
-                self._begin(following)
-
-    def _spawn(self, coroutine: Any) -> "asyncio.Task[None]":
-        task: asyncio.Task[None] = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return task
-
-    def _on_done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, BrokerError):
-            log.critical("worker %s stops on an error of its own", self.worker_id, exc_info=error)
-            self._failure = error
-        self._wake.set()
-
-    async def _work_off(self, active: Active) -> None:
+    async def _run_services(self) -> None:
+        """Take jobs until the worker is to stop, beside its services; whatever ends them, what is in hand is handed back."""
         try:
-            await self._processor.process(active)
+            async with services() as running:
+                running.start(self._keepalive.watch(), "naq-keepalive")
+                running.start(self._finisher.run(), "naq-finisher")
+                running.start(self._metrics.run(), "naq-metrics")
+                running.start(self._control.run(), "naq-control")
+                await self._take_jobs()
+                await self._leave()
+        except BaseException as error:
+            log.critical("worker %s stops on an error: %r", self.worker_id, error)
+            self._hurry.set()
+            await self._leave()
+            raise
         finally:
-            del self._active[active.key]
-            self._free_slot(active)
-            self._isolation.leave(active)
-            self._isolation.note_end()
+            await self._finish_what_ended()
+        if self._failure is not None:
+            raise self._failure
 
-    def _note_ran(self, active: Active, seconds: float) -> None:
-        """The function has ended; its end is recorded while the next job begins."""
-        self._fetch.note_length(seconds)
-        self._free_slot(active)
+    async def _take_jobs(self) -> None:
+        intake = self._intake
+        await intake.fetch.start()
+        log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
+        intake.wake.set()
+        while not self._stopping.is_set() and self._failure is None:
+            await intake.turn()
+            self._signals.check()
+            if self._connection.lost is not None:
+                raise self._connection.lost
+            if await intake.follow_quiet():
+                self._keepalive.beat_soon()
+            if intake.is_quiet:
+                continue
+            if self.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
+                break
+            await intake.fetch.ask(self._stopping.is_set)
 
-    def _held(self) -> list[Active]:
-        return [*tuple(self._active.values()), *self._fetch.waiting()]
+    async def _is_drained(self) -> bool:
+        handed_back = self._limits.handed_back + self._processor.claims.handed_back
+        has_retries = self._intake.has_put_off or self.counters.retried > 0 or handed_back > 0
+        return await self._intake.fetch.is_drained(has_retries=has_retries)
+
+    async def _leave(self) -> None:
+        """Let the running jobs end within the grace, then hand everything else back. Once more, it is quick."""
+        self._begin_stop()
+        self._keepalive.beat_soon()
+        try:
+            await self._intake.fetch.stop()
+            if self._intake.active and not self._hurry.is_set():
+                log.info("waiting for the running jobs: %d", len(self._intake.active))
+                await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())
+        finally:
+            await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        self._interrupt()
+        await self._settled(HAND_BACK)
+        if self._give_up_running():
+            await self._settled(HAND_BACK)
+        for task in tuple(self._jobs.tasks):  # the server is away, or a function runs on
+            task.cancel()
+        await self._settled(CANCELLED)
+        self.stuck_jobs = sum(not task.done() for task in self._stuck)
+
+    def _interrupt(self) -> None:
+        for active in tuple(self._intake.active.values()):
+            active.interrupt(lease_lost=False)
+
+    def _give_up_running(self) -> bool:
+        """Settle the jobs whose functions ignore their cancellation; return whether there are any."""
+        running = [active.running for active in self._intake.active.values() if active.running and not active.is_given_up]
+        for each in running:
+            each.give_up()
+        return bool(running)
+
+    async def _finish_what_ended(self) -> None:
+        try:
+            async with asyncio.timeout(HAND_BACK):
+                await self._finisher.flush()
+        except Exception:
+            log.exception("what has ended is left to its next delivery, to be finished")
+
+    async def _settled(self, patience: float) -> None:
+        """Wait until nothing is under way any more but functions that were given up."""
+        if pending := self._jobs.tasks - self._stuck:
+            await asyncio.wait(pending, timeout=patience)
+
+    async def _wait_for_jobs(self, grace: float) -> None:
+        async with beside(self._hurry.wait()) as hurry, beside(self._settled(grace)) as settled:
+            await asyncio.wait([hurry, settled], return_when=asyncio.FIRST_COMPLETED)
+
+    def _settle_without(self, active: Active, ending: Coroutine[Any, Any, None]) -> None:
+        """Settle a job whose function goes on after its cancellation, in a task of its own."""
+        if active.task is not None:
+            self._stuck.add(active.task)
+            active.task.add_done_callback(self._stuck.discard)
+
+        async def settle() -> None:
+            try:
+                await ending
+            finally:
+                self._intake.forget(active)
+
+        _ = self._jobs.start(settle(), "naq-given-up")
+
+    def _on_own_error(self, error: BaseException) -> None:
+        log.critical("worker %s stops on an error of its own", self.worker_id, exc_info=error)
+        self._failure = self._failure or error
+        self._hurry.set()
+        self._intake.wake.set()
 
     def _lease_lost(self, active: Active) -> None:
         """From the keep-alive thread: the job may be another worker's by now."""
@@ -374,41 +367,11 @@ class Worker:
             "concurrency": self.concurrency,
             "state": self.state,
             "started_at": self.started_at,
-            **running_jobs(self._active),
+            **running_jobs(self._intake.active),
             "reconnects": self._connection.generation,
             "unrecorded": list(self._processor.claims.unrecorded),
             **asdict(self.counters),
         }
-
-    async def _finish(self) -> None:
-        """Let the running jobs end within the grace, then hand everything else back."""
-        self._begin_stop()
-        self._isolation.stop()
-        await self._fetch.stop()
-        if self._active:
-            log.info("waiting for the running jobs: %d", len(self._active))
-        await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())
-        for active in tuple(self._active.values()):
-            active.interrupt(lease_lost=False)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=HAND_BACK)
-        await self._finisher.close(HAND_BACK)
-        for task in tuple(self._tasks):  # the server is away: the jobs are delivered again by themselves
-            task.cancel()
-        if self._tasks:
-            _, stuck = await asyncio.wait(self._tasks, timeout=1)
-            self.stuck_jobs = len(stuck)
-            if stuck:
-                log.error("%d jobs refuse to be cancelled; they are run again elsewhere", len(stuck))
-
-    async def _wait_for_jobs(self, grace: float) -> None:
-        if not self._tasks:
-            return
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        jobs = asyncio.ensure_future(asyncio.wait(self._tasks))
-        await asyncio.wait([hurry, jobs], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-        for waiter in (hurry, jobs):
-            waiter.cancel()
 
 
 async def _call_hook(hook: Hook) -> None:

@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
 from naq_core._nats.parser import QuickParser
+from naq_core.tasks import beside, hide
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,14 @@ class QuickClient(Client):
     uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_hidden: bool = False) -> None:
+        """Prepare a client.
+
+        Args:
+            is_hidden: Its tasks go on until `close`, whoever cancels all tasks of the event loop.
+        """
         super().__init__()
+        self._is_hidden = is_hidden
         self._ps: Parser = QuickParser(self)
         self._handlers: dict[int, Handler] = {}
         self._is_write_due = False
@@ -52,11 +59,6 @@ class QuickClient(Client):
     def server_id(self) -> str:
         """The id of that server, new at each of its starts; nats-py shows it nowhere."""
         return str(self._server_info.get("server_id", ""))
-
-    @property
-    def is_clustered(self) -> bool:
-        """Whether that server is one of a cluster."""
-        return bool(self._server_info.get("cluster"))
 
     async def listen(self, subject: str, handler: Handler) -> Subscription:
         """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
@@ -234,12 +236,27 @@ class QuickClient(Client):
 
     async def close(self) -> None:
         """Close, within two seconds: nats-py waits for its reconnecting task, whose cancellation may have been swallowed."""
-        closing = asyncio.ensure_future(super().close())
-        done, _ = await asyncio.wait([closing], timeout=CLOSE_PATIENCE)
-        if not done:
-            closing.cancel()  # and not waited for
-        elif not closing.cancelled() and (error := closing.exception()) is not None:
+        async with beside(super().close(), "naq-close-client") as closing:
+            await asyncio.wait([closing], timeout=CLOSE_PATIENCE)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
             log.debug("closing failed: %r", error)
+
+    def _hide_this_task(self) -> None:
+        task = asyncio.current_task()
+        if self._is_hidden and task is not None:
+            hide(task)
+
+    async def _read_loop(self) -> None:
+        self._hide_this_task()
+        await super()._read_loop()
+
+    async def _flusher(self) -> None:
+        self._hide_this_task()
+        await super()._flusher()
+
+    async def _ping_interval(self) -> None:
+        self._hide_this_task()
+        await super()._ping_interval()
 
     async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
         """Send what is pending first: nats-py's ping overtakes it, so a flush answered for commands not yet sent."""
@@ -257,6 +274,7 @@ class QuickClient(Client):
 
     async def _attempt_reconnect(self) -> None:
         """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
+        self._hide_this_task()
         while not self.is_closed:
             try:
                 await super()._attempt_reconnect()

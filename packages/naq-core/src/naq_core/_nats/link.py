@@ -26,6 +26,7 @@ from naq_core.errors import (
 )
 from naq_core.settings import Settings, redact_url
 from naq_core.signing import Signer
+from naq_core.tasks import Background, beside, finish
 
 log = logging.getLogger("naq_core._nats.connection")  # one name for all that a connection says: programs filter by it
 
@@ -41,18 +42,22 @@ class Link:
     Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
     """
 
-    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True) -> None:
+    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True, is_hidden: bool = False) -> None:
         """Prepare a connection.
 
         Args:
             settings: The address and everything else.
             name: What the server calls the client.
             patient: Try for 5 s to make the first connection; else give up when every server was tried once.
+            is_hidden: It works until it is closed, also while `asyncio.run` cancels all tasks: for services that hand something
+                back at their end.
         """
         self.settings = settings
         self.names = Names(settings.namespace)
         self.signer = Signer(settings.signing_key, settings.namespace)
-        self.client = QuickClient()
+        self.client = QuickClient(is_hidden=is_hidden)
+        self.background = Background(self._on_own_error, is_hidden=is_hidden)
+        """Tasks that live as long as the connection; an unexpected error of one is told by `lost`."""
         self.ends = Ends(self.client, self.names)
         """The jobs whose ends are waited for here."""
         self.generation = 0
@@ -67,6 +72,7 @@ class Link:
         self._up = asyncio.Event()
         self._closing = False
         self._lost: BrokerError | None = None
+        self._failure: BrokerError | None = None
         self._last_error: BaseException | None = None
         self._failures = 0
         self._patient = patient
@@ -74,7 +80,6 @@ class Link:
         self.denials = Denials()
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected)
         """Counters for those who look on."""
-        self._watchdog: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
         self._budget = settings.publish_budget.total_seconds()
@@ -115,8 +120,8 @@ class Link:
 
     @property
     def lost(self) -> BrokerError | None:
-        """Why the connection is closed for good, or None."""
-        return self._lost
+        """Why the connection is closed for good, or must be as one of its tasks died; None while it is sound."""
+        return self._lost or self._failure
 
     @property
     def seconds_connected(self) -> float:
@@ -149,6 +154,9 @@ class Link:
             await self.client.close()
             # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
             raise cannot_connect(self.settings, self._last_error or error) from None
+        except BaseException:  # cancelled
+            await self.close()
+            raise
         self._publisher = Publisher(
             self.client,
             timeout=self.settings.publish_timeout.total_seconds(),
@@ -161,26 +169,23 @@ class Link:
         except BaseException:
             await self.close()
             raise
-        self._watchdog = self._loop.create_task(self._watch(), name="naq-watchdog")
+        _ = self.background.start(self._watch(), "naq-watchdog")
 
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; nats-py tries for ever, so a refusal or impatience stops it."""
-        connecting = asyncio.ensure_future(self.client.connect(**options))
-        try:
+        async with beside(self.client.connect(**options), "naq-connect") as connecting:
             await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 raise self._last_error if isinstance(self._last_error, OSError | nats.errors.Error) else TimeoutError
             connecting.result()
-        finally:
-            connecting.cancel()
 
     async def close(self) -> None:
-        """Flush what was sent, within a second or so, and close."""
+        """Flush what was sent, within a second or so, and close; a cancellation is raised after that."""
+        await finish(self._close(), name="naq-close")
+
+    async def _close(self) -> None:
         self._closing = True
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watchdog
+        await self.background.close()
         if self._publisher is not None:
             self.tally.close()  # goes out with the flush
             if self.client.is_connected:
@@ -276,6 +281,14 @@ class Link:
             log.warning("no NATS at %s yet (%s): trying for %g s", self.url, reason_of(error), CONNECT_TIMEOUT)
         if not self._closing:
             log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
+
+    def _on_own_error(self, error: BaseException) -> None:
+        """Report that a task of ours died: without the watchdog, say, a dead connection is not noticed.
+
+        What is under way may still be finished; services look at `lost` and end, handing back what they have.
+        """
+        log.critical("NATS at %s: an internal task of the connection failed", self.url, exc_info=error)
+        self._failure = self._failure or BrokerUnavailableError(self.url, f"an internal task of the connection failed: {error!r}")
 
     @property
     def _is_in_use(self) -> bool:

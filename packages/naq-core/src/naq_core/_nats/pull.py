@@ -214,7 +214,7 @@ class Pull:
     def _look(self) -> None:
         """Create the consumer again if it was deleted; without it the queue would stand still in silence."""
         if self._checking is None or self._checking.done():
-            self._checking = self._loop.create_task(self._check_consumer(), name=f"naq-check-{self.queue}")
+            self._checking = self._connection.background.start(self._check_consumer(), f"naq-check-{self.queue}")
 
     async def _check_consumer(self) -> None:
         """Ask for the consumer, which creates it again if need be; jobs in flight are delivered again, their claims hold."""

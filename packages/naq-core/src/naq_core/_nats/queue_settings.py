@@ -1,6 +1,5 @@
 """What is set for a queue at run time, for all workers: one key per queue."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 
@@ -59,7 +58,7 @@ async def change_queue_settings(
             return old
         names = connection.names
         subject = names.queue_setting(queue)
-        if await write_document(connection, subject, _encoder.encode(new), revision) is not None:
+        if await write_document(connection, names.queues_stream, subject, _encoder.encode(new), revision) is not None:
             return new
 
 
@@ -69,7 +68,6 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
     Raises:
         BrokerError: They cannot be read.
     """
-    tasks: set[asyncio.Task[None]] = set()
 
     async def on_change(message: Msg) -> None:
         try:
@@ -84,9 +82,7 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
             log.warning("the settings of queue %s are not known: %s", queue, error)
 
     def read_again() -> None:  # a change may have been missed while the connection was lost
-        task = asyncio.get_running_loop().create_task(read(), name=f"naq-settings-{queue}")
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        _ = connection.background.start(read(), f"naq-settings-{queue}")
 
     await connection.client.subscribe(connection.names.queue_event(queue), cb=on_change)
     connection.on_reconnect(read_again)

@@ -133,8 +133,9 @@ async def _deliver_again(connection: Connection, message: Message) -> bool:
     headers = if_newest(connection, queue, job_id, message.sequence)
     try:
         await connection.publish(message.subject, message.data, headers)
-    except WrongSequenceError:
-        return False
+    except WrongSequenceError as error:
+        if not error.repeated:
+            return False
     await remove(connection, message, arguments=False)
     return True
 

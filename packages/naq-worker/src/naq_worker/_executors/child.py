@@ -101,11 +101,11 @@ class Child:
             if message.parents is not None and envelope.fill:
                 args, kwargs = fill_in(envelope, message.parents, args, kwargs)
             value = asyncio.run(function(*args, **kwargs)) if is_async(function) else function(*args, **kwargs)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - the boundary: every error is an outcome
+            return of_value(value, self._setup.serializer)
+        except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome
             return of_error(error, policy)
         finally:
             set_current_job(None)
-        return of_value(value, self._setup.serializer)
 
 
 def main() -> None:

@@ -63,7 +63,9 @@ def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | 
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError(f"the job raised {error!r}"))  # a future cannot carry StopIteration
+    elif isinstance(error, StopIteration | GeneratorExit):  # which mean something else to who awaits a future
+        carried = RuntimeError(f"the job raised {error!r}")
+        carried.__cause__ = error
+        future.set_exception(carried)
     else:
         future.set_exception(error)

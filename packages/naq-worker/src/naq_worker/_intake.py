@@ -1,0 +1,173 @@
+"""What a worker has in hand: deliveries that wait for a slot, jobs that run, and jobs whose end is being recorded."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from naq_core.broker import Connection, Delivery
+from naq_core.tasks import Background
+from naq_worker._active import Active, boottime
+from naq_worker._fetch import Fetch
+from naq_worker._rota import Rota
+from naq_worker._suspects import Isolation
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 1.0
+"""Seconds after which the worker looks around although nothing has happened."""
+SECOND_MESSAGE_DELAY = 0.5
+"""Seconds after which the next incarnation of a job in hand is delivered again."""
+
+
+class Intake:
+    """Takes deliveries, starts one job per free slot, and knows all of them until they are settled.
+
+    Args:
+        background: Starts the tasks of the jobs.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        rota: Rota,
+        slots: int,
+        background: Background,
+        *,
+        burst: bool,
+    ) -> None:
+        self._slots = slots
+        self._background = background
+        self.process: Callable[[Active], Awaitable[None]]
+        """Takes one delivery from claim to acknowledgement."""
+        self._lease = connection.settings.ack_wait.total_seconds()
+        self.active: dict[tuple[str, str], Active] = {}
+        """Jobs in hand, by queue and id: those that run, and those whose end is being recorded."""
+        self.slots_taken = 0
+        self.has_put_off = False
+        """Something was handed back that will soon be delivered again: the queues are not drained yet, in burst mode."""
+        self.is_quiet = False
+        self.is_stopping = False
+        self.wake = asyncio.Event()
+        """Set when it is worth looking whether more can be ordered."""
+        self.isolation = Isolation(lambda: len(self.active) <= 1, self._fill)
+        self.fetch = Fetch(
+            connection,
+            rota,
+            slots,
+            burst=burst,
+            busy=lambda: self.slots_taken if self.isolation.is_open else 2 * slots,
+            held=self.active.__len__,
+            on_delivery=self._on_delivery,
+            wake=self.wake.set,
+        )
+
+    def find(self, queue: str, job_id: str) -> Active | None:
+        """Return the job in hand with that id, or None."""
+        return self.active.get((queue, job_id))
+
+    def holds(self, queue: str, job_id: str) -> bool:
+        """Whether a job is in hand."""
+        return (queue, job_id) in self.active
+
+    def held(self) -> list[Active]:
+        """Return all that is in hand or waits for a slot; callable from any thread."""
+        return [*tuple(self.active.values()), *self.fetch.waiting()]
+
+    def stop(self) -> None:
+        """Begin nothing any more: what still arrives is handed back."""
+        self.is_stopping = True
+        self.isolation.stop()
+        self.wake.set()
+
+    async def turn(self) -> None:
+        """Wait until something has happened, a second at most, and hand back what has waited too long for a slot."""
+        try:
+            async with asyncio.timeout(CHECK_INTERVAL):
+                await self.wake.wait()
+        except TimeoutError:
+            self.fetch.check()
+        await self.fetch.return_overdue()
+        self.wake.clear()
+
+    async def follow_quiet(self) -> bool:
+        """Withdraw what was ordered, or order again, as `is_quiet` says; return whether that was a change."""
+        if self.is_quiet != self.fetch.is_open:
+            return False
+        if self.is_quiet:
+            log.info("taking no more jobs; %d run on", len(self.active))
+            await self.fetch.stop()
+        else:
+            log.info("taking jobs again")
+            await self.fetch.start()
+        return True
+
+    def on_ran(self, active: Active, seconds: float) -> None:
+        """Give the slot to the next job: the function has ended, and its end is recorded meanwhile."""
+        self.fetch.note_length(seconds)
+        self._free_slot(active)
+
+    def forget(self, active: Active) -> None:
+        """Take a job off the table: it is settled, or left to its next delivery."""
+        if self.active.get(active.key) is active:
+            del self.active[active.key]
+        self._free_slot(active)
+        self.isolation.leave(active)
+        self.isolation.note_end()
+        self.wake.set()
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        active = Active(delivery, boottime() + self._lease)
+        if active.key in self.active:
+            self._note_again(active)
+        elif self.is_stopping or self.is_quiet:
+            _ = self._background.start(delivery.nak(), "naq-nak")
+        elif self.slots_taken < self._slots and self.isolation.is_open:
+            self._begin(active)
+        else:
+            self.fetch.wait(active)
+
+    def _note_again(self, active: Active) -> None:
+        """Take a delivery of a job in hand: it was redelivered after a restart of the server, or is the id's next run."""
+        known = self.active[active.key]
+        if known.delivery.sequence == active.delivery.sequence:
+            known.delivery, known.lease_until = active.delivery, active.lease_until
+        else:
+            self.has_put_off = True
+            _ = self._background.start(active.delivery.nak(SECOND_MESSAGE_DELAY), "naq-nak")
+
+    def _begin(self, active: Active) -> None:
+        self.active[active.key] = active
+        active.has_slot = True
+        self.slots_taken += 1
+        active.task = self._background.start(self._work_off(active), "naq-job")
+
+    async def _work_off(self, active: Active) -> None:
+        try:
+            await self.process(active)
+        except GeneratorExit:
+            if not active.is_given_up:  # else it was the job's
+                raise
+        finally:
+            if not active.is_given_up:
+                self.forget(active)
+
+    def _free_slot(self, active: Active) -> None:
+        """Let the next delivery begin; once for each."""
+        if not active.has_slot:
+            return
+        active.has_slot = False
+        self.slots_taken -= 1
+        self._fill()
+
+    def _fill(self) -> None:
+        """Begin what waits for a slot."""
+        while self.slots_taken < self._slots:
+            may_begin = self.isolation.is_open and not self.is_stopping
+            following = self.fetch.next() if may_begin else None
+            if following is None:
+                self.wake.set()
+                return
+            if following.key in self.active:
+                self._note_again(following)
+            else:
+                self._begin(following)

@@ -1,0 +1,55 @@
+"""Leaving in time: a process whose threads or event loop do not end is ended by force."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3.0
+"""Seconds that the process may take to end after the worker has ended."""
+
+
+class Deadline:
+    """Ends this process at a deadline, from a thread of its own: neither the event loop nor other threads are asked.
+
+    Args:
+        code: The exit code.
+        last: Called first, in that thread.
+    """
+
+    def __init__(self, seconds: float, code: int, last: Callable[[], None] = lambda: None) -> None:
+        self._seconds = seconds
+        self._code = code
+        self._last = last
+        self._is_off = threading.Event()
+        threading.Thread(target=self._wait, name="naq-deadline", daemon=True).start()
+
+    def call_off(self) -> None:
+        """Let the process live."""
+        self._is_off.set()
+
+    def _wait(self) -> None:
+        if self._is_off.wait(self._seconds):
+            return
+        try:
+            log.error("leaving by force: %s", _what_holds())
+            self._last()
+            logging.shutdown()
+            sys.stderr.flush()
+        finally:
+            os._exit(self._code)
+
+
+def leftover_threads() -> list[threading.Thread]:
+    """Return the threads that the interpreter would wait for."""
+    own = {threading.main_thread(), threading.current_thread()}
+    return [each for each in threading.enumerate() if each.is_alive() and not each.daemon and each not in own]
+
+
+def _what_holds() -> str:
+    names = [each.name for each in leftover_threads()]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"threads that jobs have left do not end ({shown})" if names else "the event loop does not end"
