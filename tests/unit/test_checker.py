@@ -156,7 +156,7 @@ def test_c9_a_queue_that_never_drains_is_found() -> None:
 
 
 def test_c9_the_clock_runs_from_the_last_fault() -> None:
-    limits = Limits(drain=10)
+    limits = Limits(drain=5)
     assert rules(*GOOD, limits=limits) == {"C9"}
     assert rules(*GOOD, *fault(11, 12), limits=limits) == set()
 
