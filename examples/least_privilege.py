@@ -15,7 +15,10 @@ PASSWORDS = {role.value: secrets.token_urlsafe() for role in Role}
 def settings(server: EmbeddedServer, role: Role) -> Settings:
     """Return what would be in the environment of a process of that role."""
     return Settings(
-        nats_url=server.url, nats_user=role.value, nats_password=PASSWORDS[role.value], nats_inbox_prefix=inbox_of(role)
+        nats_url=server.url,
+        nats_user=role.value,
+        nats_password=PASSWORDS[role.value],
+        nats_inbox_prefix=inbox_of(role, user=role.value),
     )
 
 

@@ -172,6 +172,8 @@ class TestDoctor:
             "advice": found["workers"]["advice"],
         }
         assert "naq worker" in found["workers"]["advice"]
+        assert found["trust"]["status"] == "warning"
+        assert found["trust"]["found"].startswith("account $G; this user may do everything in it; jobs are not signed")
 
     def test_a_queue_that_cannot_be_used_is_a_problem(self, here: dict[str, Any]) -> None:
         naq("setup", "emails", **here)

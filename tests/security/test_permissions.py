@@ -45,7 +45,7 @@ def settings_of(server: EmbeddedServer, role: Role) -> Settings:
         namespace="sec",
         nats_user=role.value,
         nats_password=f"password-of-{role}",
-        nats_inbox_prefix=inbox_of(role, "sec"),
+        nats_inbox_prefix=inbox_of(role, "sec", role.value),
         default_queue="mail",
         heartbeat_interval=timedelta(seconds=0.5),
         worker_ttl=timedelta(seconds=2),
@@ -268,7 +268,7 @@ REFUSED: list[tuple[str, list[Role], Callable[[Connection], Awaitable[object]]]]
     (
         "read what others are answered",
         [role for role in Role if role is not Role.OPERATOR],
-        lambda c: _listen(c, f"{inbox_of(Role.OPERATOR, 'sec')}.>"),
+        lambda c: _listen(c, f"{inbox_of(Role.OPERATOR, 'sec', 'operator')}.>"),
     ),
     ("write the audit trail", LESSER, lambda c: _publish(c, c.names.audit_note("job", "1", "1"))),
     ("read the audit trail", [Role.PRODUCER, Role.WORKER, Role.SCHEDULER], lambda c: activity(c, "queue", "trailed")),

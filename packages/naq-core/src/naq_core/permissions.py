@@ -1,11 +1,16 @@
-"""What each role needs to be permitted on the server, and not more: for the server's configuration, and tested on it."""
+"""The permissions that each role needs on the server, and no more, in the form of the server's configuration."""
 
+import json
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from naq_core._nats.subjects import LEVELS, Names
 from naq_core.names import check_queue
+
+USER_INFO = "$SYS.REQ.USER.INFO"
+"""Answered by the server with the asker's own user, account and permissions."""
 
 
 class Role(StrEnum):
@@ -34,49 +39,98 @@ class Permissions(NamedTuple):
     """May answer requests, wherever their answers go (`allow_responses`)."""
 
 
-def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] = ("default",)) -> Permissions:
+def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] = ("default",), *, user: str = "") -> Permissions:
     """Return what a role needs in a namespace.
 
-    Every role has an inbox of its own (`inbox_of`), so that none can read what another one is answered; the client is told by
-    `NAQ_NATS_INBOX_PREFIX`.
+    Queues of one namespace share a stream, and a namespace shares its account: what these rules do and do not confine is in
+    `docs/security.md`.
 
     Args:
         queues: The queues that producers and workers are confined to. A job that waits on others is released by their worker,
             so a worker needs the queues of such jobs too.
+        user: The user who gets these permissions, and an inbox for itself (`inbox_of`). Empty: the inbox is that of the role, and
+            users of the same role can read what the others are answered.
 
     Raises:
-        InvalidNameError: A queue cannot be one.
+        InvalidNameError: A queue has a name that no queue can have.
     """
     names = Names(namespace)
     allowed = [check_queue(queue) for queue in queues]
     publish, subscribe = _RULES[role](names, allowed)
-    inbox = f"{inbox_of(role, namespace)}.>"
+    inbox = f"{inbox_of(role, namespace, user)}.>"
     return Permissions(
-        tuple(dict.fromkeys(["$JS.API.INFO", *publish])), tuple(dict.fromkeys([inbox, *subscribe])), role is Role.WORKER
+        tuple(dict.fromkeys(["$JS.API.INFO", USER_INFO, *publish])),
+        tuple(dict.fromkeys([inbox, *subscribe])),
+        role is Role.WORKER,
     )
 
 
-def inbox_of(role: Role, namespace: str = "naq") -> str:
-    """Return the inbox prefix of a role."""
-    return f"_INBOX_{namespace}_{role}"
+def inbox_of(role: Role, namespace: str = "naq", user: str = "") -> str:
+    """Return the inbox prefix of a user of a role, for `NAQ_NATS_INBOX_PREFIX`; without a user, that of the role.
+
+    No two users, roles or namespaces have a prefix in common. In a user's name `_` is doubled, and what is neither letter, digit
+    nor `-` becomes `_` and its bytes as hexadecimal digits.
+    """
+    return f"_INBOX_{namespace}_{role}" if not user else f"_NAQ_INBOX.{namespace}.{role}.{_token(user)}"
+
+
+def _token(user: str) -> str:
+    plain = user.replace("_", "__")
+    return re.sub(r"[^A-Za-z0-9_-]", lambda odd: "".join(f"_{byte:02x}" for byte in odd[0].encode()), plain)
 
 
 def server_config(
-    users: dict[str, str], roles: dict[str, Role], namespace: str = "naq", queues: Sequence[str] = ("default",)
+    users: dict[str, str],
+    roles: dict[str, Role],
+    namespace: str = "naq",
+    queues: Sequence[str] = ("default",),
+    *,
+    account: str | None = "",
 ) -> str:
-    """Return an `authorization` block for nats-server.
+    """Return a block for nats-server's configuration: one account, its users, and what they may do.
 
     Args:
         users: Name and password (a bcrypt hash, or `$VARIABLE`) of each user.
         roles: The role of each user.
+        account: The account's name; empty: that of the namespace. None: no account of its own but the global one, as an
+            `authorization` block. Streams belong to an account: existing ones stay where they are.
+
+    Raises:
+        InvalidNameError: A queue has a name that no queue can have.
     """
-    blocks = [_user(name, password, role_permissions(roles[name], namespace, queues)) for name, password in users.items()]
-    return "authorization {\n  users = [\n" + "\n".join(blocks) + "\n  ]\n}\n"
+    if account is None:
+        return "authorization {\n" + _users(users, roles, namespace, queues) + "}\n"
+    return "accounts { " + account_config(users, roles, namespace, queues, account=account) + " }\n"
+
+
+def account_config(
+    users: dict[str, str],
+    roles: dict[str, Role],
+    namespace: str = "naq",
+    queues: Sequence[str] = ("default",),
+    *,
+    account: str = "",
+) -> str:
+    """Return one entry of the server's `accounts` block: join several for several accounts. Arguments as for `server_config`."""
+    name = _quoted(account or namespace)
+    return f"{name}: {{\n  jetstream: enabled\n{_users(users, roles, namespace, queues)}}}"
+
+
+def _users(users: dict[str, str], roles: dict[str, Role], namespace: str, queues: Sequence[str]) -> str:
+    blocks = [
+        _user(name, password, role_permissions(roles[name], namespace, queues, user=name)) for name, password in users.items()
+    ]
+    return "  users = [\n" + "\n".join(blocks) + "\n  ]\n"
+
+
+def _quoted(text: str) -> str:
+    """A string of the server's configuration; in the form of JSON, which it understands."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _user(name: str, password: str, rights: Permissions) -> str:
-    password = password if password.startswith("$") and not password.startswith("$2") else f'"{password}"'
-    lines = [f'    {{ user: "{name}", password: {password}, permissions: {{', "        publish: ["]
+    password = password if password.startswith("$") and not password.startswith("$2") else _quoted(password)
+    lines = [f"    {{ user: {_quoted(name)}, password: {password}, permissions: {{", "        publish: ["]
     lines += [f'          "{subject}"' for subject in rights.publish]
     lines += ["        ]", "        subscribe: ["]
     lines += [f'          "{subject}"' for subject in rights.subscribe]
@@ -218,7 +272,10 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         names.control("*"),
         f"{names.audit}.>",
         f"{names.tallies}.>",
-        *(f"$JS.API.STREAM.PURGE.{stream}" for stream in _streams(names)),
+        *(
+            f"$JS.API.STREAM.PURGE.{stream}"
+            for stream in (names.jobs_stream, names.results_stream, names.workers_stream, names.objects_stream)
+        ),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",
         *(  # a queue's limit is a property of its consumers

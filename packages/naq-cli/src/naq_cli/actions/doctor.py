@@ -16,7 +16,7 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JetStreamError, NaqError
-from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers
+from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
 from naq_core.schedules import list_schedules
 
 _RECOMMENDED = (2, 15)
@@ -80,6 +80,7 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
     for finding in _limits(account):
         yield finding
     yield _payload(session)
+    yield await _trust(session)
     async for finding in _topology(session, queues):
         yield finding
     yield await _clock(session)
@@ -154,6 +155,32 @@ def _payload(session: Session) -> Finding:
         found=size(limit),
         advice="Jobs with larger arguments are refused or stored aside: set max_payload: 1MB in the server's configuration.",
     )
+
+
+async def _trust(session: Session) -> Finding:
+    """What confines this user: of other users the server tells nothing."""
+    try:
+        trust = await read_trust(session.connection)
+    except NaqError as error:
+        return Finding(check="trust", status="unknown", found=f"it is unknown what this user may do: {error}")
+    signed, others = bool(session.settings.signing_key), trust.other_namespaces
+    found = [
+        f"account {trust.account}",
+        "this user is confined by permissions" if trust.confined else "this user may do everything in it",
+        "jobs are signed" if signed else "jobs are not signed",
+    ]
+    advice = []
+    if not trust.confined and not signed:
+        advice.append(
+            "Fine for development. Else give each process a user with permissions (naq_core.permissions), or sign jobs."
+        )
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        found.append(f"the account also holds {', '.join(others[:3])}{more}")
+        advice.append(
+            "Whoever may make streams or consumers reaches every namespace of an account: use one for each trust domain."
+        )
+    return Finding(check="trust", status="warning" if advice else "ok", found="; ".join(found), advice=" ".join(advice))
 
 
 async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Finding]:

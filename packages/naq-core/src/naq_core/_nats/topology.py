@@ -90,6 +90,7 @@ def _log_config(connection: Connection, stream: str, prefix: str) -> dict[str, A
         "storage": "file",
         "num_replicas": connection.settings.replicas,
         "discard": "old",
+        "allow_rollup_hdrs": False,
         "allow_direct": True,
     }
 
@@ -144,6 +145,7 @@ def bucket_config(stream: str, prefix: str, replicas: int, event: str | None = N
         "max_msgs_per_subject": 1,
         "discard": "new",
         "deny_delete": True,
+        "allow_rollup_hdrs": False,
         "allow_direct": True,
         "allow_msg_ttl": True,
     }

@@ -6,12 +6,14 @@ from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.schedulers import leading_scheduler
 from naq_core.inspect.state import job_state
+from naq_core.inspect.trust import Trust, read_trust
 from naq_core.inspect.waiting import read_json_result, wait_for_job
 from naq_core.inspect.workers import list_workers
 from naq_core.inspect.workflows import get_workflow, list_workflows
 
 __all__ = [
     "TopologyItem",
+    "Trust",
     "broker_info",
     "check_topology",
     "count_jobs",
@@ -25,5 +27,6 @@ __all__ = [
     "list_workers",
     "list_workflows",
     "read_json_result",
+    "read_trust",
     "wait_for_job",
 ]
