@@ -7,9 +7,6 @@ import importlib
 import pkgutil
 import sys
 
-EXTRAS = {"naq_core.testing.plugin": "pytest"}
-"""Modules that only an extra's user imports, and what they need of it."""
-
 
 def import_all(package: str) -> list[str]:
     """Import a package and all modules below it, except those that are programs.
@@ -24,11 +21,7 @@ def import_all(package: str) -> list[str]:
     below = pkgutil.walk_packages(root.__path__, prefix=f"{package}.")
     names = [package, *(module.name for module in below if not module.name.endswith(".__main__"))]
     for name in names:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != EXTRAS.get(name):
-                raise
+        importlib.import_module(name)
     return sorted(names)
 
 

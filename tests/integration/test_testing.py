@@ -148,6 +148,52 @@ def test_the_plugin_serves_a_project_that_has_only_installed_it(pytester: pytest
     result.assert_outcomes(passed=2)
 
 
+SESSION_LOOP = """
+    import pytest
+    from naq_client import task
+
+    pytestmark = pytest.mark.parametrize("number", [1, 2])
+
+    @task
+    def add(a, b): return a + b
+
+    @pytest.mark.asyncio(loop_scope="session")
+    async def test_async(naq_settings, number):
+        job = await add.enqueue(1, 2)
+        assert (await job.connection.here()).settings.namespace == naq_settings.namespace
+
+    @pytest.mark.asyncio(loop_scope="session")
+    async def test_worked_off(naq_worker, number):
+        job = await add.enqueue(1, 2)
+        assert await naq_worker.run_until_idle() == 1
+        assert await job.result(5) == 3
+
+    def test_sync(naq_settings, number):
+        job = add.enqueue_sync(1, 2)
+        assert job.job.connection.settings.namespace == naq_settings.namespace
+        assert job.status() == "queued"
+"""
+
+
+def test_tests_are_isolated_with_the_sync_client_and_on_the_session_loop(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = session\nfilterwarnings = error\n")
+    pytester.makepyfile(SESSION_LOOP)
+    pytester.runpytest_subprocess().assert_outcomes(passed=6)
+
+
+def test_a_run_that_uses_no_fixture_imports_nothing_of_naq(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it(pytestconfig):
+            assert pytestconfig.pluginmanager.has_plugin("naq")
+            assert not {name.partition(".")[0] for name in sys.modules} & {"naq_core", "naq_client", "nats"}
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:schemathesis").assert_outcomes(passed=1)
+
+
 def test_without_pytest_asyncio_the_fixtures_say_what_to_install(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -3,10 +3,11 @@
 from naq_client._portal import SyncJob
 from naq_client._schedule import Schedule, scheduled
 from naq_client._schedule_sync import SyncSchedule
+from naq_client._shared import disconnect, disconnect_sync, forget_settings
 from naq_client.queue import EnqueuedMany, Queue
 from naq_client.signature import Chain, Group, Signature, chain, chord, group
 from naq_client.sync import SyncQueue
-from naq_client.task import Task, disconnect, disconnect_sync, task
+from naq_client.task import Task, task
 from naq_client.together import as_completed, gather
 from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
 from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of, track
@@ -39,6 +40,7 @@ __all__ = [
     "current_workflow",
     "disconnect",
     "disconnect_sync",
+    "forget_settings",
     "gather",
     "group",
     "result_of",

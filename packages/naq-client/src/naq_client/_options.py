@@ -1,12 +1,12 @@
 """A queue with job options: what `Queue.options` returns, and what every `Queue.enqueue` goes through."""
 
 import inspect
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from naq_client._depend import UNTIED, Ties, take_ties
-from naq_client._schedule import Schedule, store
+from naq_client._schedule import Prepared, Schedule, prepare, put
 from naq_client._submit import submit
 from naq_client.signature import Signature
 from naq_core.envelope import JobOptions
@@ -121,7 +121,7 @@ class QueueOptions:
     async def enqueue_at(self, when: datetime, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Enqueue a call that starts at a time; see `Queue.enqueue_at`."""
-        return await self._later(make_terms(at=when)).enqueue(function, *args, **kwargs)
+        return await self.later(make_terms(at=when)).enqueue(function, *args, **kwargs)
 
     @overload
     async def enqueue_in(
@@ -133,16 +133,23 @@ class QueueOptions:
     async def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Enqueue a call that starts after a delay; see `Queue.enqueue_in`."""
-        return await self._later(make_terms(delay=delay)).enqueue(function, *args, **kwargs)
+        return await self.later(make_terms(delay=delay)).enqueue(function, *args, **kwargs)
 
-    def _later(self, terms: Terms) -> "QueueOptions":
+    def later(self, terms: Terms) -> "QueueOptions":
+        """Return the same options with another time to start."""
         return QueueOptions(
             self._queue, self._options, self._job_id, self._ties, self._terms.postponed(terms), seed_form=self._seed_form
         )
 
     async def schedule(self, function: Callable[..., Any] | Job[Any] | str, /, *args: Any, **kwargs: Any) -> Schedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""
-        return await store(self._queue, self.call, function, args, kwargs)
+        return await put(self._queue, self.prepare_schedule(function, args, kwargs))
+
+    def prepare_schedule(
+        self, function: Callable[..., Any] | Job[Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Prepared:
+        """Check and encode what `schedule` stores."""
+        return prepare(self.call, function, args, kwargs)
 
 
 def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

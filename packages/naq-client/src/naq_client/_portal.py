@@ -4,11 +4,14 @@ import asyncio
 import atexit
 import contextlib
 import os
+import socket
+import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from naq_core.broker import finish_tallies
+from naq_client._submit import submit
+from naq_core.broker import Connection, finish_tallies
 from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -24,12 +27,32 @@ _lock = threading.Lock()
 _portal: "Portal | None" = None
 
 
+def check_not_finalizing() -> None:
+    """Refuse to work when the threads of this process have stopped.
+
+    Raises:
+        NaqError: The interpreter is shutting down; `atexit` functions still run before that, `__del__` may come later.
+    """
+    if sys.is_finalizing():
+        raise NaqError("the interpreter is shutting down, so the synchronous client cannot work any more")
+
+
+class _PortalLoop(asyncio.SelectorEventLoop):
+    """An event loop that finds addresses also while the interpreter shuts down, when the threads of executors have ended."""
+
+    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().getaddrinfo(*args, **kwargs)
+        except RuntimeError:
+            return socket.getaddrinfo(*args, **kwargs)
+
+
 class Portal:
     """A thread with an event loop; callable from any other thread."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
+        self._loop = _PortalLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="naq-sync", daemon=True)
         self._thread.start()
         atexit.register(self._finish)
@@ -38,11 +61,17 @@ class Portal:
         """Run a coroutine on the background loop and wait for it.
 
         Raises:
-            NaqError: Called from the background loop itself, which would wait for ever.
+            NaqError: Called from the background loop itself, or so late at the end of the process (from `__del__`, say) that
+                the loop's thread has stopped; either would wait without end.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise NaqError("the synchronous client was called from its own event loop: await the asynchronous one there")
+        try:
+            check_not_finalizing()
+        except NaqError:
+            coroutine.close()
+            raise
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -73,6 +102,26 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+class _Connected(Protocol):
+    async def connection(self) -> Connection: ...
+
+
+def enqueue_blocking(queue: _Connected, job: Job[R]) -> "SyncJob[R]":
+    """Enqueue a job and wait until it is stored.
+
+    It is encoded in the calling thread: that may import the function's module, for which the background loop would wait without
+    end while that very module is being imported here.
+    """
+    check_not_finalizing()
+    job.encode()
+
+    async def enqueue() -> None:
+        await submit(await queue.connection(), job)
+
+    portal().run(enqueue())
+    return SyncJob(job)
 
 
 class SyncJob(Generic[R]):

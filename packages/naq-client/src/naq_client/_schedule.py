@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 from naq_core import schedules
 from naq_core.broker import Connection
@@ -57,22 +57,22 @@ class Schedule:
 
     async def refresh(self) -> ScheduleView:
         """Look at it again."""
-        self.view = await schedules.get_schedule(self._connection, self.schedule_id)
+        self.view = await schedules.get_schedule(await self._connection.here(), self.schedule_id)
         return self.view
 
     async def pause(self) -> None:
         """Stop it from firing until `resume()`."""
-        self.view = await schedules.pause_schedule(self._connection, self.schedule_id)
+        self.view = await schedules.pause_schedule(await self._connection.here(), self.schedule_id)
 
     async def resume(self) -> None:
         """Let it fire again from now on; what would have fired in between is not made up for."""
-        self.view = await schedules.resume_schedule(self._connection, self.schedule_id)
+        self.view = await schedules.resume_schedule(await self._connection.here(), self.schedule_id)
 
     async def trigger(self) -> Job[Any]:
         """Enqueue its job now, besides its times and whatever the overlap policy says, and return the job."""
-        job_id = await schedules.trigger_schedule(self._connection, self.schedule_id)
+        job_id = await schedules.trigger_schedule(await self._connection.here(), self.schedule_id)
         job: Job[Any] = Job(self.view.function, job_id=job_id, queue=self.view.queue)
-        job.bind(self._connection)
+        job.bind(await self._connection.here())
         return job
 
     async def update(self, **changes: Any) -> None:
@@ -81,11 +81,11 @@ class Schedule:
         Raises:
             InvalidScheduleError: A value is wrong, or no option has that name; nothing was changed.
         """
-        self.view = await schedules.update_schedule(self._connection, self.schedule_id, **changes)
+        self.view = await schedules.update_schedule(await self._connection.here(), self.schedule_id, **changes)
 
     async def delete(self) -> None:
         """Remove it; the jobs it has made stay."""
-        await schedules.delete_schedule(self._connection, self.schedule_id)
+        await schedules.delete_schedule(await self._connection.here(), self.schedule_id)
 
     def next_runs(self, count: int = 5) -> list[datetime]:
         """Return the next times it fires, in UTC, as of what was last seen of it."""
@@ -93,21 +93,24 @@ class Schedule:
 
     async def history(self) -> list[Firing]:
         """Return what it did lately, the newest first, with the state of each job whose record is kept."""
-        return await schedules.schedule_history(self._connection, self.schedule_id)
+        return await schedules.schedule_history(await self._connection.here(), self.schedule_id)
 
 
 class _Queue(Protocol):
     async def connection(self) -> Connection: ...
 
 
-async def store(
-    queue: _Queue,
+Prepared: TypeAlias = tuple[schedules.ScheduleSpec, bool | None]
+"""A checked schedule with its encoded call, and whether to pause it."""
+
+
+def prepare(
     make_job: Callable[..., Job[Any]],
     function: Callable[..., Any] | Job[Any] | str,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-) -> Schedule:
-    """Make and store the schedule of a call.
+) -> Prepared:
+    """Make the schedule of a call.
 
     Raises:
         InvalidScheduleError: A value is wrong, or it cannot be told for whom a keyword is.
@@ -122,8 +125,14 @@ async def store(
         _check_not_the_functions_own(function, options)
         job = make_job(function, *args, **rest)
     paused = options.pop("paused", None)
+    return schedules.make_spec(job, **options), paused
+
+
+async def put(queue: _Queue, prepared: Prepared) -> Schedule:
+    """Store a schedule."""
     connection = await queue.connection()
-    return Schedule(connection, await schedules.put_schedule(connection, schedules.make_spec(job, **options), paused=paused))
+    spec, paused = prepared
+    return Schedule(connection, await schedules.put_schedule(connection, spec, paused=paused))
 
 
 def _check_not_the_functions_own(function: Callable[..., Any] | str, options: Mapping[str, Any]) -> None:

@@ -1,34 +1,45 @@
-"""The connection that tasks and workflows of an event loop share."""
+"""The connections that tasks and workflows share: one for each event loop, with the settings of the environment."""
 
-import asyncio
-from weakref import WeakKeyDictionary
+from functools import cache
 
 from naq_client._portal import portal
 from naq_client.queue import Queue
+from naq_core.broker import LoopConnections
+from naq_core.settings import Settings
 
-_queues: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Queue]]" = WeakKeyDictionary()
+
+@cache
+def _connections() -> LoopConnections:
+    return LoopConnections(Settings.load(), "naq-client-tasks")
 
 
-async def shared_queue(name: str | None) -> Queue:
-    """Return this event loop's queue of that name; all of a loop's queues share one connection."""
-    loop = asyncio.get_running_loop()
-    queues = _queues.setdefault(loop, {})
-    key = name or ""
-    if key not in queues:
-        if not queues:
-            queues[key] = Queue(name)
-        else:
-            first = next(iter(queues.values()))
-            queues[key] = Queue(name, connection=await first.connection())
-    return queues[key]
+_queues: dict[str | None, Queue] = {}
+
+
+def shared_queue(name: str | None) -> Queue:
+    """Return the queue of that name, or the default one, on the connection that tasks share."""
+    queue = _queues.get(name)
+    if queue is None:
+        queue = _queues[name] = Queue(name, connection=_connections())
+    return queue
 
 
 async def disconnect() -> None:
     """Close the connection that tasks have opened on this event loop; the next enqueue opens a new one."""
-    for queue in _queues.pop(asyncio.get_running_loop(), {}).values():
-        await queue.close()
+    await _connections().close()
 
 
 def disconnect_sync() -> None:
     """As `disconnect`, for the connection behind `enqueue_sync`."""
     portal().run(disconnect())
+
+
+def forget_settings() -> None:
+    """Close the connections that tasks have opened on any event loop, and read the settings again at the next use.
+
+    For programs that change their environment, such as tests; the pytest plugin calls it around each test.
+    """
+    if _connections.cache_info().currsize:
+        _connections().close_all()
+        _connections.cache_clear()
+    _queues.clear()

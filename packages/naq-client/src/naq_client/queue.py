@@ -1,6 +1,5 @@
 """The queue, as a producer sees it."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
@@ -11,7 +10,7 @@ from naq_client._options import QueueOptions
 from naq_client._schedule import Schedule
 from naq_client._submit import submit_many
 from naq_client.signature import Signature
-from naq_core.broker import Connection
+from naq_core.broker import Connection, LoopConnections
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS
 from naq_core.errors import EncodeError
@@ -40,7 +39,7 @@ class Queue(ManagedQueue):
         name: The queue; by default the setting `default_queue`.
         nats_url: The server; by default the setting `nats_url`.
         settings: Ready settings, instead of those of the environment.
-        connection: An open connection to share; it is then not closed with the queue.
+        connection: An open connection to share, or connections of each event loop; it is then not closed with the queue.
         overrides: Any other setting by its name.
 
     Raises:
@@ -53,16 +52,15 @@ class Queue(ManagedQueue):
         nats_url: str | None = None,
         *,
         settings: Settings | None = None,
-        connection: Connection | None = None,
+        connection: Connection | LoopConnections | None = None,
         **overrides: Any,
     ) -> None:
         if connection is not None:
             settings = connection.settings
         self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
         self.name = check_queue(self.settings.default_queue if name is None else name)
-        self._shared = connection is not None
-        self._connection = connection
-        self._opening = asyncio.Lock()
+        self._is_shared = connection is not None
+        self._connection = connection or LoopConnections(self.settings, f"naq-client-{self.name}")
 
     async def __aenter__(self) -> Self:
         await self.connection()
@@ -75,24 +73,22 @@ class Queue(ManagedQueue):
         return f"<Queue {self.name!r} at {self.settings.redacted_url()}>"
 
     async def connection(self) -> Connection:
-        """Return the open connection, opening it the first time.
+        """Return the running event loop's open connection, opening it the first time.
+
+        A connection that `close()` has not closed ends with its event loop.
 
         Raises:
+            EventLoopError: The connection was given, and belongs to another event loop.
             BrokerUnavailableError: Nobody answers. JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
         """
-        if self._connection is None:
-            async with self._opening:
-                if self._connection is None:
-                    connection = Connection(self.settings, name=f"naq-client-{self.name}")
-                    await connection.open()
-                    self._connection = connection
-        return self._connection
+        if isinstance(self._connection, LoopConnections):
+            return await self._connection.get()
+        return await self._connection.here()
 
     async def close(self) -> None:
-        """Close the connection, unless it was given."""
-        if self._connection is not None and not self._shared:
-            connection, self._connection = self._connection, None
-            await connection.close()
+        """Close the running event loop's connection, unless it was given."""
+        if not self._is_shared:
+            await self._connection.close()
 
     @overload
     def call(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
@@ -102,11 +98,11 @@ class Queue(ManagedQueue):
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
-        return self._bare_options.call(function, *args, **kwargs)
+        return self.bare_options.call(function, *args, **kwargs)
 
     def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return a signature of a plain function, for a chain, a group or a workflow; see `Task.s`."""
-        return self._bare_options.s(function, *args, **kwargs)
+        return self.bare_options.s(function, *args, **kwargs)
 
     @overload
     async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...
@@ -130,7 +126,7 @@ class Queue(ManagedQueue):
             PayloadTooLargeError: They are larger than the server accepts; nothing was sent.
             EnqueueUnknownError: The server went away in between; enqueue again with the error's job id.
         """
-        return await self._bare_options.enqueue(function, *args, **kwargs)
+        return await self.bare_options.enqueue(function, *args, **kwargs)
 
     @overload
     async def enqueue_at(
@@ -151,7 +147,7 @@ class Queue(ManagedQueue):
             ConfigurationError: `when` is naive, as nobody would know which time zone is meant; `when.astimezone()` says that
                 local time is.
         """
-        return await self._bare_options.enqueue_at(when, function, *args, **kwargs)
+        return await self.bare_options.enqueue_at(when, function, *args, **kwargs)
 
     @overload
     async def enqueue_in(
@@ -163,7 +159,7 @@ class Queue(ManagedQueue):
     async def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`; see `enqueue_at`."""
-        return await self._bare_options.enqueue_in(delay, function, *args, **kwargs)
+        return await self.bare_options.enqueue_in(delay, function, *args, **kwargs)
 
     async def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedMany:
         """Enqueue jobs made by `call()` (or a task's `call()`): up to 1,000 all or none, more in a pipeline.
@@ -213,7 +209,7 @@ class Queue(ManagedQueue):
             InvalidScheduleError: A value is wrong; names it and what is allowed. Nothing was stored.
             EncodeError, PayloadTooLargeError: The call cannot be stored. BrokerError: Unknown whether it was; do it again.
         """
-        return await self._bare_options.schedule(function, *args, **kwargs)
+        return await self.bare_options.schedule(function, *args, **kwargs)
 
     async def reconcile(self, origin: str, declared: Iterable[ScheduleSpec] | None = None) -> Reconciled:
         """Make the stored schedules those that are declared: add, change and remove; to be called at a program's start.
@@ -332,5 +328,6 @@ class Queue(ManagedQueue):
         )
 
     @property
-    def _bare_options(self) -> "QueueOptions":
+    def bare_options(self) -> "QueueOptions":
+        """What enqueues without options, and takes those among the keywords of a call."""
         return QueueOptions(self, NO_OPTIONS, None, seed_form=True)

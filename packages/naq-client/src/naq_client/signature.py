@@ -9,7 +9,7 @@ from naq_core.job import Job
 
 if TYPE_CHECKING:
     from naq_client.queue import Queue
-    from naq_client.workflow import SyncWorkflowHandle, WorkflowHandle
+    from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -39,18 +39,19 @@ class Step(Generic[R]):
         Raises:
             WorkflowError: The jobs cannot be put together. Otherwise as `Queue.enqueue_many`.
         """
+        workflow, ends = self._workflow(name, workflow_id)
+        return cast("WorkflowHandle[R]", await workflow.enqueue_ends(ends, queue))
+
+    def _workflow(self, name: str, workflow_id: str | None) -> "tuple[Workflow, Ends]":
         from naq_client.workflow import Workflow  # noqa: PLC0415 - which is made of steps
 
         workflow = Workflow(name, workflow_id=workflow_id)
-        ends = self.lay(workflow.jobs, None)
-        return cast("WorkflowHandle[R]", await workflow.enqueue_ends(ends, queue))
+        return workflow, self.lay(workflow.jobs, None)
 
     def enqueue_sync(self, *, name: str = "", workflow_id: str | None = None) -> "SyncWorkflowHandle[R]":
         """Enqueue it from code without an event loop, from any thread."""
-        from naq_client._portal import portal  # noqa: PLC0415 - only synchronous code needs its thread
-        from naq_client.workflow import SyncWorkflowHandle  # noqa: PLC0415 - as above
-
-        return SyncWorkflowHandle(portal().run(self.enqueue(name=name, workflow_id=workflow_id)))
+        workflow, ends = self._workflow(name, workflow_id)
+        return cast("SyncWorkflowHandle[R]", workflow.enqueue_ends_sync(ends))
 
 
 class Ends:

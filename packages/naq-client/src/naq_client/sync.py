@@ -1,21 +1,21 @@
 """The synchronous façade: the same names as `Queue`, blocking, for code without an event loop."""
 
-import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, overload
 
 from naq_client._options import QueueOptions
-from naq_client._portal import SyncJob, portal
+from naq_client._portal import SyncJob, enqueue_blocking, portal
+from naq_client._schedule import put
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import Queue
 from naq_client.signature import Signature
 from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
-from naq_core.names import check_queue
 from naq_core.schedules import Reconciled, ScheduleSpec
 from naq_core.settings import Settings
+from naq_core.terms import make_terms
 
 R = TypeVar("R")
 
@@ -27,7 +27,7 @@ class EnqueuedManySync(list[SyncJob[Any]]):
 
 
 class SyncQueue:
-    """As `Queue`, but blocking. Callable from any thread; in a forked child it connects anew.
+    """As `Queue`, but blocking. Callable from any thread; in a forked process it opens a connection of its own.
 
     Args and errors are those of `Queue`.
     """
@@ -40,13 +40,13 @@ class SyncQueue:
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
-        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
-        self.name = check_queue(self.settings.default_queue if name is None else name)
-        self._queue: Queue | None = None
-        self._pid = 0
+        self._queue = Queue(name, nats_url, settings=settings, **overrides)
+        self.settings = self._queue.settings
+        self.name = self._queue.name
+        self._options = SyncQueueOptions(self._queue, self._queue.bare_options)
 
     def __enter__(self) -> Self:
-        portal().run(self._async().connection())
+        portal().run(self._queue.connection())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -55,25 +55,17 @@ class SyncQueue:
     def __repr__(self) -> str:
         return f"<SyncQueue {self.name!r} at {self.settings.redacted_url()}>"
 
-    def _async(self) -> Queue:
-        if self._queue is None or self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._queue = Queue(self.name, settings=self.settings)
-        return self._queue
-
     def close(self) -> None:
         """Close the connection."""
-        if self._queue is not None and self._pid == os.getpid():
-            portal().run(self._queue.close())
-            self._queue = None
+        portal().run(self._queue.close())
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
-        return self._async().call(function, *args, **kwargs)
+        return self._queue.call(function, *args, **kwargs)
 
     def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return a signature of a plain function, for a chain, a group or a workflow; see `Task.s`."""
-        return self._async().s(function, *args, **kwargs)
+        return self._queue.s(function, *args, **kwargs)
 
     @overload
     def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> SyncJob[R]: ...
@@ -83,7 +75,7 @@ class SyncQueue:
     def enqueue(self, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
     def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call and return the job; see `Queue.enqueue`."""
-        return SyncJob(portal().run(self._async().enqueue(function, *args, **kwargs)))
+        return self._options.enqueue(function, *args, **kwargs)
 
     @overload
     def enqueue_at(
@@ -95,7 +87,7 @@ class SyncQueue:
     def enqueue_at(self, when: datetime, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
     def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
-        return SyncJob(portal().run(self._async().enqueue_at(when, function, *args, **kwargs)))
+        return self._options.enqueue_at(when, function, *args, **kwargs)
 
     @overload
     def enqueue_in(
@@ -107,34 +99,37 @@ class SyncQueue:
     def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> SyncJob[Any]: ...
     def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
-        return SyncJob(portal().run(self._async().enqueue_in(delay, function, *args, **kwargs)))
+        return self._options.enqueue_in(delay, function, *args, **kwargs)
 
     def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedManySync:
         """Enqueue jobs made by `call()`; see `Queue.enqueue_many`."""
-        many = portal().run(self._async().enqueue_many(jobs))
+        jobs = list(jobs)
+        for job in jobs:
+            job.encode()  # in this thread; see `enqueue_blocking`
+        many = portal().run(self._queue.enqueue_many(jobs))
         result = EnqueuedManySync(SyncJob(job) for job in many)
         result.atomic = many.atomic
         return result
 
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call again and again; see `Queue.schedule`."""
-        return SyncSchedule(portal().run(self._async().schedule(function, *args, **kwargs)))
+        return self._options.schedule(function, *args, **kwargs)
 
     def reconcile(self, origin: str, declared: Iterable[ScheduleSpec] | None = None) -> Reconciled:
         """Make the stored schedules those that are declared; see `Queue.reconcile`."""
-        return portal().run(self._async().reconcile(origin, declared))
+        return portal().run(self._queue.reconcile(origin, declared))
 
     def get_schedule(self, schedule_id: str) -> SyncSchedule:
         """Return the handle of a schedule; see `Queue.get_schedule`."""
-        return SyncSchedule(portal().run(self._async().get_schedule(schedule_id)))
+        return SyncSchedule(portal().run(self._queue.get_schedule(schedule_id)))
 
     def job(self, job_id: str) -> SyncJob[Any]:
         """Return a handle of a job by its id; see `Queue.job`."""
-        return SyncJob(portal().run(self._async().job(job_id)))
+        return SyncJob(portal().run(self._queue.job(job_id)))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to this queue's jobs, waiting in between; see `Queue.events`."""
-        feed = self._async().events()
+        feed = self._queue.events()
 
         async def following() -> Event:
             return await anext(feed)
@@ -147,47 +142,48 @@ class SyncQueue:
 
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""
-        return portal().run(self._async().purge())
+        return portal().run(self._queue.purge())
 
     def cancel(self, job_id: str, reason: str = "") -> CancelOutcome:
         """End a job of this queue as cancelled; see `Queue.cancel`."""
-        return portal().run(self._async().cancel(job_id, reason))
+        return portal().run(self._queue.cancel(job_id, reason))
 
     def retry(self, job_id: str) -> None:
         """Put a dead job back to work; see `Queue.retry`."""
-        portal().run(self._async().retry(job_id))
+        portal().run(self._queue.retry(job_id))
 
     def delete(self, job_id: str) -> None:
         """Delete a job and its record; see `Queue.delete`."""
-        portal().run(self._async().delete(job_id))
+        portal().run(self._queue.delete(job_id))
 
     def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of jobs; see `Queue.pause`."""
-        portal().run(self._async().pause(until))
+        portal().run(self._queue.pause(until))
 
     def resume(self) -> None:
         """Deliver jobs again; see `Queue.resume`."""
-        portal().run(self._async().resume())
+        portal().run(self._queue.resume())
 
     def set_limit(self, limit: int | None) -> None:
         """Limit how many jobs run at once; see `Queue.set_limit`."""
-        portal().run(self._async().set_limit(limit))
+        portal().run(self._queue.set_limit(limit))
 
     def is_paused(self) -> bool:
         """Return whether jobs are held back; see `Queue.is_paused`."""
-        return portal().run(self._async().is_paused())
+        return portal().run(self._queue.is_paused())
 
     def options(self, **options: Any) -> "SyncQueueOptions":
         """Return an enqueuer with options; see `Queue.options`."""
-        return SyncQueueOptions(self._async().options(**options))
+        return SyncQueueOptions(self._queue, self._queue.options(**options))
 
 
 class SyncQueueOptions:
     """A queue with job options; made by `SyncQueue.options`."""
 
-    __slots__ = ("_options",)
+    __slots__ = ("_options", "_queue")
 
-    def __init__(self, options: QueueOptions) -> None:
+    def __init__(self, queue: Queue, options: QueueOptions) -> None:
+        self._queue = queue
         self._options = options
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
@@ -196,16 +192,17 @@ class SyncQueueOptions:
 
     def enqueue(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call with these options; see `Queue.enqueue`."""
-        return SyncJob(portal().run(self._options.enqueue(function, *args, **kwargs)))
+        return enqueue_blocking(self._queue, self._options.call(function, *args, **kwargs))
 
     def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
-        return SyncJob(portal().run(self._options.enqueue_at(when, function, *args, **kwargs)))
+        return enqueue_blocking(self._queue, self._options.later(make_terms(at=when)).call(function, *args, **kwargs))
 
     def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
-        return SyncJob(portal().run(self._options.enqueue_in(delay, function, *args, **kwargs)))
+        return enqueue_blocking(self._queue, self._options.later(make_terms(delay=delay)).call(function, *args, **kwargs))
 
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""
-        return SyncSchedule(portal().run(self._options.schedule(function, *args, **kwargs)))
+        prepared = self._options.prepare_schedule(function, args, kwargs)  # in this thread; see `enqueue_blocking`
+        return SyncSchedule(portal().run(put(self._queue, prepared)))

@@ -7,10 +7,9 @@ from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from naq_client._depend import UNTIED, Ties, take_ties
-from naq_client._portal import SyncJob, portal
-from naq_client._schedule import Schedule, take_schedule
-from naq_client._schedule import store as store_schedule
-from naq_client._shared import disconnect, disconnect_sync, shared_queue
+from naq_client._portal import SyncJob, enqueue_blocking
+from naq_client._schedule import Schedule, prepare, put, take_schedule
+from naq_client._shared import shared_queue
 from naq_client._submit import submit
 from naq_client.signature import Signature
 from naq_core.envelope import JobOptions
@@ -20,7 +19,6 @@ from naq_core.options import make_options
 from naq_core.retry import Delay
 from naq_core.schedules import declare
 from naq_core.serialization import function_name, register
-from naq_core.settings import Settings
 from naq_core.terms import NO_TERMS, make_terms, take_terms
 
 P = ParamSpec("P")
@@ -61,12 +59,16 @@ class Task(Generic[P, R, C_co]):
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Make a job without enqueueing it, for `Queue.enqueue_many`."""
+        return self._job(args, kwargs, None)
+
+    def _job(self, args: tuple[Any, ...], kwargs: dict[str, Any], serializer: str | None) -> Job[R]:
         return Job(
             self.__naq_function__,
             args,
             kwargs,
             job_id=self._job_id,
-            queue=self.queue or Settings.load().default_queue,
+            queue=shared_queue(self.queue).name,
+            serializer=serializer,
             options=self._options,
             terms=self._terms,
             **self._ties._asdict(),
@@ -89,18 +91,8 @@ class Task(Generic[P, R, C_co]):
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call and return the job; raises as `Queue.enqueue` does."""
-        queue = await shared_queue(self.queue)
-        job: Job[R] = Job(
-            self.__naq_function__,
-            args,
-            kwargs,
-            job_id=self._job_id,
-            queue=queue.name,
-            serializer=queue.settings.job_serializer,
-            options=self._options,
-            terms=self._terms,
-            **self._ties._asdict(),
-        )
+        queue = shared_queue(self.queue)
+        job = self._job(args, kwargs, queue.settings.job_serializer)
         await submit(await queue.connection(), job)
         return job
 
@@ -121,12 +113,13 @@ class Task(Generic[P, R, C_co]):
 
         Args and errors are those of `Queue.schedule`.
         """
-        queue = await shared_queue(self.queue)
-        return await store_schedule(queue, lambda _, *a, **k: self.call(*a, **k), self.__naq_function__, args, kwargs)
+        prepared = prepare(lambda _, *a, **k: self.call(*a, **k), self.__naq_function__, args, kwargs)
+        return await put(shared_queue(self.queue), prepared)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJob[R]:
         """Enqueue from code without an event loop, from any thread."""
-        return SyncJob(portal().run(self.enqueue(*args, **kwargs)))
+        queue = shared_queue(self.queue)
+        return enqueue_blocking(queue, self._job(args, kwargs, queue.settings.job_serializer))
 
     def options(  # noqa: PLR0913 - one keyword for each option
         self,
@@ -229,4 +222,4 @@ def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -
     return decorate if function is None else decorate(function)
 
 
-__all__ = ["Task", "disconnect", "disconnect_sync", "task"]
+__all__ = ["Task", "task"]

@@ -65,7 +65,7 @@ async def _ended(jobs: Iterable[Job[Any]], timeout: float | None) -> AsyncGenera
     for job in jobs:
         if job.options.fast:
             raise JobError(job.job_id, "was enqueued with fast=True, which stores no result")
-        by_connection.setdefault(job.connection, {})[job.queue, job.job_id] = job
+        by_connection.setdefault(await job.connection.here(), {})[job.queue, job.job_id] = job
     async with AsyncExitStack() as stack:
         watches = [
             (await stack.enter_async_context(EndWatch(connection, waiting)), waiting)

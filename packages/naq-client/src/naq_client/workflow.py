@@ -98,20 +98,30 @@ class Workflow:
             WorkflowError: It is empty, has a circle, or its id is taken; nothing was enqueued.
             DuplicateJobError, EnqueueUnknownError: As `Queue.enqueue_many`.
         """
-        led = {(parent.queue, parent.id) for job in self.jobs for parent in job.ties.after}
-        ends = [job for job in self.jobs if (job.queue, job.job_id) not in led]
-        return await self.enqueue_ends(Ends(ends, many=len(ends) != 1), queue)
+        return await self.enqueue_ends(self._ends(), queue)
 
     def enqueue_sync(self) -> "SyncWorkflowHandle[Any]":
         """Enqueue from code without an event loop, from any thread."""
-        return SyncWorkflowHandle(portal().run(self.enqueue()))
+        return self.enqueue_ends_sync(self._ends())
+
+    def enqueue_ends_sync(self, ends: Ends) -> "SyncWorkflowHandle[Any]":
+        """As `enqueue_ends`, from code without an event loop; encodes the jobs in the calling thread, as `enqueue_blocking`."""
+        for job in self.jobs:
+            job.encode()
+        return SyncWorkflowHandle(portal().run(self.enqueue_ends(ends, None)))
+
+    def _ends(self) -> Ends:
+        """Return the jobs for which no other one waits."""
+        led = {(parent.queue, parent.id) for job in self.jobs for parent in job.ties.after}
+        ends = [job for job in self.jobs if (job.queue, job.job_id) not in led]
+        return Ends(ends, many=len(ends) != 1)
 
     async def enqueue_ends(self, ends: Ends, queue: Queue | None) -> "WorkflowHandle[Any]":
         """Enqueue all jobs; `ends` are those whose results are the workflow's."""
         if not self.jobs:
             raise WorkflowError("the workflow has no jobs")
         self.jobs = in_order(self.jobs)
-        connection = await (queue or await shared_queue(None)).connection()
+        connection = await (queue or shared_queue(None)).connection()
         for job in self.jobs:
             job.workflow = self.workflow_id
             check_many(job)
@@ -163,7 +173,7 @@ class WorkflowHandle(Generic[R]):
         Raises:
             WorkflowNotFoundError: No workflow of this id is known (any more).
         """
-        connection = await (queue or await shared_queue(None)).connection()
+        connection = await (queue or shared_queue(None)).connection()
         _, members = await read_workflow(connection, check_workflow_id(workflow_id))
         jobs = _jobs(connection, members)
         led = {parent for member in members for parent in member.parents}
@@ -176,7 +186,7 @@ class WorkflowHandle(Generic[R]):
         Raises:
             WorkflowNotFoundError: It is not known any more.
         """
-        return await get_workflow(self._connection, self.workflow_id)
+        return await get_workflow(await self._connection.here(), self.workflow_id)
 
     async def wait(self, timeout: float | None = None) -> WorkflowView:
         """Wait until all its jobs have ended, however, those too that are added meanwhile, and return their states.
@@ -192,12 +202,12 @@ class WorkflowHandle(Generic[R]):
         until = None if timeout is None else loop.time() + timeout
         ended = 0
         while True:
-            _, members = await read_workflow(self._connection, self.workflow_id)
+            _, members = await read_workflow(await self._connection.here(), self.workflow_id)
             if len(members) == ended:
                 return await self.status()
             ended = len(members)
             left = None if until is None else max(0.0, until - loop.time())
-            await gather(*_jobs(self._connection, members), timeout=left, return_exceptions=True)
+            await gather(*_jobs(await self._connection.here(), members), timeout=left, return_exceptions=True)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the result: the last job's, or the list of them where several end it.
@@ -227,11 +237,11 @@ class WorkflowHandle(Generic[R]):
 
     async def cancel(self, reason: str = "") -> int:
         """Cancel all its jobs that have not ended, and return how many that were; see `manage.cancel_workflow`."""
-        return await cancel_workflow(self._connection, self.workflow_id, reason)
+        return await cancel_workflow(await self._connection.here(), self.workflow_id, reason)
 
     async def retry(self) -> int:
         """Put its failed part back to work, and return how many jobs that are; see `manage.retry_workflow`."""
-        return await retry_workflow(self._connection, self.workflow_id)
+        return await retry_workflow(await self._connection.here(), self.workflow_id)
 
     async def add(self, *steps: Step[Any] | Job[Any], depends_on: DependsOn | None = None) -> list[Job[Any]]:
         """Enqueue more jobs as part of the workflow, also from inside one of its jobs, and return them.
@@ -247,9 +257,9 @@ class WorkflowHandle(Generic[R]):
         jobs = in_order(more.jobs)
         for job in jobs:
             job.workflow = self.workflow_id
-        await add_members(self._connection, self.workflow_id, _members(jobs))
+        await add_members(await self._connection.here(), self.workflow_id, _members(jobs))
         if jobs:
-            await submit_many(self._connection, jobs)
+            await submit_many(await self._connection.here(), jobs)
         self.jobs += jobs
         return jobs
 

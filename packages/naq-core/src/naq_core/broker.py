@@ -11,6 +11,7 @@ from naq_core._nats.documents import Document, list_documents, read_document, wr
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
+from naq_core._nats.loops import LoopConnections
 from naq_core._nats.message import Message
 from naq_core._nats.moves import (
     Moved,
@@ -80,6 +81,7 @@ __all__ = [
     "EndWatch",
     "Entry",
     "Holder",
+    "LoopConnections",
     "Message",
     "Moved",
     "Names",

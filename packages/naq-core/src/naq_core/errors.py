@@ -36,6 +36,15 @@ class NaqError(Exception):
     """The base of every error that NAQ raises on purpose."""
 
 
+class EventLoopError(NaqError, RuntimeError):
+    """A connection was used on another event loop than the one it was opened on; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this connection belongs to another event loop: open one on this loop, or use a Queue, which opens one for each loop"
+        )
+
+
 class ConfigurationError(NaqError, ValueError):
     """A setting has a value that NAQ cannot work with."""
 

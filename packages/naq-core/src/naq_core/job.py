@@ -260,7 +260,7 @@ class Job(Generic[R_co]):
         """Remove the call from the object store after all, as the job was not enqueued (for queues)."""
         large, self._large = self._large, None
         if large is not None:
-            await objects.remove(self.connection, large)
+            await objects.remove(await self.connection.here(), large)
 
     @classmethod
     def deserialize(
@@ -320,12 +320,12 @@ class Job(Generic[R_co]):
         ended, self._ended = self._ended, None
         if ended is not None:
             return await self.outcome(ended)
-        stored = await wait_for_end(self.connection, self.queue, self.job_id, timeout, self.is_end)
+        stored = await wait_for_end(await self.connection.here(), self.queue, self.job_id, timeout, self.is_end)
         return await self.outcome(stored.record)
 
     async def outcome(self, record: JobRecord) -> R_co:
         """Return the result in the job's final record, or raise what the job ended in (for `gather` and its like)."""
-        result: R_co = await outcome(self.connection, record, self._serializer)
+        result: R_co = await outcome(await self.connection.here(), record, self._serializer)
         return result
 
     def keep_end(self, record: JobRecord) -> None:
@@ -342,7 +342,7 @@ class Job(Generic[R_co]):
             JobNotFoundError: Neither job nor record exists (any more).
             BrokerError: It is unknown whether it was cancelled; do it again.
         """
-        return await cancel_job(self.connection, self.job_id, reason, queue=self.queue)
+        return await cancel_job(await self.connection.here(), self.job_id, reason, queue=self.queue)
 
     async def status(self) -> JobState:
         """Return the job's state as it is now.
@@ -350,7 +350,7 @@ class Job(Generic[R_co]):
         Raises:
             JobNotFoundError: Neither job nor record exists (any more).
         """
-        return await job_state(self.connection, self.job_id, self.queue)
+        return await job_state(await self.connection.here(), self.job_id, self.queue)
 
     async def view(self) -> JobView:
         """Return all that is known of the job: state, attempts with their errors, progress, log lines, parents and children.
@@ -358,11 +358,11 @@ class Job(Generic[R_co]):
         Raises:
             JobNotFoundError: Neither job nor record exists (any more).
         """
-        return await get_job(self.connection, self.job_id, self.queue)
+        return await get_job(await self.connection.here(), self.job_id, self.queue)
 
     async def record(self) -> JobRecord | None:
         """Return what is known of the job's attempts, or None before the first one."""
-        stored = await records.read_record(self.connection, self.queue, self.job_id)
+        stored = await records.read_record(await self.connection.here(), self.queue, self.job_id)
         return None if stored is None else stored.record
 
     @staticmethod

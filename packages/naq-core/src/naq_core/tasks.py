@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +69,24 @@ async def end(task: "asyncio.Future[Any]", every: float = INSIST) -> None:
         await asyncio.wait([task], timeout=every)
 
 
-@contextlib.asynccontextmanager
-async def beside(awaitable: Awaitable[T], name: str = "naq-beside") -> "AsyncIterator[asyncio.Task[T]]":
-    """Run something beside the body, which is to read its result; it is cancelled at the end of the body."""
-    task = asyncio.get_running_loop().create_task(_awaited(awaitable), name=name)
-    try:
-        yield task
-    finally:
-        await end(task)
-        if not task.cancelled():
-            task.exception()  # who did not want the result does not want its error
+class beside(Generic[T]):  # noqa: N801 - reads as a function: `async with beside(…) as task`
+    """Run something beside the body, which is to read its result; it is cancelled at the end of the body.
+
+    Not an asynchronous generator: those cannot begin while the event loop ends, when connections close.
+    """
+
+    def __init__(self, awaitable: Awaitable[T], name: str = "naq-beside") -> None:
+        self._awaitable = awaitable
+        self._name = name
+
+    async def __aenter__(self) -> "asyncio.Task[T]":
+        self._task = asyncio.get_running_loop().create_task(_awaited(self._awaitable), name=self._name)
+        return self._task
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await end(self._task)
+        if not self._task.cancelled():
+            self._task.exception()  # who did not want the result does not want its error
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
 from naq_core._nats.parser import QuickParser
+from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class QuickClient(Client):
         self._ps: Parser = QuickParser(self)
         self._handlers: dict[int, Handler] = {}
         self._is_write_due = False
+        self._own_loop = asyncio.get_running_loop()
         self._answers: dict[bytes, asyncio.Future[Msg]] = {}
         self._answers_inbox = ""
         self._requests = 0
@@ -80,12 +82,28 @@ class QuickClient(Client):
         if self.is_connected:
             self._send_soon(b"UNSUB %d\r\n" % sid)
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether answers can still arrive; at the end of an event loop its tasks are cancelled before connections close."""
+        return self._reading_task is not None and not self._reading_task.done()
+
+    def check_loop(self) -> None:
+        """Refuse another event loop than that of the connection, before anything is sent.
+
+        Raises:
+            EventLoopError: It is another one.
+        """
+        if asyncio.get_running_loop() is not self._own_loop:
+            raise EventLoopError
+
     def _send_soon(self, command: bytes) -> None:
+        if asyncio.get_running_loop() is not self._own_loop:
+            raise EventLoopError
         self._pending.append(command)
         self._pending_data_size += len(command)
         if not self._is_write_due:
             self._is_write_due = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
+            self._own_loop.call_soon(self._write_pending)
 
     async def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Hand a message to its listener, or to nats-py's subscription."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -49,6 +49,21 @@ class Connection(Link):
         self.keeper = Keeper(self)
         self._keeps = keeps
         self._checked_at = self._loop.time()
+        self.elsewhere: Callable[[], Awaitable[Connection]] | None = None
+        """Opens a connection with the same settings on the event loop that asks, where it is one of `LoopConnections`."""
+
+    async def here(self) -> "Connection":
+        """Return this connection, or the one that takes its place on another event loop or after it was lost for good.
+
+        In a forked process the event loop is another one too.
+
+        Raises:
+            EventLoopError: It belongs to another event loop, and to no `LoopConnections`.
+        """
+        if self.elsewhere is not None and (self._lost is not None or asyncio.get_running_loop() is not self._loop):
+            return await self.elsewhere()
+        self.client.check_loop()
+        return self
 
     @property
     def max_payload(self) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Self
 
 import nats.errors
@@ -80,6 +80,7 @@ class Link:
         self.denials = Denials()
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected)
         """Counters for those who look on."""
+        self._end_of_loop = self._close_with_loop()
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
         self._budget = settings.publish_budget.total_seconds()
@@ -122,6 +123,11 @@ class Link:
     def lost(self) -> BrokerError | None:
         """Why the connection is closed for good, or must be as one of its tasks died; None while it is sound."""
         return self._lost or self._failure
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, or is closed for good."""
+        return self._closing or self._lost is not None
 
     @property
     def seconds_connected(self) -> float:
@@ -170,6 +176,19 @@ class Link:
             await self.close()
             raise
         _ = self.background.start(self._watch(), "naq-watchdog")
+        await anext(self._end_of_loop)
+
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        """Close the connection when its event loop ends.
+
+        `asyncio.run` closes the asynchronous generators of its loop after it has cancelled the tasks: the one moment at
+        which a connection that nobody has closed can still be closed in order.
+        """
+        try:
+            yield
+        finally:
+            if not self._closing:
+                await self._close()
 
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; nats-py tries for ever, so a refusal or impatience stops it."""
@@ -182,13 +201,14 @@ class Link:
     async def close(self) -> None:
         """Flush what was sent, within a second or so, and close; a cancellation is raised after that."""
         await finish(self._close(), name="naq-close")
+        await self._end_of_loop.aclose()
 
     async def _close(self) -> None:
         self._closing = True
         await self.background.close()
         if self._publisher is not None:
             self.tally.close()  # goes out with the flush
-            if self.client.is_connected:
+            if self.client.is_connected and self.client.is_reading:
                 with contextlib.suppress(Exception):  # closing must not fail because the server is away
                     await self.client.flush(timeout=1)
             self._publisher.close()
@@ -212,6 +232,7 @@ class Link:
         Raises:
             BrokerUnavailableError: The deadline passed, or the connection is closed for good.
         """
+        self.client.check_loop()
         if self._lost is not None:
             raise self._lost
         if self._up.is_set():
