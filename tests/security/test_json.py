@@ -24,6 +24,7 @@ from naq_core.serialization import JSON, PICKLE
 from naq_core.views import JobFilter
 from naq_dashboard import DashboardSettings, create_app
 from tests.cli.commands import naq
+from tests.conftest import RunWorker
 from tests.support.eventually import eventually
 from tests.support.hostile import WATCH, Mark, harmless
 from tests.support.processes import ROOT
@@ -218,3 +219,10 @@ def unpickling(path: Path) -> Iterator[str]:
                 yield name
             case _:
                 pass
+
+
+@pytest.mark.naq(allowed_functions=("tests.support.*",))
+async def test_a_child_process_may_import_what_its_worker_has_imported(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(process=True).enqueue(harmless, 3)
+    async with run_worker():
+        assert await job.result(30) == 3
