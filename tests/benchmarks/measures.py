@@ -17,6 +17,7 @@ from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live
 from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
+from tests.benchmarks.queues import queues
 from tests.benchmarks.schedules import schedules, schedules_burst
 
 DRAIN = 20_000
@@ -246,7 +247,8 @@ MEASURES: dict[str, Measure] = {
     "dashboard-live": dashboard_live,
     "memory": memory,
     "imports": imports,
+    "queues": queues,
 }
 
-HEAVY = frozenset({"dashboard-pages", "dashboard-live"})
+HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues"})
 """Those that fill the server first, which takes minutes."""

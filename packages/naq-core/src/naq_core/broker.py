@@ -3,6 +3,7 @@
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
 from naq_core._nats.batch import BrokerMessage, batches, publish_batch
 from naq_core._nats.connection import Connection
+from naq_core._nats.consumers import follow_new_consumers, has_jobs
 from naq_core._nats.control import Reply as ControlReply
 from naq_core._nats.control import Request as ControlRequest
 from naq_core._nats.control import answer_requests
@@ -50,7 +51,7 @@ from naq_core._nats.subjects import (
     ttl_text,
 )
 from naq_core._nats.tally import finish_tallies
-from naq_core._nats.topology import ensure_queue, ensure_schedules, ensure_streams, ensure_tally
+from naq_core._nats.topology import ensure_queue, ensure_queues, ensure_schedules, ensure_streams, ensure_tally, has_consumer
 from naq_core._nats.unique import Place, find_place, hand_over_record
 from naq_core._nats.unrun import end_waiting, record_end, unrun_record
 from naq_core._nats.wait import EndWatch
@@ -101,6 +102,7 @@ __all__ = [
     "edge_messages",
     "end_waiting",
     "ensure_queue",
+    "ensure_queues",
     "ensure_schedules",
     "ensure_streams",
     "ensure_tally",
@@ -108,9 +110,12 @@ __all__ = [
     "find_place",
     "find_record",
     "finish_tallies",
+    "follow_new_consumers",
     "follow_queue_settings",
     "get_object",
     "hand_over_record",
+    "has_consumer",
+    "has_jobs",
     "if_newest",
     "list_documents",
     "move",

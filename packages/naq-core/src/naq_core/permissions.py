@@ -220,6 +220,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
     ]
     subscribe = [
         names.control("*"),
+        names.consumer_advisory("*"),
         *(names.queue_event(queue) for queue in queues),
         *(names.result_event(queue, "*") for queue in queues),
     ]

@@ -6,7 +6,8 @@ from functools import partial
 
 from naq_core.broker import Connection, Delivery, Pull, consumer_state
 from naq_worker._active import Active, boottime
-from naq_worker._rota import SURE, Rota, Source
+from naq_worker._levels import Levels
+from naq_worker._rota import FEW, SURE, Rota, Source
 
 AHEAD = 0.05
 """Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
@@ -17,6 +18,8 @@ LONGEST_WAIT = 0.5
 """Seconds after which a delivery that found no slot goes back, for a worker that has one."""
 GATHER = 0.002
 """Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
+HEARTBEATS = 200
+"""Of so many waiting requests each has a heartbeat a second; of more, so many a second together."""
 BURST_PAUSE = 0.05
 """Seconds before a level that was found empty in burst mode is asked again."""
 
@@ -56,9 +59,10 @@ class Fetch:
         self._held = held
         self._on_delivery = on_delivery
         self._wake = wake
-        self._pulls = {
-            source: Pull(connection, source.queue, partial(self._receive, source), wake, source.level) for source in rota.sources
-        }
+        self._pulls: dict[Source, Pull] = {}
+        self._heartbeat = max(1.0, len(rota.queues) / HEARTBEATS)
+        self._levels = Levels(connection, rota.sources, self._open, wake)
+        self._turn = 0
         self._sources = {(source.queue, source.level): source for source in rota.sources}
         self._recheck: asyncio.TimerHandle | None = None
         self._count = 0
@@ -70,6 +74,19 @@ class Fetch:
         self.is_open = True
         for pull in self._pulls.values():
             await pull.start()
+        await self._levels.start()
+
+    async def _open(self, source: Source) -> None:
+        """Take jobs from a level too, as its consumer exists."""
+        on_delivery = partial(self._receive, source)
+        pull = Pull(self._connection, source.queue, on_delivery, self._wake, source.level, self._heartbeat)
+        await pull.start()
+        self._pulls[source] = pull
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """The queues and levels that are in use."""
+        return [(source.queue, source.level) for source in self._pulls]
 
     async def stop(self) -> None:
         """Hand back what waits, and end the subscriptions; what still arrives is for `on_delivery` to refuse."""
@@ -102,6 +119,7 @@ class Fetch:
 
     async def ask(self, is_stopping: Callable[[], bool]) -> None:
         """Keep as many deliveries on order as there are free slots."""
+        await self._levels.look_if_due()
         wishes = self._wishes()
         if wishes and any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
             await asyncio.sleep(GATHER)
@@ -111,7 +129,7 @@ class Fetch:
         for source, count in wishes:
             self._rota.note_order(source, count, self._loop.time())
             await self._pulls[source].ask(count, no_wait=self._burst)
-        sources = self._rota.sources
+        sources = self._pulls
         if self._recheck is None and not all(source.credit for source in sources) and any(source.pending for source in sources):
             self._recheck = self._loop.call_later(2 * SURE, self._look_again)
 
@@ -127,10 +145,21 @@ class Fetch:
         now = self._loop.time()
         for source, pull in self._pulls.items():
             source.credit = pull.credit
-        wishes = self._rota.wishes(free, now)
+        wishes = self._some(self._rota.wishes(free, now))
         if self._burst:
             return [(source, count) for source, count in wishes if self._is_due(source, now)]
         return wishes
+
+    def _some(self, wishes: list[tuple[Source, int]]) -> list[tuple[Source, int]]:
+        """Return a part of very many orders, the most important and some others in turn: all at once could be filled at once."""
+        most = max(FEW, 2 * self._slots)
+        if len(wishes) <= most:
+            return wishes
+        front, rest = wishes[: most // 2], wishes[most // 2 :]
+        start = self._turn % len(rest)
+        self._turn = start + most // 2
+        self._loop.call_later(GATHER, self._wake)
+        return front + rest[start : self._turn]
 
     def _is_due(self, source: Source, now: float) -> bool:
         """Whether to ask a level in burst mode: one that was empty a moment ago is not worth a round trip for each job."""
@@ -177,7 +206,9 @@ class Fetch:
         """Return whether all queues are empty and nothing of theirs waits here or, with `has_retries`, for its retry."""
         if self._held() or self._count or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls.values()):
             return False
-        for source in self._rota.sources:
+        if await self._levels.look():
+            return False
+        for source in tuple(self._pulls):
             state = await consumer_state(self._connection, source.queue, source.level)
             if (state.pending and not state.is_paused) or (
                 state.unsettled and has_retries

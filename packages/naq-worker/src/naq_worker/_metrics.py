@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from naq_core.broker import Connection, Delivery, consumer_state
 from naq_core.errors import AttemptTimeoutError, NaqError
@@ -16,6 +17,10 @@ __all__ = ["Metrics", "name_of"]
 
 log = logging.getLogger(__name__)
 
+FEW = 16
+"""Queues for which counters are read one by one."""
+MOST_ASKED = 200
+"""Levels of queues whose depth is asked for each time."""
 LAST = 1.0
 """Seconds that storing the last figures may take at the end."""
 TIMED_OUT = f"{AttemptTimeoutError.__module__}.{AttemptTimeoutError.__qualname__}"
@@ -27,11 +32,17 @@ class Metrics:
     Figures are for charts: what cannot be stored is lost with a line in the log, and never disturbs a job.
     """
 
-    def __init__(self, connection: Connection, worker_id: str, places: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, connection: Connection, worker_id: str, queues: Iterable[str], places: Callable[[], Sequence[tuple[str, str]]]
+    ) -> None:
         self._connection = connection
         self._recorder = Recorder(worker_id)
-        self._places = sorted(set(places))
-        self._tallies = {queue: TallyReader(queue, "enqueued") for queue, _ in self._places}
+        self._places = places
+        self._queues = list(queues)
+        # A reader for each of a few queues, as there may be many others; one for all where there are many here.
+        self._tallies = [TallyReader(queue, "enqueued") for queue in (self._queues if len(self._queues) <= FEW else ["*"])]
+        self._depths: dict[tuple[str, str], int] = {}
+        self._turn = 0
         self._complained = False
 
     def note_start(self, delivery: Delivery, function: str) -> None:
@@ -64,19 +75,33 @@ class Metrics:
                     await self._store()
 
     async def _look(self) -> None:
-        depths: dict[str, int] = {}
+        totals = dict.fromkeys(self._queues, 0)
         try:
-            for queue, level in self._places:
-                waiting = (await consumer_state(self._connection, queue, level)).pending
-                depths[queue] = depths.get(queue, 0) + waiting
-            for queue, tally in self._tallies.items():
+            for queue, level in self._next_places():
+                self._depths[queue, level] = (await consumer_state(self._connection, queue, level)).pending
+            for tally in self._tallies:
                 await tally.refresh(self._connection)
-                self._recorder.note_enqueued(queue, sum(tally.values.values()))
+                for counter, value in tally.values.items():
+                    if counter.queue in totals:
+                        totals[counter.queue] += value
         except NaqError as error:
             log.debug("the depth of the queues is not known: %s", error)
             return
-        for queue, waiting in depths.items():
-            self._recorder.note_depth(queue, waiting)
+        depths: Counter[str] = Counter()
+        for (queue, _), waiting in self._depths.items():
+            depths[queue] += waiting
+        for queue, total in totals.items():
+            self._recorder.note_depth(queue, depths[queue])
+            self._recorder.note_enqueued(queue, total)
+
+    def _next_places(self) -> Sequence[tuple[str, str]]:
+        """Return the levels whose depth is asked for now: of very many some, others each time."""
+        places = self._places()
+        if len(places) <= MOST_ASKED:
+            return places
+        start = self._turn % len(places)
+        self._turn = start + MOST_ASKED
+        return places[start : self._turn]
 
     async def _store(self) -> None:
         try:

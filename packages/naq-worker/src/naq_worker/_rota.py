@@ -16,6 +16,8 @@ STANDING = 4
 """An idle high or low level keeps an order for one in so many of the free slots: its first jobs come without a round trip."""
 AGED = 0.1
 """Seconds after which a delivery takes the next free slot, however important the others are."""
+FEW = 64
+"""Up to so many sources are looked at together; of more, some each time."""
 SURE = 0.02
 """Seconds without a delivery after which an order tells that its source is empty, whatever it last said."""
 
@@ -26,6 +28,8 @@ class Source:
 
     queue: str
     level: str
+    is_asleep: bool = False
+    """Nothing was ever put there, so there is no consumer to order from."""
     credit: int = 0
     """Deliveries on order."""
     pending: int = 0
@@ -66,6 +70,7 @@ class Rota:
         levels = len(LEVELS)
         self._by_queue = {queue: self.sources[at * levels : (at + 1) * levels] for at, queue in enumerate(self.queues)}
         self._passes = dict.fromkeys(self.queues, 0.0)
+        self._turn = 0
 
     def wishes(self, free: int, now: float) -> list[tuple[Source, int]]:
         """Return what to order from whom, for so many free slots."""
@@ -86,6 +91,8 @@ class Rota:
         wishes: list[tuple[Source, int]] = []
         is_led = False
         for source in sources:
+            if source.is_asleep:
+                continue
             if is_led:
                 count = int(source.owed) if source.credit == 0 else 0
             elif source.has_backlog(now):
@@ -123,10 +130,17 @@ class Rota:
         if any(above.has_backlog(now) for above in group[:at]):
             source.owed = max(0.0, source.owed - count)
         elif source.has_backlog(now):
-            for below in group[at + 1 :]:
+            for below in self._below(group, at + 1):
                 below.owed = min(below.owed + count * LOWER_SHARE, max(2.0, 2 * count * LOWER_SHARE))
         source.credit += count
         source.spoke_at = now
+
+    def _below(self, group: Sequence[Source], start: int) -> Sequence[Source]:
+        """Return the sources from a rank on: all of a few, some of very many, others each time."""
+        if len(group) - start <= FEW:
+            return group[start:]
+        self._turn = max(start, (self._turn + FEW) % len(group))
+        return group[self._turn : self._turn + FEW]
 
     def note_delivery(self, source: Source, pending: int, now: float) -> None:
         """Take account of a delivery."""

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from naq_core.broker import Connection, ensure_queue
+from naq_core.broker import Connection, ensure_queues
 from naq_core.errors import ConfigurationError
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
@@ -181,8 +181,7 @@ class Worker:
     async def _live(self) -> None:
         async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True, is_hidden=True) as connection:
             self._connection = connection
-            for source in self._rota.sources:
-                await ensure_queue(connection, source.queue, source.level)
+            await ensure_queues(connection, self.queues)
             self._assemble(connection)
             for hook in self._on_startup:
                 await _call_hook(hook)
@@ -201,7 +200,7 @@ class Worker:
         self._intake = intake = Intake(connection, self._rota, self.concurrency, self._jobs, burst=self.burst)
         self._finisher = Finisher(connection, intake.wake.set)
         self._limits = Limits(connection, self.worker_id, self.queues, intake.holds)
-        self._metrics = Metrics(connection, self.worker_id, ((each.queue, each.level) for each in self._rota.sources))
+        self._metrics = Metrics(connection, self.worker_id, self.queues, lambda: intake.fetch.places)
         self._control = Control(connection, self, intake.find, intake.held)
         self._keepalive = KeepAlive(settings, self.worker_id, intake.held, self.presence, self._lease_lost)
         keeps_logs = settings.job_logs == "on"

@@ -1,13 +1,12 @@
 """What the server knows of the queues: their consumers."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import get_many
 from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core.errors import JetStreamError
-
-MOST = 10_000
-"""Consumers that are read at most."""
 
 
 class ConsumerFacts(NamedTuple):
@@ -31,7 +30,7 @@ async def list_consumers(connection: Connection, queue: str = "*") -> list[Consu
     """Return the consumers of a queue or of all."""
     found: list[ConsumerFacts] = []
     offset = 0
-    while offset < MOST:
+    while True:
         try:
             answer = await connection.api(f"CONSUMER.LIST.{connection.names.jobs_stream}", {"offset": offset})
         except JetStreamError as error:
@@ -59,5 +58,30 @@ async def list_consumers(connection: Connection, queue: str = "*") -> list[Consu
                 )
         offset += len(page)
         if not page or offset >= answer["total"]:
-            break
-    return found
+            return found
+
+
+async def follow_new_consumers(connection: Connection, on_created: Callable[[str, str], None]) -> None:
+    """Call `on_created` with queue and level whenever a queue's consumer is created, until the connection is closed.
+
+    The server tells of it in an advisory, which may be lost: look at `has_jobs` too, now and then.
+    """
+    names = connection.names
+
+    def on_advisory(subject: bytes, _reply: bytes, _data: bytes, _headers: bytes) -> None:
+        place = names.place_of(subject.decode(errors="replace").rpartition(".")[2])
+        if place is not None:
+            on_created(*place)
+
+    await connection.client.listen(names.consumer_advisory("*"), on_advisory)
+
+
+async def has_jobs(connection: Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
+    """Return for each level of a queue whether jobs lie there, delivered or not; any replica answers.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
+    """
+    names = connection.names
+    requests: list[dict[str, Any]] = [{"last_by_subj": names.ready_filter(queue, level)} for queue, level in places]
+    return [found is not None for found in await get_many(connection, names.jobs_stream, requests)]

@@ -12,6 +12,7 @@ from naq_core._nats.topology import (
     MUST,
     create_consumer,
     ensure_stream_config,
+    most_consumers,
     optional_configs,
     stream_configs,
 )
@@ -100,6 +101,8 @@ async def _check_stream(connection: Connection, wanted: dict[str, Any]) -> Topol
         return TopologyItem(kind="stream", name=name, state="missing")
     found = answer["config"]
     different = {key for key in wanted if found.get(key) != wanted[key]}
+    if found.get("max_consumers", -1) > 0:
+        different.discard("max_consumers")  # set on purpose, or as many as the account allows
     return TopologyItem(
         kind="stream",
         name=name,
@@ -150,7 +153,11 @@ def _queues_of(connection: Connection, consumers: dict[str, dict[str, Any]]) -> 
 
 async def _update_stream(connection: Connection, wanted: dict[str, Any]) -> None:
     found = (await connection.api(f"STREAM.INFO.{wanted['name']}"))["config"]
-    await connection.api(f"STREAM.UPDATE.{wanted['name']}", {**found, **wanted})
+    changed = {**found, **wanted}
+    if "max_consumers" in wanted:
+        limit = found.get("max_consumers", -1)
+        changed["max_consumers"] = limit if limit > 0 else await most_consumers(connection)
+    await connection.api(f"STREAM.UPDATE.{wanted['name']}", changed)
 
 
 async def _update_consumer(connection: Connection, name: str) -> None:

@@ -321,6 +321,9 @@ class Link:
         if denied.subject.lower().startswith(f"{self.names.tallies}.".lower()):
             log.info("NATS at %s: %s: such jobs are not counted", self.url, denied)
             return
+        if denied.subject.lower() == self.names.consumer_advisory("*").lower():
+            log.info("NATS at %s: %s: the first job of a priority is found a second later", self.url, denied)
+            return
         log.error("NATS at %s: %s", self.url, denied)
         if denied.verb == PUBLISH and self._publisher is not None:
             self._publisher.fail_subject(denied)

@@ -19,10 +19,11 @@ from naq_core.errors import BrokerError, JetStreamError
 
 log = logging.getLogger(__name__)
 
-EXPIRES = 30.0
 HEARTBEAT = 1.0
+EXPIRES = 30
+"""Heartbeats until a request that nothing came of ends."""
 SILENCE = 2.5
-"""No message, no heartbeat for so long: the request is gone, ask again."""
+"""No message, no heartbeat for so many heartbeats: the request is gone, ask again."""
 BACKOFF = 0.2
 UNSERVED = 2.0
 """Seconds before the next request where the consumer is missing, or the server cannot say whether it is."""
@@ -92,6 +93,7 @@ class Pull:
     Args:
         on_delivery: Called for each delivery, from the event loop; must not raise.
         on_change: Called when more can be asked for (a request ended); usually sets an event.
+        heartbeat: Seconds between two signs of life that the server gives of a request that waits.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Pull:
         on_delivery: Callable[[Delivery], None],
         on_change: Callable[[], None],
         level: str = NORMAL,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.queue = queue
         self.level = level
@@ -108,6 +111,7 @@ class Pull:
         """Deliveries that were asked for and have not come yet."""
         self.is_empty = False
         """The last `no_wait` request found nothing."""
+        self._heartbeat = heartbeat
         self._connection = connection
         self._on_delivery = on_delivery
         self._on_change = on_change
@@ -135,8 +139,8 @@ class Pull:
         if no_wait:
             request["no_wait"] = True
         else:
-            request["expires"] = int(EXPIRES * 1e9)
-            request["idle_heartbeat"] = int(HEARTBEAT * 1e9)
+            request["expires"] = int(EXPIRES * self._heartbeat * 1e9)
+            request["idle_heartbeat"] = int(self._heartbeat * 1e9)
         if self.credit == 0:
             self._seen = self._loop.time()
         self.credit += count
@@ -149,8 +153,8 @@ class Pull:
 
     def check(self) -> None:
         """Notice a request that died silently; call about once a second."""
-        if self.credit > 0 and self._loop.time() - self._seen > SILENCE and self._connection.is_connected:
-            log.info("no heartbeat on queue %s for %g s: pulling again", self.queue, SILENCE)
+        if self.credit > 0 and self._loop.time() - self._seen > SILENCE * self._heartbeat and self._connection.is_connected:
+            log.info("no heartbeat on queue %s for %g s: pulling again", self.queue, SILENCE * self._heartbeat)
             self._forget()
             self._look()
 

@@ -132,6 +132,17 @@ class Names:
         """What that consumer delivers."""
         return f"{self.jobs}.{level}.{queue}.*"
 
+    def place_of(self, consumer: str) -> tuple[str, str] | None:
+        """Return queue and level of a consumer's name; None where it is not one of ours."""
+        for level in LEVELS:
+            if consumer.startswith(prefix := self.consumer("", level)):
+                return consumer.removeprefix(prefix), level
+        return None
+
+    def consumer_advisory(self, consumer: str) -> str:
+        """What the server publishes when a consumer of the jobs stream is created; the name may be a wildcard."""
+        return f"$JS.EVENT.ADVISORY.CONSUMER.CREATED.{self.jobs_stream}.{consumer}"
+
     def consumers(self, queue: str) -> tuple[tuple[str, str], ...]:
         """Every consumer of a queue, one for each level, with what it delivers."""
         return tuple((self.consumer(queue, level), self.ready_filter(queue, level)) for level in LEVELS)

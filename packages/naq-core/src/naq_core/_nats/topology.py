@@ -3,7 +3,9 @@
 An existing stream is left as it is, with two exceptions: what its events need, and how many consumers it may have.
 """
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,8 @@ MAX_CONSUMERS = 1_000_000
 """Of the jobs stream. A server from 2.15 on allows 1,000 where a stream says nothing, or says -1."""
 MAX_ACK_PENDING = 100_000
 MAX_WAITING = 8192
+AT_ONCE = 64
+"""Queues whose consumers are created at the same time."""
 CONSUMER_EXISTS = frozenset({10105, 10148, 10013})
 """With the same settings, with others, or the name is in use."""
 AUDIT_MESSAGES = 200_000
@@ -310,6 +314,13 @@ async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) 
         await create_consumer(connection, queue, level)
     connection.keeper.keep_consumer(connection.names.consumer(queue, level), partial(create_consumer, connection, queue, level))
     connection.ready.add(known)
+
+
+async def ensure_queues(connection: Connection, queues: Sequence[str]) -> None:
+    """Do as `ensure_queue` for the normal level of many queues, some at a time."""
+    await ensure_streams(connection)
+    for start in range(0, len(queues), AT_ONCE):
+        await asyncio.gather(*(ensure_queue(connection, queue) for queue in queues[start : start + AT_ONCE]))
 
 
 async def has_consumer(connection: Connection, queue: str, level: str) -> bool:

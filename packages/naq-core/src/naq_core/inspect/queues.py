@@ -15,6 +15,8 @@ from naq_core.names import check_queue
 from naq_core.views import QueueView
 
 NEARBY = 16
+SHORT = 100
+"""Jobs up to which the server finds a queue's next one at once."""
 
 
 async def list_queues(connection: Connection) -> list[QueueView]:
@@ -65,22 +67,23 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
 async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts], views: dict[str, QueueView]) -> None:
     """The oldest waiting job is the first behind what was delivered last."""
     names = connection.names
-    busy = [each for each in consumers if each.pending]
-    # The next few sequences first: for "the next that matches" the server goes through all subjects that match.
+    short = [each for each in consumers if 0 < each.pending <= SHORT]
+    busy = [each for each in consumers if each.pending > SHORT]
+    # Of a long queue the next few sequences first: for "the next that matches" the server goes through all subjects that match.
     nearby: list[dict[str, Any]] = [
         {"seq": sequence} for each in busy for sequence in range(each.delivered + 1, each.delivered + 1 + NEARBY)
     ]
     found = await get_many(connection, names.jobs_stream, nearby)
-    far: list[ConsumerFacts] = []
+    far: list[tuple[ConsumerFacts, int]] = [(each, each.delivered + 1) for each in short]
     for number, each in enumerate(busy):
         window = found[number * NEARBY : (number + 1) * NEARBY]
         mine = [entry for entry in window if entry and state_of_subject(entry.subject)[:2] == (each.level, each.queue)]
         if mine:
             _note_age(views[each.queue], mine[0])
         else:
-            far.append(each)
-    requests = [{"seq": each.delivered + 1 + NEARBY, "next_by_subj": f"{names.jobs}.{each.level}.{each.queue}.*"} for each in far]
-    for each, entry in zip(far, await get_many(connection, names.jobs_stream, requests), strict=True):
+            far.append((each, each.delivered + 1 + NEARBY))
+    requests = [{"seq": start, "next_by_subj": names.ready_filter(each.queue, each.level)} for each, start in far]
+    for (each, _), entry in zip(far, await get_many(connection, names.jobs_stream, requests), strict=True):
         if entry is not None:
             _note_age(views[each.queue], entry)
 

@@ -17,6 +17,8 @@ from naq_dashboard.pages.workers import worker_rows
 __all__ = ["queue", "queues"]
 
 RECENT = 12
+MOST_ROWS = 500
+"""Queues that the list shows; of more, those that come first by the chosen order."""
 ORDERS: dict[str, Callable[[QueueView], float]] = {
     "waiting": lambda each: each.waiting,
     "oldest": lambda each: -each.oldest_at.timestamp() if each.waiting and each.oldest_at else -math.inf,
@@ -36,9 +38,11 @@ async def queues(board: Board, query: Query) -> dict[str, Any]:
     if sort in ORDERS:
         found.sort(key=ORDERS[sort], reverse=True)
     find = query.get("find")
+    matching = [each for each in found if find.casefold() in each.queue.casefold()]
     return {
         "title": "Queues",
-        "queues": [each for each in found if find.casefold() in each.queue.casefold()],
+        "queues": matching[:MOST_ROWS],
+        "matching": len(matching),
         "total": len(every),
         "find": find,
         "sort": sort if sort in ORDERS else "",
