@@ -238,9 +238,9 @@ async def test_a_write_whose_answer_is_lost_is_known_as_our_own(queue: Queue, mo
         return sequence
 
     monkeypatch.setattr(connection, "publish_once", lose_the_first_answer)
-    written = await write_document(connection, names.schedules_stream, subject, found.data, found.revision)
+    written = await write_document(connection, subject, found.data, found.revision)
     assert sent == 2
     assert written == found.revision + 1
     monkeypatch.undo()
-    assert await write_document(connection, names.schedules_stream, subject, b"{}", found.revision) is None
+    assert await write_document(connection, subject, b"{}", found.revision) is None
     assert await schedule.refresh() == schedule.view

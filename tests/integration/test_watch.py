@@ -62,7 +62,7 @@ async def following(connection: Connection) -> AsyncIterator[tuple[Watch, Follow
 async def put(connection: Connection, key: str, data: bytes) -> None:
     stream, subject = connection.names.schedules_stream, connection.names.schedule(key)
     revision = (await read_document(connection, stream, subject)).revision
-    assert await write_document(connection, stream, subject, data, revision)
+    assert await write_document(connection, subject, data, revision)
 
 
 async def test_what_is_there_is_told_before_it_is_ready_and_changes_after(connection: Connection) -> None:

@@ -89,8 +89,6 @@ async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Seque
     try:
         await publish_batch(connection, batch)
     except WrongSequenceError as error:
-        if error.repeated:
-            return  # an earlier try with an unknown outcome had stored it
         if atomic:
             raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
         for message in batch:  # a part of it is there, from an enqueue that is now repeated

@@ -28,13 +28,16 @@ from naq_core.terms import NO_TERMS
 
 TURN = 250
 """Messages of a pipeline that are written together."""
+AT_ONCE = 1000
+"""Messages of a pipeline that are sent again side by side."""
 
 
 def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> BrokerMessage:
     """Return subject, body and headers of a job.
 
     The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job. A fresh id cannot be there
-    yet, so its first try checks its own subject only, which saves a header.
+    yet, so its first try checks its own subject only, which saves a header. Not in a cluster: there a leader remembers what is
+    under way by the subject that is checked, and would take the repeat for another write.
 
     Raises:
         EncodeError, PayloadTooLargeError: Before anything is sent.
@@ -43,7 +46,7 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     connection.check_size(f"the call of {job.function_name}", len(body))
     subject = connection.names.ready(job.queue, job.job_id, job.options.priority)
     headers = {EXPECTED_SEQUENCE: "0"}
-    if again or not job.is_fresh:
+    if again or not job.is_fresh or connection.is_clustered:
         headers[EXPECTED_SUBJECT] = connection.names.any_state(job.queue, job.job_id)
     if job.due > now():  # a time that has passed needs no schedule: the job is ready
         headers.update(schedule_headers(subject, job.due))
@@ -107,7 +110,7 @@ async def _place(connection: Connection, job: Job[Any]) -> bool:
 async def _store(connection: Connection, job: Job[Any]) -> bool:
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
-    repeated = False
+    is_repeated = False
     try:
         if connection.is_connected:
             try:
@@ -115,17 +118,13 @@ async def _store(connection: Connection, job: Job[Any]) -> bool:
             except NotReadyError:
                 pass
             except (BrokerTimeoutError, DisconnectedError):
-                repeated = True
+                is_repeated = True
             else:
                 return True
-        await connection.publish(*message_of(connection, job, again=True))
-    except WrongSequenceError as error:
-        return repeated or error.repeated  # an earlier try with an unknown outcome had stored it
+        await connection.publish(*message_of(connection, job, again=True), is_repeated=is_repeated)
+    except WrongSequenceError:
+        return False
     except BrokerTimeoutError as error:
-        raise EnqueueUnknownError([job.job_id], str(error)) from error
-    except BrokerUnavailableError as error:
-        if not repeated:
-            raise
         raise EnqueueUnknownError([job.job_id], str(error)) from error
     return True
 
@@ -186,8 +185,6 @@ async def _store_batch(connection: Connection, jobs: Sequence[Job[Any]]) -> None
             await publish_batch(connection, messages)
             break
         except WrongSequenceError as error:
-            if error.repeated:
-                break  # an earlier try with an unknown outcome had stored it
             if not has_keys or not await place_keys(connection, jobs, messages):
                 raise DuplicateJobError(jobs[0].job_id if len(jobs) == 1 else "of the batch") from error
     if has_keys:
@@ -195,9 +192,12 @@ async def _store_batch(connection: Connection, jobs: Sequence[Job[Any]]) -> None
 
 
 async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
-    """Send everything without waiting for each answer; what is not acknowledged is sent again, one by one.
+    """Send everything without waiting for each answer; what is not acknowledged is sent again.
 
     Arguments are encoded by now; the messages are made while the server stores those before.
+
+    Raises:
+        EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
     await connection.wait_connected(connection.budget())
     send = connection.publisher.send
@@ -208,22 +208,42 @@ async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
             if number % TURN == 0:
                 await asyncio.sleep(0)  # let them go out
     except (NotReadyError, DisconnectedError):
-        pass  # disconnected on the way: the rest is sent one by one below
+        pass  # disconnected on the way: the rest is sent below
     outcomes: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
     outcomes += [DisconnectedError("perhaps not sent")] * (len(jobs) - len(futures))
-    unknown: list[str] = []
-    reason = ""
-    for job, outcome in zip(jobs, outcomes, strict=True):
+    await _store_rest(connection, list(zip(jobs, outcomes, strict=True)))
+
+
+async def _store_rest(connection: Connection, outcomes: Sequence[tuple[Job[Any], Any]]) -> None:
+    """Send again what was not acknowledged, side by side and all within one budget: a cut-off server answers none of it.
+
+    Raises:
+        EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
+    """
+    rest: list[tuple[Job[Any], bool]] = []
+    for job, outcome in outcomes:
         if isinstance(outcome, int | WrongSequenceError):
-            continue
+            continue  # stored, or a live job of this id is there
         if not isinstance(outcome, NotReadyError | BrokerTimeoutError | DisconnectedError):
             raise outcome
-        try:
-            await connection.publish(*message_of(connection, job, again=True))
-        except WrongSequenceError:
-            continue  # it had been stored
-        except (BrokerTimeoutError, BrokerUnavailableError) as error:
-            unknown.append(job.job_id)
-            reason = str(error)
+        rest.append((job, not isinstance(outcome, NotReadyError)))
+    deadline = connection.budget()
+    unknown: list[str] = []
+    reason = "the budget was used up before it was tried again"
+    for start in range(0, len(rest), AT_ONCE):
+        part = rest[start : start + AT_ONCE]
+        if connection.is_past(deadline):
+            unknown += (job.job_id for job, _ in part)
+            continue
+        tries = (
+            connection.publish(*message_of(connection, job, again=True), deadline=deadline, is_repeated=is_repeated)
+            for job, is_repeated in part
+        )
+        for (job, _), outcome in zip(part, await asyncio.gather(*tries, return_exceptions=True), strict=True):
+            if isinstance(outcome, BrokerTimeoutError | BrokerUnavailableError):
+                unknown.append(job.job_id)
+                reason = str(outcome)
+            elif isinstance(outcome, BaseException) and not isinstance(outcome, WrongSequenceError):
+                raise outcome
     if unknown:
         raise EnqueueUnknownError(unknown, reason)

@@ -1,6 +1,7 @@
 """Enqueueing jobs of which only one may be live at a time, or only the last of a burst is wanted."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -223,13 +224,16 @@ async def settle_keys(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
 
 
 def check_keys(jobs: Sequence[Job[Any]]) -> None:
-    """Refuse a batch with a key twice, or with more jobs than are stored all or none.
+    """Refuse unique jobs among more than are stored all or none, and an id that is twice among those.
 
     Raises:
-        ConfigurationError, DuplicateJobError: It is one.
+        ConfigurationError: There are too many jobs for unique ones among them.
+        DuplicateJobError: An id is there twice.
     """
-    unique = [(job.queue, job.job_id) for job in jobs if job.terms.unique]
-    if unique and len(jobs) > BATCH_LIMIT:
-        raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once where some are unique")
-    if len(set(unique)) != len(unique):
-        raise DuplicateJobError(next(job_id for queue, job_id in unique if unique.count((queue, job_id)) > 1))
+    if len(jobs) > BATCH_LIMIT:
+        if any(job.terms.unique for job in jobs):
+            raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once where some are unique")
+        return
+    keys = Counter((job.queue, job.job_id) for job in jobs)
+    if len(keys) < len(jobs):
+        raise DuplicateJobError(next(job_id for (_, job_id), count in keys.items() if count > 1))

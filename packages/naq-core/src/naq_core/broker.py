@@ -1,7 +1,7 @@
 """What NAQ's other packages need of the wire. Not for applications: it may change with any release."""
 
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
-from naq_core._nats.batch import BrokerMessage, batches, publish_batch
+from naq_core._nats.batch import batches, publish_batch
 from naq_core._nats.connection import Connection
 from naq_core._nats.consumers import follow_new_consumers, has_jobs
 from naq_core._nats.control import Reply as ControlReply
@@ -35,6 +35,7 @@ from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
 from naq_core._nats.records import Stored, find_job, find_record, peek_record, read_last, read_record, write_record
+from naq_core._nats.repeat import BrokerMessage
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,

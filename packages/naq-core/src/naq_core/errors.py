@@ -145,8 +145,11 @@ class JetStreamError(BrokerError):
 class WrongSequenceError(JetStreamError):
     """A compare-and-set lost: somebody else wrote the subject first."""
 
-    repeated: bool = False
-    """An earlier try of the same write had an unknown outcome: what stands there may be our own."""
+    @property
+    def last(self) -> int | None:
+        """The stream sequence of the message that is there, 0 where there is none; None where the server did not say."""
+        number = self.description.rpartition(": ")[2]
+        return int(number) if number.isdecimal() else None
 
 
 class QueueFullError(JetStreamError):

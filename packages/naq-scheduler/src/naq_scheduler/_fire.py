@@ -117,7 +117,7 @@ class Firer:
         names = self._connection.names
         subject = names.schedule(entry.key)
         data = encode_document(document)
-        stored = await write_document(self._connection, names.schedules_stream, subject, data, revision)
+        stored = await write_document(self._connection, subject, data, revision)
         if stored is not None:
             self._agenda.written(entry, stored, data)
             return True

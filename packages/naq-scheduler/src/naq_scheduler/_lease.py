@@ -161,9 +161,7 @@ class Lease:
         self._renewal += 1
         body = _encoder.encode(Owner(self._instance, socket.gethostname(), os.getpid(), self._renewal))
         patience = self._loop.time() + (self.seconds_left or self._ttl - self._margin)
-        stored = await write_document(
-            self._connection, names.leases_stream, names.lease(NAME), body, revision, ttl=self._ttl, deadline=patience
-        )
+        stored = await write_document(self._connection, names.lease(NAME), body, revision, ttl=self._ttl, deadline=patience)
         if stored is None:
             self._deadline = 0.0
         else:
@@ -191,7 +189,7 @@ class Lease:
         names = self._connection.names
         try:
             async with asyncio.timeout(2):
-                await write_document(self._connection, names.leases_stream, names.lease(NAME), b"", revision)
+                await write_document(self._connection, names.lease(NAME), b"", revision)
         except (BrokerError, TimeoutError) as error:
             log.warning("the scheduler's lease runs out by itself, it cannot be given back: %s", error)
 

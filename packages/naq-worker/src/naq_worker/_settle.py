@@ -323,8 +323,6 @@ class Settler:
             stored = await read_record(self._connection, record.queue, record.job_id)
             if stored is None:
                 claim.revision = await self._write_again(record, headers, body)
-            elif error.repeated and encode_record(stored.record) == body:
-                claim.revision = stored.revision  # an earlier try of ours had been stored, its answer lost
             else:
                 raise LostError from error
 
@@ -353,8 +351,7 @@ class Settler:
         while True:
             try:
                 return await store()
-            except WrongSequenceError as error:
-                error.repeated = error.repeated or tries > 0
+            except WrongSequenceError:
                 raise
             except (JetStreamError, MissingError, PermissionDeniedError) as error:
                 if self._connection.is_past(deadline):

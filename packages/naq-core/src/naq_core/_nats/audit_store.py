@@ -10,7 +10,6 @@ from naq_core._nats.documents import list_documents
 from naq_core._nats.records import stream_span
 from naq_core._nats.subjects import EXPECTED_SEQUENCE
 from naq_core._nats.topology import audit_config, ensure_stream_config
-from naq_core.errors import WrongSequenceError
 
 FEW = 200
 """Up to so many notes are read all, as a descent through a long trail takes long to find the few that there are."""
@@ -34,11 +33,7 @@ async def append_once(connection: Connection, subject: str, data: bytes, *, dead
         ConfigurationError, BrokerError: It is not known to be stored.
     """
     await ensure_stream_config(connection, audit_config(connection))
-    try:
-        await connection.publish(subject, data, {EXPECTED_SEQUENCE: "0"}, deadline=deadline)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            raise
+    await connection.publish(subject, data, {EXPECTED_SEQUENCE: "0"}, deadline=deadline)
 
 
 async def append(connection: Connection, subject: str, data: bytes) -> None:

@@ -1,58 +1,53 @@
 """Atomic publishing (ADR-50): up to 1,000 messages of one stream, stored whole or not at all."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
+from naq_core._nats.repeat import BrokerMessage, repeat
 from naq_core._nats.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
-from naq_core.errors import BrokerTimeoutError, WrongSequenceError
+from naq_core.errors import BrokerError, BrokerTimeoutError
 from naq_core.names import new_id
 
 LIMIT = 1000
-
-BrokerMessage: TypeAlias = tuple[str, bytes, dict[str, str]]
-"""Subject, body and headers."""
 
 
 async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage]) -> None:
     """Store all messages or none.
 
-    Repeated while the outcome is unknown; every message must carry an expected sequence, so that a batch which was stored
-    after all is refused the second time.
+    Repeated while the outcome is unknown; a message must carry an expected sequence, so that a batch which was stored after all
+    is refused the second time and recognised. No subject may have a precondition twice: the server takes the first for a write
+    that is still under way.
 
     Raises:
-        WrongSequenceError: A precondition failed; nothing was stored (by the last try, see `repeated`).
+        WrongSequenceError: A precondition failed, by somebody else's message; nothing was stored.
         BrokerError: As `Connection.publish`.
     """
     if len(messages) == 1:
         await connection.publish(*messages[0])
         return
-    deadline = connection.budget()
-    repeated = False
-    while True:
-        await connection.wait_connected(deadline)
-        batch = new_id()
-        subject, body, headers = messages[-1]
-        commit = {**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+
+    async def send() -> int:
         try:
-            # Each message but the last goes out without a reply: the commit's answer speaks for all.
-            for number, (each, data, extra) in enumerate(messages[:-1], 1):
-                await connection.client.publish(each, data, headers={**extra, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
-            await connection.publish_once(subject, body, commit)
-        except WrongSequenceError as error:
-            error.repeated = repeated
-            raise
+            return await _send(connection, messages)
         except (NotReadyError, BrokerTimeoutError, DisconnectedError, *CLIENT_ERRORS) as error:
-            repeated = repeated or not isinstance(error, NotReadyError)  # then nothing was stored
-            for each, *_ in messages:  # the server drops what is not permitted without an answer
-                connection.denials.check(each)
-            if connection.is_past(deadline):
-                raise BrokerTimeoutError(f"atomic batch ({error})", connection.settings.publish_budget.total_seconds()) from error
-            await asyncio.sleep(0.05)
-        else:
-            return
+            for subject, *_ in messages:  # the server drops what is not permitted without an answer
+                connection.denials.check(subject)
+            if isinstance(error, BrokerError):
+                raise
+            raise DisconnectedError(f"the batch was interrupted: {error!r}") from error
+
+    await repeat(connection, send, messages, deadline=connection.budget())
+
+
+async def _send(connection: Connection, messages: Sequence[BrokerMessage]) -> int:
+    """Make one try; each message but the last goes out without a reply, as the commit's answer speaks for all."""
+    batch = new_id()
+    for number, (subject, body, headers) in enumerate(messages[:-1], 1):
+        await connection.client.publish(subject, body, headers={**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
+    subject, body, headers = messages[-1]
+    commit = {**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+    return await connection.publish_once(subject, body, commit)
 
 
 def batches(groups: Iterable[Sequence[BrokerMessage]]) -> list[list[BrokerMessage]]:

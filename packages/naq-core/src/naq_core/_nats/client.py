@@ -62,6 +62,11 @@ class QuickClient(Client):
         """The id of that server, new at each of its starts; nats-py shows it nowhere."""
         return str(self._server_info.get("server_id", ""))
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether that server is one of a cluster."""
+        return bool(self._server_info.get("cluster"))
+
     async def listen(self, subject: str, handler: Handler) -> Subscription:
         """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
         if self.is_closed:

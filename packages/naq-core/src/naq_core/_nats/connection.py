@@ -10,18 +10,11 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
-from naq_core._nats.errors import CLIENT_ERRORS, DisconnectedError, NobodyThereError, NotReadyError, api_error
+from naq_core._nats.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError, api_error
 from naq_core._nats.keeper import CHECK_INTERVAL, CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, Keeper
 from naq_core._nats.link import Link
-from naq_core.errors import (
-    BrokerError,
-    BrokerTimeoutError,
-    BrokerUnavailableError,
-    JetStreamError,
-    MissingError,
-    PayloadTooLargeError,
-    WrongSequenceError,
-)
+from naq_core._nats.repeat import repeat
+from naq_core.errors import BrokerError, BrokerTimeoutError, JetStreamError, MissingError, PayloadTooLargeError
 from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,50 +64,49 @@ class Connection(Link):
         return self.client.max_payload
 
     @property
+    def is_clustered(self) -> bool:
+        """Whether the server is one of a cluster, so that a stream may have several leaders, one after the other."""
+        return self.client.is_clustered
+
+    @property
     def large_limit(self) -> int:
         """How many bytes arguments or a result may take inside a message; more go to the object store."""
         threshold = self.settings.large_threshold
         return min(threshold, (self.client.max_payload - HEADER_ROOM) // 2) if threshold else sys.maxsize
 
     async def publish(
-        self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, deadline: float | None = None
+        self,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        deadline: float | None = None,
+        is_repeated: bool = False,
     ) -> int:
         """Publish to JetStream, repeating until it is acknowledged or the budget is used up.
 
         Repeat only what is safe to repeat: a write with an expected sequence, or one that replaces itself.
 
+        Args:
+            deadline: In loop time, until which it is repeated; None: as the settings say.
+            is_repeated: The outcome of an earlier try is unknown.
+
         Returns:
             The stream sequence.
 
         Raises:
-            WrongSequenceError: The expected sequence was wrong; its `repeated` tells whether an earlier try's outcome is
-                unknown, so that the message found there may be ours.
-            BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
+            WrongSequenceError: The expected sequence was wrong, by somebody else's message.
+            BrokerUnavailableError: The server could not be reached; nothing was stored.
+            BrokerTimeoutError: The budget is used up; it is unknown whether it was stored.
         """
-        repeated = False
-        pause = 0.02
-        deadline = deadline or self.budget()
-        while True:
-            try:
-                if not self._up.is_set() or self._lost is not None:
-                    await self.wait_connected(deadline)
-            except BrokerUnavailableError as error:
-                if not repeated:
-                    raise
-                raise BrokerTimeoutError(f"publish to {subject} ({error})", self._budget) from error
-            try:
-                return await self.publish_once(subject, body, headers)
-            except WrongSequenceError as error:
-                error.repeated = repeated
-                raise
-            except NotReadyError as error:
-                last: Exception = error
-            except (BrokerTimeoutError, DisconnectedError) as error:
-                repeated, last = True, error
-            if self._loop.time() + pause > deadline:
-                raise BrokerTimeoutError(f"publish to {subject} ({last})", self._budget) from last
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        headers = headers or {}
+        return await repeat(
+            self,
+            lambda: self.publish_once(subject, body, headers),
+            [(subject, body, headers)],
+            deadline=deadline or self.budget(),
+            is_repeated=is_repeated,
+        )
 
     async def publish_once(self, subject: str, body: bytes, headers: dict[str, str] | None) -> int:
         """Publish to JetStream without repeating; only where the stream was missing and is created again, once more.

@@ -30,7 +30,6 @@ async def read_document(connection: Connection, stream: str, subject: str) -> Do
 
 async def write_document(
     connection: Connection,
-    stream: str,
     subject: str,
     data: bytes,
     revision: int,
@@ -55,11 +54,8 @@ async def write_document(
         headers[TTL] = f"{ttl}s"
     try:
         return await connection.publish(subject, data, headers, deadline=deadline)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            return None
-    found = await read_document(connection, stream, subject)
-    return found.revision if found.data == data else None  # an earlier try of ours had been stored, its answer lost
+    except WrongSequenceError:
+        return None
 
 
 async def list_documents(connection: Connection, stream: str, subjects: str, start: int = 1) -> list[Entry]:

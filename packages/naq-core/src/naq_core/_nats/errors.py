@@ -7,12 +7,14 @@ import nats.errors
 
 from naq_core.errors import BrokerError, ConsumerLimitError, JetStreamError, QueueFullError, WrongSequenceError
 
-WRONG_SEQUENCE = frozenset({10071, 10164})
+NO_MESSAGE = 10037
+WRONG_SEQUENCE = 10071
 FULL = frozenset({10023, 10077, 10047, 10122})
 CONSUMER_LIMIT = 10026
-RETRYABLE = frozenset({10008, 10012, 10167, 10074, 10176})
+RETRYABLE = frozenset({10008, 10012, 10167, 10074, 10176, 10164, 10158})
 """Temporarily unavailable, no leader yet, too many requests, an atomic batch whose beginning the server has dropped (as too many
-were under way): the same request may succeed a moment later."""
+were under way), another write of the subject or with the message id that is still under way: nothing was stored, and the same
+request may succeed a moment later."""
 
 
 class ApiError(msgspec.Struct, frozen=True):
@@ -52,7 +54,7 @@ def api_error(what: str, error: ApiError | dict[str, Any]) -> BrokerError:
     """Return the exception for a JetStream error."""
     if isinstance(error, dict):
         error = ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
-    if error.err_code in WRONG_SEQUENCE:
+    if error.err_code == WRONG_SEQUENCE:
         return WrongSequenceError(what, error.code, error.err_code, error.description)
     if error.err_code in FULL:
         return QueueFullError(what, error.code, error.err_code, error.description)

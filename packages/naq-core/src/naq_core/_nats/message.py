@@ -1,6 +1,7 @@
 """A message as it lies in a stream."""
 
-from typing import NamedTuple
+from base64 import b64decode
+from typing import Any, NamedTuple
 
 
 class Message(NamedTuple):
@@ -16,3 +17,9 @@ class Message(NamedTuple):
         """The headers; where one stands twice, the last."""
         lines = (line.split(":", 1) for line in self.raw_headers.decode(errors="replace").split("\r\n")[1:] if ":" in line)
         return {name: value.strip() for name, value in lines}
+
+
+def stored_message(stored: dict[str, Any]) -> Message:
+    """Return the message of an answer of the JetStream API."""
+    data, headers = (b64decode(stored.get(part, "")) for part in ("data", "hdrs"))
+    return Message(stored["subject"], stored["seq"], data, headers)

@@ -125,20 +125,18 @@ async def move(
     data = source.data if body is None else body
     try:
         await connection.publish(target, data, headers)
-    except WrongSequenceError as error:
-        return await _what_happened(connection, queue, job_id, target, data if error.repeated else None)
+    except WrongSequenceError:
+        return await _what_happened(connection, queue, job_id, target)
     return Moved.MOVED
 
 
-async def _what_happened(connection: Connection, queue: str, job_id: str, target: str, ours: bytes | None) -> Moved:
+async def _what_happened(connection: Connection, queue: str, job_id: str, target: str) -> Moved:
     found = await find_job(connection, job_id, queue)
     if found is None:
         return Moved.GONE
-    if found.subject != target:
+    if found.subject != target or state_of_subject(target)[0] in SCHEDULED:
         return Moved.CHANGED
-    if state_of_subject(target)[0] in SCHEDULED:
-        return Moved.MOVED if found.data == ours else Moved.CHANGED
-    return Moved.MOVED if found.data == ours else Moved.ALREADY
+    return Moved.ALREADY
 
 
 async def release(connection: Connection, source: Message, *, body: bytes | None = None) -> Moved:

@@ -58,7 +58,7 @@ async def change_queue_settings(
             return old
         names = connection.names
         subject = names.queue_setting(queue)
-        if await write_document(connection, names.queues_stream, subject, _encoder.encode(new), revision) is not None:
+        if await write_document(connection, subject, _encoder.encode(new), revision) is not None:
             return new
 
 

@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from naq_core._nats.connection import Connection
-from naq_core._nats.errors import api_error
+from naq_core._nats.errors import NO_MESSAGE, api_error
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.keeper import STREAM_NOT_FOUND
-from naq_core._nats.message import Message
+from naq_core._nats.message import Message, stored_message
 from naq_core._nats.subjects import TTL, state_of_subject, ttl_text
 from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
 from naq_core.record import JobRecord, decode_record, encode_record
 
-NO_MESSAGE = 10037
 
 
 class Stored(NamedTuple):
@@ -34,13 +33,7 @@ async def read_last(connection: Connection, stream: str, subject: str, *, deadli
         if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
             return None
         raise
-    message = answer["message"]
-    return _message(message)
-
-
-def _message(stored: dict[str, Any]) -> Message:
-    data, headers = (b64decode(stored.get(part, "")) for part in ("data", "hdrs"))
-    return Message(stored["subject"], stored["seq"], data, headers)
+    return stored_message(answer["message"])
 
 
 async def read_direct(connection: Connection, stream: str, subject: str) -> Message | None:
@@ -96,13 +89,8 @@ async def write_record(connection: Connection, record: JobRecord, revision: int,
     body = encode_record(record)
     try:
         return await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            return None
-    stored = await read_record(connection, record.queue, record.job_id)
-    if stored is None or encode_record(stored.record) != body:
+    except WrongSequenceError:
         return None
-    return stored.revision  # an earlier try of ours had been stored, its answer lost
 
 
 async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:

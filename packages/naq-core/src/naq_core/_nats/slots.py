@@ -57,7 +57,5 @@ async def write_slot(connection: Connection, queue: str, slot: Slot, holder: Hol
         BrokerError: It is unknown who has it.
     """
     names = connection.names
-    revision = await write_document(
-        connection, names.queues_stream, names.slot(queue, slot.number), _encode(holder), slot.revision
-    )
+    revision = await write_document(connection, names.slot(queue, slot.number), _encode(holder), slot.revision)
     return None if revision is None else Slot(slot.number, revision, holder)

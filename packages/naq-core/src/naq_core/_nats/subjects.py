@@ -215,6 +215,13 @@ class Names:
         """The counter of one kind of event of a queue's function; the function is given as `token_of` it, or a wildcard."""
         return f"{self.tallies}.{queue}.{function}.{kind}"
 
+    def stream_of(self, subject: str) -> str:
+        """Return the stream that holds a subject of jobs, edges, the audit trail or a bucket."""
+        first, second, _ = subject.split(".", 2)
+        if first == "$KV":
+            return f"KV_{second}"
+        return self.audit_stream if second == "audit" else self.jobs_stream
+
     def control(self, worker_id: str) -> str:
         """Where a worker takes requests."""
         return f"{self.namespace}.control.{worker_id}"

@@ -67,8 +67,7 @@ async def write_head(connection: Connection, workflow_id: str, head: Head) -> No
     try:
         await connection.publish(connection.names.workflow(workflow_id, HEAD), _encoder.encode(head), headers)
     except WrongSequenceError as error:
-        stored = await read_head(connection, workflow_id)
-        if stored.token != head.token:
+        if (await read_head(connection, workflow_id)).token != head.token:
             raise WorkflowError(f"a workflow with the id {workflow_id!r} exists: choose another id") from error
 
 

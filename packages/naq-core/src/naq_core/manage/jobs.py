@@ -133,9 +133,8 @@ async def _deliver_again(connection: Connection, message: Message) -> bool:
     headers = if_newest(connection, queue, job_id, message.sequence)
     try:
         await connection.publish(message.subject, message.data, headers)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            return False
+    except WrongSequenceError:
+        return False
     await remove(connection, message, arguments=False)
     return True
 

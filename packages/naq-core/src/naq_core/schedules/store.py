@@ -97,7 +97,7 @@ async def put_schedule(
         document = _put(old, spec, paused)
         if document == old:
             return view_of(old)
-        if await write_document(connection, names.schedules_stream, subject, encode_document(document), found.revision):
+        if await write_document(connection, subject, encode_document(document), found.revision):
             log.info("schedule %s is %s", spec.schedule_id, "changed" if old else "made")
             return view_of(document)
 
@@ -154,7 +154,7 @@ async def delete_schedule(connection: Connection, schedule_id: str) -> None:
     names = connection.names
     while True:
         _, revision = await _read(connection, schedule_id)
-        if await write_document(connection, names.schedules_stream, names.schedule(schedule_id), b"", revision):
+        if await write_document(connection, names.schedule(schedule_id), b"", revision):
             log.info("schedule %s is deleted", schedule_id)
             return
 
@@ -243,9 +243,8 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     }
     try:
         await connection.publish(names.ready(spec.queue, job_id, level), body, headers, deadline=deadline)
-    except WrongSequenceError as error:
-        if not error.repeated:
-            return False
+    except WrongSequenceError:
+        return False
     connection.tally.add(spec.queue, envelope.fn, "enqueued")
     return True
 
@@ -319,7 +318,7 @@ async def _change(
         old, revision = await _read(connection, schedule_id)
         new = change(old)
         data = encode_document(new)
-        if new == old or await write_document(connection, names.schedules_stream, names.schedule(schedule_id), data, revision):
+        if new == old or await write_document(connection, names.schedule(schedule_id), data, revision):
             return new
 
 
