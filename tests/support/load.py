@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -56,30 +56,44 @@ class Load:
     async def enqueue(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
         """Enqueue one job, repeating while its outcome is unknown or the server is away."""
         job_id = next(self._ids)
-        self.history.record("enq_invoke", job=job_id)
+        await self._accepted([job_id], lambda: self.queue.options(job_id=job_id, **options).enqueue(function, *args))
+        return job_id
+
+    async def enqueue_many(self, count: int, function: Callable[..., Any], *args: Any) -> list[str]:
+        """Enqueue the same call so many times at once, as `enqueue` does: atomically up to 1,000, else in a pipeline."""
+        job_ids = list(itertools.islice(self._ids, count))
+        calls = [self.queue.options(job_id=job_id).call(function, *args) for job_id in job_ids]
+        await self._accepted(job_ids, lambda: self.queue.enqueue_many(calls))
+        return job_ids
+
+    async def _accepted(self, job_ids: list[str], enqueue: Callable[[], Awaitable[object]]) -> None:
+        self._record("enq_invoke", job_ids)
         since = time.monotonic()
         is_unsure = False
         while True:
             try:
-                await self.queue.options(job_id=job_id, **options).enqueue(function, *args)
+                await enqueue()
                 break
             except EnqueueUnknownError:
                 is_unsure = True
                 self.unknown += 1
-                self.history.record("enq_unknown", job=job_id)
+                self._record("enq_unknown", job_ids)
             except DuplicateJobError:
                 if not is_unsure:
-                    self.false_duplicates.append(job_id)
+                    self.false_duplicates += job_ids
                 break
             except BrokerError:
                 self.refused += 1
-                self.history.record("enq_fail", job=job_id)
-            assert time.monotonic() - since < GIVE_UP_SECONDS, f"{job_id} was never accepted"
+                self._record("enq_fail", job_ids)
+            assert time.monotonic() - since < GIVE_UP_SECONDS, f"{job_ids[0]} was never accepted"
             await asyncio.sleep(0.05)
-        self.accepted.append(job_id)
+        self.accepted += job_ids
         self.slowest = max(self.slowest, time.monotonic() - since)
-        self.history.record("enq_ok", job=job_id)
-        return job_id
+        self._record("enq_ok", job_ids)
+
+    def _record(self, kind: str, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            self.history.record(kind, job=job_id)
 
     @asynccontextmanager
     async def steady(self, make: Callable[[], Call], *, pause: float, clients: int = 1) -> AsyncIterator[None]:
