@@ -17,7 +17,6 @@ import pytest_asyncio
 
 from naq_client import Queue, gather
 from naq_core import BrokerError, Connection, Settings
-from naq_core.broker import NotReadyError
 from tests.faults.conftest import SHORT_LEASES
 from tests.support import jobs
 from tests.support.checker import Limits, verify
@@ -209,19 +208,19 @@ def have_started(history: History, count: int) -> None:
     assert len(history.events("start")) >= count
 
 
-def were_refused(refused: list[NotReadyError], count: int) -> None:
+def were_refused(refused: list[BrokerError], count: int) -> None:
     assert len(refused) >= count
 
 
-def spy_on_refusals(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[NotReadyError]:
+def spy_on_refusals(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[BrokerError]:
     """Return a list that grows with each answer that says a write of the same subject is under way."""
-    seen: list[NotReadyError] = []
+    seen: list[BrokerError] = []
     publish = connection.publish_once
 
     async def watched(*message: Any) -> int:
         try:
             return await publish(*message)
-        except NotReadyError as error:
+        except BrokerError as error:
             if "wrong last sequence" in str(error):
                 seen.append(error)
             raise

@@ -320,11 +320,9 @@ class Settler:
             else:
                 claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
         except WrongSequenceError as error:
-            stored = await read_record(self._connection, record.queue, record.job_id)
-            if stored is None:
-                claim.revision = await self._write_again(record, headers, body)
-            else:
+            if await read_record(self._connection, record.queue, record.job_id) is not None:
                 raise LostError from error
+            claim.revision = await self._write_again(record, headers, body)
 
     async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes) -> int:
         """Write the record of a job whose record was deleted under it, with its bucket or by a purge; return its revision.

@@ -17,7 +17,6 @@ from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
 from naq_core.record import JobRecord, decode_record, encode_record
 
 
-
 class Stored(NamedTuple):
     """A record and the stream sequence to compare-and-set against."""
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 0.02
 """Seconds before the second try; each later pause is twice as long, up to `LONGEST_PAUSE`."""
 LONGEST_PAUSE = 1.0
+SILENCE = 3.0
+"""Seconds without a word from a peer, which speaks each second, after which a leader may have been replaced; an election takes
+longer."""
 
 BrokerMessage: TypeAlias = tuple[str, bytes, dict[str, str]]
 """Subject, body and headers."""
@@ -153,7 +156,8 @@ async def _read(connection: "Connection", stream: str, sequence: int, deadline: 
 async def _is_behind(connection: "Connection", stream: str, sequence: int, deadline: float) -> bool:
     """Whether the leader that answers has not got as far as this sequence, which another one has acknowledged.
 
-    A leader that was cut off answers so until it finds out. A stream without replicas has one leader only.
+    A leader that is cut off answers so until it finds out. One that hears of its peers has the whole stream: then the stream is
+    a new one, and the sequence is of the one before it.
     """
     if not connection.is_clustered:
         return False
@@ -161,4 +165,6 @@ async def _is_behind(connection: "Connection", stream: str, sequence: int, deadl
         answer = await connection.api(f"STREAM.INFO.{stream}", deadline=deadline)
     except PermissionDeniedError:
         return False
-    return bool((answer.get("cluster") or {}).get("replicas")) and int(answer["state"]["last_seq"]) < sequence
+    peers = (answer.get("cluster") or {}).get("replicas") or []
+    silent = [peer for peer in peers if peer.get("offline") or peer.get("active", 0) > SILENCE * 1e9]
+    return int(answer["state"]["last_seq"]) < sequence and 2 * len(silent) > len(peers)
