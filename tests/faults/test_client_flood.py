@@ -71,6 +71,7 @@ async def test_a_flood_at_a_hanging_server_stays_bounded_and_loses_nothing(
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
     watching.cancel()
+    print(f"unknown={own_load.unknown} slowest enqueue={own_load.slowest:.1f}s memory grew by {(peak - before) / 2**20:.0f} MiB")
     assert peak - before < MEMORY_LIMIT
     assert len(own_load.accepted) == form.tasks * form.jobs
     assert own_load.false_duplicates == []

@@ -23,7 +23,7 @@ from tests.support.processes import Fleet
 
 
 @short_and_long(12, 400)
-@pytest.mark.parametrize("poison", [jobs.exit_at_once, jobs.segfault])
+@pytest.mark.parametrize("poison", [jobs.exit_at_once, jobs.segfault, jobs.be_killed])
 async def test_a_job_that_crashes_its_process_ends_dead_and_harms_no_other(
     poison: Callable[[], None], form: int, fleet: Fleet, load: Load, history: History, settings: Settings
 ) -> None:

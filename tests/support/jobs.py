@@ -98,6 +98,12 @@ def exit_at_once() -> None:
         os._exit(3)
 
 
+def be_killed() -> None:
+    """End the child process as the kernel does when memory runs out."""
+    with _recorded():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def segfault() -> None:
     """Take the child process down by a bad read."""
     with _recorded():

@@ -26,3 +26,20 @@ def lose_one_answer(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(connection.publisher, "post", losing)
     return lost
+
+
+def lose_one_request(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lose the connection's next publish on its way to the server; its sender cannot tell that from a lost answer."""
+    post = connection.publisher.post
+    lost: list[str] = []
+
+    def losing(subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
+        if lost:
+            return post(subject, body, headers)
+        lost.append(subject)
+        cut: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        cut.set_exception(DisconnectedError("cut"))
+        return cut
+
+    monkeypatch.setattr(connection.publisher, "post", losing)
+    return lost
