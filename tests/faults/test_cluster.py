@@ -17,6 +17,8 @@ import pytest_asyncio
 
 from naq_client import Queue, gather
 from naq_core import BrokerError, Connection, Settings
+from naq_core.broker import write_record
+from naq_core.record import JobRecord, JobState
 from tests.faults.conftest import SHORT_LEASES
 from tests.support import jobs
 from tests.support.checker import Limits, verify
@@ -196,12 +198,24 @@ async def test_a_leader_that_is_cut_off_from_its_peers_makes_nobody_lose_a_job_o
             assert len(load.accepted) == 5
             for stream in streams:
                 await eventually(partial(leads_elsewhere, majority, stream, "n0"), 30)
+            ending = await write_what_the_leader_does_not_know(majority, await queue.connection())
             divided.routes.heal()
             await noted
             await gather(*await new, timeout=60)
+            assert await ending is not None
         await load.finish(60)
     verify(history.events(), Limits(lease=4, drain=60))
     assert load.false_duplicates == []
+
+
+async def write_what_the_leader_does_not_know(majority: Connection, isolated: Connection) -> asyncio.Task[int | None]:
+    """Make a record and change it through a leader that was cut off before: it must not call that a lost compare-and-set."""
+    record = JobRecord(state=JobState.RUNNING, job_id="claimed", queue="other", function="f")
+    revision = await write_record(majority, record, 0)
+    assert revision is not None
+    ending = asyncio.create_task(write_record(isolated, record, revision))
+    await asyncio.wait([ending], timeout=1)  # so that the first answer comes from that leader
+    return ending
 
 
 def have_started(history: History, count: int) -> None:
