@@ -90,7 +90,13 @@ async def _try(
     try:
         return await send()
     except WrongSequenceError as error:
-        return await _find_ours(connection, error, messages, deadline=deadline, is_repeated=is_repeated)
+        refused = error
+    if await _may_have_been_behind(connection, refused, messages, deadline):
+        try:
+            return await send()
+        except WrongSequenceError as error:
+            refused = error
+    return await _find_ours(connection, refused, messages, deadline=deadline, is_repeated=is_repeated)
 
 
 def _unknown(connection: "Connection", messages: Sequence[BrokerMessage], why: BrokerError) -> BrokerTimeoutError:
@@ -112,17 +118,13 @@ async def _find_ours(
         WrongSequenceError: It is somebody else's, or nothing lies there any more.
         NotReadyError: The refusal proves nothing (yet).
     """
-    conditional = [message for message in messages if EXPECTED_SEQUENCE in message[2]]
-    stream = connection.names.stream_of(messages[-1][0])
-    expected = max((int(headers[EXPECTED_SEQUENCE]) for _, _, headers in conditional), default=0)
-    if refused.last is not None and refused.last < expected and await _is_behind(connection, stream, expected, deadline):
-        raise NotReadyError(f"{refused}: the leader of {stream} is behind") from refused
     if not is_repeated or refused.last == 0:
         raise refused
+    stream = connection.names.stream_of(messages[-1][0])
     found = None if refused.last is None else await _read(connection, stream, refused.last, deadline)
     if found is None:
         raise NotReadyError(f"{refused}: what was there is gone") from refused
-    if any(_is_same(found, message) for message in conditional):
+    if any(_is_same(found, message) for message in messages if EXPECTED_SEQUENCE in message[2]):
         return found.sequence
     raise refused
 
@@ -153,18 +155,27 @@ async def _read(connection: "Connection", stream: str, sequence: int, deadline: 
     return stored_message(answer["message"])
 
 
-async def _is_behind(connection: "Connection", stream: str, sequence: int, deadline: float) -> bool:
-    """Whether the leader that answers has not got as far as this sequence, which another one has acknowledged.
+async def _may_have_been_behind(
+    connection: "Connection", refused: WrongSequenceError, messages: Sequence[BrokerMessage], deadline: float
+) -> bool:
+    """Whether a refusal may come from a leader that has not got as far as the expected sequence, but is a leader no more.
 
-    A leader that is cut off answers so until it finds out. One that hears of its peers has the whole stream: then the stream is
-    a new one, and the sequence is of the one before it.
+    A leader that is cut off answers so until it finds out. One that hears of its peers has the whole stream: then what was
+    expected is gone, or the stream is a new one. Who answers here may be another leader than the one that refused.
+
+    Raises:
+        NotReadyError: The leader is behind.
     """
-    if not connection.is_clustered:
+    expected = max((int(headers.get(EXPECTED_SEQUENCE, "0")) for _, _, headers in messages), default=0)
+    if not connection.is_clustered or refused.last is None or refused.last >= expected:
         return False
+    stream = connection.names.stream_of(messages[-1][0])
     try:
         answer = await connection.api(f"STREAM.INFO.{stream}", deadline=deadline)
     except PermissionDeniedError:
         return False
     peers = (answer.get("cluster") or {}).get("replicas") or []
     silent = [peer for peer in peers if peer.get("offline") or peer.get("active", 0) > SILENCE * 1e9]
-    return int(answer["state"]["last_seq"]) < sequence and 2 * len(silent) > len(peers)
+    if int(answer["state"]["last_seq"]) < expected and 2 * len(silent) > len(peers):
+        raise NotReadyError(f"{refused}: the leader of {stream} is behind") from refused
+    return bool(peers)
