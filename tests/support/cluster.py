@@ -124,11 +124,11 @@ class Cluster:
         ports = [self._ports[peer] if self._routes is None else self._routes.port(number, peer) for peer in peers]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         # Servers tell each other where the others are: one that learns of an address would go around the proxies.
-        nowhere = "" if self._routes is None else ' advertise: "127.0.0.1:1",'
+        at = "" if self._routes is None else ' advertise: "127.0.0.1:1",'
         return EmbeddedServer(
             store_dir=self._folder / f"n{number}",
             config=f"server_name: n{number}\n"
-            f'cluster {{ name: naq, listen: "127.0.0.1:{self._ports[number]}",{nowhere} routes: [{routes}], no_advertise: true }}',
+            f'cluster {{ name: naq, listen: "127.0.0.1:{self._ports[number]}", routes: [{routes}],{at} no_advertise: true }}',
         )
 
 
