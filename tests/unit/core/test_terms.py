@@ -35,7 +35,7 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
     ("given", "named"),
     [
         ({"at": datetime(2030, 1, 1)}, "at: 2030-01-01T00:00:00 has no time zone"),  # noqa: DTZ001 - the point
-        ({"at": "2030-01-01"}, "at: '2030-01-01' is no datetime"),
+        ({"at": "2030-01-01"}, "at: '2030-01-01' is not a datetime"),
         ({"at": datetime(2199, 1, 1, tzinfo=UTC)}, "at: .* too far ahead"),
         ({"at": SOON, "delay": 1}, "at: .*together with delay"),
         ({"delay": -1}, "delay: -1"),

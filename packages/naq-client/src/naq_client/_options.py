@@ -14,7 +14,7 @@ from naq_core.errors import ConfigurationError
 from naq_core.job import Job
 from naq_core.options import make_options
 from naq_core.serialization import unwrap
-from naq_core.terms import NO_TERMS, TERM_NAMES, Terms, make_terms
+from naq_core.terms import NO_TERMS, TERM_NAMES, Terms, after_delay, at_time
 
 if TYPE_CHECKING:
     from naq_client.queue import Queue
@@ -121,7 +121,7 @@ class QueueOptions:
     async def enqueue_at(self, when: datetime, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Enqueue a call that starts at a time; see `Queue.enqueue_at`."""
-        return await self.later(make_terms(at=when)).enqueue(function, *args, **kwargs)
+        return await self.later(at_time(when)).enqueue(function, *args, **kwargs)
 
     @overload
     async def enqueue_in(
@@ -133,7 +133,7 @@ class QueueOptions:
     async def enqueue_in(self, delay: float | timedelta, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     async def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Enqueue a call that starts after a delay; see `Queue.enqueue_in`."""
-        return await self.later(make_terms(delay=delay)).enqueue(function, *args, **kwargs)
+        return await self.later(after_delay(delay)).enqueue(function, *args, **kwargs)
 
     def later(self, terms: Terms) -> "QueueOptions":
         """Return the same options with another time to start."""

@@ -15,7 +15,7 @@ from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.schedules import Reconciled, ScheduleSpec
 from naq_core.settings import Settings
-from naq_core.terms import make_terms
+from naq_core.terms import after_delay, at_time
 
 R = TypeVar("R")
 
@@ -196,11 +196,11 @@ class SyncQueueOptions:
 
     def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
-        return enqueue_blocking(self._queue, self._options.later(make_terms(at=when)).call(function, *args, **kwargs))
+        return enqueue_blocking(self._queue, self._options.later(at_time(when)).call(function, *args, **kwargs))
 
     def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
-        return enqueue_blocking(self._queue, self._options.later(make_terms(delay=delay)).call(function, *args, **kwargs))
+        return enqueue_blocking(self._queue, self._options.later(after_delay(delay)).call(function, *args, **kwargs))
 
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""

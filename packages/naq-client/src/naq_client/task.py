@@ -19,7 +19,8 @@ from naq_core.options import make_options
 from naq_core.retry import Delay
 from naq_core.schedules import declare
 from naq_core.serialization import function_name, register
-from naq_core.terms import NO_TERMS, make_terms, take_terms
+from naq_core.terms import NO_TERMS, instant, make_terms, take_terms
+from naq_core.values import seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -45,7 +46,7 @@ class Task(Generic[P, R, C_co]):
         self.__naq_function__ = function
         self.queue = None if queue is None else check_queue(queue)
         self._options = options
-        self._job_id = job_id
+        self._job_id = None if job_id is None else check_job_id(job_id)
         self._ties = ties
         self._given_terms = terms
         self._terms = make_terms(**terms, job_id=job_id) if terms else NO_TERMS
@@ -98,10 +99,12 @@ class Task(Generic[P, R, C_co]):
 
     async def enqueue_at(self, when: datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
+        instant(when, "when")  # None would mean at once
         return await self._later({"at": when}).enqueue(*args, **kwargs)
 
     async def enqueue_in(self, delay: float | timedelta, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
+        seconds(delay, "delay")
         return await self._later({"delay": delay}).enqueue(*args, **kwargs)
 
     def _later(self, terms: dict[str, Any]) -> "Task[P, R, C_co]":
@@ -154,9 +157,9 @@ class Task(Generic[P, R, C_co]):
         terms = {**self._given_terms, **take_terms(merged)}
         return Task(
             self.__naq_function__,
-            queue or self.queue,
+            self.queue if queue is None else queue,
             make_options(**merged),
-            None if job_id is None else check_job_id(job_id),
+            job_id,
             ties,
             terms,
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 from naq_core.broker import Connection, EndWatch, Stored
 from naq_core.errors import JobError, JobTimeoutError, NaqError
 from naq_core.job import Job
+from naq_core.values import patience
 
 R = TypeVar("R")
 Key = tuple[str, str]
@@ -60,6 +61,7 @@ async def as_completed(jobs: Iterable[Job[R]], timeout: float | None = None) -> 
 
 
 async def _ended(jobs: Iterable[Job[Any]], timeout: float | None) -> AsyncGenerator[tuple[Job[Any], Stored], None]:
+    timeout = patience(timeout)
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     by_connection: dict[Connection, dict[Key, Job[Any]]] = {}
     for job in jobs:

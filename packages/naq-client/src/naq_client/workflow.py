@@ -21,6 +21,7 @@ from naq_core.inspect import get_workflow
 from naq_core.job import Job
 from naq_core.manage import cancel_workflow, retry_workflow
 from naq_core.names import check_workflow_id, new_id
+from naq_core.values import patience, text
 from naq_core.views import WorkflowView
 from naq_core.workflows import Head, Member, add_members, read_workflow, write_head
 
@@ -45,7 +46,7 @@ class Workflow:
 
     def __init__(self, name: str = "", *, workflow_id: str | None = None) -> None:
         self.workflow_id = new_id() if workflow_id is None else check_workflow_id(workflow_id)
-        self.name = name
+        self.name = text(name, "name", most=1000)
         self.jobs: list[Job[Any]] = []
         self._token = new_id()
 
@@ -174,7 +175,8 @@ class WorkflowHandle(Generic[R]):
             WorkflowNotFoundError: No workflow of this id is known (any more).
         """
         connection = await (queue or shared_queue(None)).connection()
-        _, members = await read_workflow(connection, check_workflow_id(workflow_id))
+        workflow_id = check_workflow_id(workflow_id)
+        _, members = await read_workflow(connection, workflow_id)
         jobs = _jobs(connection, members)
         led = {parent for member in members for parent in member.parents}
         ends = [job for job in jobs if job.job_id not in led]
@@ -199,6 +201,7 @@ class WorkflowHandle(Generic[R]):
             WorkflowNotFoundError: It is not known any more.
         """
         loop = asyncio.get_running_loop()
+        timeout = patience(timeout)
         until = None if timeout is None else loop.time() + timeout
         ended = 0
         while True:
@@ -255,11 +258,14 @@ class WorkflowHandle(Generic[R]):
         for step in steps:
             more.add(step, depends_on=depends_on)  # type: ignore[arg-type]  # each is one of them
         jobs = in_order(more.jobs)
+        connection = await self._connection.here()
         for job in jobs:
             job.workflow = self.workflow_id
-        await add_members(await self._connection.here(), self.workflow_id, _members(jobs))
+            job.bind(connection)
+            job.encode()  # as in `Workflow.enqueue_ends`: a member that cannot be stored would never end
+        await add_members(connection, self.workflow_id, _members(jobs))
         if jobs:
-            await submit_many(await self._connection.here(), jobs)
+            await submit_many(connection, jobs)
         self.jobs += jobs
         return jobs
 

@@ -1,15 +1,25 @@
 """Turns raw setting values (text, TOML values, arguments) into checked ones."""
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from naq_core.errors import shown
+from naq_core.values import LONGEST_TIME, exact_text
+
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_SCHEME = re.compile(r"\s*[a-z]+://", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?P<scheme>\s*(?:[a-z]+://)?)(?P<user>[^?#]*@)?(?P<host>\[[0-9a-f:.]+\]|[\w.-]*)(?P<port>:\d{1,5})?(?P<rest>[/?#].*)?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _INBOX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+LONGEST = timedelta(seconds=LONGEST_TIME)
 LEAST_KEY = 16
 """Characters of a signing key."""
 _CHOICES = {
@@ -35,7 +45,9 @@ def parse_duration(value: object) -> timedelta:
     allowed = "a duration such as 30, '30s', '5m', '1h' or '7d'"
     try:
         if isinstance(value, timedelta):
-            duration = value
+            duration = timedelta(days=value.days, seconds=value.seconds, microseconds=value.microseconds)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"must be finite; give {allowed}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             duration = timedelta(seconds=value)
         elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
@@ -44,43 +56,76 @@ def parse_duration(value: object) -> timedelta:
             raise ValueError(f"must be {allowed}")
     except OverflowError as error:
         raise ValueError(f"is too large; give {allowed}") from error
+    if duration > LONGEST:
+        raise ValueError(f"is too large, at most {LONGEST.days:,} days; give {allowed}")
     if duration < timedelta(0):
         raise ValueError(f"must not be negative; give {allowed}")
     return duration
 
 
 def redact_url(url: str) -> str:
-    """Hide the user information of one NATS address or of a comma list of them.
+    """Hide what may be secret in one address or in a comma list of them: user information, path, query and fragment.
 
     Args:
-        url: Such as `nats://user:secret@host:4222`.
+        url: Such as `nats://user:secret@host:4222` or `wss://host?token=secret`.
 
     Returns:
-        The same text with everything before each `@` replaced by `***`.
+        The same text with `***` in those places. Of what cannot be told apart, such as a password with a comma or a question
+        mark that is not escaped, nothing but the scheme is left.
     """
-    return ",".join(re.sub(r"^(\s*[a-z]+://)?.*@", r"\1***@", part) for part in url.split(","))
+    parts = url.split(",")
+    shown = [_redacted(part) for part in parts]
+    for at, part in enumerate(parts[1:], start=1):
+        if "@" in part and "://" not in part:  # the comma may be one of a password
+            shown[at - 1] = _scheme_of(parts[at - 1]) + "***"
+    return ",".join(shown)
+
+
+def _redacted(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or "@" in (match["rest"] or ""):
+        return f"{_scheme_of(address)}***"
+    rest = match["rest"] or ""
+    user = "***@" if match["user"] else ""
+    return f"{match['scheme'] or ''}{user}{match['host']}{match['port'] or ''}{rest if rest in {'', '/'} else f'{rest[0]}***'}"
+
+
+def _scheme_of(address: str) -> str:
+    match = _SCHEME.match(address)
+    return "" if match is None else match[0]
 
 
 def whole_number(value: object) -> int:
     """Return an int, or raise ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return int.__int__(value)
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}", value.strip()):
         return int(value)
-    raise ValueError(f"must be a whole number, not {value!r}")
+    raise ValueError(f"must be a whole number, not {shown(value)}")
 
 
 def names(value: object) -> tuple[str, ...]:
     """Return the parts of a list, or of text with commas or line breaks, or raise ValueError."""
     if isinstance(value, str):
         value = value.replace("\n", ",").split(",")
-    if not isinstance(value, Iterable):
-        raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - as above
-    names = tuple(str(item).strip() for item in value)
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
+    items = [exact_text(item) for item in value]
+    if None in items:
+        raise ValueError("must be a list of texts")
+    names = tuple(item.strip() for item in items if item is not None)
     return tuple(name for name in names if name)
 
 
 _LEAST_NUMBER = {"replicas": 1, "concurrency": 1, "max_crashes": 1, "max_in_flight": 1, "processes": 0, "large_threshold": 0}
+_MOST_NUMBER = {
+    "replicas": 5,
+    "concurrency": 100_000,
+    "max_crashes": 1_000_000,
+    "max_in_flight": 1_000_000,
+    "processes": 10_000,
+    "large_threshold": 2**40,
+}
 _LEAST_DURATION = {
     "result_ttl": 1.0,
     "failure_ttl": 1.0,
@@ -94,7 +139,7 @@ _LEAST_DURATION = {
     "audit_ttl": 3600.0,
 }
 _FUNCTION_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:\*|\.\*|:[^\W\d]\w*(\.[^\W\d]\w*)*)")
-_TOKEN_RULE = (_TOKEN, "letters, digits, '_' and '-'")
+_TOKEN_RULE = (_TOKEN, "1 to 64 letters, digits, '_' and '-'")
 _PATTERNS = {
     "namespace": _TOKEN_RULE,
     "default_queue": _TOKEN_RULE,
@@ -106,9 +151,9 @@ def check(name: str, value: Any) -> None:
     """Raise ValueError, saying what is allowed, when the value is outside its range."""
     _check_range(name, value)
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+        raise ValueError(f"must be one of {', '.join(_CHOICES[name])}, not {shown(value)}")
     if name in _PATTERNS and not _PATTERNS[name][0].fullmatch(value):
-        raise ValueError(f"may hold {_PATTERNS[name][1]} only, not {value!r}")
+        raise ValueError(f"may hold {_PATTERNS[name][1]} only, not {shown(value)}")
     match name:
         case "nats_url":
             _check_url(value)
@@ -123,21 +168,23 @@ def check(name: str, value: Any) -> None:
 
 def _check_range(name: str, value: Any) -> None:
     if name in _LEAST_NUMBER and value < _LEAST_NUMBER[name]:
-        raise ValueError(f"must be at least {_LEAST_NUMBER[name]}, not {value}")
-    if name == "replicas" and value > 5:
-        raise ValueError(f"must be at most 5, not {value}")
+        raise ValueError(f"must be at least {_LEAST_NUMBER[name]}, not {shown(value)}")
+    if name in _MOST_NUMBER and value > _MOST_NUMBER[name]:
+        raise ValueError(f"must be at most {_MOST_NUMBER[name]:,}")
     if name in _LEAST_DURATION and value.total_seconds() < _LEAST_DURATION[name]:
         raise ValueError(f"must be at least {_LEAST_DURATION[name]:g} s, not {value}")
 
 
 def _check_url(value: str) -> None:
     allowed = "nats://host:port (also tls, ws and wss; several with commas)"
-    for part in value.split(","):
-        address = part.strip()
-        try:
-            parts = urlsplit(address if "://" in address else f"nats://{address}")
-            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError as error:
-            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}") from error
-        if not usable or parts.scheme not in {"nats", "tls", "ws", "wss"}:
-            raise ValueError(f"must be {allowed}, not {redact_url(address)!r}")
+    if not all(_is_usable(part.strip()) for part in value.split(",")):
+        raise ValueError(f"must be {allowed}, not {redact_url(value)!r}")
+
+
+def _is_usable(address: str) -> bool:
+    """Whether an address can be connected to; the error of what cannot would show a part of it."""
+    try:
+        parts = urlsplit(address if "://" in address else f"nats://{address}")
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0) and parts.scheme in {"nats", "tls", "ws", "wss"}
+    except ValueError:
+        return False

@@ -21,6 +21,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
 from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError
 from naq_core.names import new_id
+from naq_core.values import exact_text, whole
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
 
 __all__ = ["Actor", "Recording", "activity", "note_refusal", "read_trail", "recorded"]
@@ -135,9 +136,8 @@ async def read_trail(
         ConfigurationError: The limit is out of range, or the cursor is of another list.
         BrokerError: The server did not answer in time.
     """
-    if not 1 <= limit <= 500:
-        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 500")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+    limit, max_scan = whole(limit, "limit", 1, 500), whole(max_scan, "max_scan", 1)
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", exact_text(cursor) or ""):
         raise ConfigurationError("cursor", f"{cursor!r} is not of the audit trail")
     wanted, page = wanted or AuditFilter(), AuditPage(entries=[])
     descent = await descend(connection, below=None if cursor is None else int(cursor))

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from naq_core.retry import seconds
+from naq_core.values import seconds
 
 
 class JobControl(Exception):  # noqa: N818 - instructions, not errors

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from naq_core.errors import InvalidScheduleError
+from naq_core.values import exact_text
 
 MAX_LENGTH = 200
 YEARS = 9
@@ -115,13 +116,14 @@ def find_zone(name: object) -> tzinfo:
     Raises:
         InvalidScheduleError: There is none.
     """
-    if name == "UTC":
+    zone = exact_text(name)
+    if zone == "UTC":
         return UTC
     # What `localtime` and `posixrules` mean is another machine's guess, and `right/` counts leap seconds.
-    if not isinstance(name, str) or not _ZONE.fullmatch(name) or name.startswith(("localtime", "posix", "right/")):
+    if zone is None or not _ZONE.fullmatch(zone) or zone.startswith(("localtime", "posix", "right/")):
         raise InvalidScheduleError("time zone", name, "give an IANA name such as 'Europe/Berlin' or 'UTC'")
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(zone)
     except (ZoneInfoNotFoundError, OSError, ValueError) as error:
         raise InvalidScheduleError(
             "time zone", name, "not known here; give an IANA name such as 'Europe/Berlin' or 'UTC'"

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from naq_core.envelope import Envelope, Fill, JobOptions, Parent
 from naq_core.errors import ConfigurationError, DecodeError, EncodeError, NaqError
-from naq_core.names import check_job_id
+from naq_core.names import check_job_id, check_queue
 from naq_core.record import JobState
 from naq_core.serialization import decode_result
+from naq_core.values import flag
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -136,6 +137,7 @@ def tie(
     Raises:
         ConfigurationError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
     """
+    tell = flag(tell, "parent_results")
     parents: dict[tuple[str, str], Parent] = {}
     for each in _listed(depends_on):
         parent = _parent(each, allow_failure=allow_failure)
@@ -223,9 +225,9 @@ def _listed(depends_on: Any) -> list[Any]:
 
 
 def _parent(given: Any, *, allow_failure: bool) -> Parent:
-    lenient = allow_failure
     if isinstance(given, Dependency):
-        lenient, given = given.allow_failure, given.job
+        allow_failure, given = given.allow_failure, given.job
+    lenient = flag(allow_failure, "allow_failure")
     if isinstance(given, str):
         return Parent(check_job_id(given), lenient=lenient)
     job = getattr(given, "job", given)  # a SyncJob holds one
@@ -233,7 +235,7 @@ def _parent(given: Any, *, allow_failure: bool) -> Parent:
         raise ConfigurationError("depends_on", f"{given!r} is not a job, an id or a Dependency")
     if job.options.fast:
         raise ConfigurationError("depends_on", f"{given!r} has fast=True: it leaves no record, so nothing can wait for its end")
-    return Parent(job.job_id, job.queue, lenient)
+    return Parent(check_job_id(job.job_id), check_queue(job.queue), lenient)
 
 
 def fill_in(

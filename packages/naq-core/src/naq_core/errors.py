@@ -5,7 +5,8 @@ NaqError
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
 │  ├─ BrokerUnavailableError            no server answers at the address
-│  │  └─ AuthenticationError            it answers, and refuses the credentials
+│  │  ├─ AuthenticationError            it answers, and refuses the credentials
+│  │  └─ TlsNotOfferedError             it answers in plain text, although TLS is asked for
 │  ├─ PermissionDeniedError (PermissionError) the credentials do not permit it
 │  ├─ BrokerTimeoutError (TimeoutError) the server did not answer in time
 │  ├─ JetStreamDisabledError            the server runs without JetStream
@@ -30,6 +31,17 @@ NaqError
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
    └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
 """
+
+LONGEST_SHOWN = 200
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it, at most 200 characters; a number of 5,000 digits cannot even be printed."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever a `__repr__` raises
+        return f"a {type(value).__name__} that cannot be printed"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 class NaqError(Exception):
@@ -62,7 +74,7 @@ class InvalidNameError(NaqError, ValueError):
     def __init__(self, kind: str, value: object, rule: str) -> None:
         self.kind = kind
         self.value = value
-        super().__init__(f"{value!r} is not a valid {kind}: {rule}")
+        super().__init__(f"{shown(value)} is not a valid {kind}: {rule}")
 
 
 class BrokerError(NaqError):
@@ -91,6 +103,20 @@ class AuthenticationError(BrokerUnavailableError):
             self,
             f"cannot connect to NATS at {url}: {self.reason}. Set NAQ_NATS_CREDS, NAQ_NATS_NKEY, NAQ_NATS_USER and "
             "NAQ_NATS_PASSWORD_FILE, or NAQ_NATS_TOKEN_FILE",
+        )
+
+
+class TlsNotOfferedError(BrokerUnavailableError):
+    """TLS was asked for, and the server does not offer it; nothing was sent to it, no credentials above all."""
+
+    def __init__(self, url: str, asking: str) -> None:
+        self.url = url
+        self.asking = asking
+        self.reason = f"the server does not offer TLS, which is asked for ({asking}); nothing was sent to it"
+        BrokerError.__init__(
+            self,
+            f"cannot connect to NATS at {url}: {self.reason}. Let the server use TLS; where plain text is meant, "
+            "use nats:// and leave NAQ_NATS_TLS_CA, NAQ_NATS_TLS_CERT and NAQ_NATS_TLS_KEY out",
         )
 
 
@@ -292,8 +318,7 @@ class InvalidScheduleError(ScheduleError, ValueError):
     def __init__(self, what: str, value: object, problem: str) -> None:
         self.what = what
         self.value = value
-        shown = repr(value)
-        super().__init__("", f"{what} {shown if len(shown) <= 80 else shown[:77] + '...'}: {problem}")
+        super().__init__("", f"{what} {shown(value)}: {problem}")
 
 
 class JobError(NaqError):

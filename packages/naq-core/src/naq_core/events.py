@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from naq_core._nats.connection import Connection
 from naq_core._nats.event_headers import event_of
 from naq_core._nats.topology import ensure_streams
-from naq_core.names import check_queue
+from naq_core.names import check_queue_or_any
+from naq_core.values import whole
 from naq_core.views import Event
 
 __all__ = ["Event", "events"]
@@ -41,8 +42,7 @@ async def events(
         InvalidNameError: This can be no queue's name.
         BrokerUnavailableError: The connection is closed for good, as when its credentials were withdrawn.
     """
-    if queue != "*":
-        check_queue(queue)
+    queue, most_waiting = check_queue_or_any(queue), whole(most_waiting, "most_waiting", 1)
     await ensure_streams(connection)
     feed = _Feed(queue, most_waiting)
     names = connection.names

@@ -7,8 +7,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from naq_core.errors import ConfigurationError
+from naq_core.names import check_queue
 from naq_core.record import JobState
 from naq_core.settings import parse_duration
+from naq_core.values import aware, text
 from naq_core.views import JobFilter
 
 _FIELDS = {
@@ -24,6 +26,7 @@ _FIELDS = {
     "until": "until",
     "id": "text",
 }
+_TEXTS = ("function", "worker", "workflow", "schedule", "text", "error")
 _STATES = {"failed": JobState.DEAD, "scheduled": JobState.HELD, "waiting": JobState.QUEUED, "done": JobState.SUCCEEDED}
 
 
@@ -60,6 +63,22 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         else:
             found[_FIELDS[name]] = value
     return JobFilter(states=frozenset(states), text=" ".join(text), **found)
+
+
+def check_filter(wanted: JobFilter) -> JobFilter:
+    """Return a filter made by a program, with the exact values that are then compared; times in UTC.
+
+    Raises:
+        ConfigurationError, InvalidNameError: A field has the wrong type, or a value that no job can have; names it.
+    """
+    states: object = wanted.states
+    if isinstance(states, str) or not isinstance(states, Iterable):
+        raise ConfigurationError("states", f"must be a set of states, not {states!r}")
+    exact: dict[str, Any] = {name: text(getattr(wanted, name), name) for name in _TEXTS}
+    exact |= {name: aware(at, name) for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
+    exact["states"] = frozenset(parse_state(text(each, "states")) for each in states)
+    exact["queue"] = check_queue(wanted.queue) if wanted.queue else ""
+    return JobFilter(**exact)
 
 
 def describe_filter(wanted: JobFilter) -> str:
@@ -110,7 +129,7 @@ def parse_instant(text: str, *, now: datetime | None = None, setting: str = "tim
     except ValueError:
         example = "2026-11-24T12:30:00Z"
         raise ConfigurationError(setting, f"{text!r} is neither a duration (30s, 2h, 7d) nor a time ({example})") from None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    return aware(instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC), setting)
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

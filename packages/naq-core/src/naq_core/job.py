@@ -14,7 +14,7 @@ from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
-from naq_core.errors import EncodeError, JobError, JobNotFoundError
+from naq_core.errors import ConfigurationError, EncodeError, JobError, JobNotFoundError
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.options import make_options
@@ -26,12 +26,25 @@ from naq_core.serialization import Call, decode_call, encode_call, function_name
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.terms import NO_TERMS, Terms
+from naq_core.values import exact_text, patience
 from naq_core.views import JobView
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
 R_co = TypeVar("R_co", covariant=True)
+
+
+def _checked_call(function: object, args: object, kwargs: object) -> Any:
+    """Return the function or its name; refuse what a worker could not call. Text is a sequence too, but of characters."""
+    name = exact_text(function)
+    if name is None and not callable(function):
+        raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
+    if isinstance(args, str | bytes | bytearray | memoryview) or not isinstance(args, Sequence):
+        raise EncodeError(f"args must be a list of positional arguments, not a {type(args).__name__}")
+    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
+        raise EncodeError("kwargs must be a mapping of keyword arguments, with names as its keys")
+    return function if name is None else name
 
 
 class Job(Generic[R_co]):
@@ -98,14 +111,14 @@ class Job(Generic[R_co]):
         terms: Terms = NO_TERMS,
         **more: Any,
     ) -> None:
+        if type(args) is not tuple or not callable(function) or (kwargs and type(kwargs) is not dict):
+            function = _checked_call(function, args, kwargs)
         self.ties = NO_TIES
         """What it waits for."""
-        if depends_on is not None or parent_results or is_tied(args, kwargs or {}):
+        if depends_on is not None or parent_results is not False or is_tied(args, kwargs or {}):
             self.ties, args, kwargs = tie(
                 () if depends_on is None else depends_on, args, kwargs or {}, allow_failure=allow_failure, tell=parent_results
             )
-        if not callable(function) and not isinstance(function, str):
-            raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
         self._function: Callable[..., Any] | str = function
         self._args = args
         self._kwargs: Mapping[str, Any] = kwargs or {}
@@ -135,6 +148,8 @@ class Job(Generic[R_co]):
         self.enqueued_at = 0.0
         if options is None:
             options = make_options(max_retries=max_retries, retry_delay=retry_delay, timeout=timeout, **more)
+        elif not isinstance(options, JobOptions):
+            raise ConfigurationError("options", f"must be JobOptions, not a {type(options).__name__}: use the keywords instead")
         self.options = options
 
     def __repr__(self) -> str:
@@ -315,6 +330,7 @@ class Job(Generic[R_co]):
             JobFailedError, JobCancelledError, JobExpiredError: It ended otherwise.
             JobTimeoutError: It has not ended yet; it goes on.
         """
+        timeout = patience(timeout)
         if self.options.fast:
             raise JobError(self.job_id, "was enqueued with fast=True, which stores no result")
         ended, self._ended = self._ended, None
@@ -379,7 +395,7 @@ class Job(Generic[R_co]):
         Raises:
             JobNotFoundError: No such job. JobTimeoutError: It has not ended. JobFailedError and so on: It ended otherwise.
         """
-        names.check_job_id(job_id)
+        job_id, timeout = names.check_job_id(job_id), patience(timeout)
         settings = settings or Settings.load(nats_url=nats_url)
         async with Connection(settings, name="naq-fetch") as connection:
             return await fetch_outcome(connection, job_id, timeout)
@@ -391,7 +407,7 @@ class Job(Generic[R_co]):
         Raises:
             JobNotFoundError: No attempt was made yet, or the record has passed its time to live.
         """
-        names.check_job_id(job_id)
+        job_id = names.check_job_id(job_id)
         async with Connection(settings or Settings.load(nats_url=nats_url), name="naq-fetch") as connection:
             stored = await records.find_record(connection, job_id)
         if stored is None:

@@ -7,6 +7,7 @@ from binascii import hexlify
 from time import time_ns
 
 from naq_core.errors import InvalidNameError
+from naq_core.values import exact_text
 
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEW_ID = re.compile(r"[0-9a-f]{28}")
@@ -17,25 +18,36 @@ _random_lock = threading.Lock()
 
 
 def check_queue(name: object) -> str:
-    """Return `name` if it can name a queue.
+    """Return `name` as a plain `str` if it can name a queue.
 
     Raises:
         InvalidNameError: It is not 1 to 64 letters, digits, `_` or `-` (a dot, a star or a space would change the subject).
     """
-    if not isinstance(name, str) or not _QUEUE.fullmatch(name):
+    text = name if type(name) is str else exact_text(name)
+    if text is None or not _QUEUE.fullmatch(text):
         raise InvalidNameError("queue name", name, "use 1 to 64 letters, digits, '_' or '-'")
-    return name
+    return text
+
+
+def check_queue_or_any(name: object) -> str:
+    """Return a queue's name, or `*`, which means whichever queue a job is in.
+
+    Raises:
+        InvalidNameError: It is neither.
+    """
+    return "*" if name == "*" else check_queue(name)
 
 
 def check_job_id(job_id: object) -> str:
-    """Return `job_id` if it can identify a job.
+    """Return `job_id` as a plain `str` if it can identify a job.
 
     Raises:
         InvalidNameError: It is not 1 to 128 letters, digits, `_`, `-` or `=`.
     """
-    if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
+    text = job_id if type(job_id) is str else exact_text(job_id)
+    if text is None or not _JOB_ID.fullmatch(text):
         raise InvalidNameError("job id", job_id, "use 1 to 128 letters, digits, '_', '-' or '='")
-    return job_id
+    return text
 
 
 def is_job_id(text: str) -> bool:
@@ -44,14 +56,15 @@ def is_job_id(text: str) -> bool:
 
 
 def check_workflow_id(workflow_id: object) -> str:
-    """Return `workflow_id` if it can identify a workflow.
+    """Return `workflow_id` as a plain `str` if it can identify a workflow.
 
     Raises:
         InvalidNameError: It is not 1 to 128 letters, digits, `_`, `-` or `=`.
     """
-    if not isinstance(workflow_id, str) or not _JOB_ID.fullmatch(workflow_id):
+    text = exact_text(workflow_id)
+    if text is None or not _JOB_ID.fullmatch(text):
         raise InvalidNameError("workflow id", workflow_id, "use 1 to 128 letters, digits, '_', '-' or '='")
-    return workflow_id
+    return text
 
 
 def is_new_id(job_id: str) -> bool:

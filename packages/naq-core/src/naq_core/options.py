@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from naq_core._nats.subjects import LEVELS, NORMAL
 from naq_core.envelope import NO_OPTIONS, JobOptions
-from naq_core.errors import ConfigurationError
-from naq_core.retry import Delay, make_policy, seconds
+from naq_core.errors import ConfigurationError, shown
+from naq_core.retry import Delay, make_policy
+from naq_core.values import exact_text, flag, seconds
 
 
 def make_options(  # noqa: PLR0913 - one keyword for each option
@@ -31,15 +32,16 @@ def make_options(  # noqa: PLR0913 - one keyword for each option
     if timeout is not None and seconds(timeout, "timeout") == 0:
         raise ConfigurationError("timeout", "0 would stop every attempt at once: use None for no limit")
     if result_ttl is not None and seconds(result_ttl, "result_ttl") < 1:
-        raise ConfigurationError("result_ttl", f"{result_ttl!r} is below 1 s, the server's granularity")
-    if priority not in LEVELS:
-        raise ConfigurationError("priority", f"{priority!r} is not one of {', '.join(LEVELS)}")
+        raise ConfigurationError("result_ttl", f"{shown(result_ttl)} is below 1 s, the server's granularity")
+    level = exact_text(priority)
+    if level not in LEVELS:
+        raise ConfigurationError("priority", f"{shown(priority)} is not one of {', '.join(LEVELS)}")
     options = JobOptions(
         retry=make_policy(max_retries, retry_delay, retry_strategy, max_delay, jitter, retry_on, ignore_on),
         timeout=None if timeout is None else seconds(timeout, "timeout"),
         result_ttl=None if result_ttl is None else seconds(result_ttl, "result_ttl"),
-        process=bool(process),
-        fast=bool(fast),
-        priority=priority,
+        process=flag(process, "process"),
+        fast=flag(fast, "fast"),
+        priority=level,
     )
     return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire

@@ -1,29 +1,18 @@
 """When a failed job is tried again: a pure function of the attempt."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import ConfigurationError, shown
+from naq_core.values import exact_text, flag, seconds, whole
 
 RetryStrategy: TypeAlias = Literal["fixed", "linear", "exponential"]
 Delay: TypeAlias = float | timedelta
 STRATEGIES = ("fixed", "linear", "exponential")
-
-
-def seconds(value: Delay, name: str) -> float:
-    """Return a delay in seconds.
-
-    Raises:
-        ConfigurationError: It is neither a `timedelta` nor a finite, non-negative number.
-    """
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e9:
-        raise ConfigurationError(name, f"{value!r} is not a delay: use a timedelta or seconds from 0 to 1e9")
-    return float(number)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -79,19 +68,18 @@ def make_policy(
     Raises:
         ConfigurationError: A value has the wrong type or range; names it.
     """
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-        raise ConfigurationError("max_retries", f"{max_retries!r} is not a whole number from 0 up")
-    if retry_strategy not in STRATEGIES:
-        raise ConfigurationError("retry_strategy", f"{retry_strategy!r} is not one of {', '.join(STRATEGIES)}")
+    strategy = exact_text(retry_strategy)
+    if strategy not in STRATEGIES:
+        raise ConfigurationError("retry_strategy", f"{shown(retry_strategy)} is not one of {', '.join(STRATEGIES)}")
     given: Sequence[Any] = (retry_delay,) if isinstance(retry_delay, int | float | timedelta) else retry_delay
-    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
-        raise ConfigurationError("retry_delay", f"{retry_delay!r} is not a delay or a non-empty list of delays")
+    if isinstance(given, str | bytes | bytearray | memoryview) or not isinstance(given, Sequence) or not given:
+        raise ConfigurationError("retry_delay", f"{shown(retry_delay)} is not a delay or a non-empty list of delays")
     return RetryPolicy(
-        max_retries=max_retries,
+        max_retries=whole(max_retries, "max_retries", 0),
         delays=tuple(seconds(each, "retry_delay") for each in given),
-        strategy=retry_strategy,  # type: ignore[arg-type]  # checked above
+        strategy=strategy,  # type: ignore[arg-type]  # checked above
         max_delay=seconds(max_delay, "max_delay"),
-        jitter=bool(jitter),
+        jitter=flag(jitter, "jitter"),
         retry_on=_class_names(retry_on, "retry_on"),
         ignore_on=_class_names(ignore_on, "ignore_on"),
     )
@@ -100,12 +88,15 @@ def make_policy(
 def _class_names(classes: Any, name: str) -> tuple[str, ...]:
     if isinstance(classes, type | str):
         classes = (classes,)
+    if not isinstance(classes, Iterable):
+        raise ConfigurationError(name, f"{shown(classes)} is not a list of exception classes or their names")
     names = []
     for each in classes:
-        if isinstance(each, str):
-            names.append(each)
+        text = exact_text(each)
+        if text is not None and text.isprintable() and text and not any(map(str.isspace, text)):
+            names.append(text)
         elif isinstance(each, type) and issubclass(each, BaseException):
             names.append(f"{each.__module__}.{each.__qualname__}")
         else:
-            raise ConfigurationError(name, f"{each!r} is not an exception class or the name of one")
+            raise ConfigurationError(name, f"{shown(each)} is not an exception class or the name of one")
     return tuple(names)

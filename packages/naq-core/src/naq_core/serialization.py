@@ -23,6 +23,8 @@ PICKLE = "pickle"
 JSON = "json"
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 
+LONGEST_NAME = 512
+
 _names: "WeakKeyDictionary[Callable[..., Any], str | None]" = WeakKeyDictionary()
 _registered: dict[str, Callable[..., Any]] = {}
 
@@ -73,6 +75,20 @@ def importable_name(function: Callable[..., Any]) -> str | None:
             found = None
     _names[function] = found
     return found
+
+
+@functools.lru_cache(maxsize=4096)
+def checked_name(name: str) -> str:
+    """Return the name of a function as `module:qualname`; `module.function` is accepted too.
+
+    Raises:
+        EncodeError: It is neither, so that no worker could import it.
+    """
+    path = name if ":" in name else ":".join(name.rsplit(".", 1))
+    module, _, qualname = path.partition(":")
+    if len(path) > LONGEST_NAME or not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
+        raise EncodeError(f"{name[:200]!r} cannot name a function: write 'module:function', such as 'shop.mail:send'")
+    return path
 
 
 @functools.lru_cache(maxsize=4096)
@@ -182,12 +198,10 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
         serializer: `pickle` or `json`.
 
     Raises:
-        EncodeError: Something cannot be serialized; names it.
+        EncodeError: Something cannot be serialized, or no worker could import a function of that name; says which.
     """
     if isinstance(function, str):
-        name: str | None = function.replace(".", ":") if ":" not in function and function.count(".") == 1 else function
-        if name and ":" not in name:
-            name = ":".join(name.rsplit(".", 1))
+        name: str | None = checked_name(function if type(function) is str else str.__str__(function))
     elif callable(function):
         function = unwrap(function)
         name = importable_name(function)
@@ -200,6 +214,8 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
                 "move it to the top level of a module"
             )
         return Call(name, encode_json([list(args), dict(kwargs)], f"the arguments of {name}"), JSON, by_value=False)
+    if serializer != PICKLE:
+        raise EncodeError(f"there is no serializer {serializer!r}: use {PICKLE} or {JSON}")
     if name is not None:
         if not args and not kwargs:
             return Call(name, NO_ARGUMENTS, PICKLE, by_value=False)

@@ -16,6 +16,7 @@ from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file
 from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
 from naq_core.errors import ConfigurationError
+from naq_core.values import exact_text
 
 __all__ = ["Settings", "parse_duration", "redact_url"]
 
@@ -264,9 +265,12 @@ def _convert(name: str, value: object) -> object:
         return None
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str):
-        raise ValueError(f"must be text, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
-    return value.upper() if name == "log_level" else value
+    text = exact_text(value)
+    if text is None:
+        raise ValueError(f"must be text, not a {type(value).__name__}")
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text.upper() if name == "log_level" else text
 
 
 def _from_environment(name: str) -> tuple[str, str] | None:

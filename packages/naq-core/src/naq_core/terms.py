@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from naq_core.errors import ConfigurationError
-from naq_core.retry import Delay, seconds
+from naq_core.errors import ConfigurationError, shown
+from naq_core.retry import Delay
+from naq_core.values import aware, exact_text, seconds
 
 Expiry: TypeAlias = float | timedelta | datetime
 """Seconds (or a `timedelta`) from the enqueue on, or an aware time."""
@@ -110,15 +111,16 @@ def make_terms(
         raise ConfigurationError(name, "needs a key that says which jobs are the same: add unique=…")
     if unique is not None and job_id is not None:
         raise ConfigurationError("unique", "is given together with job_id, but the key makes the id: give one of them")
-    if on_clash not in tuple(Clash):
-        raise ConfigurationError("on_clash", f"{on_clash!r} is not one of {', '.join(Clash)}")
+    clash = exact_text(on_clash)
+    if clash not in tuple(Clash):
+        raise ConfigurationError("on_clash", f"{shown(on_clash)} is not one of {', '.join(Clash)}")
     if debounce is not None and seconds(debounce, "debounce") == 0:
         raise ConfigurationError("debounce", "0 seconds gather nothing")
     terms = Terms(
         at=0.0 if at is None else instant(at, "at"),
         delay=0.0 if delay is None else seconds(delay, "delay"),
         unique="" if unique is None else _check_key(unique),
-        on_clash=Clash(on_clash),
+        on_clash=Clash(clash),
         debounce=0.0 if debounce is None else seconds(debounce, "debounce"),
         **_expiry(expires),
     )
@@ -126,11 +128,32 @@ def make_terms(
     return NO_TERMS if terms == NO_TERMS else terms
 
 
+def at_time(when: datetime) -> Terms:
+    """Return the terms of a job that starts at a time, which must be one: None does not mean at once here.
+
+    Raises:
+        ConfigurationError: As `instant`.
+    """
+    return NO_TERMS._replace(at=instant(when, "when"))
+
+
+def after_delay(delay: Delay) -> Terms:
+    """Return the terms of a job that starts after a delay.
+
+    Raises:
+        ConfigurationError: It is not a delay.
+    """
+    return NO_TERMS._replace(delay=seconds(delay, "delay"))
+
+
 def _expiry(expires: Expiry | None) -> dict[str, Any]:
     if expires is None:
         return {}
     if isinstance(expires, datetime):
-        return {"expires_at": instant(expires, "expires")}
+        at = instant(expires, "expires")
+        if at <= 0:  # 0 stands for never
+            raise ConfigurationError("expires", f"{expires.isoformat()} has passed long ago: the job would never run")
+        return {"expires_at": at}
     if seconds(expires, "expires") == 0:
         raise ConfigurationError("expires", "0 seconds: the job would never run")
     return {"expires_in": seconds(expires, "expires")}
@@ -140,24 +163,19 @@ def instant(when: datetime, name: str) -> float:
     """Return an aware time as seconds since the epoch.
 
     Raises:
-        ConfigurationError: It is none, is naive (nobody knows which zone is meant), or lies after 2198.
+        ConfigurationError: It is not a datetime, is naive (nobody knows which zone is meant), or lies after 2198.
     """
-    if not isinstance(when, datetime):
-        raise ConfigurationError(name, f"{when!r} is no datetime")
-    if when.tzinfo is None:
-        raise ConfigurationError(
-            name,
-            f"{when.isoformat()} has no time zone: write datetime.now(UTC) + …, or {name}.astimezone() where local time is meant",
-        )
-    if when >= LATEST:
-        raise ConfigurationError(name, f"{when.isoformat()} is too far ahead")
-    return when.timestamp()
+    moment = aware(when, name)
+    if moment >= LATEST:
+        raise ConfigurationError(name, f"{moment.isoformat()} is too far ahead: give a time before {LATEST.year}")
+    return moment.timestamp()
 
 
 def _check_key(unique: object) -> str:
-    if not isinstance(unique, str) or not 0 < len(unique) <= LONGEST_KEY:
-        raise ConfigurationError("unique", f"{unique!r} is no key: use a text of 1 to {LONGEST_KEY} characters")
-    return unique
+    key = exact_text(unique)
+    if key is None or not 0 < len(key) <= LONGEST_KEY:
+        raise ConfigurationError("unique", f"{shown(unique)} is not a key: use a text of 1 to {LONGEST_KEY} characters")
+    return key
 
 
 def unique_id(key: str) -> str:

@@ -15,6 +15,7 @@ from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import Settings
+from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, Entry
 from naq_scheduler._fire import Firer
 from naq_scheduler._http import Answer, serve
@@ -29,6 +30,7 @@ AT_ONCE = 256
 """Schedules that are fired at the same time."""
 LONGEST_SLEEP = 5.0
 """Seconds after which the clock is looked at anyhow: it may have been set, or the machine suspended."""
+SHORTEST_SWEEP = 0.05
 BREATH = 0.01
 """Seconds between two looks at one schedule."""
 AGAIN = 1.0
@@ -71,12 +73,13 @@ class Scheduler:
         **overrides: Any,
     ) -> None:
         self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
-        self.enable_ha = enable_ha
+        self.enable_ha = flag(enable_ha, "enable_ha")
+        instance_id = None if instance_id is None else text(instance_id, "instance_id", most=128)
         self.instance_id = f"{instance_id or f'{socket.gethostname()}-{os.getpid()}'}-{new_id()[-6:]}"
         self.metrics = Metrics()
         self.http_address: tuple[str, int] | None = None
-        self._http = None if http_port is None else (http_host, http_port)
-        self._sweep_interval = sweep_interval
+        self._http = None if http_port is None else (text(http_host, "http_host"), whole(http_port, "http_port", 0, 65535))
+        self._sweep_interval = seconds(sweep_interval, "sweep_interval", least=SHORTEST_SWEEP)
         self._declared = declared or {}
         self._agenda = Agenda()
         self._lease: Lease | Solo | None = None

@@ -1,14 +1,16 @@
 """Whose turn it is: how free slots are shared between queues, and between the levels of a queue. Knows nothing of NATS."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from naq_core.broker import LEVELS, NORMAL
 from naq_core.errors import ConfigurationError
 from naq_core.names import check_queue
+from naq_core.values import number
 from naq_worker._active import Active
 
+LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
 LOWER_SHARE = 0.1
 """Of the slots that a level (or queue) with a backlog gets, so many are offered to each one below it as well: what is less
 important is slowed down, but it never stands still."""
@@ -60,12 +62,14 @@ class Rota:
     """
 
     def __init__(self, queues: Sequence[str] | Mapping[str, float]) -> None:
-        if not queues:
-            raise ConfigurationError("queues", "a worker needs at least one queue")
-        self.queues = [check_queue(name) for name in dict.fromkeys(queues)]
+        if isinstance(queues, str | bytes | bytearray) or not isinstance(queues, Iterable):
+            raise ConfigurationError("queues", f"must be a list of names, or names with weights, not {queues!r}")
         self.weights: dict[str, float] | None = None
         if isinstance(queues, Mapping):
-            self.weights = {name: _check_weight(name, weight) for name, weight in queues.items()}
+            self.weights = {check_queue(name): _check_weight(name, weight) for name, weight in queues.items()}
+        self.queues = list(dict.fromkeys(check_queue(name) for name in queues))
+        if not self.queues:
+            raise ConfigurationError("queues", "a worker needs at least one queue")
         self.sources = [Source(queue, level) for queue in self.queues for level in LEVELS]
         levels = len(LEVELS)
         self._by_queue = {queue: self.sources[at * levels : (at + 1) * levels] for at, queue in enumerate(self.queues)}
@@ -162,6 +166,4 @@ class Rota:
 
 
 def _check_weight(queue: str, weight: object) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-        raise ConfigurationError("queues", f"the weight {weight!r} of queue {queue!r} is not a number above 0")
-    return float(weight)
+    return number(weight, f"the weight of queue {queue!r}", LEAST_WEIGHT, MOST_WEIGHT)

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from naq_core.broker import Connection, ensure_queues
-from naq_core.errors import ConfigurationError
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
 from naq_core.settings import Settings
 from naq_core.tasks import Background, beside, finish, services
+from naq_core.values import flag, whole
 from naq_worker._active import Active, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims
@@ -78,12 +78,10 @@ class Worker:
         **overrides: Any,
     ) -> None:
         self.settings = settings or Settings.load(nats_url=nats_url, concurrency=concurrency, **overrides)
-        self.concurrency = self.settings.concurrency if concurrency is None else concurrency
-        if self.concurrency < 1:
-            raise ConfigurationError("concurrency", f"{self.concurrency!r} is not a whole number from 1 up")
+        self.concurrency = self.settings.concurrency if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
         self._rota = Rota([queues] if isinstance(queues, str) else queues)
         self.queues = self._rota.queues
-        self.burst = burst
+        self.burst = flag(burst, "burst")
         self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
         self.counters = Counters()
         self.started_at = 0.0

@@ -4,7 +4,6 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.consumers import list_consumers
 from naq_core._nats.direct import count_many
 from naq_core._nats.records import stream_span
-from naq_core.names import check_queue
 from naq_core.record import JobState
 from naq_core.views import JobCount, JobFilter
 
@@ -20,7 +19,7 @@ async def known_count(connection: Connection, wanted: JobFilter) -> JobCount:
     names = connection.names
     if wanted != JobFilter(states=wanted.states, queue=wanted.queue):
         return JobCount(count=0, is_exact=False)
-    queue = check_queue(wanted.queue) if wanted.queue else "*"
+    queue = wanted.queue or "*"
     match wanted.states:
         case states if states == {JobState.DEAD}:
             return JobCount(count=(await count_many(connection, names.jobs_stream, [names.dead(queue, "*")]))[0])

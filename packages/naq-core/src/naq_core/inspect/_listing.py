@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from naq_core._nats.connection import Connection
@@ -15,8 +15,8 @@ from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
 from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
-from naq_core.names import check_queue
 from naq_core.record import JobRecord, JobState, decode_record
+from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
 
 PLACES: dict[JobState, frozenset[str]] = {
@@ -28,6 +28,7 @@ PLACES: dict[JobState, frozenset[str]] = {
 }
 """Where in the jobs stream the messages of jobs in these states lie; jobs in other states have none."""
 DELIVERED = frozenset({JobState.RUNNING, JobState.RETRYING})
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCKS = timedelta(minutes=5)
 """How much a producer's clock may be ahead of the server's for `since` to find all its jobs."""
 CHUNK = 250
@@ -72,23 +73,21 @@ class Listing:
         self._sources = sources
         self._skip = skip
         self._has_records = any(source.is_records for source in sources)
-        self._floor = "" if wanted.since is None else _sortable((wanted.since.astimezone(UTC) - CLOCKS).isoformat())
+        self._floor = "" if wanted.since is None else _sortable((max(wanted.since, EARLIEST) - CLOCKS).isoformat())
 
     @classmethod
     async def open(cls, connection: Connection, wanted: JobFilter, cursor: str | None, skip: tuple[str, str] = ("", "")) -> Self:
         """Find out where to look.
 
         Args:
+            wanted: Made by `check_filter`.
             skip: Queue and id of a job that is not to be listed, as it has been shown.
 
         Raises:
-            ConfigurationError, InvalidNameError: The cursor is of another list, a time is naive, or the queue's name is none.
+            ConfigurationError: The cursor is of another list.
         """
-        for name, at in (("since", wanted.since), ("until", wanted.until)):
-            if at is not None and at.tzinfo is None:
-                raise ConfigurationError(name, f"{at!r} is no aware datetime: add a time zone, as in datetime.now(UTC)")
         names = connection.names
-        queue = check_queue(wanted.queue) if wanted.queue else "*"
+        queue = wanted.queue or "*"
         records, jobs = await stream_span(connection, names.results_stream), await stream_span(connection, names.jobs_stream)
         spans: list[tuple[str, str | None, int, int, bool]] = []
         """Stream, subject, where to begin, the lowest sequence, whether it holds records."""
@@ -267,7 +266,7 @@ async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, la
 
 
 def _read_cursor(cursor: str, count: int) -> list[int]:
-    parts = cursor.split("-")
+    parts = (exact_text(cursor) or "").split("-")
     if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):
         raise ConfigurationError("cursor", f"{cursor!r} is not one of this list: start it again without")
     return [int(part) for part in parts]

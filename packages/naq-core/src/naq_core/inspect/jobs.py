@@ -5,12 +5,14 @@ import asyncio
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry, get_many
-from naq_core.errors import ConfigurationError, JobNotFoundError
+from naq_core.errors import JobNotFoundError
+from naq_core.filters import check_filter
 from naq_core.inspect._compose import view_of
 from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
-from naq_core.names import check_job_id, check_queue, is_job_id
+from naq_core.names import check_job_id, check_queue_or_any, is_job_id
+from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 
 MAX_SCAN = 20_000
@@ -43,15 +45,13 @@ async def list_jobs(
     Raises:
         ConfigurationError: A limit is out of range, or the cursor is of another list.
     """
-    if not 1 <= limit <= 1000:
-        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 1,000")
-    if max_scan < 1:
-        raise ConfigurationError("max_scan", f"{max_scan!r} is below 1")
+    limit, max_scan = whole(limit, "limit", 1, 1000), whole(max_scan, "max_scan", 1)
+    filter = check_filter(filter)  # noqa: A001 - as above
     until = _until(max_seconds)
     first: list[JobView] = []
     skip = ("", "")
     if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
-        view = await _by_id(connection, filter.text, check_queue(filter.queue) if filter.queue else "*")
+        view = await _by_id(connection, filter.text, filter.queue or "*")
         if view is not None and matches(filter, view):
             skip = (view.queue, view.job_id)
             first = [view] if cursor is None else []
@@ -71,6 +71,7 @@ async def count_jobs(
     Returns:
         The count; where it is not exact, there are at least so many.
     """
+    filter, max_scan = check_filter(filter), whole(max_scan, "max_scan", 1)  # noqa: A001 - as above
     until = _until(max_seconds)
     known = await known_count(connection, filter)
     if known.is_exact or known.count >= max_scan:  # more than could be counted here
@@ -89,7 +90,7 @@ async def count_jobs(
 
 
 def _until(max_seconds: float | None) -> float | None:
-    return None if max_seconds is None else asyncio.get_running_loop().time() + max_seconds
+    return None if max_seconds is None else asyncio.get_running_loop().time() + seconds(max_seconds, "max_seconds")
 
 
 async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobView:
@@ -102,7 +103,7 @@ async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobV
         InvalidNameError: This can be no id.
         JobNotFoundError: There is neither a job nor a record of this id.
     """
-    check_job_id(job_id)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
     view, children = await asyncio.gather(_by_id(connection, job_id, queue), _children(connection, job_id))
     if view is None:
         raise JobNotFoundError(job_id)

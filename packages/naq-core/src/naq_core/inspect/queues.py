@@ -31,7 +31,7 @@ async def get_queue(connection: Connection, queue: str) -> QueueView:
         InvalidNameError: This can be no queue's name.
         QueueNotFoundError: Nothing was ever enqueued to it, and no worker has taken jobs from it.
     """
-    check_queue(queue)
+    queue = check_queue(queue)
     views = await _views(connection, await list_consumers(connection, queue))
     if not views:
         raise QueueNotFoundError(queue)

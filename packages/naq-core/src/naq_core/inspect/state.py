@@ -5,6 +5,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.event_headers import PLACES
 from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import JobNotFoundError
+from naq_core.names import check_job_id, check_queue
 from naq_core.record import JobState
 
 
@@ -14,6 +15,7 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
     Raises:
         JobNotFoundError: There is neither.
     """
+    job_id, queue = check_job_id(job_id), check_queue(queue)
     stored = await records.read_record(connection, queue, job_id)
     if stored is not None and (stored.record.state.is_final or stored.record.state is JobState.RUNNING):
         return stored.record.state

@@ -4,8 +4,10 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.records import find_record
 from naq_core._nats.wait import wait_for_end
 from naq_core.inspect.jobs import get_job
+from naq_core.names import check_job_id
 from naq_core.results import result_bytes
 from naq_core.serialization import JSON
+from naq_core.values import patience
 from naq_core.views import JobView
 
 
@@ -19,6 +21,7 @@ async def wait_for_job(connection: Connection, job_id: str, timeout: float | Non
         JobNotFoundError: There is neither a job nor a record of this id.
         JobTimeoutError: It has not ended; it goes on.
     """
+    job_id, timeout = check_job_id(job_id), patience(timeout)
     job = await get_job(connection, job_id)
     if job.state.is_final:
         return job
@@ -33,7 +36,7 @@ async def read_json_result(connection: Connection, job_id: str) -> bytes | None:
         SignatureError: It does not bear the signature that `signing_key` asks for.
         LargePayloadError: It was large, and is gone.
     """
-    stored = await find_record(connection, job_id)
+    stored = await find_record(connection, check_job_id(job_id))
     if stored is None or not stored.record.state.is_final or stored.record.result_type != JSON:
         return None
     return await result_bytes(connection, stored.record) or None

@@ -1,5 +1,6 @@
 """Workflows: lists of them, and one with all its jobs."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from naq_core.errors import ConfigurationError, DecodeError
 from naq_core.inspect._compose import view_of
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, decode_record
+from naq_core.values import exact_text, whole
 from naq_core.views import JobView, WorkflowPage, WorkflowView
 
 UNKNOWN = "unknown"
@@ -33,9 +35,8 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
     Raises:
         ConfigurationError: The limit is out of range, or the cursor is of another list.
     """
-    if not 1 <= limit <= 200:
-        raise ConfigurationError("limit", f"{limit!r} is not between 1 and 200")
-    if cursor is not None and not cursor.isdecimal():
+    limit = whole(limit, "limit", 1, 200)
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", exact_text(cursor) or ""):
         raise ConfigurationError("cursor", f"{cursor!r} is not of a list of workflows")
     heads = [each for each in await read_heads(connection) if cursor is None or each[2] < int(cursor)]
     views: list[WorkflowView] = []

@@ -8,6 +8,7 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core.errors import ConfigurationError, JobNotFoundError, JobStateError
+from naq_core.filters import check_filter
 from naq_core.inspect import list_jobs
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
@@ -49,9 +50,11 @@ async def bulk(
         ConfigurationError: No such action.
         BrokerError: The server went away; what was done is done, call it again for the rest.
     """
-    if action not in MEANT:
-        raise ConfigurationError("action", f"{action!r} is none of {', '.join(sorted(MEANT))}")
-    wanted = filter if filter.states else msgspec.structs.replace(filter, states=MEANT[action])
+    if action not in tuple(MEANT):
+        raise ConfigurationError("action", f"{action!r} is not one of {', '.join(sorted(MEANT))}")
+    wanted = check_filter(filter)
+    if not wanted.states:
+        wanted = msgspec.structs.replace(wanted, states=MEANT[action])
     done = 0
     cursor: str | None = None
     room = asyncio.Semaphore(AT_ONCE)

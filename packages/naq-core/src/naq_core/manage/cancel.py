@@ -18,9 +18,10 @@ from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, SignatureError, WrongSequenceError
 from naq_core.inspect import list_workers
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_job_id, check_queue_or_any
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState
+from naq_core.values import text
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
         JobNotFoundError: Neither the job nor a record of it exists (any more).
         BrokerError: It is unknown whether the job was cancelled; do it again.
     """
-    check_job_id(job_id)
-    check_queue_or_any(queue)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    reason = clean_text(text(reason, "reason", most=1_000_000), REASON_LIMIT)
     while True:
         job = await find(connection, job_id, queue)
         record, revision = job.to_end()
@@ -66,7 +67,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
             return CancelOutcome.ALREADY_ENDED
         was_running = record.state is JobState.RUNNING
         record.state, record.ended_at, record.next_at = JobState.CANCELLED, time.time(), 0.0
-        record.reason = clean_text(reason, REASON_LIMIT)
+        record.reason = reason
         if not await store_end(connection, record, revision):
             continue  # a claim, a report or the end came first: look again
         may_run = was_running or job.is_fast
@@ -135,12 +136,6 @@ class Found(msgspec.Struct):
         assert self.message is not None  # noqa: S101 - of a live job
         _, queue, job_id = state_of_subject(self.message.subject)
         return unrun_record(self.message.data, (queue, job_id), JobState.QUEUED, "")
-
-
-def check_queue_or_any(queue: str) -> None:
-    """Check a queue's name, where `*` means whichever queue the job is in."""
-    if queue != "*":
-        check_queue(queue)
 
 
 async def find(connection: Connection, job_id: str, queue: str) -> Found:

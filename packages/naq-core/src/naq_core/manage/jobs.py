@@ -13,8 +13,8 @@ from naq_core._nats.records import Stored, read_last, write_record
 from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
-from naq_core.manage.cancel import Found, cancel_job, check_queue_or_any, find, keep_whole
-from naq_core.names import check_job_id
+from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
+from naq_core.names import check_job_id, check_queue_or_any
 from naq_core.record import JobRecord, JobState
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
             has failed.
         BrokerError: It is unknown whether it was put back; do it again.
     """
-    check_job_id(job_id)
-    check_queue_or_any(queue)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
     while True:
         found = await find(connection, job_id, queue)
         if found.message is None:
@@ -152,8 +151,7 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
         JobStateError: It is running: cancel it first.
         BrokerError: It is unknown whether all was deleted; do it again.
     """
-    check_job_id(job_id)
-    check_queue_or_any(queue)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
     ttl: float | None = None
     while True:
         found = await find(connection, job_id, queue)

@@ -16,7 +16,7 @@ from naq_core._nats.unique import run_of
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, find, store_end
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_job_id, check_queue_or_any
 from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.terms import instant
 
@@ -54,9 +54,7 @@ async def reschedule(connection: Connection, job_id: str, at: datetime, *, queue
 
 
 async def _give_time(connection: Connection, job_id: str, queue: str, due: float) -> None:
-    check_job_id(job_id)
-    if queue != "*":
-        check_queue(queue)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
     while True:
         found = await find(connection, job_id, queue)
         message = found.message
@@ -108,7 +106,7 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
     Returns:
         Whether the job has ended as expired, now or before; False where it runs, has no expiry, or is not late.
     """
-    check_job_id(job_id)
+    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
     while True:
         try:
             found = await find(connection, job_id, queue)

@@ -15,6 +15,8 @@ from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
 from naq_core.manage.cancel import CancelOutcome, cancel_job, find
 from naq_core.names import check_queue
 from naq_core.record import JobState
+from naq_core.terms import LATEST
+from naq_core.values import aware, whole
 
 MOST_LIMIT = 10_000
 
@@ -32,7 +34,7 @@ async def pause_queue(connection: Connection, queue: str, until: datetime | None
         ConfigurationError: `until` is naive or has passed.
         BrokerError: Not stored, or not at every consumer: pause again.
     """
-    check_queue(queue)
+    queue = check_queue(queue)
     paused_until = FAR_FUTURE if until is None else _instant(until)
     await ensure_streams(connection)
     await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, paused_until=paused_until))
@@ -41,7 +43,7 @@ async def pause_queue(connection: Connection, queue: str, until: datetime | None
 
 async def resume_queue(connection: Connection, queue: str) -> None:
     """Deliver a paused queue's jobs again; nothing happens to one that is not paused."""
-    check_queue(queue)
+    queue = check_queue(queue)
     await ensure_streams(connection)
 
     def resumed(old: QueueSettings) -> QueueSettings:
@@ -86,9 +88,9 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
         ConfigurationError: The limit is out of range.
         BrokerError: Not stored, or not at every consumer: set it again.
     """
-    check_queue(queue)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_LIMIT):
-        raise ConfigurationError("limit", f"{limit!r} is no whole number from 1 to {MOST_LIMIT:,}, and not None")
+    queue = check_queue(queue)
+    if limit is not None:
+        limit = whole(limit, "limit", 1, MOST_LIMIT)
     await ensure_streams(connection)
     await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, limit=limit))
     await ensure_queue(connection, queue)
@@ -101,7 +103,7 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
 
 async def is_queue_paused(connection: Connection, queue: str) -> bool:
     """Return whether the server holds a queue's jobs back right now."""
-    check_queue(queue)
+    queue = check_queue(queue)
     names = connection.names
     consumer = names.consumer(queue, NORMAL)
     try:
@@ -123,7 +125,7 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     Returns:
         How many were deleted.
     """
-    check_queue(queue)
+    queue = check_queue(queue)
     await ensure_streams(connection)
     names = connection.names
     deleted = await _cancel_parents(connection, queue)
@@ -154,8 +156,7 @@ async def _cancel_parents(connection: Connection, queue: str) -> int:
 
 
 def _instant(until: datetime) -> str:
-    if not isinstance(until, datetime) or until.tzinfo is None:
-        raise ConfigurationError("until", f"{until!r} is no aware datetime: add a time zone, as in datetime.now(UTC)")
-    if until <= datetime.now(UTC):
-        raise ConfigurationError("until", f"{until.isoformat()} has passed: give a time to come, or none")
-    return until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = aware(until, "until")
+    if not datetime.now(UTC) < moment < LATEST:
+        raise ConfigurationError("until", f"{moment.isoformat()} has passed, or is not before {LATEST.year}: give a time between")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

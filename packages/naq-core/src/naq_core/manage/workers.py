@@ -1,9 +1,14 @@
 """Asking a worker to stop taking jobs, to take them again, or to end."""
 
+import re
+
 from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.presence import read_one
 from naq_core.errors import WorkerNotFoundError
+from naq_core.values import exact_text
+
+_WORKER_ID = re.compile(r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 
 PATIENCE = 5.0
 PATIENCE_WITH_THE_ABSENT = 0.5
@@ -44,14 +49,16 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
 
 
 async def _ask(connection: Connection, worker_id: str, verb: str) -> None:
-    is_present = await read_one(connection, _checked(worker_id)) is not None
+    worker_id = _checked(worker_id)
+    is_present = await read_one(connection, worker_id) is not None
     reply = await ask_worker(connection, worker_id, Request(verb), patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT)
     if reply is None or not reply.done:
         raise WorkerNotFoundError(worker_id, None if reply is None else reply.state)
 
 
 def _checked(worker_id: str) -> str:
-    """Refuse what would change the subject of the request."""
-    if not isinstance(worker_id, str) or not worker_id or any(each in worker_id for each in " .*>\t\r\n"):
-        raise WorkerNotFoundError(str(worker_id), None)
-    return worker_id
+    """Refuse what would change the subject of the request, or cannot be part of one."""
+    found = exact_text(worker_id)
+    if found is None or not _WORKER_ID.fullmatch(found):
+        raise WorkerNotFoundError(repr(worker_id)[:200] if found is None else found[:200], None)
+    return found

@@ -22,6 +22,7 @@ from naq_core.manage._put_back import put_back
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.values import text
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ async def cancel_workflow(connection: Connection, workflow_id: str, reason: str 
         WorkflowNotFoundError: No workflow of this id is known (any more).
         BrokerError: Not all may have been cancelled; do it again.
     """
-    _, members = await read_workflow(connection, check_workflow_id(workflow_id))
+    workflow_id, reason = check_workflow_id(workflow_id), text(reason, "reason", most=1_000_000)
+    _, members = await read_workflow(connection, workflow_id)
     why = reason or f"workflow {workflow_id} was cancelled"
     keys = [(member.queue, member.job_id) for member in members]
     messages = await read_job_messages(connection, keys)

@@ -11,7 +11,7 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._settings_file import read_settings_file
 from naq_core.envelope import JobOptions
-from naq_core.errors import ConfigurationError, InvalidScheduleError, ScheduleNotFoundError
+from naq_core.errors import ConfigurationError, EncodeError, InvalidScheduleError, ScheduleNotFoundError
 from naq_core.job import Job
 from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
 from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule, sealed
@@ -130,7 +130,7 @@ def _of_table(table: Mapping[str, Any], number: int, path: Path, settings: Setti
             origin=FILE_ORIGIN,
             **values,
         )
-    except ValueError as error:
+    except (ValueError, EncodeError) as error:
         raise ConfigurationError(where, str(error), str(path)) from error
 
 

@@ -1,26 +1,28 @@
 """What a recurring schedule is: when it fires, what it enqueues, and what happens when things overlap or come late."""
 
 import hashlib
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from naq_core.cron import find_zone, parse_cron
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
-from naq_core.errors import InvalidNameError, InvalidScheduleError
+from naq_core.errors import ConfigurationError, InvalidNameError, InvalidScheduleError
 from naq_core.job import Job
 from naq_core.settings import parse_duration
-from naq_core.terms import NO_TERMS
+from naq_core.terms import LATEST, NO_TERMS
+from naq_core.values import aware, exact_text, text, whole
 
 OVERLAPS = ("allow", "skip", "cancel")
 MISFIRES = ("skip", "once", "all")
 DEFAULT_GRACE = 60.0
 SHORTEST = timedelta(milliseconds=10)
 SHORTEST_RESULT_TTL = 600.0
+
+T = TypeVar("T")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,90}", re.ASCII)
 _MICROSECOND = timedelta(microseconds=1)
@@ -123,13 +125,13 @@ def make_spec(  # noqa: PLR0913 - one keyword for each option
     """
     if (cron is None) == (interval is None):
         raise InvalidScheduleError("cron and interval", (cron, interval), "give one of the two")
+    timezone = _text("time zone", timezone)
     find_zone(timezone)
     if cron is not None:
+        cron = _text("cron expression", cron)
         parse_cron(cron, timezone)
-    _check_choice("overlap", overlap, OVERLAPS)
-    _check_choice("misfire", misfire, MISFIRES)
-    if max_runs is not None and (not isinstance(max_runs, int) or isinstance(max_runs, bool) or max_runs < 1):
-        raise InvalidScheduleError("max_runs", max_runs, "must be a whole number from 1, or None for no limit")
+    if max_runs is not None:
+        max_runs = _checked("max_runs", max_runs, lambda: whole(max_runs, "max_runs", 1))
     start, end = _instant("start_at", start_at), _instant("end_at", end_at)
     if start is not None and end is not None and end < start:
         raise InvalidScheduleError("end_at", end.isoformat(), f"lies before start_at ({start.isoformat()})")
@@ -146,11 +148,11 @@ def make_spec(  # noqa: PLR0913 - one keyword for each option
         end_at=end,
         max_runs=max_runs,
         jitter=_duration("jitter", jitter),
-        overlap=overlap,
-        misfire=misfire,
+        overlap=_choice("overlap", overlap, OVERLAPS),
+        misfire=_choice("misfire", misfire, MISFIRES),
         grace=None if grace is None else _duration("grace", grace),
         expires_in=job.terms.expires_in,
-        origin=origin,
+        origin=_text("origin", origin),
     )
     return msgspec.structs.replace(
         spec,
@@ -187,14 +189,15 @@ def make_named_spec(
 
 
 def check_schedule_id(schedule_id: object) -> str:
-    """Return `schedule_id` if it can name a schedule.
+    """Return `schedule_id` as a plain `str` if it can name a schedule.
 
     Raises:
         InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
     """
-    if not isinstance(schedule_id, str) or not _ID.fullmatch(schedule_id):
+    found = exact_text(schedule_id)
+    if found is None or not _ID.fullmatch(found):
         raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
-    return schedule_id
+    return found
 
 
 def firing_id(schedule_id: str, nominal: datetime) -> str:
@@ -234,14 +237,26 @@ def _check_options(job: Job[Any]) -> None:
         )
 
 
-def _check_choice(what: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
+def _choice(what: str, value: object, allowed: Sequence[str]) -> str:
+    found = exact_text(value)
+    if found is None or found not in allowed:
         raise InvalidScheduleError(what, value, f"must be one of {', '.join(allowed)}")
+    return found
+
+
+def _text(what: str, value: object) -> str:
+    return _checked(what, value, lambda: text(value, what))
+
+
+def _checked(what: str, value: object, check: Callable[[], T]) -> T:
+    """Return what a check returns; a wrong value of a schedule has an error of its own."""
+    try:
+        return check()
+    except ConfigurationError as error:
+        raise InvalidScheduleError(what, value, error.problem) from None
 
 
 def _duration(what: str, value: object, least: timedelta = timedelta(0)) -> float:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidScheduleError(what, value, "must be a finite number of seconds")
     try:
         duration = parse_duration(value)
     except ValueError as error:
@@ -259,10 +274,7 @@ def _instant(what: str, value: object) -> datetime | None:
             value = datetime.fromisoformat(value)
         except ValueError as error:
             raise InvalidScheduleError(what, value, "must be a time such as 2026-11-24T09:30:00+01:00") from error
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidScheduleError(
-            what,
-            value,
-            "must be a datetime with a time zone, such as datetime.now(UTC): a naive one means another hour elsewhere",
-        )
-    return value.astimezone(UTC)
+    moment = _checked(what, value, lambda: aware(value, what))
+    if moment >= LATEST:
+        raise InvalidScheduleError(what, moment.isoformat(), f"is too far ahead: give a time before {LATEST.year}")
+    return moment

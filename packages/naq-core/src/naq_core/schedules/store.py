@@ -29,6 +29,7 @@ from naq_core.schedules.document import (
 )
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
 from naq_core.signing import unsealed
+from naq_core.values import flag
 from naq_core.views import Firing, ScheduleView
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ async def put_schedule(
         BrokerError: It is unknown whether it was stored; do it again.
     """
     check_schedule_id(spec.schedule_id)
+    paused = None if paused is None else flag(paused, "paused")
     connection.check_size("the call of the schedule", len(spec.template) * 4 // 3 + 4096)  # base64, and its history
     await ensure_schedules(connection)
     await ensure_queue(connection, spec.queue, spec.job().opt.priority)
@@ -105,7 +107,7 @@ async def put_schedule(
 def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None) -> ScheduleDocument:
     at = now()
     if old is None:
-        document = new_document(spec, at, paused=bool(paused))
+        document = new_document(spec, at, paused=paused is True)
         if document.next_at is None:
             raise InvalidScheduleError("schedule", spec.schedule_id, "has no time to come: it would never fire")
         return document
@@ -301,7 +303,7 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
 
 
 async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
-    check_schedule_id(schedule_id)
+    schedule_id = check_schedule_id(schedule_id)
     names = connection.names
     found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
     if not found.data:
