@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 
 from naq_core import Connection, Settings
 from naq_core._nats.client import QuickClient
+from naq_core._nats.secure import SecureClient
 
 
 @pytest.mark.parametrize("headers", [None, {"Naq-State": "dead", "Nats-TTL": "3s"}])
@@ -101,8 +102,10 @@ def test_what_is_overridden_exists() -> None:
         "_send_ping",
         "_process_msg",
         "_remove_sub",
+        "_process_info",
+        "_close",
     ):
         assert callable(getattr(plain, name))
     for name in ("_pending", "_pending_data_size", "_max_pending_size", "_max_payload", "_flush_queue", "_ps"):
         assert hasattr(plain, name)
-    assert QuickClient.__mro__[1] is Client
+    assert QuickClient.__mro__[1:3] == (SecureClient, Client)

@@ -4,13 +4,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from naq_client import Queue
 from naq_core import (
@@ -25,6 +23,7 @@ from naq_core.server import EmbeddedServer
 from naq_worker import Worker
 from tests.integration import work
 from tests.support.nats_jwt import USER, Operator, new_key
+from tests.support.tls import Tls
 
 SECRET = "the-secret-of-this-test"
 WRONG = "another-secret-of-this-test"
@@ -124,29 +123,6 @@ async def test_without_the_nkeys_package_the_pip_line_is_named(tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "nkeys", None)
     with pytest.raises(ConfigurationError, match=r'pip install "naq-core\[nkeys\]"'):
         await Connection(Settings(nats_creds=os.fspath(tmp_path / "any"))).open()
-
-
-class Tls:
-    """A certificate authority, a server and a client with certificates of it."""
-
-    def __init__(self, folder: Path) -> None:
-        authority, foreign = trustme.CA(), trustme.CA()
-        self.folder = folder
-        authority.cert_pem.write_to_path(self["ca"])
-        foreign.cert_pem.write_to_path(self["foreign_ca"])
-        for name, names in {"server": ["127.0.0.1", "localhost"], "client": ["worker@example.org"]}.items():
-            certificate = authority.issue_cert(*names)
-            certificate.cert_chain_pems[0].write_to_path(self[name])
-            certificate.private_key_pem.write_to_path(self[f"{name}_key"])
-
-    def __getitem__(self, name: str) -> str:
-        return os.fspath(self.folder / f"{name}.pem")
-
-    @contextmanager
-    def server(self, verify: str = "false") -> Iterator[EmbeddedServer]:
-        files = f'cert_file: "{self["server"]}", key_file: "{self["server_key"]}", ca_file: "{self["ca"]}"'
-        with EmbeddedServer(config=f"tls {{ {files}, verify: {verify} }}") as server:
-            yield server
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from naq_core.errors import (
     ScheduleNotFoundError,
     SerializationError,
     ServerTooOldError,
+    TlsNotOfferedError,
     UnknownTaskError,
     WorkerNotFoundError,
     WorkflowNotFoundError,
@@ -139,6 +140,8 @@ def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
     reason = error.reason.rstrip(".")
     if isinstance(error, AuthenticationError):
         advice = "Check NAQ_NATS_USER, NAQ_NATS_PASSWORD, NAQ_NATS_TOKEN, NAQ_NATS_CREDS or NAQ_NATS_CONTEXT: naq config show"
+    elif isinstance(error, TlsNotOfferedError):
+        advice = "Let the server use TLS, or use nats:// without NAQ_NATS_TLS_… where plain text is meant: naq config show"
     else:
         advice = "Start one: naq server, or docker run -p 4222:4222 nats -js"
     return f"cannot reach NATS at {_server(settings)}: {reason}. {advice}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from naq_core.errors import BrokerUnavailableError
+from naq_core.errors import BrokerUnavailableError, TlsNotOfferedError
 from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,5 @@ def unreachable(nats_url: str | None, error: BrokerUnavailableError) -> str:
     settings = Settings.load(nats_url=nats_url)
     source = settings.source("nats_url")
     origin = {"default": "the default of NAQ_NATS_URL", "argument": "from --nats-url"}.get(source, f"from {source}")
-    return (
-        f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}."
-        " Start one: naq server, or docker run -p 4222:4222 nats -js"
-    )
+    advice = "" if isinstance(error, TlsNotOfferedError) else " Start one: naq server, or docker run -p 4222:4222 nats -js"
+    return f"cannot reach NATS at {settings.redacted_url()} ({origin}): {error.reason}.{advice}"

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JetStreamError, NaqError
 from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
 from naq_core.schedules import list_schedules
+from naq_core.settings import redact_url
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
@@ -238,12 +240,13 @@ def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Fi
             told = json.load(answer)
         if not named and told.get("server_id") != server_id:
             raise ValueError("another server answers there")  # noqa: TRY301 - one way to say that it is unknown
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, ValueError, HTTPException) as error:
+        shown = redact_url(address)
+        reason = getattr(error, "reason", error) if shown == address else type(error).__name__  # it may quote the address
         return Finding(
             check="sync_interval",
             status="problem" if named else "unknown",
-            found=f"{address} does not tell it: {reason}",
+            found=f"{shown} does not tell it: {reason}",
             advice="Name the monitoring address with --monitor-url (the server's http_port setting opens it).",
         )
     config = told.get("config") or {}

@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
 from naq_core._nats.parser import QuickParser
+from naq_core._nats.secure import SecureClient
 from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
 
@@ -30,7 +31,7 @@ CONGESTED = 1 << 20
 """Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
 
 
-class QuickClient(Client):
+class QuickClient(SecureClient):
     """nats-py's client, without the ways in which a foreign message or uvloop could end its tasks, and with cheaper headers.
 
     uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.

@@ -9,7 +9,7 @@ from typing import Any, Self
 import nats.errors
 
 from naq_core._nats.account import INFO, check_server
-from naq_core._nats.auth import cannot_connect, is_refusal, reason_of
+from naq_core._nats.auth import cannot_connect, is_refusal, reason_of, wants_tls, without_secrets
 from naq_core._nats.client import QuickClient
 from naq_core._nats.denials import PUBLISH, Denials
 from naq_core._nats.ends import Ends
@@ -17,6 +17,7 @@ from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
 from naq_core._nats.reader import BatchReader
+from naq_core._nats.secure import PlainTextServerError
 from naq_core._nats.subjects import Names
 from naq_core._nats.tally import Tally
 from naq_core.errors import (
@@ -74,6 +75,8 @@ class Link:
         self._lost: BrokerError | None = None
         self._failure: BrokerError | None = None
         self._last_error: BaseException | None = None
+        self._plain: PlainTextServerError | None = None
+        """TLS is asked for, and a server did not offer it since the connection was there last."""
         self._failures = 0
         self._patient = patient
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,7 +141,8 @@ class Link:
         """Connect and check the server.
 
         Raises:
-            BrokerUnavailableError: Nobody answers; `AuthenticationError` where the credentials are refused.
+            BrokerUnavailableError: Nobody answers; `AuthenticationError` where the credentials are refused,
+                `TlsNotOfferedError` where TLS is asked for and the server has none.
             PermissionDeniedError: The user may not even ask about JetStream (`$JS.API.INFO`), or not receive answers.
             ConfigurationError: A file of credentials or certificates cannot be used.
             JetStreamDisabledError: JetStream is off.
@@ -154,12 +158,13 @@ class Link:
             pending_size=PENDING_SIZE,
             skip_subject_validation=True,
         )
+        self.client.needs_tls = wants_tls(self.settings)
         try:
             await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await self.client.close()
             # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
-            raise cannot_connect(self.settings, self._last_error or error) from None
+            raise cannot_connect(self.settings, self._plain or self._last_error or error) from None
         except BaseException:  # cancelled
             await self.close()
             raise
@@ -241,7 +246,8 @@ class Link:
             async with asyncio.timeout_at(deadline):
                 await self._up.wait()
         except TimeoutError:
-            raise BrokerUnavailableError(self.url, reason_of(self._last_error or TimeoutError("connection lost"))) from None
+            reason = self._plain or self._last_error or TimeoutError("connection lost")
+            raise cannot_connect(self.settings, reason) from None
         if self._lost is not None:
             raise self._lost
 
@@ -277,7 +283,7 @@ class Link:
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()
-        self._last_error = None
+        self._last_error = self._plain = None
         self._up.set()
 
     def _mark_down(self) -> None:
@@ -295,13 +301,25 @@ class Link:
             self._on_denied(denied)
             return
         self._failures += 1
-        impatient = not self._patient and self._failures >= len(self.client.servers)
+        if isinstance(error, PlainTextServerError):
+            self._note_plain_text(error)
+        impatient = (not self._patient or self._plain is not None) and self._failures >= len(self.client.servers)
         if (impatient or is_refusal(error)) and not self._given_up.done():
             self._given_up.set_result(None)
         if self._publisher is None and self._failures == 1 and not self._given_up.done():
-            log.warning("no NATS at %s yet (%s): trying for %g s", self.url, reason_of(error), CONNECT_TIMEOUT)
+            log.warning("no NATS at %s yet (%s): trying for %g s", self.url, self._reason(error), CONNECT_TIMEOUT)
         if not self._closing:
-            log.log(logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR, "NATS: %r", error)
+            log.log(
+                logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR,
+                "NATS: %s",
+                self._reason(error),
+            )
+
+    def _note_plain_text(self, error: PlainTextServerError) -> None:
+        """Say it once for each time that the connection was lost: this is no outage, and does not pass by itself."""
+        if self._plain is None and self._is_in_use:
+            log.error("%s", cannot_connect(self.settings, error))
+        self._plain = error
 
     def _on_own_error(self, error: BaseException) -> None:
         """Report that a task of ours died: without the watchdog, say, a dead connection is not noticed.
@@ -315,6 +333,9 @@ class Link:
     def _is_in_use(self) -> bool:
         """Whether it has been made and is not being closed: only then its loss is news."""
         return self._publisher is not None and not self._closing
+
+    def _reason(self, error: BaseException | None) -> str:
+        return without_secrets(self.settings, reason_of(error))
 
     def _on_denied(self, denied: PermissionDeniedError) -> None:
         """Tell whoever waits for what the server has just refused."""
@@ -348,6 +369,8 @@ class Link:
     async def _on_closed(self) -> None:
         self._mark_down()
         if self._is_in_use:
-            self._lost = BrokerUnavailableError(self.url, f"the connection was closed for good ({reason_of(self._last_error)})")
+            self._lost = BrokerUnavailableError(
+                self.url, f"the connection was closed for good ({self._reason(self._last_error)})"
+            )
             self._up.set()
             log.error("%s", self._lost)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from naq_core._nats.auth import check_credentials, tls_context
+from naq_core._nats.auth import check_credentials, server_addresses, tls_context
 from naq_core.settings import Settings
 
 PING_INTERVAL = 2
@@ -16,7 +16,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
     """
     check_credentials(settings)
     options: dict[str, Any] = {
-        "servers": [each.strip() for each in settings.nats_url.split(",")],
+        "servers": server_addresses(settings),
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.1,
         "ping_interval": PING_INTERVAL,

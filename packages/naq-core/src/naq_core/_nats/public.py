@@ -9,9 +9,10 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from naq_core._nats.auth import cannot_connect
+from naq_core._nats.auth import cannot_connect, wants_tls
 from naq_core._nats.link import CONNECT_TIMEOUT
 from naq_core._nats.options import connect_options
+from naq_core._nats.secure import PlainTextServerError, SecureClient
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 
@@ -31,12 +32,15 @@ async def get_nats_connection(url: str | None = None) -> Client:
     async def on_error(error: Exception) -> None:
         last.append(error)
 
-    client = Client()
+    options = connect_options(settings)
+    client = SecureClient()
+    client.needs_tls = wants_tls(settings)
     try:
-        await asyncio.wait_for(client.connect(**connect_options(settings), error_cb=on_error), CONNECT_TIMEOUT)
+        await asyncio.wait_for(client.connect(**options, error_cb=on_error), CONNECT_TIMEOUT)
     except (OSError, nats.errors.Error, TimeoutError) as error:
         await client.close()
-        raise cannot_connect(settings, last[-1] if last else error) from error
+        plain = next((each for each in last if isinstance(each, PlainTextServerError)), None)
+        raise cannot_connect(settings, plain or (last[-1] if last else error)) from None
     return client
 
 
