@@ -76,8 +76,9 @@ def redact_url(url: str) -> str:
     parts = url.split(",")
     shown = [_redacted(part) for part in parts]
     for at, part in enumerate(parts[1:], start=1):
-        if "@" in part and "://" not in part:  # the comma may be one of a password
-            shown[at - 1] = _scheme_of(parts[at - 1]) + "***"
+        before = parts[at - 1]
+        if "@" in part and "://" not in part and "://" in before and "@" not in before:  # the comma may be one of a password
+            shown[at - 1] = f"{_scheme_of(before)}***"
     return ",".join(shown)
 
 

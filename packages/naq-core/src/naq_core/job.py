@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
+TEXT = {str}
+
 
 def _checked_call(function: object, args: object, kwargs: object) -> Any:
     """Return the function or its name; refuse what a worker could not call. Text is a sequence too, but of characters."""
@@ -111,7 +113,8 @@ class Job(Generic[R_co]):
         terms: Terms = NO_TERMS,
         **more: Any,
     ) -> None:
-        if type(args) is not tuple or not callable(function) or (kwargs and type(kwargs) is not dict):
+        is_plain = type(args) is tuple and (not kwargs or (type(kwargs) is dict and {*map(type, kwargs)} == TEXT))
+        if not is_plain or not (callable(function) or type(function) is str):
             function = _checked_call(function, args, kwargs)
         self.ties = NO_TIES
         """What it waits for."""
