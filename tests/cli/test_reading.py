@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from naq_core.broker import ensure_streams
 from naq_core.connection import Connection
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
-from tests.cli.commands import environment, naq, started, wait_for_line
+from tests.cli.commands import environment, naq, run, started, wait_for_line
 from tests.cli.terminal import plain, screen
+from tests.support.clocks import WrongClock, put_ahead
 
 NOBODY = "nats://127.0.0.1:9"
 ONLINE = [("workers",), ("queue", "resume", "emails"), ("setup",), ("doctor",)]
@@ -199,6 +202,27 @@ class TestDoctor:
             assert " leads, 1 schedule is active" in naq("doctor", **here).stdout
             process.terminate()
             process.communicate(timeout=20)
+
+    @pytest.mark.parametrize(("shift", "way"), [(3600.0, "1h ahead of"), (-90.0, "1m30s behind")])
+    def test_a_wrong_clock_is_told(self, shift: float, way: str, here: dict[str, Any], tmp_path: Path) -> None:
+        naq("setup", **here)
+        ours = os.pathsep.join(entry for entry in sys.path if entry)
+        wrong = WrongClock(tmp_path / "clock", shift).environment({"PYTHONPATH": ours})
+        found = {each["check"]: each for each in json.loads(run("naq_cli", "doctor", "--json", **{**here, **wrong}).stdout)}
+        assert found["clock"]["status"] == "warning"
+        assert found["clock"]["found"].startswith(f"this machine's is {way}"), found["clock"]
+        right = {each["check"]: each for each in json.loads(naq("doctor", "--json", **here).stdout)}
+        assert right["clock"]["status"] == "ok"
+
+    async def test_a_schedule_that_a_wrong_clock_has_put_ahead_is_a_problem(self, here: dict[str, Any]) -> None:
+        await asyncio.to_thread(naq, "schedule", "add", "math:sqrt", "2", "--every", "1h", "--id", "far", **here)
+        async with Connection(Settings.load(nats_url=here["NAQ_NATS_URL"], namespace=here["NAQ_NAMESPACE"])) as connection:
+            await put_ahead(connection, "far", timedelta(days=3650))
+        done = await asyncio.to_thread(naq, "doctor", **here)
+        assert "schedule far\tproblem\tis silent until 2036-" in done.stdout, done.stdout
+        assert "naq schedule resume far lets it fire from now on." in done.stdout
+        await asyncio.to_thread(naq, "schedule", "resume", "far", **here)
+        assert "is silent until" not in (await asyncio.to_thread(naq, "doctor", **here)).stdout
 
     def test_on_a_terminal_it_reads_as_a_report(self, here: dict[str, Any]) -> None:
         shown, code = screen("doctor", width=80, **here)

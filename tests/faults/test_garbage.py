@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from naq_core import JobState
-from naq_core.envelope import Envelope, encode_envelope, now
+from naq_core.envelope import Envelope, encode_envelope
 from naq_core.serialization import encode_call
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
@@ -34,7 +35,7 @@ def envelope(job_id: str, **changes: Any) -> bytes:
         "fn": REAL.function,
         "ct": REAL.content_type,
         "body": REAL.body,
-        "at": now(),
+        "at": time.time(),
     }
     return encode(fields | changes)
 

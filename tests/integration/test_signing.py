@@ -14,7 +14,7 @@ from naq_core._nats.records import read_last
 from naq_core._nats.subjects import SCHEDULE, SCHEDULE_TARGET
 from naq_core.broker import ensure_queue, read_record
 from naq_core.connection import Connection
-from naq_core.envelope import Envelope, encode_envelope, now
+from naq_core.envelope import Envelope, encode_envelope
 from naq_core.record import encode_record
 from naq_core.serialization import PICKLE
 from naq_core.signing import Signer
@@ -47,7 +47,7 @@ async def test_signed_jobs_run_and_their_results_come_back(queue: Queue, run_wor
 
 
 def call_of(job_id: str, body: bytes) -> bytes:
-    return encode_envelope(Envelope(v=1, id=job_id, fn="builtins:len", ct=PICKLE, body=body, at=now()))
+    return encode_envelope(Envelope(v=1, id=job_id, fn="builtins:len", ct=PICKLE, body=body, at=time.time()))
 
 
 Forge = Callable[[bytes, str], bytes]

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from naq_core import DecodeError, JobFailedError, JobRecord, JobState, Settings,
 from naq_core.broker import ensure_queue, read_record
 from naq_core.connection import Connection
 from naq_core.dependency import result_of
-from naq_core.envelope import Envelope, JobOptions, Large, encode_envelope, now
+from naq_core.envelope import Envelope, JobOptions, Large, encode_envelope
 from naq_core.record import encode_record
 from naq_core.serialization import JSON, PICKLE
 from naq_core.views import JobFilter
@@ -81,7 +82,7 @@ async def worker_process(*queues: str) -> AsyncIterator[asyncio.subprocess.Proce
 
 def envelope(job_id: str, **changes: Any) -> bytes:
     fields: dict[str, Any] = {"v": 1, "id": job_id, "fn": "tests.support.hostile:harmless", "ct": JSON, "body": b"[[],{}]"}
-    return encode_envelope(Envelope(**({**fields, "at": now()} | changes)))
+    return encode_envelope(Envelope(**({**fields, "at": time.time()} | changes)))
 
 
 def corpus(mark: Mark) -> dict[str, bytes]:
@@ -170,7 +171,12 @@ async def test_pickled_results_are_refused_by_readers_and_by_children(queue: Que
     child = await queue.enqueue(harmless, result_of(parent))
     in_process = await queue.options(process=True).enqueue(harmless, result_of(parent))
     record = JobRecord(
-        state=JobState.SUCCEEDED, job_id=parent.job_id, queue="default", result_type=PICKLE, result=mark.result(), ended_at=now()
+        state=JobState.SUCCEEDED,
+        job_id=parent.job_id,
+        queue="default",
+        result_type=PICKLE,
+        result=mark.result(),
+        ended_at=time.time(),
     )
     await connection.publish(connection.names.result("default", parent.job_id), encode_record(record), {"Naq-State": "succeeded"})
     async with worker_process("default"):

@@ -1,12 +1,12 @@
 """In every mode: what shows jobs to people unpickles nothing, be it called a result, arguments or an error."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from naq_client import Queue
 from naq_core import DecodeError, JobRecord, JobState
-from naq_core.envelope import now
 from naq_core.record import encode_record
 from naq_core.serialization import PICKLE
 from tests.integration import work
@@ -22,7 +22,12 @@ async def test_the_command_line_and_the_dashboard_never_unpickle(queue: Queue, a
     forged = await queue.enqueue(work.large, 3)
     connection = await queue.connection()
     record = JobRecord(
-        state=JobState.SUCCEEDED, job_id=forged.job_id, queue="default", result_type=PICKLE, result=mark.result(), ended_at=now()
+        state=JobState.SUCCEEDED,
+        job_id=forged.job_id,
+        queue="default",
+        result_type=PICKLE,
+        result=mark.result(),
+        ended_at=time.time(),
     )
     await connection.publish(connection.names.result("default", forged.job_id), encode_record(record))
     await look_at_everything(queue.settings, [waiting.job_id, forged.job_id])

@@ -238,3 +238,14 @@ async def ignore_signals(seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _recorded():
         await asyncio.sleep(seconds)
+
+
+def fail_twice(tries: str) -> int:
+    """Fail in the first two attempts, which are counted in a file."""
+    with Path(tries).open("a+b") as file:
+        file.write(b".")
+        file.flush()
+        count = file.tell()
+    if count < 3:
+        raise RuntimeError(f"attempt {count}")
+    return count

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from naq_core import Settings
+from tests.support.clocks import WrongClock
 from tests.support.eventually import PATIENCE
 from tests.support.history import HISTORY_VARIABLE, History, boottime
 
@@ -146,24 +147,27 @@ class Fleet:
         """Return the workers that have not ended."""
         return [worker for worker in self.workers if worker.is_alive]
 
-    def start(self, *queues: str, settings: Settings | None = None) -> WorkerProcess:
-        """Start one more worker on the queues (`default` if none is named)."""
-        return self._spawn("naq_worker", *(queues or ("default",)), settings=settings)
+    def start(self, *queues: str, settings: Settings | None = None, clock: WrongClock | None = None) -> WorkerProcess:
+        """Start one more worker on the queues (`default` if none is named), perhaps with a wrong clock."""
+        return self._spawn("naq_worker", *(queues or ("default",)), settings=settings, clock=clock)
 
-    def start_scheduler(self, *arguments: str) -> WorkerProcess:
-        """Start one more scheduler."""
-        return self._spawn("naq_scheduler", *arguments)
+    def start_scheduler(self, *arguments: str, clock: WrongClock | None = None) -> WorkerProcess:
+        """Start one more scheduler, perhaps with a wrong clock."""
+        return self._spawn("naq_scheduler", *arguments, clock=clock)
 
     def start_dashboard(self, *arguments: str) -> WorkerProcess:
         """Start a dashboard on any free port; it says in its output which."""
         return self._spawn("naq_dashboard", "--port", "0", *arguments)
 
-    def _spawn(self, module: str, *arguments: str, settings: Settings | None = None) -> WorkerProcess:
+    def _spawn(
+        self, module: str, *arguments: str, settings: Settings | None = None, clock: WrongClock | None = None
+    ) -> WorkerProcess:
+        variables = environment(settings or self.settings, self.history)
         log = self.directory / f"{module}-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=environment(settings or self.settings, self.history),
+                env=variables if clock is None else clock.environment(variables),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -81,7 +81,7 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
 def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> list[BrokerMessage]:
     subject, body, headers = message
     child = (job.queue, job.job_id)
-    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject), job.expires)}
+    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject), connection.clock.now(), job.expires)}
     return [(connection.names.held(*child), body, held), *edge_messages(connection, child, job.ties.after)]
 
 

@@ -21,7 +21,6 @@ from naq_core.broker import (
     publish_batch,
     schedule_headers,
 )
-from naq_core.envelope import now
 from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
 from naq_core.terms import NO_TERMS
@@ -48,7 +47,7 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
     headers = {EXPECTED_SEQUENCE: "0"}
     if again or not job.is_fresh or connection.is_clustered:
         headers[EXPECTED_SUBJECT] = connection.names.any_state(job.queue, job.job_id)
-    if job.due > now():  # a time that has passed needs no schedule: the job is ready
+    if job.due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
         headers.update(schedule_headers(subject, job.due))
         subject = connection.names.held(job.queue, job.job_id)
     return subject, body, headers
@@ -61,8 +60,9 @@ async def _prepare(connection: Connection, job: Job[Any]) -> None:
         EncodeError: It cannot be serialized.
     """
     job.bind(connection)
+    now = connection.clock.now()
     if len(job.encode().body) > connection.large_limit:
-        await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now()) - now()))
+        await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now) - now))
 
 
 async def submit(connection: Connection, job: Job[Any]) -> bool:
@@ -108,8 +108,8 @@ async def _place(connection: Connection, job: Job[Any]) -> bool:
 
 
 async def _store(connection: Connection, job: Job[Any]) -> bool:
-    message = message_of(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
+    message = message_of(connection, job)
     is_repeated = False
     try:
         if connection.is_connected:

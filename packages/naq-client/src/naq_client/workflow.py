@@ -1,7 +1,6 @@
 """Workflows: jobs that are enqueued together, followed together, cancelled together."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Any, Generic, Self, TypeVar, overload
 
@@ -128,7 +127,7 @@ class Workflow:
             check_many(job)
             job.bind(connection)
             job.encode()  # what cannot be serialized is found before anything is sent
-        head = Head(name=self.name, created_at=time.time(), total=len(self.jobs), token=self._token)
+        head = Head(name=self.name, created_at=connection.clock.now(), total=len(self.jobs), token=self._token)
         await write_head(connection, self.workflow_id, head)
         await add_members(connection, self.workflow_id, _members(self.jobs))
         await submit_many(connection, self.jobs)

@@ -8,7 +8,6 @@ leave no notes, unless they use `recorded`.
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -92,7 +91,7 @@ async def recorded(
         InvalidNameError: This can be no action.
         ConfigurationError, BrokerError: The note cannot be stored, so nothing may be done.
     """
-    note, recording = _noted(actor, action, target, details), Recording(new_id())
+    note, recording = _noted(connection.clock.now(), actor, action, target, details), Recording(new_id())
     log.info("%s %r %s by %r (%s)", action, note.target, note.details, note.by or "nobody", note.how)
     subject = connection.names.audit_note(note.kind, target_token(target), recording.entry_id)
     await append_once(connection, subject, msgspec.json.encode(note))
@@ -114,7 +113,7 @@ async def note_refusal(
     Raises:
         ConfigurationError, BrokerError: It is not known to be stored.
     """
-    note = msgspec.structs.replace(_noted(actor, action, target, details), reason=_cut(reason))
+    note = msgspec.structs.replace(_noted(connection.clock.now(), actor, action, target, details), reason=_cut(reason))
     await append(connection, connection.names.audit_refused(), msgspec.json.encode(note))
 
 
@@ -231,11 +230,11 @@ def _may_match(wanted: AuditFilter, entry: AuditEntry) -> bool:
     )
 
 
-def _noted(actor: Actor, action: str, target: str, details: Mapping[str, object] | None) -> _Note:
+def _noted(at: float, actor: Actor, action: str, target: str, details: Mapping[str, object] | None) -> _Note:
     kept = [(name, value) for name, value in (details or {}).items() if value not in (None, "")]
     _check_name("action", action)
     return _Note(
-        at=time.time(),
+        at=at,
         action=action,
         kind="login" if action in LOGINS else action.rpartition("-")[2],
         target=_cut(target),
@@ -247,7 +246,7 @@ def _noted(actor: Actor, action: str, target: str, details: Mapping[str, object]
 
 async def _add_end(connection: Connection, action: str, recording: Recording, outcome: str, reason: str) -> None:
     log.info("%s %s: %r", action, outcome, _cut(reason))
-    end = _End(time.time(), outcome, _cut(reason))
+    end = _End(connection.clock.now(), outcome, _cut(reason))
     deadline = asyncio.get_running_loop().time() + PATIENCE
     try:
         await append_once(connection, connection.names.audit_end(recording.entry_id), msgspec.json.encode(end), deadline=deadline)

@@ -2,6 +2,7 @@
 
 from naq_core._nats.batch import LIMIT as BATCH_LIMIT
 from naq_core._nats.batch import batches, publish_batch
+from naq_core._nats.clock import MOST_SKEW, WARN_SECONDS, ServerClock, boottime
 from naq_core._nats.connection import Connection
 from naq_core._nats.consumers import follow_new_consumers, has_jobs
 from naq_core._nats.control import Reply as ControlReply
@@ -66,12 +67,14 @@ __all__ = [
     "EXPECTED_SUBJECT",
     "FAR_FUTURE",
     "LEVELS",
+    "MOST_SKEW",
     "NORMAL",
     "RESULT_OBJECT",
     "SCHEDULE",
     "SCHEDULE_TARGET",
     "STATE",
     "TTL",
+    "WARN_SECONDS",
     "BrokerMessage",
     "Change",
     "Connection",
@@ -91,6 +94,7 @@ __all__ = [
     "Place",
     "Pull",
     "QueueSettings",
+    "ServerClock",
     "Slot",
     "Stored",
     "Walk",
@@ -98,6 +102,7 @@ __all__ = [
     "WrongSequenceError",
     "answer_requests",
     "batches",
+    "boottime",
     "consumer_state",
     "due_of",
     "edge_messages",

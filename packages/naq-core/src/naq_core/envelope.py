@@ -1,7 +1,5 @@
 """The wire form of a job: what lies on its subject."""
 
-import time
-
 import msgspec
 
 from naq_core.errors import DecodeError, UnknownWireVersionError
@@ -135,8 +133,3 @@ def decode_envelope(data: bytes) -> Envelope:
     if envelope.v != WIRE_VERSION:
         raise UnknownWireVersionError(envelope.v)
     return envelope
-
-
-def now() -> float:
-    """Return the time as records and envelopes hold it."""
-    return time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie, with_results_named
-from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope, now
+from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope
 from naq_core.errors import ConfigurationError, EncodeError, JobError, JobNotFoundError
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
@@ -216,7 +217,7 @@ class Job(Generic[R_co]):
     def _fix_times(self) -> None:
         if self.enqueued_at:
             return
-        self.enqueued_at = now()
+        self.enqueued_at = time.time() if self._connection is None else self._connection.clock.now()
         if self.terms is not NO_TERMS:
             self.due, self.expires = self.terms.due(self.enqueued_at), self.terms.expiry(self.enqueued_at)
 

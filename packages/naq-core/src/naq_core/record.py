@@ -83,7 +83,7 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobRecord(msgspec.Struct, omit_defaults=True):
-    """The state of a job. Times are seconds since the epoch (UTC) by the worker's clock."""
+    """The state of a job. Times are seconds since the epoch (UTC) in the server's time."""
 
     state: JobState
     job_id: str

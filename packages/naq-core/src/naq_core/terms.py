@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -51,7 +50,7 @@ class Terms(NamedTuple):
         if self.at or self.delay or self.debounce:
             raise ConfigurationError("at", "the options have a time already: call enqueue, or leave at, delay and debounce out")
         terms = self._replace(at=other.at, delay=other.delay)
-        terms.expiry(time.time())
+        terms.check()
         return terms
 
     def due(self, enqueued_at: float) -> float:
@@ -69,6 +68,15 @@ class Terms(NamedTuple):
         if expires and expires <= max(self.due(enqueued_at), enqueued_at if self.expires_in else 0.0):
             raise ConfigurationError("expires", "the job would expire before it is due: it would never run")
         return expires
+
+    def check(self) -> None:
+        """Refuse what could never run, as far as that is known before the enqueue, whose time is the server's.
+
+        Raises:
+            ConfigurationError: It would have expired before it is due.
+        """
+        if not (self.at and self.expires_in):
+            self.expiry(0.0)
 
     @property
     def job_id(self) -> str | None:
@@ -124,7 +132,7 @@ def make_terms(
         debounce=0.0 if debounce is None else seconds(debounce, "debounce"),
         **_expiry(expires),
     )
-    terms.expiry(time.time())
+    terms.check()
     return NO_TERMS if terms == NO_TERMS else terms
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -57,6 +58,10 @@ class Board:
     def __deepcopy__(self, memo: dict[int, object]) -> "Board":
         """Stay one: Litestar copies the state of an application, and a second board were a second connection."""
         return self
+
+    def now(self) -> datetime:
+        """Return the server's time, or this machine's while there was no connection yet."""
+        return self.broker.now()
 
     async def connection(self) -> Connection:
         """Return the connection to NATS.

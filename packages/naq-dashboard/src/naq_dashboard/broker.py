@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from naq_core.broker import Connection, ensure_streams
 from naq_core.errors import BrokerError, BrokerUnavailableError, NaqError
@@ -40,6 +40,10 @@ class Broker:
         """Whether the server can be reached, as far as is known."""
         connection = self._connection
         return connection is not None and connection.is_connected and connection.lost is None
+
+    def now(self) -> datetime:
+        """Return the server's time, or this machine's while there was no connection yet."""
+        return datetime.now(UTC) if self._connection is None else self._connection.clock.utc()
 
     async def connection(self) -> Connection:
         """Return the open connection.

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -102,8 +101,9 @@ class Feed:
     async def _sample(self) -> None:
         """Note how deep the queues are: workers do it for theirs, but a queue grows most where no worker is."""
         while True:
-            await asyncio.sleep(LEVELS[0].step - time.time() % LEVELS[0].step)
+            connection = await self._broker.connection()
+            await asyncio.sleep(LEVELS[0].step - connection.clock.now() % LEVELS[0].step)
             connection = await self._broker.connection()
             for queue in await list_queues(connection):
                 self._recorder.note_depth(queue.queue, queue.waiting)
-            await self._recorder.store(connection, time.time() - 1.0)
+            await self._recorder.store(connection, connection.clock.now() - 1.0)

@@ -35,7 +35,7 @@ class FigureBoard:
         await self._refresh(level)
         asked = (hours, queue, function)
         if asked not in self._series:
-            self._series[asked] = self._reader.series(level, hours, queue, function)
+            self._series[asked] = self._reader.series(level, hours, queue, function, self._broker.now().timestamp())
         return self._series[asked]
 
     async def last_hour(self) -> dict[str, list[int]]:
@@ -46,7 +46,7 @@ class FigureBoard:
         """
         level = LEVELS[1]
         await self._refresh(level)
-        return self._reader.ended_by_queue(level, 1.0)
+        return self._reader.ended_by_queue(level, 1.0, self._broker.now().timestamp())
 
     async def counters(self) -> Mapping[Counter, int]:
         """Return all counters, as they are now.

@@ -139,7 +139,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         query = Query(tuple(pairs), viewer)
         wanted = words.get("verb", "")
         if words.get("scope") == "all":
-            run = await board.operations.bulk(viewer, wanted, filter_of(query))
+            run = await board.operations.bulk(viewer, wanted, filter_of(query, board.now()))
             told = Told(f"Under way: {wanted} all that match.")
             place = links("jobs", bulk=run.run_id, **terms_of(query))
         else:

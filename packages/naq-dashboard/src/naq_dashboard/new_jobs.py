@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from litestar.exceptions import HTTPException, ValidationException
@@ -37,13 +38,13 @@ async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
     name = words.get("queue", "").strip() or connection.settings.default_queue
     queue = importlib.import_module("naq_client").Queue(name, connection=connection)
     queue.settings = dataclasses.replace(queue.settings, job_serializer=SERIALIZER)
-    job = await queue.options(**_options(words)).enqueue(function, *args, **kwargs)
+    job = await queue.options(**_options(words, connection.clock.utc())).enqueue(function, *args, **kwargs)
     if not job.is_new:
         return f"Job {job.job_id} was there already; it stays as it is."
     return f"Enqueued as {job.job_id} on queue {job.queue}."
 
 
-def _options(words: Mapping[str, str]) -> dict[str, Any]:
+def _options(words: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the client's keywords for what was given; an empty field means the default."""
     given = {
         name: value
@@ -52,7 +53,7 @@ def _options(words: Mapping[str, str]) -> dict[str, Any]:
     }
     options: dict[str, Any] = {name: given[name] for name in ("job_id", "priority") if name in given}
     if "delay" in given:
-        options["at"] = parse_instant(given["delay"], setting="delay", ahead=True)
+        options["at"] = parse_instant(given["delay"], now=now, setting="delay", ahead=True)
     if "max_retries" in given:
         text = given["max_retries"]
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST_RETRIES):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from litestar.exceptions import ValidationException
@@ -148,7 +148,7 @@ def _confirmed(words: Words, name: str) -> str:
     return value
 
 
-def _until(words: Words) -> datetime | None:
+def _until(words: Words, now: datetime) -> datetime | None:
     text = words.get("duration", "").strip()
     if not text:
         return None
@@ -158,7 +158,7 @@ def _until(words: Words) -> datetime | None:
         raise ValidationException(f"duration {error}") from error
     if length <= timedelta(0):
         raise ValidationException("duration must be longer than nothing")
-    return datetime.now(UTC) + length
+    return now + length
 
 
 async def _retry_job(connection: Connection, words: Words) -> str:
@@ -186,13 +186,13 @@ async def _run_job(connection: Connection, words: Words) -> str:
 
 
 async def _reschedule_job(connection: Connection, words: Words) -> str:
-    at = parse_instant(_word(words, "duration"), setting="duration", ahead=True)
+    at = parse_instant(_word(words, "duration"), now=connection.clock.utc(), setting="duration", ahead=True)
     await manage.reschedule(connection, _word(words, "job_id"), at)
     return f"The job is due at {at:%Y-%m-%d %H:%M:%S} UTC."
 
 
 async def _pause_queue(connection: Connection, words: Words) -> str:
-    queue, until = _word(words, "queue"), _until(words)
+    queue, until = _word(words, "queue"), _until(words, connection.clock.utc())
     await manage.pause_queue(connection, queue, until)
     return f"Queue {queue} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; what runs goes on."
 

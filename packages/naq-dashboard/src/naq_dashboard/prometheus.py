@@ -1,7 +1,6 @@
 """What `/metrics` says, as families of prometheus-client; `docs/monitoring.md` has the table."""
 
 import platform
-import time
 from collections import Counter as Sums
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,8 @@ STATES: tuple[tuple[str, Callable[[QueueView], int]], ...] = (
 class Facts(Collector):
     """What was read for one answer."""
 
+    now: float
+    """The server's time."""
     counters: Mapping[Counter, int]
     queues: Sequence[QueueView]
     workers: Sequence[Mapping[str, Any]]
@@ -91,7 +92,7 @@ class Facts(Collector):
             yield family
 
     def _queues(self) -> Iterator[Metric]:
-        now, queue = time.time(), ("queue",)
+        now, queue = self.now, ("queue",)
         depths = [((each.queue, state), count(each)) for each in self.queues for state, count in STATES]
         yield _labelled("naq_queue_depth", "Jobs of a queue by where they are.", ("queue", "state"), depths)
         ages = [((each.queue,), _age(each, now)) for each in self.queues]

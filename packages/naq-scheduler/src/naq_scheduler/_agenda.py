@@ -3,11 +3,14 @@
 import asyncio
 import heapq
 import logging
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
 from naq_core.broker import Change
+from naq_core.schedules.document import AHEAD
 from naq_core.schedules.spec import delay_of
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ class _Glance(msgspec.Struct):
 
     spec: _Times
     next_at: datetime | None = None
+    watermark: datetime | None = None
     paused: bool = False
 
 
@@ -48,6 +52,8 @@ class Agenda:
     """All schedules, and the order in which they are due."""
 
     def __init__(self) -> None:
+        self.now: Callable[[], float] = time.time
+        """The server's time, once it is known."""
         self.changed = asyncio.Event()
         """Set when something may be due earlier than before."""
         self._entries: dict[str, Entry] = {}
@@ -72,7 +78,7 @@ class Agenda:
             entry = self._entries[change.key] = Entry(change.key)
         if change.revision <= entry.revision:
             return  # our own write, or an old one told again
-        entry.revision, entry.data, entry.due = change.revision, change.data, _due(change)
+        entry.revision, entry.data, entry.due = change.revision, change.data, _due(change, self.now())
         if not entry.is_busy:
             self._push(entry)
 
@@ -100,7 +106,7 @@ class Agenda:
         if revision <= entry.revision:
             return  # the watch was faster
         if data:
-            entry.revision, entry.data, entry.due = revision, data, _due(Change(entry.key, revision, data))
+            entry.revision, entry.data, entry.due = revision, data, _due(Change(entry.key, revision, data), self.now())
         elif self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
 
@@ -120,7 +126,7 @@ class Agenda:
             self.changed.set()
 
 
-def _due(change: Change) -> float | None:
+def _due(change: Change, now: float) -> float | None:
     try:
         glance = _decoder.decode(change.data)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -128,4 +134,11 @@ def _due(change: Change) -> float | None:
         return None
     if glance.paused or glance.next_at is None:
         return None
+    if glance.watermark is not None and glance.watermark.timestamp() > now + AHEAD.total_seconds():
+        log.warning(
+            "schedule %s does not fire before %s: a scheduler or client with a wrong clock has put it ahead;"
+            " resume or replace it, and it fires from now on",
+            change.key,
+            glance.next_at.isoformat(timespec="seconds"),
+        )
     return (glance.next_at + delay_of(glance.spec.schedule_id, glance.spec.jitter, glance.next_at)).timestamp()

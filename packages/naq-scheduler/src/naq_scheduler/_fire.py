@@ -8,7 +8,7 @@ is compared-and-set after it: no time is passed over, and a schedule that was ch
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -58,7 +58,7 @@ class Firer:
         # The revision of just this version: the watch may bring a newer one while the job is being stored.
         revision = entry.revision
         old = decode_document(entry.data)
-        todo = plan(old, datetime.now(UTC))
+        todo = plan(old, self._connection.clock.utc())
         document = msgspec.structs.replace(old)
         if old.paused:
             return
@@ -91,7 +91,7 @@ class Firer:
         if not self._lease.is_held:
             return False
         await enqueue_firing(self._connection, spec, job_id, deadline=self._loop.time() + self._lease.seconds_left)
-        late = max(0.0, (datetime.now(UTC) - nominal - spec.delay(nominal)).total_seconds())
+        late = max(0.0, (self._connection.clock.utc() - nominal - spec.delay(nominal)).total_seconds())
         done.late.append(late)
         _remember(document, Firing(at=nominal, job_id=job_id, late=round(late, 3)))
         document.runs += 1

@@ -11,12 +11,11 @@ import logging
 import os
 import random
 import socket
-import time
 from collections.abc import Callable
 
 import msgspec
 
-from naq_core.broker import Change, Connection, ensure_schedules, read_document, write_document
+from naq_core.broker import MOST_SKEW, Change, Connection, boottime, ensure_schedules, read_document, write_document
 from naq_core.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -40,11 +39,6 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Owner)
 
 
-def boottime() -> float:
-    """Return seconds of a clock that nobody sets and that counts the time a machine is suspended."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 class Lease:
     """The leadership of one instance.
 
@@ -65,6 +59,7 @@ class Lease:
         self._renewal = 0
         self._leads = False
         self._stopped = False
+        self._trusts_clock = True
         self._wake = asyncio.Event()
         self._seen = 0
         self._seen_at = 0.0
@@ -75,7 +70,7 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """Whether this instance leads right now; ask before each act, the answer ages."""
-        return boottime() < self._deadline
+        return boottime() < self._deadline and self._connection.clock.is_trusted
 
     @property
     def seconds_left(self) -> float:
@@ -107,12 +102,36 @@ class Lease:
 
     async def _turn(self) -> None:
         try:
+            if not self._may_lead():
+                self._lose()
+                await self.release()
+                await asyncio.sleep(AGAIN)
+                return
             await (self._renew() if self._leads else self._try_to_lead())
         except BrokerError as error:
             log.log(logging.WARNING if self._leads else logging.DEBUG, "the scheduler's lease: %s", error)
             await asyncio.sleep(AGAIN)
         if self._leads and not self.is_held:
             self._lose()
+
+    def _may_lead(self) -> bool:
+        """Whether this machine's clock is near enough to the server's; say so once where it is not, and once when it is."""
+        clock = self._connection.clock
+        if clock.is_trusted == self._trusts_clock:
+            return self._trusts_clock
+        self._trusts_clock = clock.is_trusted
+        if self._trusts_clock:
+            log.warning("scheduler %s may lead again: this machine's clock agrees with the NATS server's", self._instance)
+        else:
+            log.error(
+                "scheduler %s does not lead: this machine's clock is %.0f s %s the NATS server's, and at most %.0f s are allowed;"
+                " synchronise both clocks by NTP",
+                self._instance,
+                abs(clock.skew),
+                "ahead of" if clock.skew > 0 else "behind",
+                MOST_SKEW,
+            )
+        return self._trusts_clock
 
     async def _try_to_lead(self) -> None:
         await self._wait_for_a_chance()
@@ -203,12 +222,13 @@ class Solo:
         self._on_change = on_change
         self._warned: str = ""
         self._stopped = False
+        self._clock = connection.clock
         self._interval = connection.settings.scheduler_ttl.total_seconds() / 3
 
     @property
     def is_held(self) -> bool:
-        """It always leads, until it is stopped."""
-        return not self._stopped
+        """It leads until it is stopped, unless this machine's clock is wrong."""
+        return not self._stopped and self._clock.is_trusted
 
     @property
     def seconds_left(self) -> float:

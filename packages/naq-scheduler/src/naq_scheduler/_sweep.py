@@ -6,7 +6,6 @@ once, or one that is stopped in the middle, do no harm.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -111,7 +110,7 @@ class Sweeper:
             envelope = decode_envelope(entry.data)
         except DecodeError:
             return  # a worker buries it, on record
-        if envelope.expires and envelope.expires + EXPIRY_SLACK < time.time():
+        if envelope.expires and envelope.expires + EXPIRY_SLACK < self._connection.clock.now():
             if await expire_job(self._connection, job_id, queue=queue):
                 _count(done, "expired jobs")
         elif state == "held" and envelope.after:
@@ -144,7 +143,7 @@ class Sweeper:
             record = decode_record(entry.data)
         except DecodeError:
             return False
-        if record.state is not JobState.RUNNING or record.started_at > time.time() - 2 * patience:
+        if record.state is not JobState.RUNNING or record.started_at > self._connection.clock.now() - 2 * patience:
             return False
         if await read_presence(self._connection, record.worker) is not None:
             return False
@@ -157,8 +156,8 @@ class Sweeper:
             return False
         record = stored.record
         reason = f"worker {record.worker} is gone, and so is the job itself: it was purged while it ran, or deleted"
-        record.state, record.ended_at, record.reason = JobState.DEAD, time.time(), reason
-        error = AttemptError("WorkerLost", reason, attempt=record.attempt, at=time.time(), worker=record.worker)
+        record.state, record.ended_at, record.reason = JobState.DEAD, self._connection.clock.now(), reason
+        error = AttemptError("WorkerLost", reason, attempt=record.attempt, at=self._connection.clock.now(), worker=record.worker)
         record.errors = [*record.errors, error]
         if not await store_end(self._connection, record, stored.revision):
             return False

@@ -124,7 +124,7 @@ class Scheduler:
             await ensure_tally(connection)
             for origin, specs in self._declared.items():
                 await reconcile(connection, origin, specs)
-            self._connection = connection
+            self._connection, self._agenda.now = connection, connection.clock.now
             kind = Lease if self.enable_ha else Solo
             lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
             names = connection.names
@@ -165,46 +165,46 @@ class Scheduler:
                 while not self._stop.is_set():
                     if connection.lost is not None:
                         raise connection.lost
-                    await self._fire_due(lease, firer, firings)
-                    await self._sleep(lease)
+                    await self._fire_due(connection, lease, firer, firings)
+                    await self._sleep(connection, lease)
                 lease.stop()
                 patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
         except TimeoutError:
             log.warning("some firings are left to the next leader")
 
-    async def _fire_due(self, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
-        while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(time.time())) is not None:
+    async def _fire_due(self, connection: Connection, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
+        while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(connection.clock.now())) is not None:
             await self._slots.acquire()
-            firings.create_task(self._fire(firer, entry))
+            firings.create_task(self._fire(connection, firer, entry))
 
-    async def _fire(self, firer: Firer, entry: Entry) -> None:
-        not_before = time.time() + BREATH
+    async def _fire(self, connection: Connection, firer: Firer, entry: Entry) -> None:
+        not_before = connection.clock.now() + BREATH
         try:
             await firer.fire(entry)
         except DecodeError as error:
             log.error("schedule %s cannot be fired: %s", entry.key, error)  # noqa: TRY400 - the reason is there
-            not_before = time.time() + LATER
+            not_before = connection.clock.now() + LATER
         except BrokerError as error:
             log.warning("schedule %s is fired again soon: %s", entry.key, error)
             self.metrics.add("failed")
-            not_before = time.time() + AGAIN
+            not_before = connection.clock.now() + AGAIN
         except Exception:
             # One schedule that cannot be understood must not stop the others.
             log.exception("schedule %s cannot be fired", entry.key)
             self.metrics.add("failed")
-            not_before = time.time() + LATER
+            not_before = connection.clock.now() + LATER
         finally:
             self._slots.release()
             self._agenda.done(entry, not_before=not_before)
 
-    async def _sleep(self, lease: Lease | Solo) -> None:
+    async def _sleep(self, connection: Connection, lease: Lease | Solo) -> None:
         """Wait until the next schedule is due or something has changed."""
         self._alive_at = time.monotonic()
         self._agenda.changed.clear()
         if self._stop.is_set():
             return
         due = self._agenda.next_due() if lease.is_held else None
-        pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - time.time())
+        pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - connection.clock.now())
         if pause > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):

@@ -1,7 +1,6 @@
 """The jobs a worker holds right now, shared by the event loop and the keep-alive thread."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -10,11 +9,6 @@ from naq_core.context import StopFlag
 from naq_core.record import JobRecord
 from naq_worker._running import Running
 from naq_worker.outcome import Interrupted
-
-
-def boottime() -> float:
-    """Return seconds on a clock that goes on while the machine sleeps: leases are measured on it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,6 @@
 """Claiming a delivered job: exactly one worker may run it, whatever the server has forgotten."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -60,6 +59,7 @@ class Claims:
         self._worker_id = worker_id
         self._isolation = isolation
         self._put_off = put_off
+        self._now = connection.clock.now
         self._max_crashes = connection.settings.max_crashes
         self.handed_back = 0
         """How many suspects were handed back for a moment."""
@@ -77,9 +77,9 @@ class Claims:
         """
         delivery = active.delivery
         record = self._first_record(delivery, envelope)
-        is_late = is_expired(envelope)
+        is_late = is_expired(envelope, self._connection)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
-            claim = await self._write(_expired(record) if is_late else record, 0)
+            claim = await self._write(_expired(record, self._now()) if is_late else record, 0)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if is_late else claim
         while True:
@@ -91,14 +91,14 @@ class Claims:
             if decision.state is JobState.RETRYING:  # the worker died: that is put on record first
                 _ = await self._write(decision, revision)
                 continue
-            if stored is not None and self._must_be_alone(decision) and not is_expired(envelope):
+            if stored is not None and self._must_be_alone(decision) and not is_expired(envelope, self._connection):
                 if not await self._isolation.enter(active):
                     self.handed_back += 1
                     await self._put_off(delivery, Claim(stored.record, revision, revision))
                     return None
-                decision.alone, decision.started_at = True, time.time()
-            is_late = is_expired(envelope)
-            claim = await self._write(_expired(decision) if is_late else decision, revision)
+                decision.alone, decision.started_at = True, self._now()
+            is_late = is_expired(envelope, self._connection)
+            claim = await self._write(_expired(decision, self._now()) if is_late else decision, revision)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if is_late else claim
 
@@ -114,7 +114,7 @@ class Claims:
             run=envelope.run,
             worker=self._worker_id,
             enqueued_at=envelope.at,
-            started_at=time.time(),
+            started_at=self._now(),
             arguments=envelope.args,
             workflow=envelope.workflow,
             schedule=envelope.schedule,
@@ -135,7 +135,7 @@ class Claims:
         if old.superseded == delivery.sequence:
             await delivery.ack()  # its retry lies on the held subject
             return None
-        old_time = time.time()
+        old_time = self._now()
         match old.state:
             case JobState.RUNNING:
                 return await self._decide_on_running(delivery, old, fresh)
@@ -180,7 +180,7 @@ class Claims:
             suspect=old.suspect,
             errors=old.errors,
             logs=old.logs,
-            started_at=time.time(),
+            started_at=self._now(),
             **changes,
         )
 
@@ -188,7 +188,7 @@ class Claims:
         """Return what the death of its worker means for a job, to be stored before it is run again."""
         self._note_redelivered(fresh)
         reason += ", in which it ran alone" if old.alone else "; other jobs may have been the cause, so it runs alone next"
-        error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)
+        error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)
         record = msgspec.structs.replace(
             old, state=JobState.RETRYING, next_at=0.0, worker="", progress=None, errors=[*old.errors, error]
         )
@@ -202,7 +202,7 @@ class Claims:
         reason = "the attempt ended, but its end could not be recorded"
         log.warning("job %s runs again: %s", old.job_id, reason)
         record = self._next(old, fresh, attempt=max(1, old.attempt))
-        record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=time.time(), worker=old.worker)]
+        record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)]
         return record
 
     def _note_redelivered(self, record: JobRecord) -> None:
@@ -238,13 +238,13 @@ class Claims:
         return None if sequence is None else Claim(record, sequence, sequence)
 
 
-def is_expired(envelope: Envelope) -> bool:
+def is_expired(envelope: Envelope, connection: Connection) -> bool:
     """Whether no attempt of a job may be started any more."""
-    return 0 < envelope.expires < time.time()
+    return 0 < envelope.expires < connection.clock.now()
 
 
-def _expired(claim: JobRecord) -> JobRecord:
+def _expired(claim: JobRecord, ended_at: float) -> JobRecord:
     """Return the end of a job in place of the claim that comes too late."""
     return msgspec.structs.replace(
-        claim, state=JobState.EXPIRED, attempt=claim.attempt - 1, worker="", started_at=0.0, ended_at=time.time()
+        claim, state=JobState.EXPIRED, attempt=claim.attempt - 1, worker="", started_at=0.0, ended_at=ended_at
     )

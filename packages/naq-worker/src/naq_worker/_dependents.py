@@ -100,7 +100,7 @@ class Finisher:
             Whether it may run; if not, it has been put back, or the record of its end is returned.
         """
         child = (delivery.queue, delivery.job_id)
-        if is_expired(envelope):
+        if is_expired(envelope, self._connection):
             await self._dependents.forget_edges(child, envelope.after)
             return True  # to its claim, which ends it
         (verdict,) = await self._dependents.judge([(child, envelope.after)], thorough=True)
@@ -108,7 +108,7 @@ class Finisher:
             await self._dependents.forget_edges(child, envelope.after)
             return True
         if verdict.witness is None:
-            ended = unrun_record(delivery.data, child, JobState.CANCELLED, verdict.reason)
+            ended = unrun_record(delivery.data, child, JobState.CANCELLED, verdict.reason, self._connection.clock.now())
             record = await record_end(self._connection, ended)
             if record is None:
                 await delivery.nak(1)  # it runs: its owner goes on with it
@@ -126,7 +126,7 @@ class Finisher:
         ready = names.ready(delivery.queue, delivery.job_id, delivery.level)
         headers = {
             **if_newest(self._connection, delivery.queue, delivery.job_id, delivery.sequence),
-            **waiting_headers(ready, envelope.expires, (delivery.looks or 0) + 1),
+            **waiting_headers(ready, self._connection.clock.now(), envelope.expires, (delivery.looks or 0) + 1),
         }
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)

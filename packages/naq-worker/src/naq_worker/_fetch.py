@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from naq_core.broker import Connection, Delivery, Pull, consumer_state
-from naq_worker._active import Active, boottime
+from naq_core.broker import Connection, Delivery, Pull, boottime, consumer_state
+from naq_worker._active import Active
 from naq_worker._levels import Levels
 from naq_worker._rota import FEW, SURE, Rota, Source
 

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from naq_core.broker import Connection, Delivery
+from naq_core.broker import Connection, Delivery, boottime
 from naq_core.tasks import Background
-from naq_worker._active import Active, boottime
+from naq_worker._active import Active
 from naq_worker._fetch import Fetch
 from naq_worker._rota import Rota
 from naq_worker._suspects import Isolation

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import TTL, Connection, ensure_streams, remove_presence, ttl_text
+from naq_core.broker import TTL, Connection, ServerClock, boottime, ensure_streams, remove_presence, ttl_text
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
 from naq_core.tasks import services
-from naq_worker._active import Active, boottime
+from naq_worker._active import Active
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class KeepAlive:
         held: Returns the deliveries in hand; called from the thread.
         presence: Returns the worker's presence document; called from the thread.
         lost: Called from the thread, for each delivery whose lease has passed, and for a failure of the thread itself.
+        clock: That of the worker's other connection.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class KeepAlive:
         held: Callable[[], Iterable[Active]],
         presence: Callable[[], dict[str, Any]],
         lost: Callable[[Active], None],
+        clock: ServerClock,
     ) -> None:
         self._settings = settings
         self._worker_id = worker_id
         self._held = held
         self._presence = presence
         self._lost = lost
+        self._clock = clock
         self._lease = settings.ack_wait.total_seconds()
         self._renew_every = self._lease / 3
         self._beat_every = settings.heartbeat_interval.total_seconds()
@@ -111,7 +114,7 @@ class KeepAlive:
     async def _live(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._beat_again = asyncio.Event()
-        async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}") as connection:
+        async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}", clock=self._clock) as connection:
             await ensure_streams(connection)  # so that it creates the bucket again that it writes to
             await self._beat(connection)
             self._tell(self._started)

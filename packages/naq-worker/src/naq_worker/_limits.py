@@ -99,7 +99,7 @@ class Gate:
 
     async def take(self, job_id: str) -> Slot | None:
         """Return a slot that now is this job's, or None where all are taken."""
-        holder = Holder(self._worker_id, job_id, time.time())
+        holder = Holder(self._worker_id, job_id, self._connection.clock.now())
         while self._left:
             slot = await self._try(self._left.pop(), holder)
             if slot is not None:

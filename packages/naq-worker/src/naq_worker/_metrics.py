@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -47,7 +46,7 @@ class Metrics:
 
     def note_start(self, delivery: Delivery, function: str) -> None:
         """Count an attempt that begins; how long it has waited is known where its message was never handed back."""
-        wait = time.time() - delivery.ready_at if delivery.delivered == 1 else None
+        wait = self._connection.clock.now() - delivery.ready_at if delivery.delivered == 1 else None
         self._recorder.note_start(delivery.queue, function, wait)
 
     def note(self, queue: str, function: str, outcome: str, seconds: float | None = None) -> None:
@@ -58,7 +57,7 @@ class Metrics:
         """Store the figures every ten seconds until cancelled; `store_last` stores the rest."""
         step = LEVELS[0].step
         while True:
-            await asyncio.sleep(step - time.time() % step)
+            await asyncio.sleep(step - self._connection.clock.now() % step)
             if not self._connection.is_connected:
                 continue
             try:
@@ -106,7 +105,7 @@ class Metrics:
     async def _store(self) -> None:
         try:
             # What was counted up to the turn of a stretch belongs to the stretch that has just ended.
-            await self._recorder.store(self._connection, time.time() - 1.0)
+            await self._recorder.store(self._connection, self._connection.clock.now() - 1.0)
         except NaqError as error:
             log.log(logging.DEBUG if self._complained else logging.WARNING, "figures for charts are not stored: %s", error)
             self._complained = True

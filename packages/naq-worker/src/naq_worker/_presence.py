@@ -3,9 +3,8 @@
 import os
 import platform
 import socket
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,12 @@ def process_facts() -> dict[str, Any]:
     }
 
 
-def running_jobs(active: Mapping[tuple[str, str], Active]) -> dict[str, Any]:
+def running_jobs(active: Mapping[tuple[str, str], Active], now: Callable[[], float]) -> dict[str, Any]:
     """Return the jobs in hand with their start times, and of each queue how many run.
 
     The time is taken before the jobs are listed: so a presence that is younger than a claim lists its job.
     """
-    at = time.time()
+    at = now()
     jobs = tuple(active.values())
     return {
         "at": at,

@@ -127,10 +127,10 @@ class Processor:
 
     async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
         """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
-        fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope)
+        fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope, self.connection)
         claim: Claim | None = None
         if not fast:
-            active.started_at = time.time()
+            active.started_at = self.connection.clock.now()
             claim = await self._claim(active, envelope)
             if claim is None:
                 return False

@@ -6,6 +6,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from naq_core.broker import ServerClock
 from naq_core.record import LogLine, Progress
 from naq_worker._active import Active, Claim
 from naq_worker._logs import JobLog
@@ -28,6 +31,8 @@ class Reports:
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
     loop: asyncio.AbstractEventLoop
     thread: int
+    clock: ServerClock
+    """A line is stamped by the clock of this machine, perhaps in a child process; it is stored in the server's time."""
 
     def reporter(self, active: Active, claim: Claim | None) -> "Reporter":
         """Return the reporter of an attempt; without a claim there is no record to write."""
@@ -67,7 +72,7 @@ class Reporter:
             with _creating:
                 if self._log is None:
                     self._log = JobLog(() if self._claim is None else self._claim.record.logs)
-        self._log.add(line)
+        self._log.add(msgspec.structs.replace(line, at=line.at - self._reports.clock.skew))
         if self._claim is not None and self._timer is None:
             self._on_loop(self._write_within, LOGS_WITHIN)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
@@ -63,6 +62,7 @@ class Settler:
     def __init__(self, connection: Connection, counters: Counters, finish: Finish, is_limited: Callable[[str], bool]) -> None:
         self._connection = connection
         self._settings = connection.settings
+        self._now = connection.clock.now
         self._counters = counters
         self._finish = finish
         self._is_limited = is_limited
@@ -166,7 +166,7 @@ class Settler:
         """Move a message that is no job to the dead ones, with the reason."""
         record = JobRecord(state=JobState.DEAD, job_id=delivery.job_id, queue=delivery.queue, function="?", attempt=0)
         self._note(record, type(error).__name__, str(error))
-        record.ended_at = time.time()
+        record.ended_at = self._now()
         log.error("queue %s: message %s is refused and goes to the dead ones: %s", delivery.queue, delivery.job_id, error)
         self._counters.failed += 1
         try:
@@ -199,13 +199,13 @@ class Settler:
 
     def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
         error = AttemptError(
-            kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=time.time(), worker=record.worker
+            kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=self._now(), worker=record.worker
         )
         record.errors = shortened([*record.errors, error])
 
     async def _end(self, delivery: Delivery, claim: Claim, state: JobState, ttl: float) -> None:
         claim.record.state = state
-        claim.record.ended_at = time.time()
+        claim.record.ended_at = self._now()
         await self._write(claim, ttl)
         if state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
@@ -215,7 +215,7 @@ class Settler:
 
     async def _die(self, delivery: Delivery, claim: Claim) -> None:
         record = claim.record
-        record.state, record.ended_at = JobState.DEAD, time.time()
+        record.state, record.ended_at = JobState.DEAD, self._now()
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         last = record.errors[-1]
@@ -251,7 +251,7 @@ class Settler:
 
     async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
         record = claim.record
-        record.state, record.next_at = JobState.RETRYING, time.time() + delay
+        record.state, record.next_at = JobState.RETRYING, self._now() + delay
         ttl = delay + self._settings.failure_ttl.total_seconds()  # for one that is purged meanwhile, and never ends
         if delay <= (LONGEST_NAK_IF_LIMITED if self._is_limited(delivery.queue) else LONGEST_NAK):
             await self._write(claim, ttl)
@@ -279,7 +279,7 @@ class Settler:
         names = self._connection.names
         headers = {
             **if_newest(self._connection, delivery.queue, delivery.job_id, delivery.sequence),
-            **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), time.time() + delay),
+            **schedule_headers(names.ready(delivery.queue, delivery.job_id, delivery.level), self._now() + delay),
         }
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)

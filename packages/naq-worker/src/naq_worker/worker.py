@@ -179,6 +179,7 @@ class Worker:
     async def _live(self) -> None:
         async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True, is_hidden=True) as connection:
             self._connection = connection
+            self.started_at = connection.clock.now()
             await ensure_queues(connection, self.queues)
             self._assemble(connection)
             for hook in self._on_startup:
@@ -200,7 +201,7 @@ class Worker:
         self._limits = Limits(connection, self.worker_id, self.queues, intake.holds)
         self._metrics = Metrics(connection, self.worker_id, self.queues, lambda: intake.fetch.places)
         self._control = Control(connection, self, intake.find, intake.held)
-        self._keepalive = KeepAlive(settings, self.worker_id, intake.held, self.presence, self._lease_lost)
+        self._keepalive = KeepAlive(settings, self.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
         keeps_logs = settings.job_logs == "on"
         processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
         self._attempts = Attempts(settings, Threads(), processes)
@@ -213,7 +214,7 @@ class Worker:
             settler=settler,
             finisher=self._finisher,
             limits=self._limits,
-            reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread),
+            reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread, connection.clock),
             metrics=self._metrics,
             isolation=intake.isolation,
             on_ran=intake.on_ran,
@@ -364,7 +365,8 @@ class Worker:
             "concurrency": self.concurrency,
             "state": self.state,
             "started_at": self.started_at,
-            **running_jobs(self._intake.active),
+            **running_jobs(self._intake.active, self._connection.clock.now),
+            "clock": round(self._connection.clock.skew, 3),
             "reconnects": self._connection.generation,
             "unrecorded": list(self._processor.claims.unrecorded),
             **asdict(self.counters),

@@ -1,6 +1,7 @@
 """From the words and options of a command line to the jobs that are meant."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,13 +14,16 @@ from naq_core.settings import parse_duration
 from naq_core.views import JobFilter
 
 
-def make_filter(words: Iterable[str], options: Filters) -> JobFilter:
+def make_filter(words: Iterable[str], options: Filters, now: datetime) -> JobFilter:
     """Put the words and the options of a filter together; where both name a field, the option counts.
+
+    Args:
+        now: The server's time, from which durations count back.
 
     Raises:
         ConfigurationError: One of them is wrong.
     """
-    found = parse_filter(words)
+    found = parse_filter(words, now=now)
     changes: dict[str, Any] = {
         name: value
         for name in ("queue", "function", "worker", "workflow", "schedule", "error")
@@ -29,11 +33,11 @@ def make_filter(words: Iterable[str], options: Filters) -> JobFilter:
         changes["states"] = frozenset(parse_state(each) for text in options.state for each in text.split(","))
     for name in ("since", "until"):
         if (text := getattr(options, name)) is not None:
-            changes[name] = parse_instant(text, setting=name)
+            changes[name] = parse_instant(text, now=now, setting=name)
     return msgspec.structs.replace(found, **changes) if changes else found
 
 
-def ids_or_filter(targets: Sequence[str], options: Filters) -> tuple[list[str], JobFilter | None]:
+def ids_or_filter(targets: Sequence[str], options: Filters, now: datetime) -> tuple[list[str], JobFilter | None]:
     """Tell ids from a filter: a word with a colon is one of a filter, and so is every option.
 
     Raises:
@@ -44,7 +48,7 @@ def ids_or_filter(targets: Sequence[str], options: Filters) -> tuple[list[str], 
     if has_filter and ids:
         raise CommandError(f"give either ids or a filter, not {ids[0]} beside a filter (text:… is not needed)", ExitCode.USAGE)
     if has_filter:
-        return [], make_filter(targets, options)
+        return [], make_filter(targets, options, now)
     if not ids:
         raise CommandError("which jobs? Give ids, or a filter such as state:dead queue:emails", ExitCode.USAGE)
     return ids, None

@@ -4,26 +4,27 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterable, Iterator
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from naq_cli._format import as_time, size, span
+from naq_cli._format import size, span
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
-from naq_core.errors import JetStreamError, NaqError
+from naq_core.broker import MOST_SKEW, WARN_SECONDS
+from naq_core.errors import NaqError
 from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
 from naq_core.schedules import list_schedules
+from naq_core.schedules.document import AHEAD
 from naq_core.settings import redact_url
+from naq_core.views import ScheduleView
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
-_CLOCK_SECONDS = 2.0
 _SLOW_SECONDS = 0.25
 
 
@@ -85,7 +86,7 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
     yield await _trust(session)
     async for finding in _topology(session, queues):
         yield finding
-    yield await _clock(session)
+    yield _clock(session)
     yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
     for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers)):
         try:
@@ -210,25 +211,25 @@ async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Findin
         yield Finding(check="streams", status="ok", found=f"{fine} streams and consumers are as they should be")
 
 
-async def _clock(session: Session) -> Finding:
-    before = datetime.now(UTC)
-    try:
-        answer = await session.connection.api(f"STREAM.INFO.{session.connection.names.jobs_stream}")
-    except JetStreamError:
-        answer = {}
-    after = datetime.now(UTC)
-    there = datetime.fromisoformat(answer["ts"]) if "ts" in answer else None
-    if there is None:
+def _clock(session: Session) -> Finding:
+    clock = session.connection.clock
+    if not clock.is_known:
         return Finding(check="clock", status="unknown", found="there is no stream yet whose answer tells the server's time")
-    off = max((before - there).total_seconds(), (there - after).total_seconds(), 0.0)
-    if off < _CLOCK_SECONDS:
-        return Finding(check="clock", status="ok", found="this machine and the server agree")
+    skew, error = clock.skew, clock.uncertainty
+    if abs(skew) - error < WARN_SECONDS:
+        found = f"this machine and the server agree within {max(abs(skew), error):.3f} s"
+        return Finding(check="clock", status="ok", found=found)
     return Finding(
         check="clock",
         status="warning",
-        found=f"{span(off)} apart from the server's",
-        advice="Delays and expiries are off by as much: synchronise both by NTP.",
+        found=f"this machine's is {_apart(skew)} the server's",
+        advice="NAQ goes by the server's, but what your code reads is this one's, and beyond"
+        f" {MOST_SKEW:.0f} s no scheduler leads: synchronise both by NTP.",
     )
+
+
+def _apart(skew: float) -> str:
+    return f"{span(abs(skew))} {'ahead of' if skew > 0 else 'behind'}"
 
 
 def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Finding:
@@ -278,13 +279,12 @@ async def _workers(session: Session) -> AsyncIterator[Finding]:
         found = f"run different versions: {', '.join(sorted(versions))}"
         yield Finding(check="versions", status="warning", found=found, advice="Finish the roll-out.")
     for worker in workers:
-        seen = as_time(worker.get("at"))
-        silent = (datetime.now(UTC) - seen).total_seconds() if seen else 0.0
-        if silent < -_CLOCK_SECONDS:
+        skew = worker.get("clock")
+        if isinstance(skew, int | float) and abs(skew) > WARN_SECONDS:
             yield Finding(
                 check=f"worker {worker.get('worker_id')}",
                 status="warning",
-                found=f"its clock is {span(-silent)} ahead of this machine's",
+                found=f"its machine's clock is {_apart(skew)} the server's",
                 advice=f"Synchronise {worker.get('host')} by NTP.",
             )
 
@@ -307,6 +307,8 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
 async def _schedulers(session: Session) -> AsyncIterator[Finding]:
     """Schedules that nobody fires."""
     active = [schedule for schedule in await list_schedules(session.connection) if not schedule.paused]
+    for finding in _put_ahead(session, active):
+        yield finding
     if not active:
         return
     number = f"{len(active):,} schedule{'s are' if len(active) > 1 else ' is'} active"
@@ -316,4 +318,22 @@ async def _schedulers(session: Session) -> AsyncIterator[Finding]:
         yield Finding(check="scheduler", status="ok", found=found)
         return
     found = f"{number} and no scheduler leads"
-    yield Finding(check="scheduler", status="problem", found=found, advice="Start one: naq scheduler")
+    yield Finding(
+        check="scheduler",
+        status="problem",
+        found=found,
+        advice=f"Start one: naq scheduler. With a clock {MOST_SKEW:.0f} s off the server's it does not lead and logs that.",
+    )
+
+
+def _put_ahead(session: Session, active: Iterable[ScheduleView]) -> Iterator[Finding]:
+    """Schedules that a wrong clock has put ahead: they are silent until then."""
+    now = session.connection.clock.utc()
+    for view in active:
+        if view.watermark is not None and view.watermark > now + AHEAD:
+            yield Finding(
+                check=f"schedule {view.schedule_id}",
+                status="problem",
+                found=f"is silent until {view.next_at or view.watermark:%Y-%m-%d %H:%M:%S} UTC: a wrong clock has put it ahead",
+                advice=f"naq schedule resume {view.schedule_id} lets it fire from now on.",
+            )

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from naq_cli._errors import CommandError
@@ -32,7 +33,7 @@ async def enqueue_call(
     args, kwargs = read_call(arguments, json_args)
     patience = seconds_of(waiting.timeout, "--timeout")
     queue = queue_class(options.queue, connection=session.connection)
-    job = await queue.options(**job_options(options)).enqueue(function, *args, **kwargs)
+    job = await queue.options(**job_options(options, session.connection.clock.utc())).enqueue(function, *args, **kwargs)
     if options.unique is not None and not job.is_new:
         session.output.remark(f"A job of the key {options.unique} was there already.")
     waits = waiting.wait or waiting.follow or patience is not None
@@ -53,11 +54,11 @@ async def enqueue_call(
     return await write_result(session, ended)
 
 
-def job_options(options: JobOptions) -> dict[str, Any]:
-    """Return the client's keywords for the options that were given."""
+def job_options(options: JobOptions, now: datetime) -> dict[str, Any]:
+    """Return the client's keywords for the options that were given; durations count from `now`, the server's time."""
     names = ("job_id", "max_retries", "priority", "unique", "on_clash")
     given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
-    given |= _times(options)
+    given |= _times(options, now)
     if options.depends_on:
         given["depends_on"] = list(options.depends_on)
         given["allow_failure"] = options.allow_failure
@@ -73,16 +74,16 @@ def job_options(options: JobOptions) -> dict[str, Any]:
     return given
 
 
-def _times(options: JobOptions) -> dict[str, Any]:
+def _times(options: JobOptions, now: datetime) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if options.in_ is not None and options.at is not None:
         raise CommandError("give one of --in and --at", ExitCode.USAGE)
     if options.in_ is not None:
         given["delay"] = seconds_of(options.in_, "--in")
     if options.at is not None:
-        given["at"] = parse_instant(options.at, setting="--at", ahead=True)
+        given["at"] = parse_instant(options.at, now=now, setting="--at", ahead=True)
     if options.expires is not None:
-        given["expires"] = parse_instant(options.expires, setting="--expires", ahead=True)
+        given["expires"] = parse_instant(options.expires, now=now, setting="--expires", ahead=True)
     if options.debounce is not None:
         given["debounce"] = seconds_of(options.debounce, "--debounce")
     return given

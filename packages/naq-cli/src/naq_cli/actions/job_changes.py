@@ -34,7 +34,7 @@ async def change_jobs(
     session: Session, action: Action, targets: Sequence[str], filters: Filters, options: Destroying, *, reason: str = ""
 ) -> int:
     """Do it to every job that is meant."""
-    ids, wanted = ids_or_filter(targets, filters)
+    ids, wanted = ids_or_filter(targets, filters, session.connection.clock.utc())
     if wanted is not None:
         if reason:
             raise CommandError("--reason is for ids; jobs that a filter matches are cancelled without one", ExitCode.USAGE)
@@ -105,7 +105,7 @@ async def reschedule_job(session: Session, job_id: str, delay: str | None, at: s
     if (delay is None) == (at is None):
         raise CommandError("when? Give one of --in 5m and --at 2026-11-24T12:30:00Z", ExitCode.USAGE)
     text, option = (delay, "--in") if delay is not None else (at or "", "--at")
-    when = parse_instant(text, setting=option, ahead=True)
+    when = parse_instant(text, now=session.connection.clock.utc(), setting=option, ahead=True)
     try:
         async with session.acting("reschedule-job", job_id, at=iso(when)):
             await reschedule(session.connection, job_id, when)

@@ -58,7 +58,7 @@ async def list_page(
     max_scan: int,
 ) -> None:
     """List one page of jobs, or all."""
-    wanted = make_filter(words, filters)
+    wanted = make_filter(words, filters, session.connection.clock.utc())
     page = await list_jobs(session.connection, wanted, limit=_PAGE if everything else limit, cursor=cursor, max_scan=max_scan)
     if everything:
         page = await _all(session, wanted, page, max_scan)

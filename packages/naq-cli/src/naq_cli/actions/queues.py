@@ -81,7 +81,7 @@ async def _say_if_new(session: Session, queue: str) -> None:
 
 async def pause(session: Session, queue: str, until: str | None) -> None:
     """Pause a queue."""
-    end = None if until is None else parse_instant(until, setting="until", ahead=True)
+    end = None if until is None else parse_instant(until, now=session.connection.clock.utc(), setting="until", ahead=True)
     await _say_if_new(session, queue)
     async with session.acting("pause-queue", queue, until=None if end is None else iso(end)):
         await pause_queue(session.connection, queue, end)

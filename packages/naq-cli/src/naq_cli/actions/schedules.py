@@ -102,7 +102,7 @@ async def show_one(session: Session, schedule_id: str, *, history: bool) -> None
 async def print_next(session: Session, schedule_id: str, count: int) -> None:
     """Print the next times, on a terminal in the schedule's zone too."""
     schedule = await schedules.get_schedule(session.connection, schedule_id)
-    times = schedules.next_runs(schedule, count)
+    times = schedules.next_runs(schedule, count, session.connection.clock.utc())
     output = session.output
     if output.is_json:
         output.json(times)
@@ -135,7 +135,7 @@ async def add(session: Session, call: Call, times: Times, schedule_id: str | Non
         serializer=session.settings.job_serializer,
         options={} if call.max_retries is None else {"max_retries": call.max_retries},
         schedule_id=schedule_id,
-        **_timing(times),
+        **_timing(times, session.connection.clock.utc()),
     )
     try:
         async with session.acting(
@@ -160,7 +160,7 @@ async def add(session: Session, call: Call, times: Times, schedule_id: str | Non
     output.done(text, names=[view.schedule_id], document=view)
 
 
-def _timing(times: Times) -> dict[str, Any]:
+def _timing(times: Times, now: datetime) -> dict[str, Any]:
     given: dict[str, Any] = {
         "cron": times.cron,
         "interval": times.every,
@@ -172,7 +172,7 @@ def _timing(times: Times) -> dict[str, Any]:
     }
     for name, text in (("start_at", times.start), ("end_at", times.end)):
         if text is not None:
-            given[name] = parse_instant(text, setting=f"--{name.removesuffix('_at')}", ahead=True)
+            given[name] = parse_instant(text, now=now, setting=f"--{name.removesuffix('_at')}", ahead=True)
     if times.jitter is not None:
         given["jitter"] = times.jitter
     if times.grace is not None:

@@ -10,6 +10,7 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
+from naq_core._nats.clock import ServerClock, boottime
 from naq_core._nats.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError, api_error
 from naq_core._nats.keeper import CHECK_INTERVAL, CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, Keeper
 from naq_core._nats.link import Link
@@ -33,12 +34,20 @@ class Connection(Link):
         is_hidden: It works until it is closed, also while `asyncio.run` cancels all tasks at its end.
         keeps: Look every few seconds whether the streams and consumers that were needed are still there, and create again
             what was deleted. Without it that is noticed at their next use.
+        clock: The clock of another connection to the same server; by default one of its own.
     """
 
     def __init__(
-        self, settings: Settings, *, name: str = "naq", patient: bool = True, is_hidden: bool = False, keeps: bool = False
+        self,
+        settings: Settings,
+        *,
+        name: str = "naq",
+        patient: bool = True,
+        is_hidden: bool = False,
+        keeps: bool = False,
+        clock: ServerClock | None = None,
     ) -> None:
-        super().__init__(settings, name=name, patient=patient, is_hidden=is_hidden)
+        super().__init__(settings, name=name, patient=patient, is_hidden=is_hidden, clock=clock)
         self.keeper = Keeper(self)
         self._keeps = keeps
         self._checked_at = self._loop.time()
@@ -191,8 +200,11 @@ class Connection(Link):
         deadline = deadline or self.budget()
         payload = msgspec.json.encode(body) if body is not None else b""
         while True:
+            asked = boottime()
             message = await self.request(f"$JS.API.{operation}", payload, deadline=deadline, restores=restores)
             answer: dict[str, Any] = msgspec.json.decode(message.data)
+            if "ts" in answer:
+                self.clock.note(answer["ts"], asked, boottime())
             if "error" not in answer:
                 return answer
             error = api_error(operation, answer["error"])

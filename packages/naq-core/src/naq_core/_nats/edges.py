@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +66,7 @@ def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -
     ]
 
 
-def waiting_headers(ready: str, expires: float = 0, looks: int = 0) -> dict[str, str]:
+def waiting_headers(ready: str, now: float, expires: float = 0, looks: int = 0) -> dict[str, str]:
     """Return the headers of a held job that waits for others.
 
     Its schedule is not for ever: after a while the server makes it ready, and a worker looks at its parents and puts it back.
@@ -75,12 +74,13 @@ def waiting_headers(ready: str, expires: float = 0, looks: int = 0) -> dict[str,
 
     Args:
         ready: Where it comes back to.
+        now: The server's time.
         expires: When it is too late to run it (seconds since the epoch); 0 means never.
         looks: How often it was looked at; each time four times as long after the last one.
     """
-    due = time.time() + min(LONGEST_LOOK, FIRST_LOOK * 4**looks)
+    due = now + min(LONGEST_LOOK, FIRST_LOOK * 4**looks)
     if 0 < expires < due:
-        due = max(expires, time.time()) + 0.5  # then a worker finds it too late
+        due = max(expires, now) + 0.5  # then a worker finds it too late
     return {**schedule_headers(ready, due), WAITS: str(looks)}
 
 

@@ -6,11 +6,13 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Self
 
+import msgspec
 import nats.errors
 
 from naq_core._nats.account import INFO, check_server
 from naq_core._nats.auth import cannot_connect, is_refusal, reason_of, wants_tls, without_secrets
 from naq_core._nats.client import QuickClient
+from naq_core._nats.clock import ServerClock, boottime
 from naq_core._nats.denials import PUBLISH, Denials
 from naq_core._nats.ends import Ends
 from naq_core._nats.errors import CLIENT_ERRORS
@@ -34,6 +36,13 @@ log = logging.getLogger("naq_core._nats.connection")  # one name for all that a 
 CONNECT_TIMEOUT = 5.0
 WATCHDOG_INTERVAL = 3.0
 WATCHDOG_PATIENCE = 3.0
+CLOCK_INTERVAL = 30.0
+"""Seconds between two measurements of the server's time."""
+CLOCK_PATIENCE = 1.0
+"""Seconds to wait for it: a stream without a leader does not answer."""
+CLOCK_TRIES = 3
+CLOCK_ERROR = 0.02
+"""Seconds of uncertainty with which the first measurements are content."""
 PENDING_SIZE = 16 * 1024 * 1024
 
 
@@ -43,7 +52,15 @@ class Link:
     Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
     """
 
-    def __init__(self, settings: Settings, *, name: str = "naq", patient: bool = True, is_hidden: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str = "naq",
+        patient: bool = True,
+        is_hidden: bool = False,
+        clock: ServerClock | None = None,
+    ) -> None:
         """Prepare a connection.
 
         Args:
@@ -52,6 +69,7 @@ class Link:
             patient: Try for 5 s to make the first connection; else give up when every server was tried once.
             is_hidden: It works until it is closed, also while `asyncio.run` cancels all tasks: for services that hand something
                 back at their end.
+            clock: The clock of another connection to the same server; by default one of its own.
         """
         self.settings = settings
         self.names = Names(settings.namespace)
@@ -59,6 +77,8 @@ class Link:
         self.client = QuickClient(is_hidden=is_hidden)
         self.background = Background(self._on_own_error, is_hidden=is_hidden)
         """Tasks that live as long as the connection; an unexpected error of one is told by `lost`."""
+        self.clock = clock or ServerClock()
+        """The server's time: all times that are stored or compared with stored ones are its."""
         self.ends = Ends(self.client, self.names)
         """The jobs whose ends are waited for here."""
         self.generation = 0
@@ -81,7 +101,7 @@ class Link:
         self._patient = patient
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.denials = Denials()
-        self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected)
+        self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
         """Counters for those who look on."""
         self._end_of_loop = self._close_with_loop()
         self._listeners: list[Callable[[], None]] = []
@@ -177,6 +197,7 @@ class Link:
         try:
             await self._publisher.start()
             await check_server(self.client, self.url, lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix))
+            await self._measure_clock()
         except BaseException:
             await self.close()
             raise
@@ -264,6 +285,7 @@ class Link:
 
         Its cancellation may be lost in nats-py: `asyncio.wait_for` of Python 3.11 swallows one that comes with the answer.
         """
+        measured = (self.generation, self._loop.time())
         while not self._closing:
             await asyncio.sleep(WATCHDOG_INTERVAL)
             if not self.client.is_connected:
@@ -276,10 +298,32 @@ class Link:
                     self._mark_down()
                     await self.client.force_reconnect()
                 continue
+            self.clock.warn()
+            if measured[0] != self.generation or self._loop.time() - measured[1] >= CLOCK_INTERVAL:
+                measured = (self.generation, self._loop.time())
+                await self._measure_clock()
             await self._look_after()
 
     async def _look_after(self) -> None:
         """See to what else has to be looked at while the connection stands; every 3 s."""
+
+    async def _measure_clock(self) -> None:
+        """Ask for the server's time. The stream may not be there yet, or its information not be this user's to have."""
+        subject = f"$JS.API.STREAM.INFO.{self.names.jobs_stream}"
+        for _ in range(CLOCK_TRIES):
+            asked = boottime()
+            try:
+                self.denials.check_request(subject, self.settings.nats_inbox_prefix)
+                async with asyncio.timeout(None) as scope:
+                    with self.denials.interrupting(subject, scope):
+                        message = await self.client.request(subject, timeout=CLOCK_PATIENCE)
+                answer = msgspec.json.decode(message.data)
+            except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
+                log.debug("the server's time is not measured: %r", error)
+                return
+            self.clock.note(answer.get("ts"), asked, boottime())
+            if not self.clock.is_known or self.clock.uncertainty < CLOCK_ERROR:
+                return
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()

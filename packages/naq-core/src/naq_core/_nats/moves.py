@@ -6,7 +6,6 @@ still the job's newest: so of a release, a requeue, a cancellation and the sched
 ready subject is no schedule: it cannot be moved, it ends by its record and the acknowledgement, or `remove`.
 """
 
-import time
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -157,7 +156,7 @@ def released(connection: Connection, source: Message) -> tuple[str, bytes, dict[
 
 async def reschedule(connection: Connection, source: Message, due: float | None, *, body: bytes | None = None) -> Moved:
     """Give a held job another time; one that has passed makes it ready at once. As `move`."""
-    if due is not None and due <= time.time():
+    if due is not None and due <= connection.clock.now():
         return await release(connection, source, body=body)
     return await move(connection, source, source.subject, body=body, due=due)
 

@@ -16,7 +16,7 @@ class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
     job_id: str = ""
     at: float = 0.0
-    """When it was taken, by the worker's clock, which also stamps its presence."""
+    """When it was taken, in the server's time as the worker knows it, which also stamps its presence."""
 
 
 class Slot(msgspec.Struct, frozen=True):

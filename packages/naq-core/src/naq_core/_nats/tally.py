@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections.abc import Callable
 from weakref import WeakSet
 
@@ -34,11 +33,14 @@ OTHERS = "(others)"
 class Tally:
     """The increments of one connection that are still to be sent. Used from its event loop."""
 
-    def __init__(self, client: QuickClient, names: Names, denials: Denials, is_connected: Callable[[], bool]) -> None:
+    def __init__(
+        self, client: QuickClient, names: Names, denials: Denials, is_connected: Callable[[], bool], now: Callable[[], float]
+    ) -> None:
         self._client = client
         self._names = names
         self._denials = denials
         self._is_connected = is_connected
+        self._now = now
         self._new: dict[tuple[str, str, str], int] = {}
         self._functions: set[tuple[str, str]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -57,7 +59,7 @@ class Tally:
         """Make room for a counter's increment; return the key to count it under."""
         if self._timer is None and not self._is_closed:
             self.loop = asyncio.get_running_loop()
-            self._timer = self.loop.call_later(_seconds_to_flush(), self.flush)
+            self._timer = self.loop.call_later(_seconds_to_flush(self._now()), self.flush)
             _with_news.add(self)
         queue, function, kind = key
         if len(self._functions) >= MOST_FUNCTIONS and (queue, function) not in self._functions:
@@ -113,6 +115,6 @@ async def finish_tallies() -> None:
     await asyncio.gather(*(each.finish() for each in tuple(_with_news) if each.loop is loop))
 
 
-def _seconds_to_flush() -> float:
+def _seconds_to_flush(now: float) -> float:
     """Return the time until shortly before the next turn of a step, not the same for all."""
-    return STEP - (time.time() + EARLY * random.uniform(1.0, 2.0)) % STEP  # noqa: S311 - to spread a load
+    return STEP - (now + EARLY * random.uniform(1.0, 2.0)) % STEP  # noqa: S311 - to spread a load

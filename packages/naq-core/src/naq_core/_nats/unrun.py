@@ -1,7 +1,5 @@
 """Ending a job that waits: on record, and kept whole beside the dead ones."""
 
-import time
-
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
 from naq_core._nats.message import Message
@@ -20,7 +18,7 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
     """
     _, queue, job_id = state_of_subject(message.subject)
-    record = unrun_record(message.data, (queue, job_id), state, reason)
+    record = unrun_record(message.data, (queue, job_id), state, reason, connection.clock.now())
     ended = await record_end(connection, record)
     if ended is None:
         return None
@@ -29,7 +27,7 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     return ended
 
 
-def unrun_record(body: bytes, key: Key, state: JobState, reason: str) -> JobRecord:
+def unrun_record(body: bytes, key: Key, state: JobState, reason: str, ended_at: float) -> JobRecord:
     """Return the record of a job that never ran, made from its message, in a state that it takes without running."""
     queue, job_id = key
     try:
@@ -44,7 +42,7 @@ def unrun_record(body: bytes, key: Key, state: JobState, reason: str) -> JobReco
         run=envelope.run,
         attempt=0,
         enqueued_at=envelope.at,
-        ended_at=time.time(),
+        ended_at=ended_at,
         arguments=envelope.args,
         reason=reason,
         workflow=envelope.workflow,

@@ -64,7 +64,7 @@ def _held(
     target = target_of(message)
     if target is None:
         raise ValueError(f"{message.subject} is not kept")
-    headers = {**moving_headers(connection, message), **waiting_headers(target, envelope.expires)}
+    headers = {**moving_headers(connection, message), **waiting_headers(target, connection.clock.now(), envelope.expires)}
     return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, awaited)]
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from enum import StrEnum
 
 import msgspec
@@ -66,7 +65,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
                 await _conclude(connection, job.ended())
             return CancelOutcome.ALREADY_ENDED
         was_running = record.state is JobState.RUNNING
-        record.state, record.ended_at, record.next_at = JobState.CANCELLED, time.time(), 0.0
+        record.state, record.ended_at, record.next_at = JobState.CANCELLED, connection.clock.now(), 0.0
         record.reason = reason
         if not await store_end(connection, record, revision):
             continue  # a claim, a report or the end came first: look again
@@ -135,7 +134,7 @@ class Found(msgspec.Struct):
         """The record of a job that was never claimed."""
         assert self.message is not None  # noqa: S101 - of a live job
         _, queue, job_id = state_of_subject(self.message.subject)
-        return unrun_record(self.message.data, (queue, job_id), JobState.QUEUED, "")
+        return unrun_record(self.message.data, (queue, job_id), JobState.QUEUED, "", 0.0)
 
 
 async def find(connection: Connection, job_id: str, queue: str) -> Found:

@@ -1,7 +1,6 @@
 """Putting a job back to work, and deleting one."""
 
 import logging
-import time
 
 import msgspec
 
@@ -105,8 +104,8 @@ async def _hurry(connection: Connection, found: Found) -> bool:
         raise JobStateError(job_id, _state(found), "it waits for a worker already")
     if state == "held" and due_of(message) is None:
         raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
-    if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > time.time():
-        record = msgspec.structs.replace(stored.record, next_at=time.time())
+    if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > connection.clock.now():
+        record = msgspec.structs.replace(stored.record, next_at=connection.clock.now())
         ttl = connection.settings.failure_ttl.total_seconds()
         if await write_record(connection, record, stored.revision, ttl) is None:
             return False

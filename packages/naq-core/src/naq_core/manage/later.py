@@ -1,7 +1,6 @@
 """Jobs that wait for their time: to be run now, at another time, or not any more."""
 
 import logging
-import time
 from datetime import datetime
 
 import msgspec
@@ -61,7 +60,7 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
         if message is None or not found.is_live or found.is_ended:
             raise JobStateError(job_id, _state(found), "it has ended")
         if state_of_subject(message.subject)[0] != "held":
-            if due <= time.time():
+            if due <= connection.clock.now():
                 return
             raise JobStateError(job_id, _state(found), "it is not waiting for a time any more")
         if due_of(message) is None:
@@ -70,7 +69,9 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
         if record is not None and record.record.state is JobState.RETRYING and not await _move_retry(connection, found, due):
             continue
         if await reschedule_message(connection, message, due) in {Moved.MOVED, Moved.ALREADY}:
-            log.info("job %s is due %s", job_id, "now" if due <= time.time() else datetime.fromtimestamp(due).astimezone())
+            log.info(
+                "job %s is due %s", job_id, "now" if due <= connection.clock.now() else datetime.fromtimestamp(due).astimezone()
+            )
             return
 
 
@@ -78,7 +79,7 @@ async def _move_retry(connection: Connection, found: Found, due: float) -> bool:
     """Let the record say when the retry is due, before the message is moved: a worker hands back what comes before that."""
     stored = found.stored
     assert stored is not None  # noqa: S101 - of a job that is retried
-    record = msgspec.structs.replace(stored.record, next_at=max(due, time.time()))
+    record = msgspec.structs.replace(stored.record, next_at=max(due, connection.clock.now()))
     try:
         await connection.publish(
             connection.names.result(record.queue, record.job_id), encode_record(record), record_headers(record, stored.revision)
@@ -101,7 +102,7 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
 
     Args:
         queue: Its queue, where the same id is used in several.
-        now: Seconds since the epoch; by default the clock's.
+        now: Seconds since the epoch; by default the server's time.
 
     Returns:
         Whether the job has ended as expired, now or before; False where it runs, has no expiry, or is not late.
@@ -120,9 +121,9 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
             if ended.state is JobState.EXPIRED:
                 await _conclude(connection, ended)
             return ended.state is JobState.EXPIRED
-        if record.state is JobState.RUNNING or not 0 < found.envelope.expires < (time.time() if now is None else now):
+        if record.state is JobState.RUNNING or not 0 < found.envelope.expires < (connection.clock.now() if now is None else now):
             return False
-        record.state, record.ended_at, record.next_at = JobState.EXPIRED, time.time(), 0.0
+        record.state, record.ended_at, record.next_at = JobState.EXPIRED, connection.clock.now(), 0.0
         if await store_end(connection, record, revision):
             log.info("job %s (%s) has expired", job_id, record.function)
             await _conclude(connection, record)

@@ -35,7 +35,7 @@ async def pause_queue(connection: Connection, queue: str, until: datetime | None
         BrokerError: Not stored, or not at every consumer: pause again.
     """
     queue = check_queue(queue)
-    paused_until = FAR_FUTURE if until is None else _instant(until)
+    paused_until = FAR_FUTURE if until is None else _instant(until, connection.clock.utc())
     await ensure_streams(connection)
     await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, paused_until=paused_until))
     await _pause_consumers(connection, queue, paused_until)
@@ -155,8 +155,8 @@ async def _cancel_parents(connection: Connection, queue: str) -> int:
     return cancelled
 
 
-def _instant(until: datetime) -> str:
+def _instant(until: datetime, now: datetime) -> str:
     moment = aware(until, "until")
-    if not datetime.now(UTC) < moment < LATEST:
+    if not now < moment < LATEST:
         raise ConfigurationError("until", f"{moment.isoformat()} has passed, or is not before {LATEST.year}: give a time between")
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

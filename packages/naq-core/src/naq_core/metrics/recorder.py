@@ -87,7 +87,7 @@ class Recorder:
         """Store what was noted; without news nothing is sent.
 
         Args:
-            at: The time it belongs to, in seconds since the epoch; by default now.
+            at: The time it belongs to, in seconds since the epoch; by default now, in the server's time.
 
         Raises:
             BrokerError: Not all was stored. It is with the next time, but for the charts only within the same stretch: what
@@ -95,7 +95,7 @@ class Recorder:
         """
         if not self.has_news:
             return
-        at = time.time() if at is None else at
+        at = connection.clock.now() if at is None else at
         new, self._new = self._new, {}
         samples, self._samples = self._samples, Stretch(depth={}, enqueued={})
         bodies = []

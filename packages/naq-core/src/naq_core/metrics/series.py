@@ -78,7 +78,7 @@ class SeriesReader:
             except (msgspec.DecodeError, RecursionError):
                 continue  # not of ours, or of a version to come
             known[each.at, each.source] = stretch
-        oldest = time.time() - level.keep
+        oldest = connection.clock.now() - level.keep
         for key in [key for key in known if key[0] < oldest]:
             del known[key]
 

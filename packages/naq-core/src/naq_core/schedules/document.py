@@ -1,7 +1,7 @@
 """The stored form of a schedule: what was asked for, and how far it has come."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 import msgspec
@@ -12,6 +12,8 @@ from naq_core.views import Firing, ScheduleView
 
 VERSION = 1
 JUST_NOW = timedelta(minutes=1)
+AHEAD = timedelta(minutes=1)
+"""A watermark that lies further ahead than this was written by a clock that was wrong."""
 HISTORY = 20
 """How many firings a schedule remembers."""
 
@@ -45,6 +47,16 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     def remember(self, firing: Firing) -> None:
         """Add to the history, dropping the oldest."""
         self.firings = [*self.firings, firing][-HISTORY:]
+
+    def is_ahead(self, at: datetime) -> bool:
+        """Return whether times to come are taken for dealt with: the schedule is silent until they have passed."""
+        return self.watermark > at + AHEAD
+
+    def rewind(self, at: datetime) -> None:
+        """Begin anew at `at` what a wrong clock has put ahead; a time that was fired already makes no second job."""
+        if self.is_ahead(at):
+            self.watermark = at
+            self.anchor = min(self.anchor, at)
 
     def move_on(self, watermark: datetime) -> None:
         """Advance the watermark and find the next time."""
@@ -86,6 +98,7 @@ def new_document(spec: ScheduleSpec, at: datetime, *, paused: bool) -> ScheduleD
 def changed_document(old: ScheduleDocument, spec: ScheduleSpec, at: datetime) -> ScheduleDocument:
     """Return the schedule with another specification; its count and history stay."""
     document = msgspec.structs.replace(old, spec=spec)
+    document.rewind(at)
     if spec.timing != old.spec.timing:
         document.anchor = at
         document.watermark = _beginning(spec, at)
@@ -130,8 +143,3 @@ def view_of(document: ScheduleDocument) -> ScheduleView:
         anchor=document.anchor,
         watermark=document.watermark,
     )
-
-
-def now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)

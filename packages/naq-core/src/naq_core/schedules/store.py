@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -24,7 +23,6 @@ from naq_core.schedules.document import (
     decode_document,
     encode_document,
     new_document,
-    now,
     view_of,
 )
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
@@ -96,7 +94,7 @@ async def put_schedule(
         old = decode_document(found.data) if found.data else None
         if old is not None and must_be_new:
             raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule of this id exists")
-        document = _put(old, spec, paused)
+        document = _put(old, spec, paused, connection.clock.utc())
         if document == old:
             return view_of(old)
         if await write_document(connection, subject, encode_document(document), found.revision):
@@ -104,15 +102,14 @@ async def put_schedule(
             return view_of(document)
 
 
-def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None) -> ScheduleDocument:
-    at = now()
+def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None, at: datetime) -> ScheduleDocument:
     if old is None:
         document = new_document(spec, at, paused=paused is True)
         if document.next_at is None:
             raise InvalidScheduleError("schedule", spec.schedule_id, "has no time to come: it would never fire")
         return document
     document = changed_document(old, spec, at)
-    return document if paused is None else _paused(document, paused)
+    return document if paused is None else _paused(document, paused, at)
 
 
 async def update_schedule(connection: Connection, schedule_id: str, **changes: Any) -> ScheduleView:
@@ -123,7 +120,7 @@ async def update_schedule(connection: Connection, schedule_id: str, **changes: A
     """
     document, _ = await _read(connection, schedule_id)
     spec = revised(document.spec, **changes)
-    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, now())))
+    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, connection.clock.utc())))
 
 
 def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
@@ -167,24 +164,27 @@ async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleVi
     Raises:
         ScheduleNotFoundError: There is none of that id.
     """
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, paused=True)))
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, True, connection.clock.utc())))
 
 
 async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
     """Let a paused schedule fire again, from now on: the times that passed in between are not made up for.
 
+    One that is silent because a scheduler with a wrong clock has fired it far ahead begins anew now, paused or not.
+
     Raises:
         ScheduleNotFoundError: There is none of that id.
     """
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, paused=False)))
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, False, connection.clock.utc())))
 
 
-def _paused(document: ScheduleDocument, paused: bool) -> ScheduleDocument:
-    if document.paused == paused:
+def _paused(document: ScheduleDocument, paused: bool, at: datetime) -> ScheduleDocument:
+    if document.paused == paused and not (document.is_ahead(at) and not paused):
         return document
     changed = msgspec.structs.replace(document, paused=paused)
     if not paused:
-        changed.move_on(now())
+        changed.rewind(at)
+        changed.move_on(at)
     return changed
 
 
@@ -198,7 +198,7 @@ async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
     """
     document, _ = await _read(connection, schedule_id)
     job_id = f"{schedule_id}=manual-{new_id()}"
-    firing = Firing(at=now(), kind="manual", job_id=job_id)
+    firing = Firing(at=connection.clock.utc(), kind="manual", job_id=job_id)
     await enqueue_firing(connection, document.spec, job_id)
 
     def note(found: ScheduleDocument) -> ScheduleDocument:
@@ -227,7 +227,7 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     if template != spec.template and not connection.signer:
         raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
     names = connection.names
-    at = time.time()
+    at = connection.clock.now()
     envelope = msgspec.structs.replace(
         decode_envelope(template),
         id=job_id,
@@ -269,7 +269,7 @@ def next_runs(view: ScheduleView, count: int = 5, after: datetime | None = None)
         after: Only times later than this; by default now.
     """
     left = count if view.max_runs is None else min(count, max(0, view.max_runs - view.runs))
-    return list(islice(_times_of(view, after or now()), left))
+    return list(islice(_times_of(view, after or datetime.now(UTC)), left))
 
 
 def _times_of(view: ScheduleView, after: datetime) -> Iterator[datetime]:

@@ -208,7 +208,7 @@ async def remove_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Do
 async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkState:
     """Begin an action on every job that a filter matches; ask for its progress with the returned id."""
     board, viewer = board_of(request), viewer_of(request)
-    wanted = parse_filter(data.filter)
+    wanted = parse_filter(data.filter, now=board.now())
     if data.expect_count is not None:
         count = await board.read(count_jobs, wanted)
         if count.count > data.expect_count:

@@ -40,6 +40,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         board.read(leading_scheduler),
     )
     facts = Facts(
+        now=connection.clock.now(),
         counters=counters,
         queues=queues,
         workers=workers,

@@ -94,7 +94,7 @@ async def wanted_jobs(  # noqa: PLR0913 - one parameter for each field of the fi
     """Return the filter that an address asks for; its parameters are those of the page of jobs."""
     terms = {"q": q, "queue": queue, "function": function, "worker": worker, "workflow": workflow, "schedule": schedule}
     pairs = [*terms.items(), ("error", error), ("since", since), ("until", until), *(("state", each) for each in states or ())]
-    return filter_of(Query(tuple(pairs), viewer_of(request)))
+    return filter_of(Query(tuple(pairs), viewer_of(request)), board_of(request).now())
 
 
 FILTER = {"wanted": Provide(wanted_jobs)}

@@ -43,19 +43,22 @@ SEARCH_TERMS = (
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
 
-def filter_of(query: Query) -> JobFilter:
+def filter_of(query: Query, now: datetime) -> JobFilter:
     """Return the filter that an address asks for: the search words, and a parameter for each field.
+
+    Args:
+        now: The server's time, from which durations count back.
 
     Raises:
         ConfigurationError: There is no such field or state, or a time is none.
     """
-    found = parse_filter(query.get("q"))
+    found = parse_filter(query.get("q"), now=now)
     changes: dict[str, Any] = {name: value for name in FIELDS if (value := query.get(name))}
     if states := [parse_state(each) for each in query.all("state")]:
         changes["states"] = frozenset(states)
     for name in ("since", "until"):
         if text := query.get(name):
-            changes[name] = parse_instant(text, setting=name)
+            changes[name] = parse_instant(text, now=now, setting=name)
     return msgspec.structs.replace(found, **changes)
 
 
@@ -67,7 +70,7 @@ def terms_of(query: Query) -> dict[str, list[str]]:
 async def jobs(board: Board, query: Query) -> dict[str, Any]:
     """Show the jobs that a filter matches, the one that changed last first."""
     try:
-        wanted, complaint = filter_of(query), ""
+        wanted, complaint = filter_of(query, board.now()), ""
     except ConfigurationError as error:  # said beside what was typed, so that it can be put right
         wanted, complaint = JobFilter(), str(error)
     limit = query.number("limit", PAGE, 1, MOST)
@@ -103,7 +106,7 @@ def _runs(board: Board, run_id: str) -> list[BulkRun]:
 
 async def delayed(board: Board, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
-    wanted = msgspec.structs.replace(filter_of(query), states=DELAYED)
+    wanted = msgspec.structs.replace(filter_of(query, board.now()), states=DELAYED)
     page = await search.find(board, wanted, PAGE, query.get("cursor"))
     return {"title": "Delayed", "found": page, "terms": terms_of(query)}
 

@@ -1,7 +1,7 @@
 """The workers that live, and one of them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar.exceptions import NotFoundException
@@ -65,10 +65,10 @@ def worker_rows(board: Board, found: list[dict[str, Any]]) -> list[dict[str, Any
     """Bring the presence documents, which may be of another version or anybody's, into one form."""
     settings = board.naq_settings
     stale_after = settings.heartbeat_interval * 2
-    return [_row(each, stale_after) for each in found if isinstance(each, dict)]
+    return [_row(each, board.now() - stale_after) for each in found if isinstance(each, dict)]
 
 
-def _row(each: dict[str, Any], stale_after: timedelta) -> dict[str, Any]:
+def _row(each: dict[str, Any], stale_before: datetime) -> dict[str, Any]:
     running = each.get("running")
     running = running if isinstance(running, dict) else {}
     seen = _instant(each.get("at"))
@@ -85,7 +85,7 @@ def _row(each: dict[str, Any], stale_after: timedelta) -> dict[str, Any]:
         "started_at": _instant(each.get("started_at")),
         "seen_at": seen,
         "state": str(each.get("state", "")),
-        "is_stale": seen is not None and datetime.now(UTC) - seen > stale_after,
+        "is_stale": seen is not None and seen < stale_before,
         "counters": {name: _whole(each.get(name)) for name in COUNTERS},
     }
 
