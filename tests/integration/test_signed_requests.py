@@ -53,8 +53,8 @@ async def test_a_request_is_of_no_use_elsewhere_later_or_again(queue: Queue, run
     async with run_worker() as worker, run_worker() as other:
         for each in (worker, other):
             await resume_worker(connection, each.worker_id)  # asks until it answers
-        quiet = msgspec.json.encode(_signed(connection.signer, worker.worker_id, Request("quiet")))
-        resume = msgspec.json.encode(_signed(connection.signer, worker.worker_id, Request("resume")))
+        quiet = msgspec.json.encode(_signed(connection, worker.worker_id, Request("quiet")))
+        resume = msgspec.json.encode(_signed(connection, worker.worker_id, Request("resume")))
         first = await send(connection, worker.worker_id, quiet)
         assert (first["done"], worker.state) == (True, "quiet")
         await send(connection, worker.worker_id, resume)

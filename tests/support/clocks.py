@@ -59,4 +59,4 @@ async def put_ahead(connection: Connection, schedule_id: str, by: timedelta) -> 
     document = decode_document(found.data)
     document.move_on(datetime.now(UTC) + by)
     data = encode_document(document)
-    assert await write_document(connection, names.schedules_stream, names.schedule(schedule_id), data, found.revision)
+    assert await write_document(connection, names.schedule(schedule_id), data, found.revision)

@@ -6,7 +6,6 @@ request. So what somebody has read of them can be used neither for another worke
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 PAUSE = 0.1
 FRESH = 300.0
-"""Seconds that a signed request is valid: more than clocks should differ by. In this time a worker carries it out only once."""
+"""Seconds that a signed request is valid. In this time a worker carries it out only once."""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,7 +34,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     job_id: str = ""
     """Of the job to cancel."""
     at: float = 0.0
-    """When it was signed, seconds since the epoch."""
+    """When it was signed, seconds since the epoch in the server's time."""
     nonce: str = ""
     """Random; the same when the request is repeated as no answer came."""
     signature: bytes = b""
@@ -73,7 +72,7 @@ async def ask_worker(connection: Connection, worker_id: str, request: Request, *
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
-    subject, request = connection.names.control(worker_id), _signed(connection.signer, worker_id, request)
+    subject, request = connection.names.control(worker_id), _signed(connection, worker_id, request)
     body, forged = _encode(request), None
     while (left := deadline - loop.time()) > 0:
         try:
@@ -99,10 +98,11 @@ async def ask_worker(connection: Connection, worker_id: str, request: Request, *
     return None
 
 
-def _signed(signer: Signer, worker_id: str, request: Request) -> Request:
+def _signed(connection: Connection, worker_id: str, request: Request) -> Request:
+    signer = connection.signer
     if not signer:
         return request
-    request = msgspec.structs.replace(request, at=time.time(), nonce=new_id())
+    request = msgspec.structs.replace(request, at=connection.clock.now(), nonce=new_id())
     return msgspec.structs.replace(request, signature=signer.sign(CONTROL, (worker_id,), _encode(request)))
 
 
@@ -119,8 +119,9 @@ class Guard:
         handle: Carries a request out.
     """
 
-    def __init__(self, signer: Signer, worker_id: str, handle: Callable[[Request], Reply]) -> None:
-        self._signer = signer
+    def __init__(self, connection: Connection, worker_id: str, handle: Callable[[Request], Reply]) -> None:
+        self._signer = connection.signer
+        self._now = connection.clock.now
         self._worker_id = worker_id
         self._handle = handle
         self._answered: dict[str, tuple[float, Reply]] = {}
@@ -145,7 +146,7 @@ class Guard:
     def _once(self, request: Request) -> Reply:
         bare = _encode(msgspec.structs.replace(request, signature=b""))
         self._signer.verify(CONTROL, (self._worker_id,), bare, request.signature)
-        now = time.time()
+        now = self._now()
         if not abs(now - request.at) <= FRESH:
             raise SignatureError(f"it was signed {now - request.at:+.0f} s ago: is it a repetition, or is a clock wrong?")
         self._answered = {nonce: each for nonce, each in self._answered.items() if abs(now - each[0]) <= FRESH}
@@ -160,7 +161,7 @@ async def answer_requests(connection: Connection, worker_id: str, handle: Callab
     Args:
         handle: Called for each from the event loop; must not block.
     """
-    guard = Guard(connection.signer, worker_id, handle)
+    guard = Guard(connection, worker_id, handle)
 
     async def on_request(message: Msg) -> None:
         answer = guard.answer(message.data)
