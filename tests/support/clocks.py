@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from naq_core.broker import Connection, read_document, write_document
+from naq_core.broker import Connection, read_document
 from naq_core.schedules.document import decode_document, encode_document
 
 _HOOK = '''
@@ -58,5 +58,4 @@ async def put_ahead(connection: Connection, schedule_id: str, by: timedelta) -> 
     found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
     document = decode_document(found.data)
     document.move_on(datetime.now(UTC) + by)
-    data = encode_document(document)
-    assert await write_document(connection, names.schedule(schedule_id), data, found.revision)
+    await connection.publish(names.schedule(schedule_id), encode_document(document))
