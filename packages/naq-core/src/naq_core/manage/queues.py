@@ -1,6 +1,6 @@
 """Operations on whole queues: pause, resume, limit, purge."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
