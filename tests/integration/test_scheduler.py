@@ -12,12 +12,16 @@ from typing import Any, TypeAlias
 import pytest
 
 from naq_client import Queue
-from naq_core import JobState, Settings
+from naq_core import BrokerUnavailableError, JobState, Settings
+from naq_core.broker import Connection, Watch, read_document
 from naq_core.inspect import list_jobs
 from naq_core.schedules.store import enqueue_firing
 from naq_core.server import EmbeddedServer
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
+from naq_scheduler._agenda import Agenda
+from naq_scheduler._lease import Lease
+from naq_scheduler._sweep import Sweeper
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
@@ -281,3 +285,61 @@ async def test_a_schedule_fires_within_a_tenth_of_a_second(queue: Queue, run_sch
         await becomes(lambda: scheduler.metrics.count("fired") >= 15)
     late = sorted(firing.late for firing in await schedule.history())
     assert late[len(late) // 2] < 0.1
+
+
+async def lease_is_free(settings: Settings) -> bool:
+    async with Connection(settings) as connection:
+        names = connection.names
+        return not (await read_document(connection, names.leases_stream, names.lease("scheduler"))).data
+
+
+async def test_a_scheduler_that_is_cancelled_hands_the_leadership_over(settings: Settings) -> None:
+    scheduler = Scheduler(settings=settings)
+    task = asyncio.create_task(scheduler.run())
+    await becomes(lambda: scheduler.is_leader)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await lease_is_free(settings)
+
+
+class BoomError(Exception):
+    """An error that no part of the scheduler expects."""
+
+
+@pytest.mark.parametrize("part", [Watch, Sweeper, Lease, Agenda, Connection])
+async def test_a_service_that_fails_ends_the_scheduler_loudly_after_handing_over(
+    part: type, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_broken = asyncio.Event()
+
+    async def fails(*_: object) -> None:
+        await is_broken.wait()
+        raise BoomError
+
+    def fails_at_once(*_: object) -> None:
+        if is_broken.is_set():
+            raise BoomError
+
+    scheduler = Scheduler(settings=settings)
+    if part is Watch:
+        monkeypatch.setattr(part, "_listen", fails)
+    elif part is Lease:
+        renew = part._renew
+
+        async def fails_to_renew(lease: Lease) -> None:
+            fails_at_once()
+            await renew(lease)
+
+        monkeypatch.setattr(part, "_renew", fails_to_renew)
+    elif part is Agenda:
+        monkeypatch.setattr(part, "next_due", fails_at_once)
+    else:
+        monkeypatch.setattr(part, "_watch" if part is Connection else "run", fails)
+    task = asyncio.create_task(scheduler.run())
+    await becomes(lambda: scheduler.is_leader)
+    is_broken.set()
+    with pytest.raises((BoomError, BrokerUnavailableError)) as raised:
+        await asyncio.wait_for(task, 30)
+    assert "BoomError" in repr(raised.value)
+    assert await lease_is_free(settings)

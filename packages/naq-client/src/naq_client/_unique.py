@@ -33,6 +33,7 @@ from naq_core.errors import (
 )
 from naq_core.job import Job
 from naq_core.record import JobRecord, JobState
+from naq_core.tasks import beside
 from naq_core.terms import Clash
 
 MessageOf = Callable[[Connection, Job[Any]], BrokerMessage]
@@ -81,12 +82,8 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
     await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
     # On its way together with the job: a key that was never used before costs no second round trip.
-    look = asyncio.ensure_future(peek_record(connection, job.queue, job.job_id))
-    try:
+    async with beside(peek_record(connection, job.queue, job.job_id)) as look:
         return await _submit(connection, job, message, look)
-    finally:
-        look.cancel()
-        await asyncio.gather(look, return_exceptions=True)
 
 
 async def _submit(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> bool:

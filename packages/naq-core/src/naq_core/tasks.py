@@ -97,12 +97,12 @@ class Background:
     """Tasks that plain code starts, for an object with a `close()`.
 
     Args:
-        on_error: Called with whatever a task raises that nobody awaits.
+        on_error: Called with whatever a task raises that nobody awaits. Default: it is logged.
         is_hidden: Its tasks are cancelled by nobody else (`hide`).
     """
 
-    def __init__(self, on_error: _Errors, *, is_hidden: bool = False) -> None:
-        self._on_error = on_error
+    def __init__(self, on_error: _Errors | None = None, *, is_hidden: bool = False) -> None:
+        self._on_error = on_error or _report
         self._is_hidden = is_hidden
         self.tasks: set[asyncio.Task[Any]] = set()
         """Those that have not ended."""
@@ -138,6 +138,10 @@ class Background:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_error(error)
+
+
+def _report(error: BaseException) -> None:
+    log.critical("a background task failed", exc_info=error)
 
 
 class Services:

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 from naq_core.audit import Actor, Recording, note_refusal, recorded
 from naq_core.broker import Connection
 from naq_core.errors import NaqError
+from naq_core.tasks import Background
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.broker import Broker
 
@@ -46,7 +47,7 @@ class Audit:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._pending: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def recorded(
         self, connection: Connection, viewer: Viewer, action: str, target: str, words: Mapping[str, str] | None = None
@@ -85,11 +86,9 @@ class Audit:
 
     async def close(self) -> None:
         """Wait for a moment for what is to be noted."""
-        if self._pending:
-            _, late = await asyncio.wait(self._pending, timeout=1)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        if self._background.tasks:
+            await asyncio.wait(self._background.tasks, timeout=1)
+        await self._background.close()
 
     def _later(self, work: Awaitable[None]) -> None:
         async def run() -> None:
@@ -98,12 +97,10 @@ class Audit:
             except NaqError as error:
                 log.warning("not in the audit trail: %s", error)
 
-        task = asyncio.get_running_loop().create_task(run(), name="naq-dashboard-audit")
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        _ = self._background.start(run(), "naq-dashboard-audit")
 
     async def _note_refusal(self, actor: Actor, action: str, target: str, reason: str, address: str) -> None:
-        if len(self._pending) <= MOST_PENDING:  # who tries faster than that is in the log only
+        if len(self._background.tasks) <= MOST_PENDING:  # who tries faster than that is in the log only
             await note_refusal(await self._broker.connection(), actor, action, target, reason, {"from": address})
 
     async def _note_login(self, viewer: Viewer, action: str, address: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from naq_core.broker import Connection
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
+from naq_core.tasks import Background
 from naq_core.views import JobView
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
@@ -47,6 +48,7 @@ class Board:
         self.audit = Audit(self.broker)
         self.gate = Gate(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
+        self._background = Background()
         self.live = Hub()
         self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
         self.figures = FigureBoard(self.broker)
@@ -101,7 +103,7 @@ class Board:
         for old in [each for each, known in self._shared.items() if known.until < now]:
             del self._shared[old]
         if key not in self._shared:
-            self._shared[key] = _Shared(function, await self.connection(), arguments, fresh)
+            self._shared[key] = _Shared(self._background, function, await self.connection(), arguments, fresh)
         answer: T = await asyncio.shield(self._shared[key].task)
         return answer
 
@@ -126,6 +128,7 @@ class Board:
 
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
+        await self._background.close()
         await self.live.close()
         await self.feed.close()
         await self.operations.close()
@@ -137,13 +140,18 @@ class _Shared:
     """A question that is being answered, or has been a moment ago."""
 
     def __init__(
-        self, function: Callable[..., Awaitable[Any]], connection: Connection, arguments: tuple[Any, ...], fresh: float
+        self,
+        background: Background,
+        function: Callable[..., Awaitable[Any]],
+        connection: Connection,
+        arguments: tuple[Any, ...],
+        fresh: float,
     ) -> None:
         self.until = math.inf
         """When the answer is too old, by the event loop's clock."""
         self._loop = asyncio.get_running_loop()
         self._began, self._fresh = self._loop.time(), fresh
-        self.task = self._loop.create_task(self._ask(function, connection, arguments))
+        self.task = background.start(self._ask(function, connection, arguments), "naq-dashboard-read", is_awaited=True)
 
     async def _ask(self, function: Callable[..., Awaitable[Any]], connection: Connection, arguments: tuple[Any, ...]) -> Any:
         try:

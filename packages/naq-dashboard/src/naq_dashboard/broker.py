@@ -1,7 +1,6 @@
 """The dashboard's one connection to NATS: made at the first need, made again for ever, and honest while it is away."""
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from naq_core.broker import Connection, ensure_streams
 from naq_core.errors import BrokerError, BrokerUnavailableError, NaqError
 from naq_core.settings import Settings
+from naq_core.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class Broker:
         self._connecting: asyncio.Task[None] | None = None
         self._reason: NaqError | None = None
         self._closed = False
+        self._background = Background()
 
     @property
     def url(self) -> str:
@@ -63,10 +64,7 @@ class Broker:
     async def close(self) -> None:
         """Close the connection; nothing can be asked any more."""
         self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._connecting
+        await self._background.close()
         if self._connection is not None:
             await self._connection.close()
 
@@ -75,7 +73,7 @@ class Broker:
         if self._closed:
             return
         if (self._connection is None or self._connection.lost is not None) and self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="naq-dashboard-connect")
+            self._connecting = self._background.start(self._connect(), "naq-dashboard-connect")
         if self._connecting is not None:
             await asyncio.wait({self._connecting}, timeout=PATIENCE if self._reason is None else PATIENCE / 5)
 

@@ -19,6 +19,7 @@ from naq_core.filters import describe_filter
 from naq_core.inspect import count_jobs
 from naq_core.manage.bulk import MEANT
 from naq_core.names import new_id
+from naq_core.tasks import Background
 from naq_core.views import JobFilter
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
@@ -90,6 +91,7 @@ class BulkRuns:
         self._audit = audit
         self._changed = changed
         self._runs: OrderedDict[str, BulkRun] = OrderedDict()
+        self._background = Background()
 
     def get(self, run_id: str) -> BulkRun | None:
         """Return one by its id; those that have ended are kept for a while."""
@@ -121,7 +123,7 @@ class BulkRuns:
         entry = await stack.enter_async_context(self._audit.recorded(connection, viewer, f"{verb}-jobs", meant or "all"))
         self._keep(run)
         work = self._carry_out(connection, run, wanted, stack, entry)
-        run.task = asyncio.get_running_loop().create_task(work, name="naq-dashboard-bulk")
+        run.task = self._background.start(work, "naq-dashboard-bulk")
         await asyncio.sleep(0)  # what is cancelled before it has begun would leave its entry without an end
         return run
 
@@ -144,10 +146,7 @@ class BulkRuns:
 
     async def close(self) -> None:
         """Stop what is under way; what was done stays done, and it can be begun again."""
-        tasks = [run.task for run in self._runs.values() if run.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     def _keep(self, run: BulkRun) -> None:
         self._runs[run.run_id] = run

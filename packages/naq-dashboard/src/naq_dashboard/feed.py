@@ -11,6 +11,7 @@ from naq_core.events import events
 from naq_core.inspect import list_queues
 from naq_core.metrics import LEVELS, Recorder
 from naq_core.names import new_id
+from naq_core.tasks import Background
 from naq_core.views import Event
 from naq_dashboard.broker import Broker
 
@@ -35,7 +36,7 @@ class Feed:
         self._recorder = Recorder(f"dashboard-{self.mark}")
         self.listeners: set[Callable[[Event], None]] = set()
         """Told of each event, and of gaps."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
         self.recent: deque[Event] = deque(maxlen=KEPT)
         """The newest events and gaps."""
         self.seen = 0
@@ -44,19 +45,13 @@ class Feed:
 
     def start(self) -> None:
         """Begin to listen; nothing happens when it has begun before."""
-        if not self._tasks:
-            loop = asyncio.get_running_loop()
-            self._tasks = [
-                loop.create_task(self._for_ever(self._listen), name="naq-dashboard-events"),
-                loop.create_task(self._for_ever(self._look), name="naq-dashboard-look"),
-                loop.create_task(self._for_ever(self._sample), name="naq-dashboard-sample"),
-            ]
+        if not self._background.tasks:
+            for name, duty in (("events", self._listen), ("look", self._look), ("sample", self._sample)):
+                _ = self._background.start(self._for_ever(duty), f"naq-dashboard-{name}")
 
     async def close(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
 
     async def _for_ever(self, duty: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerError, NaqError
+from naq_core.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._topics: dict[Hashable, Topic] = {}
+        self._background = Background()
         self._others: set[asyncio.Event] = set()
         self.is_closing = False
         self.streams = 0
@@ -160,10 +162,7 @@ class Hub:
     async def close(self) -> None:
         """End every stream and stop all work."""
         self.end_streams()
-        tasks = [topic.task for topic in self._topics.values() if topic.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
         self._topics.clear()
 
     async def stream(
@@ -205,8 +204,7 @@ class Hub:
     def _join(self, key: Hashable, load: Load, queue: str, job_id: str) -> Topic:
         if key not in self._topics:
             topic = self._topics[key] = Topic(load, queue, job_id)
-            loop = asyncio.get_running_loop()
-            topic.task = loop.create_task(topic.run(), name="naq-dashboard-topic")
+            topic.task = self._background.start(topic.run(), "naq-dashboard-topic")
         return self._topics[key]
 
 

@@ -15,6 +15,7 @@ from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import Settings
+from naq_core.tasks import finish, hide, services
 from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, Entry
 from naq_scheduler._fire import Firer
@@ -111,14 +112,25 @@ class Scheduler:
         self._agenda.changed.set()
 
     async def run(self) -> None:
-        """Run until `stop()`, SIGTERM or SIGINT.
+        """Run until `stop()`, SIGTERM or SIGINT. Cancelling it is a stop too, after which `CancelledError` is raised.
 
         Raises:
             BrokerUnavailableError: No server answers at the start. A connection lost later is made again for ever.
             JetStreamDisabledError, ServerTooOldError, ConfigurationError: Not the server NAQ needs.
             OSError: The HTTP port cannot be had.
         """
-        async with Connection(self.settings, name=f"naq-scheduler-{self.instance_id}", keeps=True) as connection:
+        await finish(self._run(), self._on_cancel, name="naq-scheduler")
+        log.info("scheduler %s has stopped", self.instance_id)
+
+    def _on_cancel(self, life: "asyncio.Task[None]") -> None:
+        """Hand the leadership over: the program that runs us is ending, or was told to end this."""
+        if self._lease is None:
+            life.cancel()
+        self.stop()
+
+    async def _run(self) -> None:
+        name = f"naq-scheduler-{self.instance_id}"
+        async with Connection(self.settings, name=name, keeps=True, is_hidden=True) as connection:
             await ensure_streams(connection)
             await ensure_schedules(connection)
             await ensure_tally(connection)
@@ -127,25 +139,25 @@ class Scheduler:
             self._connection, self._agenda.now = connection, connection.clock.now
             kind = Lease if self.enable_ha else Solo
             lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
-            names = connection.names
-            self._watch = Watch(connection, names.schedules_stream, names.schedule("*"), self._agenda.put, self._agenda.clear)
-            elections = Watch(connection, names.leases_stream, names.lease("scheduler"), lease.on_lease)
-            sweeper = Sweeper(connection, lease, self.metrics, self._sweep_interval)
-            firer = Firer(connection, lease, self._agenda, self.metrics)
-            with stop_on_signals(self.stop):
-                async with self._serving(), asyncio.TaskGroup() as services:
-                    tasks = [
-                        services.create_task(self._watch.run(), name="follow schedules"),
-                        services.create_task(elections.run(), name="follow the lease"),
-                        services.create_task(self._lead(lease, elections), name="lease"),
-                        services.create_task(sweeper.run(), name="sweeps"),
-                    ]
-                    log.info("scheduler %s runs at %s", self.instance_id, connection.url)
-                    await self._fire_until_stopped(connection, lease, firer)
-                    for task in tasks:
-                        task.cancel()
+            try:
+                with stop_on_signals(self.stop):
+                    await self._serve(connection, lease)
+            finally:
                 await lease.release()
-        log.info("scheduler %s has stopped", self.instance_id)
+
+    async def _serve(self, connection: Connection, lease: Lease | Solo) -> None:
+        names = connection.names
+        watch = self._watch = Watch(connection, names.schedules_stream, names.schedule("*"), self._agenda.put, self._agenda.clear)
+        elections = Watch(connection, names.leases_stream, names.lease("scheduler"), lease.on_lease)
+        sweeper = Sweeper(connection, lease, self.metrics, self._sweep_interval)
+        firer = Firer(connection, lease, self._agenda, self.metrics)
+        async with self._serving(), services() as running:
+            running.start(watch.run(), "follow schedules")
+            running.start(elections.run(), "follow the lease")
+            running.start(self._lead(lease, elections), "lease")
+            running.start(sweeper.run(), "sweeps")
+            log.info("scheduler %s runs at %s", self.instance_id, connection.url)
+            await self._fire_until_stopped(connection, lease, firer)
 
     async def _lead(self, lease: Lease | Solo, elections: Watch) -> None:
         """Stand for election only when everything is known that a leader must know."""
@@ -175,7 +187,7 @@ class Scheduler:
     async def _fire_due(self, connection: Connection, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
         while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(connection.clock.now())) is not None:
             await self._slots.acquire()
-            firings.create_task(self._fire(connection, firer, entry))
+            hide(firings.create_task(self._fire(connection, firer, entry)))
 
     async def _fire(self, connection: Connection, firer: Firer, entry: Entry) -> None:
         not_before = connection.clock.now() + BREATH

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from naq_core.server import tie_to_this_process
+from naq_core.tasks import Background
 
 _RESET = "\033[0m"
 COLORS = {
@@ -49,6 +50,7 @@ class Child:
         self._environment = environment
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
+        self._background = Background()
         self._pump: asyncio.Task[None] | None = None
 
     @property
@@ -69,7 +71,7 @@ class Child:
             start_new_session=True,
             limit=_LINE_LIMIT,
         )
-        self._pump = asyncio.create_task(self._print_output(self._process), name=f"output of {self.name}")
+        self._pump = self._background.start(self._print_output(self._process), f"output of {self.name}")
 
     async def wait(self) -> int:
         """Return the exit code when the process has ended and all it said is printed."""

@@ -5,6 +5,7 @@ import contextlib
 
 from naq_cli.actions._children import Child, Log
 from naq_cli.exit_codes import ExitCode
+from naq_core.tasks import beside
 
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -40,9 +41,7 @@ class Keeper:
             self._changed.clear()
             began = loop.time()
             await self.child.start()
-            ended = asyncio.ensure_future(self.child.wait())
-            changed = asyncio.ensure_future(self._changed.wait())
-            try:
+            async with beside(self.child.wait()) as ended, beside(self._changed.wait()) as changed:
                 await asyncio.wait((ended, changed), return_when=asyncio.FIRST_COMPLETED)
                 if ended.done() and not self._changed.is_set():
                     if loop.time() - began > _LONGEST_PAUSE_SECONDS:
@@ -50,9 +49,6 @@ class Keeper:
                     await self._after_its_end(ended.result())
                 else:
                     await self.child.stop(self.patience)
-            finally:
-                ended.cancel()
-                changed.cancel()
 
     async def _after_its_end(self, code: int) -> None:
         name = self.child.name

@@ -24,6 +24,7 @@ from naq_core.events import events
 from naq_core.inspect import list_queues
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
+from naq_core.tasks import services
 
 _NATS_PORT, _DASHBOARD_PORT = 4222, 8080
 _LOOK_SECONDS = 1.0
@@ -124,18 +125,19 @@ class _Development:
             duties += [worker.run(), self._follow(worker), *(self._run_later(each, worker) for each in others)]
             if self._options.reload:
                 duties.append(self._watch_files())
-        tasks = [asyncio.create_task(duty) for duty in duties]
-        stopping = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
-        self._stop.set()
-        for task in (stopping, *tasks):
-            task.cancel()
-        await asyncio.gather(stopping, *tasks, return_exceptions=True)
-        await self._end_children()
-        failures = [task.exception() for task in done if not task.cancelled() and task.exception() is not None]
-        for failure in failures:
-            self._log.line("naq", f"ended by an error: {failure!r}")
-        return ExitCode.FAILED if failures else ExitCode.OK
+        try:
+            async with services() as running:
+                for duty in duties:
+                    running.start(duty, "naq-dev")
+                await self._stop.wait()
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing may go on in a broken state
+            self._log.line("naq", f"ended by an error: {error!r}")
+            return ExitCode.FAILED
+        else:
+            return ExitCode.OK
+        finally:
+            self._stop.set()
+            await self._end_children()
 
     def _on_signal(self) -> None:
         self._signals += 1

@@ -1,6 +1,6 @@
 """Printing events."""
 
-import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from naq_cli._errors import CommandError
@@ -11,6 +11,7 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.broker import ensure_streams
 from naq_core.events import Event, events
 from naq_core.inspect import broker_info
+from naq_core.tasks import beside
 
 KINDS = {
     "enqueued": "cyan",
@@ -56,27 +57,21 @@ async def print_events(session: Session, wanted: Wanted, count: int | None) -> N
     for kind in wanted.kinds - KINDS.keys():
         raise CommandError(f"there is no event of kind {kind}; there are {', '.join(KINDS)}", ExitCode.USAGE)
     await ensure_streams(session.connection)  # else the subscription would wait for it
-    feed = events(session.connection, wanted.queue)
-    coming = asyncio.ensure_future(anext(feed))
-    try:
-        # A round trip behind the subscription: whoever reads the header knows that no event is missed from now on.
-        await broker_info(session.connection)
-        _announce(session)
+    async with contextlib.aclosing(events(session.connection, wanted.queue)) as feed:
+        async with beside(anext(feed)) as first:
+            # A round trip behind the subscription: whoever reads the header knows that no event is missed from now on.
+            await broker_info(session.connection)
+            _announce(session)
+            event = await first
         left = count
         while True:
-            event = await coming
-            coming = asyncio.ensure_future(anext(feed))
-            if not wanted.takes(event):
-                continue
-            _print(session, event)
-            if left is not None:
-                left -= 1
-                if left <= 0:
-                    return
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        await feed.aclose()
+            if wanted.takes(event):
+                _print(session, event)
+                if left is not None:
+                    left -= 1
+                    if left <= 0:
+                        return
+            event = await anext(feed)
 
 
 def _announce(session: Session) -> None:

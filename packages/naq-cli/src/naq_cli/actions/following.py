@@ -1,11 +1,13 @@
 """Following one job until its end: its log lines and its progress as they come."""
 
 import asyncio
+import contextlib
 
 from naq_cli._session import Session
 from naq_cli.actions.job_detail import progress_text, write_log
 from naq_core.events import events
 from naq_core.inspect import get_job, wait_for_job
+from naq_core.tasks import beside
 from naq_core.views import JobView
 
 
@@ -24,22 +26,18 @@ async def follow_job(session: Session, job_id: str, timeout: float | None = None
     shown = _Shown(session, logs_only=logs_only)
     job = await get_job(connection, job_id)
     shown.update(job)
-    end = asyncio.ensure_future(wait_for_job(connection, job_id, timeout))
-    feed = events(connection, job.queue)
-    coming = asyncio.ensure_future(anext(feed))
-    try:
-        while not end.done():
-            await asyncio.wait((end, coming), return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                if coming.result().job_id in {job_id, ""}:  # a gap has no id
+
+    async def follow() -> None:
+        async with contextlib.aclosing(events(connection, job.queue)) as feed:
+            async for event in feed:
+                if event.job_id in {job_id, ""}:  # a gap has no id
                     shown.update(await get_job(connection, job_id))
-                coming = asyncio.ensure_future(anext(feed))
-        job = end.result()
-    finally:
-        end.cancel()
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        await feed.aclose()
+
+    async with beside(follow()) as following, beside(wait_for_job(connection, job_id, timeout)) as end:
+        await asyncio.wait((end, following), return_when=asyncio.FIRST_COMPLETED)
+        if not end.done():
+            following.result()  # it follows for ever, unless it fails
+        job = await end
     shown.update(job)
     return job
 

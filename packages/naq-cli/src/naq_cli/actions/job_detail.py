@@ -15,6 +15,7 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobTimeoutError
 from naq_core.inspect import get_job, read_json_result, wait_for_job
 from naq_core.record import JobState, LogLine, Progress
+from naq_core.tasks import Background
 from naq_core.views import JobView, encode_view
 
 
@@ -133,7 +134,8 @@ async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | 
     async def one(job_id: str) -> JobView:
         return await wait_for_job(session.connection, job_id, patience)
 
-    waiting = [asyncio.ensure_future(one(job_id)) for job_id in dict.fromkeys(job_ids)]
+    waits = Background()
+    waiting = [waits.start(one(job_id), is_awaited=True) for job_id in dict.fromkeys(job_ids)]
     try:
         with session.output.progress("waiting", len(waiting)) as advance:
             for each in asyncio.as_completed(waiting):
@@ -148,8 +150,7 @@ async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | 
             f"{left} of {len(waiting)} jobs had not ended after {timeout}; they go on.", ExitCode.WAIT_TIMED_OUT
         ) from None
     finally:
-        for each in waiting:
-            each.cancel()
+        await waits.close()
     return code
 
 

@@ -1,0 +1,125 @@
+"""Tasks with an owner: nobody's error is lost, and what must not be torn apart is not."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from naq_core.tasks import Background, beside, end, finish, services
+
+PACKAGES = Path(__file__).resolve().parents[3] / "packages"
+OWNERS = {"naq_core/tasks.py"}
+GROUPS = {"group", "firings"}
+"""Names of task groups, in whose `async with` their tasks are started."""
+
+
+class BoomError(Exception):
+    pass
+
+
+async def fail() -> None:
+    raise BoomError
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def bare_starts(source: str) -> list[int]:
+    """Return the lines on which a task is started that no task group owns."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        is_owned = name == "create_task" and isinstance(owner, ast.Name) and owner.id in GROUPS
+        if name in {"create_task", "ensure_future"} and not is_owned:
+            found.append(node.lineno)
+    return found
+
+
+def test_every_task_of_the_packages_has_an_owner() -> None:
+    files = [path for path in PACKAGES.glob("*/src/**/*.py") if not any(path.as_posix().endswith(each) for each in OWNERS)]
+    assert len(files) > 100
+    found = {f"{path.name}:{line}" for path in files for line in bare_starts(path.read_text(encoding="utf-8"))}
+    assert found == set()
+    assert bare_starts("loop.create_task(run())\nasyncio.ensure_future(run())") == [1, 2]
+
+
+async def test_an_error_of_a_service_cancels_the_body_and_is_raised_itself() -> None:
+    async def run() -> None:
+        async with services() as running:
+            running.start(for_ever(), "one")
+            running.start(fail(), "two")
+            await for_ever()
+
+    with pytest.raises(BoomError):
+        await run()
+
+
+async def test_services_end_with_the_body() -> None:
+    async with services() as running:
+        running.start(for_ever(), "one")
+        await asyncio.sleep(0)
+    assert [task.cancelled() for task in running.tasks] == [True]
+
+
+def test_what_must_be_finished_is_finished_although_the_program_ends() -> None:
+    done = []
+
+    async def hand_back() -> None:
+        await asyncio.sleep(0.05)
+        done.append("handed back")
+
+    async def main() -> None:
+        task = asyncio.create_task(finish(hand_back()))
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    asyncio.run(main())
+    assert done == ["handed back"]
+
+
+async def test_a_cancellation_is_raised_after_the_end_however_often_it_comes() -> None:
+    asked = []
+    task = asyncio.create_task(finish(asyncio.sleep(0.1, "slept"), lambda _: asked.append(1)))
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asked == [1, 1, 1]
+
+
+async def test_the_error_of_a_background_task_reaches_its_owner() -> None:
+    told: list[BaseException] = []
+    background = Background(told.append)
+    _ = background.start(fail())
+    _ = background.start(for_ever())
+    await asyncio.sleep(0.01)
+    assert [type(each) for each in told] == [BoomError]
+    await background.close()
+    assert not background.tasks
+
+
+async def test_what_runs_beside_a_body_ends_with_it() -> None:
+    async with beside(for_ever()) as task:
+        await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+async def test_a_swallowed_cancellation_is_repeated() -> None:
+    async def swallow_once() -> None:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            await for_ever()
+
+    task = asyncio.create_task(swallow_once())
+    await asyncio.sleep(0)
+    await end(task, every=0.01)
+    assert task.cancelled()
