@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from naq_core._nats.connection import Connection
 from naq_core.settings import Settings
+from naq_core.tasks import Background
 
 
 @dataclass(slots=True)
@@ -65,12 +66,12 @@ class LoopConnections:
         """Have the connections of all loops closed, without waiting for it. Callable from any thread."""
         for loop in tuple(self._places):
             with contextlib.suppress(RuntimeError):  # the loop is closed, and its connection with it
-                loop.call_soon_threadsafe(self._closer(loop))
+                loop.call_soon_threadsafe(self._closer())
 
-    def _closer(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        closing: list[asyncio.Task[None]] = []  # the loop itself keeps only weak references to its tasks
+    def _closer(self) -> Callable[[], None]:
+        closing = Background()
 
         def close() -> None:
-            closing.append(loop.create_task(self.close()))
+            _ = closing.start(self.close(), "naq-close")
 
         return close
