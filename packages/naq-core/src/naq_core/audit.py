@@ -18,7 +18,8 @@ import msgspec
 from naq_core._nats.audit_store import append, append_once, descend, find_ends, newest_notes, target_token
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
-from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError
+from naq_core.decoding import Decoder, Instant, parse_instant
+from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, UnreadableError
 from naq_core.names import new_id
 from naq_core.values import exact_text, whole
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
@@ -30,6 +31,8 @@ log = logging.getLogger("naq.audit")
 LONGEST = 200
 MOST_DETAILS = 20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+UNREADABLE = "unreadable"
+"""Action and kind of an entry that cannot be read."""
 LOGINS = frozenset({"log-in", "log-out"})
 PATIENCE = 2.0
 """Seconds in which what came of an action is added: it is over, and nobody is to wait for long."""
@@ -52,7 +55,7 @@ class Recording:
 
 
 class _Note(msgspec.Struct, omit_defaults=True, frozen=True):
-    at: float
+    at: Instant
     action: str
     kind: str
     target: str
@@ -64,9 +67,13 @@ class _Note(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 class _End(msgspec.Struct, omit_defaults=True, frozen=True):
-    at: float
+    at: Instant
     outcome: str
     reason: str = ""
+
+
+_note_decoder = Decoder("the note of the audit trail", _Note)
+_end_decoder = Decoder("the end of an action in the audit trail", _End)
 
 
 @asynccontextmanager
@@ -179,10 +186,7 @@ async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilt
         is_refused = message.subject == names.audit_refused()
         if not is_refused and message.subject.startswith(names.audit_end("")):
             continue
-        try:
-            note = msgspec.json.decode(message.data, type=_Note)
-        except (msgspec.DecodeError, RecursionError):
-            continue  # not of ours, or of a version to come
+        note = _note_of(message)
         entry = _entry_of(note, message)
         if not _may_match(wanted, entry):
             continue
@@ -197,6 +201,15 @@ async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilt
     return {sequence: entry for sequence, entry in found.items() if wanted.outcome in {"", entry.outcome}}
 
 
+def _note_of(message: Entry) -> _Note:
+    """Return a note; of one that cannot be read, its time and the reason."""
+    try:
+        return _note_decoder.decode(message.data)
+    except UnreadableError as error:
+        at = parse_instant(message.stored_at)
+        return _Note(0.0 if at is None else at.timestamp(), UNREADABLE, UNREADABLE, message.subject, reason=str(error))
+
+
 def _entry_of(note: _Note, message: Entry) -> AuditEntry:
     return AuditEntry(
         entry_id=message.subject.rpartition(".")[2],
@@ -207,6 +220,7 @@ def _entry_of(note: _Note, message: Entry) -> AuditEntry:
         by=note.by,
         how=note.how,
         details=note.details,
+        reason=note.reason if note.action == UNREADABLE else "",
         sequence=message.sequence,
     )
 
@@ -215,8 +229,9 @@ def _close(entry: AuditEntry, end: Entry | None) -> None:
     if end is None:
         return
     try:
-        found = msgspec.json.decode(end.data, type=_End)
-    except (msgspec.DecodeError, RecursionError):
+        found = _end_decoder.decode(end.data)
+    except UnreadableError as error:
+        entry.outcome, entry.reason = "unknown", str(error)
         return
     entry.outcome, entry.reason, entry.ended_at = found.outcome, found.reason, _instant(found.at)
 
@@ -283,7 +298,4 @@ def _cut(text: str) -> str:
 
 
 def _instant(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
+    return datetime.fromtimestamp(seconds, UTC)

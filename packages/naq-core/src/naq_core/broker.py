@@ -13,6 +13,7 @@ from naq_core._nats.documents import Document, list_documents, read_document, wr
 from naq_core._nats.edges import edge_messages, waiting_headers
 from naq_core._nats.errors import DisconnectedError, NotReadyError
 from naq_core._nats.event_headers import record_headers
+from naq_core._nats.lease import LeaseOwner, encode_lease, lease_at
 from naq_core._nats.loops import LoopConnections
 from naq_core._nats.message import Message
 from naq_core._nats.moves import (
@@ -31,11 +32,12 @@ from naq_core._nats.objects import RESULT as RESULT_OBJECT
 from naq_core._nats.objects import get as get_object
 from naq_core._nats.objects import put as put_object
 from naq_core._nats.objects import remove as remove_object
+from naq_core._nats.presence import is_worker_id
 from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import Stored, find_job, find_record, peek_record, read_last, read_record, write_record
+from naq_core._nats.records import Stored, find_job, find_record, peek_record, read_last, read_record, stored_of, write_record
 from naq_core._nats.repeat import BrokerMessage
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
@@ -49,6 +51,7 @@ from naq_core._nats.subjects import (
     STATE,
     TTL,
     Names,
+    is_place,
     state_of_subject,
     ttl_text,
 )
@@ -86,6 +89,7 @@ __all__ = [
     "EndWatch",
     "Entry",
     "Holder",
+    "LeaseOwner",
     "LoopConnections",
     "Message",
     "Moved",
@@ -106,6 +110,7 @@ __all__ = [
     "consumer_state",
     "due_of",
     "edge_messages",
+    "encode_lease",
     "end_waiting",
     "ensure_queue",
     "ensure_queues",
@@ -123,6 +128,9 @@ __all__ = [
     "has_consumer",
     "has_jobs",
     "if_newest",
+    "is_place",
+    "is_worker_id",
+    "lease_at",
     "list_documents",
     "move",
     "peek_record",
@@ -143,6 +151,7 @@ __all__ = [
     "reschedule",
     "schedule_headers",
     "state_of_subject",
+    "stored_of",
     "target_of",
     "ttl_text",
     "unrun_record",

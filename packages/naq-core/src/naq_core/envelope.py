@@ -1,8 +1,13 @@
 """The wire form of a job: what lies on its subject."""
 
+import re
+from typing import Annotated
+
 import msgspec
 
-from naq_core.errors import DecodeError, UnknownWireVersionError
+from naq_core.decoding import Count, Decoder, Duration, Instant
+from naq_core.errors import UnknownWireVersionError, UnreadableError
+from naq_core.names import check_job_id, check_queue
 from naq_core.retry import RetryPolicy
 from naq_core.signing import unsealed
 
@@ -13,15 +18,15 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How a job is to be run; shared by all jobs enqueued with the same options."""
 
     retry: RetryPolicy = RetryPolicy()
-    timeout: float | None = None
+    timeout: Duration | None = None
     """Seconds one attempt may take; None means no limit."""
-    result_ttl: float | None = None
+    result_ttl: Duration | None = None
     """Seconds the record is kept after success; None means the worker's setting."""
     process: bool = False
     """Run in a child process, which can really be killed."""
     fast: bool = False
     """No claim, no record, no result: at least once, for cheap idempotent jobs."""
-    priority: str = "normal"
+    priority: Annotated[str, msgspec.Meta(pattern="^(?:high|normal|low)$")] = "normal"
     """The level it is ready on: high, normal or low."""
 
 
@@ -54,7 +59,7 @@ class Large(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     """Of the object in the object store."""
-    size: int
+    size: Count
     digest: bytes
     """SHA-256."""
 
@@ -68,7 +73,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     ct: str
     """Content type of `body`: pickle or json."""
     body: bytes
-    at: float
+    at: Instant
     """When it was enqueued, seconds since the epoch."""
     by_value: bool = False
     run: str = ""
@@ -85,7 +90,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     workflow: str = ""
     schedule: str = ""
     """The schedule that fired it."""
-    expires: float = 0.0
+    expires: Instant = 0.0
     """Not to be started after this time (seconds since the epoch); 0 means never too late."""
     large: Large | None = None
     """Where the body is, if it is not in `body`."""
@@ -96,15 +101,40 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
         return [parent.id for parent in self.after]
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Envelope)
+_LARGE = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_=-]{1,128}\.(?:args|result)\.[0-9a-f]{1,64}")
+
+
+def check_large(large: Large) -> None:
+    """Refuse a name that is not of NAQ's: it becomes part of subjects that are read and purged.
+
+    Raises:
+        ValueError: It is another.
+    """
+    if not _LARGE.fullmatch(large.name):
+        raise ValueError(f"{large.name[:200]!r} is not the name of a large payload")
+
+
+def _check(envelope: Envelope) -> None:
+    if not envelope.opt.retry.delays:
+        raise ValueError("its retry policy has no delay")
+    if envelope.large is not None:
+        check_large(envelope.large)
+    for parent in envelope.after:
+        check_job_id(parent.id)
+        if parent.queue != "*":
+            check_queue(parent.queue)
+    for fill in envelope.fill:
+        if not all(0 <= place < len(envelope.after) for place in fill.of):
+            raise ValueError("an argument is to be filled by a parent that it does not have")
 
 
 class _Version(msgspec.Struct):
     v: int
 
 
-_version_decoder = msgspec.msgpack.Decoder(_Version)
+_encoder = msgspec.msgpack.Encoder()
+_decoder = Decoder("the job", Envelope, "msgpack", _check)
+_version_decoder = Decoder("the job", _Version, "msgpack")
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -117,19 +147,22 @@ def decode_envelope(data: bytes) -> Envelope:
 
     Raises:
         UnknownWireVersionError: Written by a newer NAQ.
-        DecodeError: Not a job.
+        UnreadableError: Not a job.
     """
     data = unsealed(data)
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        try:
-            version = _version_decoder.decode(data).v
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            version = WIRE_VERSION
-        if version != WIRE_VERSION:
+    except UnreadableError as error:
+        if (version := _version_of(data)) != WIRE_VERSION:
             raise UnknownWireVersionError(version) from error
-        raise DecodeError(f"not a job: {error}") from error
+        raise
     if envelope.v != WIRE_VERSION:
         raise UnknownWireVersionError(envelope.v)
     return envelope
+
+
+def _version_of(data: bytes) -> int:
+    try:
+        return _version_decoder.decode(data).v
+    except UnreadableError:
+        return WIRE_VERSION

@@ -236,6 +236,18 @@ class DecodeError(SerializationError):
     """Bytes that are not what they should be."""
 
 
+class UnreadableError(DecodeError):
+    """A document on the server that is not what it should be: another program wrote it, or it was damaged."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what = what
+        self.reason = reason
+        super().__init__(f"{what} cannot be read: {reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.what, self.reason)
+
+
 class SignatureError(DecodeError):
     """A job, result, schedule, or request to a worker, without the signature that a process with NAQ_SIGNING_KEY asks for.
 

@@ -38,6 +38,11 @@ def check_queue_or_any(name: object) -> str:
     return "*" if name == "*" else check_queue(name)
 
 
+def is_queue(text: str) -> bool:
+    """Return whether text could name a queue."""
+    return bool(_QUEUE.fullmatch(text))
+
+
 def check_job_id(job_id: object) -> str:
     """Return `job_id` as a plain `str` if it can identify a job.
 

@@ -4,8 +4,10 @@ from enum import StrEnum
 
 import msgspec
 
-from naq_core.envelope import Large
-from naq_core.errors import DecodeError
+from naq_core.decoding import Count, Decoder, Instant
+from naq_core.envelope import Large, check_large
+from naq_core.errors import UnreadableError
+from naq_core.names import check_job_id, check_queue
 
 
 class JobState(StrEnum):
@@ -54,14 +56,18 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 late to begin another attempt."""
 
 
+UNREADABLE = "?"
+"""The function of a job of which nothing can be read."""
+
+
 class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why one attempt did not succeed, as text; nothing is ever rebuilt from it."""
 
     type: str
     message: str
     traceback: str = ""
-    attempt: int = 0
-    at: float = 0.0
+    attempt: Count = 0
+    at: Instant = 0.0
     worker: str = ""
 
 
@@ -76,10 +82,10 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line that a job logged."""
 
-    at: float
+    at: Instant
     level: str
     message: str
-    attempt: int = 1
+    attempt: Count = 1
 
 
 class JobRecord(msgspec.Struct, omit_defaults=True):
@@ -91,22 +97,22 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     function: str = ""
     run: str = ""
     """Distinguishes incarnations of one id; an old one's end does not stop a new one."""
-    attempt: int = 1
-    crashes: int = 0
+    attempt: Count = 1
+    crashes: Count = 0
     """How often a worker or child process died while running it."""
-    excused: int = 0
+    excused: Count = 0
     """How many of `crashes` do not count against it, as other jobs ran in that worker and may have been the cause."""
     suspect: bool = False
     """A worker died under it: it runs alone in its worker next."""
     alone: bool = False
     """While RUNNING: no other job has run in its worker since it began."""
     worker: str = ""
-    enqueued_at: float = 0.0
-    started_at: float = 0.0
-    ended_at: float = 0.0
-    next_at: float = 0.0
+    enqueued_at: Instant = 0.0
+    started_at: Instant = 0.0
+    ended_at: Instant = 0.0
+    next_at: Instant = 0.0
     """When the next attempt is due, while RETRYING."""
-    superseded: int = 0
+    superseded: Count = 0
     """Stream sequence of a ready message that was replaced by a held one; a re-delivery of it is only acknowledged."""
     arguments: str = ""
     """A preview of the arguments, for people."""
@@ -118,7 +124,7 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     """A preview of the result, for people: nothing that shows jobs ever unpickles."""
     workflow: str = ""
     schedule: str = ""
-    sequence: int = 0
+    sequence: Count = 0
     """Stream sequence of the message that was claimed, for ids with several incarnations: which of two is the later one."""
     result_type: str = ""
     result: bytes = b""
@@ -128,8 +134,19 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     """Of the result, where the worker has a signing key; see `naq_core.results`."""
 
 
+class UnreadableRecord(JobRecord):
+    """Stands for a record that cannot be read: of a job that is dead, with the reason as its error."""
+
+
+def _check(record: JobRecord) -> None:
+    check_queue(record.queue)
+    check_job_id(record.job_id)
+    if record.large is not None:
+        check_large(record.large)
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(JobRecord)
+_decoder = Decoder("the record of a job", JobRecord, check=_check)
 
 
 def encode_record(record: JobRecord) -> bytes:
@@ -137,13 +154,39 @@ def encode_record(record: JobRecord) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_record(data: bytes) -> JobRecord:
+def decode_record(data: bytes, subject: str = "") -> JobRecord:
     """Read a record.
 
+    Args:
+        subject: Where it lies; its last two tokens are the queue and the id that the record must name. Empty: not compared.
+
     Raises:
-        DecodeError: It is not one.
+        UnreadableError: It is not a record, or that of another job.
     """
+    record = _decoder.decode(data)
+    if subject and not subject.endswith(f".{record.queue}.{record.job_id}"):
+        raise UnreadableError("the record of a job", f"it names job {record.job_id} of queue {record.queue}")
+    return record
+
+
+def record_at(subject: str, data: bytes) -> JobRecord | None:
+    """Return what lies under a record's subject: the record, or None for the marker that a deletion leaves.
+
+    One that cannot be read is returned as an `UnreadableRecord`, so whoever waits for the job, lists it or depends on it is
+    told that it failed, and why.
+    """
+    if not data:
+        return None
     try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise DecodeError(f"not a job record: {error}") from error
+        return decode_record(data, subject)
+    except UnreadableError as error:
+        queue, job_id = subject.split(".")[-2:]
+        return UnreadableRecord(
+            state=JobState.DEAD,
+            job_id=job_id,
+            queue=queue,
+            function=UNREADABLE,
+            attempt=0,
+            reason=str(error),
+            errors=[AttemptError("Unreadable", str(error))],
+        )

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from naq_core.decoding import Count, Duration
 from naq_core.errors import ConfigurationError, shown
 from naq_core.values import exact_text, flag, seconds, whole
 
@@ -23,10 +24,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     its upper half.
     """
 
-    max_retries: int = 0
-    delays: tuple[float, ...] = (0.0,)
+    max_retries: Count = 0
+    delays: tuple[Duration, ...] = (0.0,)
     strategy: RetryStrategy = "fixed"
-    max_delay: float = 3600.0
+    max_delay: Duration = 3600.0
     jitter: bool = False
     retry_on: tuple[str, ...] = ()
     """Names of exception classes; when given, only these and their subclasses are retried."""

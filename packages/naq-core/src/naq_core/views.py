@@ -173,6 +173,8 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     """What an interval without a start counts from."""
     watermark: datetime | None = None
     """Every nominal time up to this one is dealt with."""
+    unreadable: str = ""
+    """Why nothing more is known of it; empty where it can be read."""
 
 
 class Firing(msgspec.Struct, kw_only=True):
@@ -203,6 +205,8 @@ class WorkflowView(msgspec.Struct, kw_only=True):
     total: int = 0
     jobs: list[JobView] = []
     """With their parents filled in; empty in lists."""
+    unreadable: str = ""
+    """Why nothing more is known of it; empty where it can be read."""
 
 
 class WorkflowPage(msgspec.Struct, kw_only=True):

@@ -10,6 +10,8 @@ from datetime import datetime
 import msgspec
 
 from naq_core.broker import Change
+from naq_core.decoding import Decoder, Duration, complain
+from naq_core.errors import UnreadableError
 from naq_core.schedules.document import AHEAD
 from naq_core.schedules.spec import delay_of
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 
 class _Times(msgspec.Struct):
     schedule_id: str
-    jitter: float = 0.0
+    jitter: Duration = 0.0
 
 
 class _Glance(msgspec.Struct):
@@ -30,7 +32,12 @@ class _Glance(msgspec.Struct):
     paused: bool = False
 
 
-_decoder = msgspec.json.Decoder(_Glance)
+def _check(glance: _Glance) -> None:
+    if glance.next_at is not None and not (glance.next_at.tzinfo is not None and 1970 <= glance.next_at.year <= 9998):
+        raise ValueError(f"{glance.next_at.isoformat()} is not a time with a zone, between 1970 and 9998")
+
+
+_decoder = Decoder("the schedule", _Glance, check=_check)
 
 
 class Entry:
@@ -129,8 +136,8 @@ class Agenda:
 def _due(change: Change, now: float) -> float | None:
     try:
         glance = _decoder.decode(change.data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        log.error("schedule %s is unreadable and will not fire: %s", change.key, error)  # noqa: TRY400 - the reason is there
+    except UnreadableError as error:
+        complain(log, f"schedule {change.key}", error, "one that never fires")
         return None
     if glance.paused or glance.next_at is None:
         return None

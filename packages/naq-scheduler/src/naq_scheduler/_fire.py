@@ -57,7 +57,7 @@ class Firer:
         """
         # The revision of just this version: the watch may bring a newer one while the job is being stored.
         revision = entry.revision
-        old = decode_document(entry.data)
+        old = decode_document(entry.data, entry.key)
         todo = plan(old, self._connection.clock.utc())
         document = msgspec.structs.replace(old)
         if old.paused:

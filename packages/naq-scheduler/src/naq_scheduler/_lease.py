@@ -13,9 +13,18 @@ import random
 import socket
 from collections.abc import Callable
 
-import msgspec
-
-from naq_core.broker import MOST_SKEW, Change, Connection, boottime, ensure_schedules, read_document, write_document
+from naq_core.broker import (
+    MOST_SKEW,
+    Change,
+    Connection,
+    LeaseOwner,
+    boottime,
+    encode_lease,
+    ensure_schedules,
+    lease_at,
+    read_document,
+    write_document,
+)
 from naq_core.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -25,18 +34,6 @@ AGAIN = 0.3
 """Seconds until a lease that should have run out is looked at again."""
 
 
-class Owner(msgspec.Struct):
-    """What stands in the lease."""
-
-    owner: str
-    host: str
-    pid: int
-    renewal: int
-    """Distinguishes the writes of one owner, so that a lost answer can be told from another's write."""
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Owner)
 
 
 class Lease:
@@ -82,7 +79,7 @@ class Lease:
         if change.revision <= self._seen:
             return
         self._seen = change.revision
-        other = _read(change.data)
+        other = lease_at(change.data)
         self.owner = "" if other is None else other.owner
         if other is None:
             self._seen_at = 0.0  # it was given back: try at once
@@ -139,7 +136,7 @@ class Lease:
         began = boottime()
         names = self._connection.names
         found = await read_document(self._connection, names.leases_stream, names.lease(NAME))
-        other = _read(found.data)
+        other = lease_at(found.data)
         if other is not None and other.owner != self._instance:
             self.owner = other.owner
             if found.revision > self._seen:
@@ -178,7 +175,7 @@ class Lease:
         """Compare-and-set the lease; the deadline counts from `began`, before anything was sent."""
         names = self._connection.names
         self._renewal += 1
-        body = _encoder.encode(Owner(self._instance, socket.gethostname(), os.getpid(), self._renewal))
+        body = encode_lease(LeaseOwner(self._instance, socket.gethostname(), os.getpid(), self._renewal))
         patience = self._loop.time() + (self.seconds_left or self._ttl - self._margin)
         stored = await write_document(self._connection, names.lease(NAME), body, revision, ttl=self._ttl, deadline=patience)
         if stored is None:
@@ -268,13 +265,3 @@ class Solo:
     async def release(self) -> None:
         """Give the lease back."""
         await self._lease.release()
-
-
-def _read(data: bytes) -> Owner | None:
-    if not data:
-        return None
-    try:
-        return _decoder.decode(data)
-    except msgspec.DecodeError:
-        log.warning("the scheduler's lease is unreadable: taken for free")
-        return None

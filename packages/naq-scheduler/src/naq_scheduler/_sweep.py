@@ -14,18 +14,21 @@ from naq_core.broker import (
     Entry,
     Walk,
     find_job,
+    is_place,
+    is_worker_id,
     list_documents,
     read_presence,
     read_record,
     remove_presence,
     state_of_subject,
+    stored_of,
 )
 from naq_core.dependents import Dependents
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.manage.cancel import store_end
 from naq_core.manage.later import expire_job
-from naq_core.record import AttemptError, JobState, decode_record
+from naq_core.record import AttemptError, JobState
 from naq_scheduler._fire import Leadership
 from naq_scheduler._metrics import Metrics
 
@@ -101,8 +104,8 @@ class Sweeper:
                 return
 
     async def _look_at(self, entry: Entry, waiting: list[Any], done: dict[str, int]) -> None:
-        if not entry.subject.startswith(f"{self._connection.names.jobs}."):
-            return  # an edge
+        if not is_place(entry.subject, self._connection.names.jobs):
+            return  # an edge, or of another program
         state, queue, job_id = state_of_subject(entry.subject)
         if state == "dead":
             return
@@ -139,10 +142,10 @@ class Sweeper:
                 return
 
     async def _is_orphan(self, entry: Entry, patience: float) -> bool:
-        try:
-            record = decode_record(entry.data)
-        except DecodeError:
+        stored = stored_of(entry)
+        if stored is None:
             return False
+        record = stored.record
         if record.state is not JobState.RUNNING or record.started_at > self._connection.clock.now() - 2 * patience:
             return False
         if await read_presence(self._connection, record.worker) is not None:
@@ -175,7 +178,7 @@ class Sweeper:
             worker_id = entry.subject.rpartition(".")[2]
             revision, since = self._presences.get(worker_id, (0, now))
             seen[worker_id] = (entry.sequence, since if revision == entry.sequence else now)
-            if entry.data and now - seen[worker_id][1] > patience:
+            if entry.data and is_worker_id(worker_id) and now - seen[worker_id][1] > patience:
                 log.warning("worker %s has been silent for %.0f s: its presence is removed", worker_id, now - since)
                 await remove_presence(self._connection, worker_id)
                 _count(done, "stale presences")

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams, ensure_tally
+from naq_core.decoding import complain
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
@@ -194,7 +195,7 @@ class Scheduler:
         try:
             await firer.fire(entry)
         except DecodeError as error:
-            log.error("schedule %s cannot be fired: %s", entry.key, error)  # noqa: TRY400 - the reason is there
+            complain(log, f"schedule {entry.key}", error, "one that never fires")
             not_before = connection.clock.now() + LATER
         except BrokerError as error:
             log.warning("schedule %s is fired again soon: %s", entry.key, error)

@@ -17,7 +17,7 @@ from naq_core.broker import (
     write_record,
 )
 from naq_core.envelope import Envelope
-from naq_core.record import AttemptError, JobRecord, JobState
+from naq_core.record import AttemptError, JobRecord, JobState, UnreadableRecord
 from naq_worker._active import Active, Claim
 from naq_worker._suspects import Isolation, charge, is_condemned
 
@@ -97,10 +97,11 @@ class Claims:
                     await self._put_off(delivery, Claim(stored.record, revision, revision))
                     return None
                 decision.alone, decision.started_at = True, self._now()
-            is_late = is_expired(envelope, self._connection)
-            claim = await self._write(_expired(decision, self._now()) if is_late else decision, revision)
+            if is_expired(envelope, self._connection) and not decision.state.is_final:
+                decision = _expired(decision, self._now())
+            claim = await self._write(decision, revision)
             if claim is not None:
-                return Stored(claim.record, claim.revision) if is_late else claim
+                return Stored(claim.record, claim.revision) if decision.state.is_final else claim
 
     def _must_be_alone(self, record: JobRecord) -> bool:
         return record.suspect and not is_condemned(record, self._max_crashes)
@@ -126,6 +127,8 @@ class Claims:
         if stored is None:
             return fresh
         old = stored.record
+        if isinstance(old, UnreadableRecord):
+            return _buried(old, fresh, self._now())
         if old.run != fresh.run:
             return await self._follow(delivery, old, fresh)
         if old.state.is_final:
@@ -216,20 +219,15 @@ class Claims:
         """
         if record.worker == self._worker_id:
             return Owner.COULD_NOT_RECORD if record.job_id in self.unrecorded else Owner.GONE
-        data = await read_presence(self._connection, record.worker)
-        if data is None:
+        presence = await read_presence(self._connection, record.worker)
+        if presence is None:
             # The presence may have expired while the server was down; a living owner renews it right after reconnecting.
             patience = self._connection.settings.worker_ttl.total_seconds()
             may_come_back = self._connection.generation > 0 and self._connection.seconds_connected < patience
             return Owner.RUNS_IT if may_come_back else Owner.GONE
-        try:
-            presence = msgspec.json.decode(data)
-            if record.job_id in presence["running"] or float(presence["at"]) <= record.started_at:
-                return Owner.RUNS_IT
-            return Owner.COULD_NOT_RECORD if record.job_id in presence.get("unrecorded", ()) else Owner.GONE
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-            log.warning("the presence of worker %s is unreadable: taken for gone", record.worker)
-            return Owner.GONE
+        if record.job_id in presence["running"] or presence["at"] <= record.started_at:
+            return Owner.RUNS_IT
+        return Owner.COULD_NOT_RECORD if record.job_id in presence.get("unrecorded", ()) else Owner.GONE
 
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
         """Compare-and-set the claim; None where somebody else was faster."""
@@ -241,6 +239,14 @@ class Claims:
 def is_expired(envelope: Envelope, connection: Connection) -> bool:
     """Whether no attempt of a job may be started any more."""
     return 0 < envelope.expires < connection.clock.now()
+
+
+def _buried(unreadable: UnreadableRecord, fresh: JobRecord, ended_at: float) -> JobRecord:
+    """Return the end of a job whose record cannot be read: it may have run, and ended, so it is not run again unasked."""
+    error = AttemptError("UnreadableRecord", f"{unreadable.reason}. The job may have run", at=ended_at)
+    return msgspec.structs.replace(
+        fresh, state=JobState.DEAD, attempt=0, worker="", started_at=0.0, ended_at=ended_at, errors=[error]
+    )
 
 
 def _expired(claim: JobRecord, ended_at: float) -> JobRecord:

@@ -5,8 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-
-import msgspec
+from typing import Any
 
 from naq_core.broker import (
     Connection,
@@ -144,7 +143,7 @@ class Gate:
             return []
         self._search_at = time.monotonic() + SEARCH_INTERVAL
         found: list[Slot] = []
-        presences: dict[str, bytes | None] = {}
+        presences: dict[str, dict[str, Any] | None] = {}
         for slot in slots.values():
             if slot.is_free:
                 continue
@@ -156,15 +155,11 @@ class Gate:
                 found.append(slot)
         return found
 
-    def _is_abandoned(self, holder: Holder, presence: bytes | None) -> bool:
+    def _is_abandoned(self, holder: Holder, presence: dict[str, Any] | None) -> bool:
         """As with claims: only evidence that the worker is gone, or does not run that job any more, counts; age does not."""
         if holder.worker == self._worker_id:
             return not self._is_held(self._queue, holder.job_id)
         if presence is None:
             # It may have expired while the server was down; a living worker renews it right after reconnecting.
             return self._connection.seconds_connected > self._connection.settings.worker_ttl.total_seconds()
-        try:
-            told = msgspec.json.decode(presence)
-            return holder.job_id not in told["running"] and float(told["at"]) > holder.at
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-            return False
+        return holder.job_id not in presence["running"] and bool(presence["at"] > holder.at)

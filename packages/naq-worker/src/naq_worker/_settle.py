@@ -17,6 +17,7 @@ from naq_core.broker import (
     find_job,
     if_newest,
     put_object,
+    read_last,
     read_record,
     record_headers,
     remove_object,
@@ -313,21 +314,25 @@ class Settler:
                 msgspec.structs.replace(each, message=each.message[:200], traceback="") for each in record.errors[-3:]
             ]
             body = encode_record(record)
+        subject = self._connection.names.result(record.queue, record.job_id)
         try:
-            subject = self._connection.names.result(record.queue, record.job_id)
             if progress:
                 claim.revision = await self._connection.publish(subject, body, headers)
             else:
                 claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
         except WrongSequenceError as error:
-            if await read_record(self._connection, record.queue, record.job_id) is not None:
+            found = await read_last(self._connection, self._connection.names.results_stream, subject)
+            if found is not None and found.data:
                 raise LostError from error
-            claim.revision = await self._write_again(record, headers, body)
+            claim.revision = await self._write_again(record, headers, body, 0 if found is None else found.sequence)
 
-    async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes) -> int:
+    async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes, marker: int) -> int:
         """Write the record of a job whose record was deleted under it, with its bucket or by a purge; return its revision.
 
         While the job's message is there it is still this worker's: another one would have left a record.
+
+        Args:
+            marker: The sequence of the marker that the deletion left; 0 where there is none.
 
         Raises:
             LostError: The job was deleted, or somebody else has it now.
@@ -336,7 +341,7 @@ class Settler:
             raise LostError
         subject = self._connection.names.result(record.queue, record.job_id)
         try:
-            return await self._connection.publish(subject, body, {**headers, EXPECTED_SEQUENCE: "0"})
+            return await self._connection.publish(subject, body, {**headers, EXPECTED_SEQUENCE: str(marker)})
         except WrongSequenceError as error:
             raise LostError from error
 

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import get_many
 from naq_core._nats.keeper import STREAM_NOT_FOUND
+from naq_core._nats.subjects import LEVELS
 from naq_core.errors import JetStreamError
+from naq_core.names import is_queue
 
 
 class ConsumerFacts(NamedTuple):
@@ -40,9 +42,9 @@ async def list_consumers(connection: Connection, queue: str = "*") -> list[Consu
         page = answer.get("consumers") or []
         for info in page:
             subject = info["config"].get("filter_subject", "")
-            if subject.count(".") < 3:
+            level, _, name = subject.removeprefix(f"{connection.names.jobs}.").removesuffix(".*").partition(".")
+            if level not in LEVELS or not is_queue(name):
                 continue  # a foreign one
-            level, name = subject.split(".")[-3:-1]
             if queue in {"*", name}:
                 found.append(
                     ConsumerFacts(

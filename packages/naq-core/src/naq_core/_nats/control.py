@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
-from naq_core.errors import SignatureError
+from naq_core.decoding import Decoder, complain
+from naq_core.errors import SignatureError, UnreadableError
 from naq_core.names import new_id
 from naq_core.signing import CONTROL, REPLY, Signer
 
@@ -53,8 +54,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode_request = msgspec.json.Decoder(Request).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_request = Decoder("a request to a worker", Request).decode
+_decode_reply = Decoder("the answer of a worker", Reply).decode
 
 
 async def ask_worker(connection: Connection, worker_id: str, request: Request, *, patience: float = 2.0) -> Reply | None:
@@ -83,8 +84,8 @@ async def ask_worker(connection: Connection, worker_id: str, request: Request, *
         except SignatureError as error:
             forged = error  # by somebody who was faster than the worker, or by a worker that has no key
             await asyncio.sleep(min(PAUSE, left))
-        except msgspec.DecodeError as error:
-            log.warning("worker %s gave an unreadable answer: %s", worker_id, error)
+        except UnreadableError as error:
+            log.warning("worker %s: %s", worker_id, error)
             return None
         except CLIENT_ERRORS as error:
             log.debug("worker %s does not answer: %r", worker_id, error)
@@ -137,8 +138,8 @@ class Guard:
         except SignatureError as error:
             log.warning("a request to this worker was refused: %s", error)
             reply = Reply(done=False, refused=str(error))
-        except (msgspec.DecodeError, RecursionError) as error:
-            log.warning("an unreadable request was refused: %s", error)
+        except UnreadableError as error:
+            complain(log, "a request to this worker", error, "one to be refused")
             reply = Reply(done=False)
         signature = self._signer.sign(REPLY, (nonce, self._worker_id), _encode(reply))
         return _encode(msgspec.structs.replace(reply, signature=signature))

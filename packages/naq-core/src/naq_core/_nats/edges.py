@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
 from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.many import read_many
 from naq_core._nats.message import Message
 from naq_core._nats.moves import schedule_headers
 from naq_core._nats.subjects import WAITS
+from naq_core.decoding import Decoder, complain, reason_of
 from naq_core.envelope import Parent
+from naq_core.errors import UnreadableError
+from naq_core.names import check_job_id, check_queue
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +37,16 @@ class _Body(msgspec.Struct, frozen=True, array_like=True):
     """Another parent of the same child, the last one: while it has not ended there is nothing to do yet."""
 
 
+def _check(body: _Body) -> None:
+    for queue in (body.queue, *(body.witness or ())[:1]):
+        if queue != "*":
+            check_queue(queue)
+    if body.witness is not None:
+        check_job_id(body.witness[1])
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Body)
+_decoder = Decoder("the edge", _Body, "msgpack", _check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +114,36 @@ async def read_edges(connection: Connection, edges: Iterable[tuple[str, Key]]) -
 
 
 def _edge(found: Message) -> Edge | None:
-    parent, queue, child = found.subject.split(".")[-3:]
     try:
+        parent, queue, child = edge_key(found.subject)
         body = _decoder.decode(found.data)
-    except msgspec.DecodeError as error:
-        log.warning("edge %s is unreadable and left alone: %s", found.subject, error)
+    except UnreadableError as error:
+        complain(log, found.subject, error, "none")
         return None
     return Edge((body.queue, parent), (queue, child), body.lenient, body.witness, found.sequence)
+
+
+def edge_key(subject: str) -> tuple[str, str, str]:
+    """Return the parent's id and the child's queue and id that an edge's subject names.
+
+    Raises:
+        UnreadableError: It is not the subject of an edge.
+    """
+    try:
+        parent, queue, child = subject.partition(".edges.")[2].split(".")
+        return check_job_id(parent), check_queue(queue), check_job_id(child)
+    except ValueError as error:
+        raise UnreadableError("the subject of an edge", reason_of(error)) from error
+
+
+def check_edge(found: Message | Entry) -> None:
+    """Refuse what is not an edge.
+
+    Raises:
+        UnreadableError: It is not one.
+    """
+    edge_key(found.subject)
+    _decoder.decode(found.data)
 
 
 async def forget(connection: Connection, sequences: Iterable[int]) -> None:

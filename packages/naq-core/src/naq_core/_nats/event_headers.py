@@ -1,9 +1,11 @@
 """What the headers of records and messages say: the server republishes them, so that events cost no publish of their own."""
 
 from datetime import UTC, datetime
+from math import isfinite
 
 from naq_core._nats.client import parse_headers
 from naq_core._nats.subjects import ABOUT, EXPECTED_SEQUENCE, PROGRESS, SCHEDULER, STATE, state_of_subject
+from naq_core.decoding import whole
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, Progress
 from naq_core.views import Event
@@ -117,9 +119,10 @@ def _progress(text: str) -> Progress | None:
     done, _, rest = text.partition(" ")
     total, _, note = rest.partition(" ")
     try:
-        return Progress(float(done), None if total == "-" else float(total), note)
+        found = Progress(float(done), None if total == "-" else float(total), note)
     except ValueError:
         return None
+    return found if isfinite(found.done) and isfinite(found.total or 0.0) else None
 
 
 def _instant(text: str) -> datetime:
@@ -131,4 +134,4 @@ def _instant(text: str) -> datetime:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return whole(text) or 0

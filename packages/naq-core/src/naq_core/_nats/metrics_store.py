@@ -7,6 +7,10 @@ from naq_core._nats.documents import list_documents
 from naq_core._nats.records import stream_span
 from naq_core._nats.subjects import TTL
 from naq_core._nats.topology import ensure_stream_config, metrics_config
+from naq_core.decoding import whole
+
+LATEST = 253_402_300_799
+"""The end of the year 9999, in seconds since the epoch."""
 
 
 class StoredFigures(NamedTuple):
@@ -53,6 +57,7 @@ async def load_figures(connection: Connection, step: int, start: int = 1) -> lis
     found = []
     for entry in await list_documents(connection, names.metrics_stream, f"{names.metrics}.{step}.*.*", start):
         at, source = entry.subject.split(".")[-2:]
-        if at.isdecimal():
-            found.append(StoredFigures(int(at), source, entry.sequence, entry.data))
+        begin = whole(at, LATEST)
+        if begin is not None:
+            found.append(StoredFigures(begin, source, entry.sequence, entry.data))
     return found

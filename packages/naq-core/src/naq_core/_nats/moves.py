@@ -17,6 +17,8 @@ from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
     FAR_FUTURE,
+    LEVELS,
+    NORMAL,
     SCHEDULE,
     SCHEDULE_NEXT,
     SCHEDULE_TARGET,
@@ -54,12 +56,23 @@ def due_of(message: Message) -> float | None:
     schedule = message.headers.get(SCHEDULE, "")
     if not schedule.startswith("@at ") or schedule == f"@at {FAR_FUTURE}":
         return None
-    return datetime.fromisoformat(schedule[4:]).timestamp()
+    try:
+        return datetime.fromisoformat(schedule[4:]).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def target_of(message: Message) -> str | None:
-    """Return the ready subject a held or dead job comes back to, None of a job that is ready."""
-    return message.headers.get(SCHEDULE_TARGET)
+    """Return the ready subject a held or dead job comes back to, None of a job that is ready.
+
+    A target that is not a ready subject of the same job is another program's, and not followed.
+    """
+    jobs, state, queue, job_id = message.subject.rsplit(".", 3)
+    if state not in SCHEDULED:
+        return None
+    target = message.headers.get(SCHEDULE_TARGET, "")
+    known = {f"{jobs}.{level}.{queue}.{job_id}" for level in LEVELS}
+    return target if target in known else f"{jobs}.{NORMAL}.{queue}.{job_id}"
 
 
 def schedule_headers(ready: str, due: float | None) -> dict[str, str]:

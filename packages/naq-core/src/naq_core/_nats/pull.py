@@ -15,6 +15,7 @@ from naq_core._nats.client import parse_headers
 from naq_core._nats.connection import Connection
 from naq_core._nats.errors import CLIENT_ERRORS
 from naq_core._nats.subjects import NORMAL, WAITS
+from naq_core.decoding import whole
 from naq_core.errors import BrokerError, JetStreamError
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ BACKOFF = 0.2
 UNSERVED = 2.0
 """Seconds before the next request where the consumer is missing, or the server cannot say whether it is."""
 DRAIN = 1.0
+MOST_LOOKS = 100
+"""More looks at the parents of a job are not counted: the pause between two grows no more."""
 
 
 _WAITS = f"\r\n{WAITS}:".encode()
@@ -56,7 +59,7 @@ class Delivery:
         """Of a job whose parents have not been seen to have ended: how often it was looked at. None: it may run."""
         if headers and _WAITS in headers:
             looks = parse_headers(headers).get(WAITS, "0")
-            self.looks = int(looks) if looks.isdecimal() else 0
+            self.looks = min(whole(looks) or 0, MOST_LOOKS)
         self.data = data
         self.ack_subject = reply
         tokens = reply.split(".")

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import read_document, write_document
-from naq_core.errors import BrokerError, DecodeError
+from naq_core.decoding import Decoder, complain
+from naq_core.errors import BrokerError, UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -18,29 +21,31 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
     paused_until: str = ""
     """RFC 3339; empty: not paused. A time in the past has no effect any more."""
-    limit: int | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     """The most jobs that may run at once over all workers."""
 
 
+def _check(settings: QueueSettings) -> None:
+    if settings.paused_until:
+        datetime.fromisoformat(settings.paused_until)
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(QueueSettings)
+_decoder = Decoder("the settings of a queue", QueueSettings, check=_check)
 
 
-def decode_queue_settings(data: bytes) -> QueueSettings:
-    """Read a queue's settings.
-
-    Raises:
-        DecodeError: They are not that.
-    """
+def decode_queue_settings(data: bytes, subject: str) -> QueueSettings | None:
+    """Return a queue's settings, None of what is unreadable: then nothing counts as set; the server's own pause stays."""
     try:
-        return _decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise DecodeError(f"not the settings of a queue: {error}") from error
+        return _decoder.decode(data) if data else QueueSettings()
+    except UnreadableError as error:
+        complain(log, subject, error, "no settings")
+        return None
 
 
 async def read_queue_settings(connection: Connection, queue: str) -> QueueSettings:
     """Read a queue's settings from the leader."""
-    return (await _read(connection, queue))[0]
+    return (await _read(connection, queue))[0] or QueueSettings()
 
 
 async def change_queue_settings(
@@ -53,9 +58,9 @@ async def change_queue_settings(
     """
     while True:
         old, revision = await _read(connection, queue)
-        new = change(old)
+        new = change(old or QueueSettings())
         if new == old:
-            return old
+            return new
         names = connection.names
         subject = names.queue_setting(queue)
         if await write_document(connection, subject, _encoder.encode(new), revision) is not None:
@@ -70,10 +75,7 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
     """
 
     async def on_change(message: Msg) -> None:
-        try:
-            handle(decode_queue_settings(message.data))
-        except DecodeError as error:
-            log.warning("queue %s: %s", queue, error)
+        handle(decode_queue_settings(message.data, message.subject) or QueueSettings())
 
     async def read() -> None:
         try:
@@ -89,7 +91,8 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
     handle(await read_queue_settings(connection, queue))
 
 
-async def _read(connection: Connection, queue: str) -> tuple[QueueSettings, int]:
+async def _read(connection: Connection, queue: str) -> tuple[QueueSettings | None, int]:
     names = connection.names
-    found = await read_document(connection, names.queues_stream, names.queue_setting(queue))
-    return (decode_queue_settings(found.data) if found.data else QueueSettings()), found.revision
+    subject = names.queue_setting(queue)
+    found = await read_document(connection, names.queues_stream, subject)
+    return decode_queue_settings(found.data, subject), found.revision

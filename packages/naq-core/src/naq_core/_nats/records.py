@@ -1,27 +1,42 @@
 """Reading messages and job records back from their streams."""
 
 import asyncio
+import logging
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
 from naq_core._nats.errors import NO_MESSAGE, api_error
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.message import Message, stored_message
 from naq_core._nats.subjects import TTL, state_of_subject, ttl_text
-from naq_core.errors import BrokerError, JetStreamError, WrongSequenceError
-from naq_core.record import JobRecord, decode_record, encode_record
+from naq_core.decoding import Decoder, complain
+from naq_core.errors import BrokerError, JetStreamError, UnreadableError, WrongSequenceError
+from naq_core.record import JobRecord, UnreadableRecord, encode_record, record_at
+
+log = logging.getLogger(__name__)
 
 
 class Stored(NamedTuple):
     """A record and the stream sequence to compare-and-set against."""
 
     record: JobRecord
+    """An `UnreadableRecord` where it cannot be read."""
     revision: int
+
+
+_error = Decoder("an answer of the server", dict[str, Any])
+
+
+def stored_of(message: Message | Entry) -> Stored | None:
+    """Return the record that a message of the results bucket holds, None for the marker that a deletion leaves."""
+    record = record_at(message.subject, message.data)
+    if isinstance(record, UnreadableRecord):
+        complain(log, message.subject, UnreadableError("the record of a job", record.reason), "that of a dead job")
+    return None if record is None else Stored(record, message.sequence)
 
 
 async def read_last(connection: Connection, stream: str, subject: str, *, deadline: float | None = None) -> Message | None:
@@ -49,8 +64,8 @@ async def read_direct(connection: Connection, stream: str, subject: str) -> Mess
 
 def _unexpected(data: bytes, what: str) -> BrokerError:
     try:
-        return api_error(what, msgspec.json.decode(data)["error"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+        return api_error(what, _error.decode(data)["error"])
+    except (UnreadableError, KeyError, TypeError):
         return BrokerError(what)
 
 
@@ -58,7 +73,7 @@ async def read_record(connection: Connection, queue: str, job_id: str) -> Stored
     """Read a job's record from the leader: for decisions."""
     names = connection.names
     message = await read_last(connection, names.results_stream, names.result(queue, job_id))
-    return None if message is None else Stored(decode_record(message.data), message.sequence)
+    return None if message is None else stored_of(message)
 
 
 async def find_record(connection: Connection, job_id: str) -> Stored | None:
@@ -70,7 +85,7 @@ async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored
     """Read a job's record from any replica: for showing and waiting."""
     names = connection.names
     message = await read_direct(connection, names.results_stream, names.result(queue, job_id))
-    return None if message is None else Stored(decode_record(message.data), message.sequence)
+    return None if message is None else stored_of(message)
 
 
 async def write_record(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> int | None:
@@ -82,14 +97,20 @@ async def write_record(connection: Connection, record: JobRecord, revision: int,
     Raises:
         BrokerError: It is unknown whether it was stored.
     """
+    names = connection.names
+    subject, body = names.result(record.queue, record.job_id), encode_record(record)
     headers = record_headers(record, revision)
     if ttl is not None:
         headers[TTL] = ttl_text(ttl)
-    body = encode_record(record)
     try:
-        return await connection.publish(connection.names.result(record.queue, record.job_id), body, headers)
+        return await connection.publish(subject, body, headers)
     except WrongSequenceError:
+        if revision:
+            return None
+    found = await read_last(connection, names.results_stream, subject)
+    if found is None or found.data:
         return None
+    return await write_record(connection, record, found.sequence, ttl)  # the marker of a deletion is as good as nothing
 
 
 async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:

@@ -3,11 +3,22 @@
 Why these and the consumer's own limit: `docs/adr/0012-limits.md`.
 """
 
+import logging
+
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
 from naq_core._nats.documents import write_document
 from naq_core._nats.many import read_many
+from naq_core._nats.message import Message
+from naq_core.decoding import Decoder, Instant, complain, whole
+from naq_core.errors import UnreadableError
+
+log = logging.getLogger(__name__)
+
+MOST = 10_000
+"""The highest limit of a queue."""
 
 
 class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -15,7 +26,7 @@ class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
 
     worker: str = ""
     job_id: str = ""
-    at: float = 0.0
+    at: Instant = 0.0
     """When it was taken, in the server's time as the worker knows it, which also stamps its presence."""
 
 
@@ -34,7 +45,7 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Holder).decode
+_decoder = Decoder("the holder of a slot", Holder)
 
 
 async def read_slots(connection: Connection, queue: str) -> dict[int, Slot]:
@@ -42,12 +53,19 @@ async def read_slots(connection: Connection, queue: str) -> dict[int, Slot]:
     names = connection.names
     slots: dict[int, Slot] = {}
     for message in await read_many(connection, names.queues_stream, [names.slot(queue, "*")], names.slot("*", "*")):
-        try:
-            number = int(message.subject.rsplit(".", 1)[1])
-            slots[number] = Slot(number, message.sequence, _decode(message.data))
-        except (ValueError, msgspec.DecodeError):
-            continue  # not ours
+        number = whole(message.subject.rpartition(".")[2], MOST)
+        if number is not None:
+            slots[number] = Slot(number, message.sequence, holder_of(message))
     return slots
+
+
+def holder_of(message: Message | Entry) -> Holder:
+    """Return who has a slot; one that cannot be read, or was deleted, is free."""
+    try:
+        return _decoder.decode(message.data) if message.data else Holder()
+    except UnreadableError as error:
+        complain(log, message.subject, error, "free")
+        return Holder()
 
 
 async def write_slot(connection: Connection, queue: str, slot: Slot, holder: Holder) -> Slot | None:

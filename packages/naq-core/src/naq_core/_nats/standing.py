@@ -7,10 +7,11 @@ from enum import Enum, auto
 from naq_core._nats.connection import Connection
 from naq_core._nats.edges import Key
 from naq_core._nats.many import read_many
+from naq_core._nats.records import stored_of
 from naq_core._nats.subjects import ASIDE, state_of_subject
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError
-from naq_core.record import JobRecord, JobState, decode_record
+from naq_core.record import JobRecord, JobState
 
 
 class Kind(Enum):
@@ -85,13 +86,12 @@ async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, St
     known: dict[Key, Standing] = {}
     for found in await read_many(connection, names.results_stream, subjects, f"{names.results}.>"):
         queue, job_id = found.subject.split(".")[-2:]
-        try:
-            record = decode_record(found.data)
-        except DecodeError:
-            continue  # as if it were not there: the job's own worker reports it
+        stored = stored_of(found)
+        if stored is None:
+            continue
         for key in ((queue, job_id), ("*", job_id)):
             if key in wanted:
-                known[key] = standing_of(record)
+                known[key] = standing_of(stored.record)
     return known
 
 

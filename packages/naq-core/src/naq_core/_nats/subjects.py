@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from naq_core.names import is_job_id, is_queue
+
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 TTL = "Nats-TTL"
@@ -34,6 +36,8 @@ LEVELS = ("high", "normal", "low")
 NORMAL = "normal"
 ASIDE = frozenset({"dead", "kept"})
 """Places of whole jobs that have ended without success: the dead, and those that were cancelled."""
+PLACES = frozenset({*LEVELS, "held", "dead", "kept"})
+"""First tokens of the subjects of jobs."""
 SCHEDULED = ASIDE | {"held"}
 """Places of messages that are schedules of the server's, and can be moved in one step."""
 FAR_FUTURE = "2200-01-01T00:00:00Z"
@@ -236,6 +240,13 @@ def token_of(text: str) -> str:
 def text_of(token: str) -> str:
     """Return what `token_of` made a token of."""
     return unquote(token)
+
+
+def is_place(subject: str, jobs: str) -> bool:
+    """Return whether a subject of the jobs stream is one on which a job can lie; others are of other programs."""
+    state, _, rest = subject.removeprefix(f"{jobs}.").partition(".")
+    queue, _, job_id = rest.partition(".")
+    return subject.startswith(jobs) and state in PLACES and is_queue(queue) and is_job_id(job_id)
 
 
 def state_of_subject(subject: str) -> tuple[str, str, str]:

@@ -8,6 +8,8 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.many import read_all
 from naq_core._nats.records import stream_span
 from naq_core._nats.subjects import text_of
+from naq_core.decoding import Decoder, whole
+from naq_core.errors import UnreadableError
 
 
 class Counter(NamedTuple):
@@ -22,7 +24,7 @@ class _Value(msgspec.Struct):
     val: str
 
 
-_decoder = msgspec.json.Decoder(_Value)
+_decoder = Decoder("the counter", _Value)
 
 
 class TallyReader:
@@ -55,6 +57,8 @@ class TallyReader:
             self._next = message.sequence + 1
             queue, function, kind = message.subject.split(".")[-3:]
             try:
-                self.values[Counter(queue, text_of(function), kind)] = int(_decoder.decode(message.data).val)
-            except (msgspec.DecodeError, ValueError):
-                continue  # not one of ours
+                value = whole(_decoder.decode(message.data).val)
+            except UnreadableError:
+                continue  # the server counts, so it is of another program
+            if value is not None:
+                self.values[Counter(queue, text_of(function), kind)] = value

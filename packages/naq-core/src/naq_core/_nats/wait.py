@@ -7,9 +7,9 @@ from typing import Any, Self
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import AT_ONCE, get_many
 from naq_core._nats.ends import Key
-from naq_core._nats.records import Stored, peek_record, read_record
+from naq_core._nats.records import Stored, peek_record, read_record, stored_of
 from naq_core.errors import JobTimeoutError, NaqError
-from naq_core.record import JobRecord, decode_record
+from naq_core.record import JobRecord
 
 
 def is_final(record: JobRecord) -> bool:
@@ -130,7 +130,7 @@ class EndWatch:
         names = self._connection.names
         requests: list[dict[str, Any]] = [{"last_by_subj": names.result(*key)} for key in keys]
         entries = await get_many(self._connection, names.results_stream, requests)
-        found = [None if entry is None else Stored(decode_record(entry.data), entry.sequence) for entry in entries]
+        found = [None if entry is None else stored_of(entry) for entry in entries]
         if self._connection.settings.replicas > 1:
             for number, stored in enumerate(found):
                 if told[number] and (stored is None or not stored.record.state.is_final):

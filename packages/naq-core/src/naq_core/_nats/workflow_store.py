@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import msgspec
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
 from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.many import read_many
+from naq_core._nats.message import Message
 from naq_core._nats.records import read_last
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core._nats.topology import bucket_config, ensure_stream_config
+from naq_core.decoding import Count, Decoder, Instant
 from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
-from naq_core.names import new_id
+from naq_core.names import check_job_id, check_queue, new_id
 
 HEAD = "head"
 PART_SIZE = 256 * 1024
@@ -22,8 +25,8 @@ class Head(msgspec.Struct, omit_defaults=True):
     """A workflow without its jobs."""
 
     name: str = ""
-    created_at: float = 0.0
-    total: int = 0
+    created_at: Instant = 0.0
+    total: Count = 0
     """How many jobs it was enqueued with."""
     token: str = ""
     """Tells an enqueue that is repeated from another workflow of the same id."""
@@ -38,9 +41,15 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     parents: list[str]
 
 
+def _check(members: list[Member]) -> None:
+    for member in members:
+        check_queue(member.queue)
+        check_job_id(member.job_id)
+
+
 _encoder = msgspec.json.Encoder()
-_head = msgspec.json.Decoder(Head)
-_members = msgspec.json.Decoder(list[Member])
+_head = Decoder("the head of a workflow", Head)
+_members = Decoder("a list of jobs of a workflow", list[Member], check=_check)
 
 
 async def ensure_bucket(connection: Connection) -> None:
@@ -97,11 +106,11 @@ async def read_head(connection: Connection, workflow_id: str) -> Head:
     """Read a workflow's head.
 
     Raises:
-        WorkflowNotFoundError: There is none.
+        WorkflowNotFoundError: There is none. UnreadableError: It cannot be read.
     """
     names = connection.names
     message = await read_last(connection, names.workflows_stream, names.workflow(workflow_id, HEAD))
-    if message is None:
+    if message is None or not message.data:
         raise WorkflowNotFoundError(workflow_id)
     return _head.decode(message.data)
 
@@ -110,7 +119,7 @@ async def read_workflow(connection: Connection, workflow_id: str) -> tuple[Head,
     """Read a workflow with its jobs, in the order in which they were added.
 
     Raises:
-        WorkflowNotFoundError: There is none.
+        WorkflowNotFoundError: There is none. UnreadableError: A part of it cannot be read.
     """
     head = await read_head(connection, workflow_id)
     names = connection.names
@@ -119,13 +128,22 @@ async def read_workflow(connection: Connection, workflow_id: str) -> tuple[Head,
     mine = names.workflow(workflow_id, "")
     for each in sorted(found, key=lambda each: each.sequence):
         if each.subject.startswith(mine) and not each.subject.endswith(f".{HEAD}"):
-            for member in _members.decode(each.data):
+            for member in _members.decode(each.data) if each.data else ():
                 members[member.queue, member.job_id] = member
     return head, list(members.values())
 
 
-async def read_heads(connection: Connection) -> list[tuple[str, Head, int]]:
-    """Return id, head and stream sequence of every workflow that is kept, the newest first."""
+def check_part(part: Message | Entry) -> None:
+    """Refuse what is no part of a workflow.
+
+    Raises:
+        UnreadableError: It is none.
+    """
+    (_head if part.subject.endswith(f".{HEAD}") else _members).decode(part.data)
+
+
+async def read_ids(connection: Connection) -> list[tuple[str, int]]:
+    """Return id and stream sequence of every workflow that is kept, the newest first."""
     names = connection.names
     try:
         await connection.api(f"STREAM.INFO.{names.workflows_stream}")
@@ -134,7 +152,5 @@ async def read_heads(connection: Connection) -> list[tuple[str, Head, int]]:
             return []
         raise
     found = await read_many(connection, names.workflows_stream, [names.workflow("*", HEAD)], f"{names.workflows}.>")
-    heads = [
-        (each.subject.split(".")[-2], _head.decode(each.data), each.sequence) for each in found if each.subject.endswith(HEAD)
-    ]
-    return sorted(heads, key=lambda head: -head[2])
+    heads = [(each.subject.split(".")[-2], each.sequence) for each in found if each.data and each.subject.endswith(f".{HEAD}")]
+    return sorted(heads, key=lambda head: -head[1])

@@ -1,19 +1,15 @@
 """A job as it is shown, from its message and its record; nothing is unpickled for it."""
 
-import re
 from datetime import UTC, datetime
 
 from naq_core._nats.direct import Entry
 from naq_core._nats.event_headers import PLACES
 from naq_core._nats.subjects import ASIDE, FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
+from naq_core.decoding import parse_instant
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
-from naq_core.record import JobRecord, JobState
+from naq_core.record import UNREADABLE, JobRecord, JobState, UnreadableRecord
 from naq_core.views import JobView
-
-UNREADABLE = "?"
-"""The function of a message that is no job."""
-_FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
 def view_of(record: JobRecord | None, message: Entry | None, *, sequence: int = 0) -> JobView:
@@ -46,7 +42,9 @@ def envelope_of(message: Entry) -> Envelope | None:
 
 def is_of_this_run(record: JobRecord, message: Entry | None, envelope: Envelope | None) -> bool:
     """Return whether a record tells of the same life of the job as its message."""
-    return message is None or envelope is None or not record.state.is_final or record.run == envelope.run
+    if message is None or envelope is None or isinstance(record, UnreadableRecord):
+        return True
+    return not record.state.is_final or record.run == envelope.run
 
 
 def _of_record(record: JobRecord) -> JobView:
@@ -111,12 +109,3 @@ def instant(seconds: float) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
     except (OverflowError, ValueError, OSError):
         return None
-
-
-def parse_instant(text: str) -> datetime | None:
-    """Return RFC 3339 text (nanoseconds cut to microseconds) as a time, None for anything else."""
-    try:
-        found = datetime.fromisoformat(_FRACTION.sub(r".\1", text))
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -10,12 +10,12 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.consumers import list_consumers
 from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, get_many
-from naq_core._nats.records import stream_span
+from naq_core._nats.records import stored_of, stream_span
 from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
-from naq_core.errors import ConfigurationError, DecodeError
+from naq_core.errors import ConfigurationError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
-from naq_core.record import JobRecord, JobState, decode_record
+from naq_core.record import JobRecord, JobState
 from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
 
@@ -273,10 +273,8 @@ def _read_cursor(cursor: str, count: int) -> list[int]:
 
 
 def _read(entry: Entry) -> JobRecord | None:
-    try:
-        return decode_record(entry.data)
-    except DecodeError:
-        return None
+    stored = stored_of(entry)
+    return None if stored is None else stored.record
 
 
 def _newest(source: Source) -> str:

@@ -8,8 +8,8 @@ from naq_core._nats.consumers import ConsumerFacts, list_consumers
 from naq_core._nats.direct import Entry, count_many, get_many
 from naq_core._nats.queue_settings import QueueSettings, decode_queue_settings
 from naq_core._nats.subjects import FAR_FUTURE, state_of_subject
-from naq_core.errors import DecodeError, QueueNotFoundError
-from naq_core.inspect._compose import parse_instant
+from naq_core.decoding import parse_instant
+from naq_core.errors import QueueNotFoundError
 from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
 from naq_core.views import QueueView
@@ -104,7 +104,4 @@ async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> 
 
 
 def _settings(found: Entry | None) -> QueueSettings:
-    try:
-        return QueueSettings() if found is None else decode_queue_settings(found.data)
-    except DecodeError:
-        return QueueSettings()
+    return (None if found is None else decode_queue_settings(found.data, found.subject)) or QueueSettings()

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import msgspec
+from msgspec.structs import asdict
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import read_document
+from naq_core._nats.lease import lease_at
 
 
 async def leading_scheduler(connection: Connection) -> dict[str, Any] | None:
@@ -15,10 +16,5 @@ async def leading_scheduler(connection: Connection) -> dict[str, Any] | None:
     """
     names = connection.names
     found = await read_document(connection, names.leases_stream, names.lease("scheduler"))
-    if not found.data:
-        return None
-    try:
-        lease: dict[str, Any] = msgspec.json.decode(found.data, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-    return lease if lease.get("owner") else None
+    lease = lease_at(found.data)
+    return asdict(lease) if lease is not None and lease.owner else None

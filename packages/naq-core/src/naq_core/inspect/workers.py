@@ -2,13 +2,30 @@
 
 from typing import Any
 
-import msgspec
-
 from naq_core._nats import presence
 from naq_core._nats.connection import Connection
+from naq_core.errors import UnreadableError
 
 
 async def list_workers(connection: Connection) -> list[dict[str, Any]]:
-    """Return the presence of every living worker, the oldest first."""
-    workers: list[dict[str, Any]] = [msgspec.json.decode(data) for data in await presence.read_all(connection)]
-    return sorted(workers, key=lambda worker: (worker.get("started_at", 0), worker.get("worker_id", "")))
+    """Return the presence of every living worker, the oldest first.
+
+    A presence that cannot be read is among them with its key as `worker_id`, the reason as `unreadable`, and `state` set to
+    `unreadable`; it runs no jobs and takes none.
+    """
+    workers = [_view(each.subject, each.data) for each in await presence.read_all(connection) if each.data]
+    return sorted(workers, key=lambda worker: (worker.get("started_at", 0), worker["worker_id"]))
+
+
+def _view(subject: str, data: bytes) -> dict[str, Any]:
+    try:
+        return presence.decode_presence(data, subject)
+    except UnreadableError as error:
+        return {
+            "worker_id": subject.rpartition(".")[2],
+            "state": "unreadable",
+            "unreadable": str(error),
+            "queues": [],
+            "running": {},
+            "concurrency": 0,
+        }

@@ -10,12 +10,13 @@ from naq_core._nats.direct import Entry
 from naq_core._nats.edges import Key
 from naq_core._nats.many import read_many
 from naq_core._nats.message import Message
+from naq_core._nats.records import stored_of
 from naq_core._nats.subjects import state_of_subject
-from naq_core._nats.workflow_store import Head, Member, read_heads, read_workflow
-from naq_core.errors import ConfigurationError, DecodeError
+from naq_core._nats.workflow_store import Head, Member, read_ids, read_workflow
+from naq_core.errors import ConfigurationError, UnreadableError
 from naq_core.inspect._compose import view_of
 from naq_core.names import check_workflow_id
-from naq_core.record import JobRecord, decode_record
+from naq_core.record import JobRecord
 from naq_core.values import exact_text, whole
 from naq_core.views import JobView, WorkflowPage, WorkflowView
 
@@ -38,14 +39,13 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
     limit = whole(limit, "limit", 1, 200)
     if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", exact_text(cursor) or ""):
         raise ConfigurationError("cursor", f"{cursor!r} is not of a list of workflows")
-    heads = [each for each in await read_heads(connection) if cursor is None or each[2] < int(cursor)]
+    heads = [each for each in await read_ids(connection) if cursor is None or each[1] < int(cursor)]
     views: list[WorkflowView] = []
-    for workflow_id, *_ in heads[:limit]:
-        head, members = await read_workflow(connection, workflow_id)
-        view = await _view(connection, workflow_id, head, members)
+    for workflow_id, _ in heads[:limit]:
+        view = await _read(connection, workflow_id)
         view.jobs = []
         views.append(view)
-    return WorkflowPage(workflows=views, cursor=str(heads[limit - 1][2]) if len(heads) > limit else None)
+    return WorkflowPage(workflows=views, cursor=str(heads[limit - 1][1]) if len(heads) > limit else None)
 
 
 async def get_workflow(connection: Connection, workflow_id: str) -> WorkflowView:
@@ -54,7 +54,15 @@ async def get_workflow(connection: Connection, workflow_id: str) -> WorkflowView
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
     """
-    head, members = await read_workflow(connection, check_workflow_id(workflow_id))
+    return await _read(connection, check_workflow_id(workflow_id))
+
+
+async def _read(connection: Connection, workflow_id: str) -> WorkflowView:
+    """Return a workflow; of one that cannot be read, its id and the reason."""
+    try:
+        head, members = await read_workflow(connection, workflow_id)
+    except UnreadableError as error:
+        return WorkflowView(workflow_id=workflow_id, unreadable=str(error))
     return await _view(connection, workflow_id, head, members)
 
 
@@ -114,8 +122,7 @@ async def read_stored(connection: Connection, keys: Sequence[Key]) -> dict[Key, 
     stored: dict[Key, tuple[JobRecord, int]] = {}
     for message in found:
         queue, job_id = message.subject.split(".")[-2:]
-        try:
-            stored[queue, job_id] = decode_record(message.data), message.sequence
-        except DecodeError:
-            continue  # shown by its message alone
+        found_record = stored_of(message)
+        if found_record is not None:
+            stored[queue, job_id] = found_record.record, found_record.revision
     return stored

@@ -10,6 +10,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.message import Message
 from naq_core._nats.moves import if_newest, move, remove, schedule_headers
+from naq_core._nats.presence import is_worker_id
 from naq_core._nats.records import Stored, find_job, look_up, write_record
 from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.unrun import unrun_record
@@ -19,7 +20,7 @@ from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, Signatur
 from naq_core.inspect import list_workers
 from naq_core.names import check_job_id, check_queue_or_any
 from naq_core.previews import clean_text
-from naq_core.record import JobRecord, JobState
+from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.values import text
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,10 @@ class Found(msgspec.Struct):
     @property
     def is_of_record(self) -> bool:
         """The message belongs to the run in the record, not to a later one of the same id."""
-        return self.stored is not None and (self.envelope is None or self.envelope.run == self.stored.record.run)
+        if self.stored is None:
+            return False
+        record = self.stored.record
+        return self.envelope is None or self.envelope.run == record.run or isinstance(record, UnreadableRecord)
 
     @property
     def is_left_over(self) -> bool:
@@ -164,7 +168,11 @@ async def store_end(connection: Connection, record: JobRecord, revision: int) ->
 async def _tell_workers(connection: Connection, record: JobRecord, *, known: bool) -> None:
     """Interrupt the job where it runs; a worker that cannot be reached finds out when it reconnects, reports or ends."""
     # Presence is some seconds old: it may not list yet what a worker has just taken.
-    workers = [record.worker] if known else [each["worker_id"] for each in await list_workers(connection)]
+    workers = (
+        [record.worker] * is_worker_id(record.worker)
+        if known
+        else [each["worker_id"] for each in await list_workers(connection) if "unreadable" not in each]
+    )
     request = Request("cancel", record.queue, record.job_id)
     await asyncio.gather(*(_tell(connection, each, request) for each in workers))
 

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
+from naq_core.decoding import Count
 from naq_core.errors import ConfigurationError
 
 
@@ -35,6 +36,11 @@ _COUNTED_IN = tuple(
 """Of each place in `BOUNDS`, in which counter it is counted: by its upper bound in milliseconds."""
 
 
+Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=len(BOUNDS))]
+"""Of a class of durations, in `BOUNDS`; one more is above."""
+Total: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
+"""Seconds."""
+
 OUTCOMES = ("succeeded", "failed", "timed_out", "dead", "retried", "cancelled")
 """What an attempt can come to. With `failed`, `timed_out` and `dead` the job is given up and lies among the dead: its last
 attempt raised, took too long, or was not decided by its function (its workers died under it, or its message could not be
@@ -46,19 +52,19 @@ class Figures(msgspec.Struct, omit_defaults=True):
 
     queue: str
     function: str
-    started: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    timed_out: int = 0
-    dead: int = 0
-    retried: int = 0
-    cancelled: int = 0
-    wait: dict[int, int] = {}
+    started: Count = 0
+    succeeded: Count = 0
+    failed: Count = 0
+    timed_out: Count = 0
+    dead: Count = 0
+    retried: Count = 0
+    cancelled: Count = 0
+    wait: dict[Place, Count] = {}
     """How many waited so long, by the place in `BOUNDS`."""
-    run: dict[int, int] = {}
+    run: dict[Place, Count] = {}
     """How many ran so long."""
-    wait_sum: float = 0.0
-    run_sum: float = 0.0
+    wait_sum: Total = 0.0
+    run_sum: Total = 0.0
 
     def add(self, other: "Figures") -> None:
         """Add another's figures to these."""
@@ -88,9 +94,9 @@ class Stretch(msgspec.Struct, omit_defaults=True):
     """What one source stores for one stretch of time."""
 
     rows: list[Figures] = []
-    depth: dict[str, int] = {}
+    depth: dict[str, Count] = {}
     """How many jobs of a queue waited when it was last looked at."""
-    enqueued: dict[str, tuple[int, int]] = {}
+    enqueued: dict[str, tuple[Count, Count]] = {}
     """How many had ever been enqueued, when the stretch began (or was first looked at) and when it was last looked at."""
 
     def note_enqueued(self, queue: str, before: int, after: int) -> None:

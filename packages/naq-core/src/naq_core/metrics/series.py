@@ -9,10 +9,15 @@ import msgspec
 from naq_core._nats.connection import Connection
 from naq_core._nats.metrics_store import load_figures
 from naq_core._nats.records import stream_span
+from naq_core.decoding import Decoder
+from naq_core.errors import UnreadableError
 from naq_core.metrics.figures import LEVELS, Figures, Level, Stretch, level_of, quantile
 
 AT_ONCE = 100
 """Messages of figures that are read without a pause."""
+
+
+_decoder = Decoder("the figures", Stretch)
 
 
 class SeriesPoint(msgspec.Struct, kw_only=True):
@@ -74,8 +79,8 @@ class SeriesReader:
                 await asyncio.sleep(0)  # three days of many workers take a while, and others wait for the event loop
             self._next[level.step] = each.sequence + 1
             try:
-                stretch = msgspec.json.decode(each.data, type=Stretch)
-            except (msgspec.DecodeError, RecursionError):
+                stretch = _decoder.decode(each.data)
+            except UnreadableError:
                 continue  # not of ours, or of a version to come
             known[each.at, each.source] = stretch
         oldest = connection.clock.now() - level.keep

@@ -6,8 +6,9 @@ from itertools import islice
 
 import msgspec
 
-from naq_core.errors import DecodeError
-from naq_core.schedules.spec import ScheduleSpec
+from naq_core.decoding import Count, Decoder
+from naq_core.errors import UnreadableError
+from naq_core.schedules.spec import ScheduleSpec, check_spec
 from naq_core.views import Firing, ScheduleView
 
 VERSION = 1
@@ -31,8 +32,8 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_at: datetime | None = None
     """The nominal time of the next firing, so that nobody has to compute it to know; None after the last."""
     paused: bool = False
-    runs: int = 0
-    missed: int = 0
+    runs: Count = 0
+    missed: Count = 0
     """Nominal times that passed without a job: too late, by policy."""
     last_at: datetime | None = None
     last_job: str = ""
@@ -64,8 +65,21 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.next_at = next(self.times(), None)
 
 
+def _check(document: ScheduleDocument) -> None:
+    """Refuse what could not be fired or shown; also a template that is not a job."""
+    if document.v != VERSION:
+        raise ValueError(f"it is of version {document.v}: upgrade NAQ")
+    spec = document.spec
+    check_spec(spec)
+    instants = (document.created_at, document.anchor, document.watermark, document.next_at, document.last_at)
+    firings = [firing.at for firing in document.firings]
+    for at in (*instants, spec.start_at, spec.end_at, *firings):
+        if at is not None and not (at.tzinfo is not None and 1970 <= at.year <= 9998):
+            raise ValueError(f"{at.isoformat()} is not a time with a zone, between 1970 and 9998")
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(ScheduleDocument)
+_decoder = Decoder("the schedule", ScheduleDocument, check=_check)
 
 
 def encode_document(document: ScheduleDocument) -> bytes:
@@ -73,18 +87,18 @@ def encode_document(document: ScheduleDocument) -> bytes:
     return _encoder.encode(document)
 
 
-def decode_document(data: bytes) -> ScheduleDocument:
+def decode_document(data: bytes, schedule_id: str = "") -> ScheduleDocument:
     """Read a document.
 
+    Args:
+        schedule_id: The key it lies under, which it must name. Empty: not compared.
+
     Raises:
-        DecodeError: It is not one.
+        UnreadableError: It is not a schedule, or another one.
     """
-    try:
-        document = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise DecodeError(f"not a schedule: {error}") from error
-    if document.v != VERSION:
-        raise DecodeError(f"schedule of version {document.v}: upgrade NAQ")
+    document = _decoder.decode(data)
+    if schedule_id and document.spec.schedule_id != schedule_id:
+        raise UnreadableError("the schedule", f"it names schedule {document.spec.schedule_id}")
     return document
 
 

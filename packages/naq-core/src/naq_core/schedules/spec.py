@@ -4,14 +4,16 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from naq_core.cron import find_zone, parse_cron
+from naq_core.decoding import Duration
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
-from naq_core.errors import ConfigurationError, InvalidNameError, InvalidScheduleError
+from naq_core.errors import ConfigurationError, DecodeError, InvalidNameError, InvalidScheduleError
 from naq_core.job import Job
+from naq_core.names import check_queue
 from naq_core.settings import parse_duration
 from naq_core.terms import LATEST, NO_TERMS
 from naq_core.values import aware, exact_text, text, whole
@@ -36,21 +38,21 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     template: bytes
     """The job it enqueues, as an envelope without an id. Never decoded to be shown or fired: only the worker unpickles."""
     cron: str | None = None
-    interval: float | None = None
+    interval: Annotated[float, msgspec.Meta(ge=0.01, le=1e9)] | None = None
     """Seconds."""
     timezone: str = "UTC"
     start_at: datetime | None = None
     """No firing before it; an interval counts from it."""
     end_at: datetime | None = None
     """No firing after it."""
-    max_runs: int | None = None
-    jitter: float = 0.0
+    max_runs: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    jitter: Duration = 0.0
     """Each firing is up to this many seconds late, on purpose; how much is fixed by id and time."""
     overlap: str = "allow"
     misfire: str = "once"
-    grace: float | None = DEFAULT_GRACE
+    grace: Duration | None = DEFAULT_GRACE
     """A firing this many seconds late still counts as in time; None: however late."""
-    expires_in: float = 0.0
+    expires_in: Duration = 0.0
     """A job is not to be started more than so many seconds after its firing; 0: never too late."""
     origin: str = ""
 
@@ -89,6 +91,27 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def delay(self, nominal: datetime) -> timedelta:
         """Return the jitter of one firing: the same on every machine."""
         return delay_of(self.schedule_id, self.jitter, nominal)
+
+
+def check_spec(spec: ScheduleSpec) -> None:
+    """Refuse a stored specification that could not be fired.
+
+    Raises:
+        ValueError: A value of it cannot be.
+    """
+    check_schedule_id(spec.schedule_id)
+    check_queue(spec.queue)
+    if (spec.cron is None) == (spec.interval is None):
+        raise ValueError("it has neither a cron expression nor an interval, or both")
+    if spec.cron is not None:
+        parse_cron(spec.cron, spec.timezone)
+    find_zone(spec.timezone)
+    if spec.overlap not in OVERLAPS or spec.misfire not in MISFIRES:
+        raise ValueError(f"{spec.overlap!r} and {spec.misfire!r} are not an overlap and a misfire policy")
+    try:
+        spec.job()
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
 
 
 def delay_of(schedule_id: str, jitter: float, nominal: datetime) -> timedelta:

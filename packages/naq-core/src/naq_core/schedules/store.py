@@ -14,9 +14,17 @@ from naq_core._nats.documents import list_documents, read_document, write_docume
 from naq_core._nats.records import peek_record, stream_span
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
 from naq_core._nats.topology import ensure_queue, ensure_schedules
+from naq_core.decoding import complain
 from naq_core.envelope import decode_envelope, encode_envelope
-from naq_core.errors import DecodeError, InvalidScheduleError, ScheduleNotFoundError, SignatureError, WrongSequenceError
+from naq_core.errors import (
+    InvalidScheduleError,
+    ScheduleNotFoundError,
+    SignatureError,
+    UnreadableError,
+    WrongSequenceError,
+)
 from naq_core.names import new_id
+from naq_core.record import UNREADABLE
 from naq_core.schedules.document import (
     ScheduleDocument,
     changed_document,
@@ -34,25 +42,41 @@ log = logging.getLogger(__name__)
 
 
 async def list_schedules(connection: Connection) -> list[ScheduleView]:
-    """Return every schedule, sorted by id."""
-    views = [view_of(document) for document in await list_schedule_documents(connection)]
+    """Return every schedule, sorted by id; of one that cannot be read the id and the reason (`unreadable`)."""
+    views = [_view(key, found) for key, found in await _all(connection)]
     return sorted(views, key=lambda view: view.schedule_id)
 
 
 async def list_schedule_documents(connection: Connection) -> list[ScheduleDocument]:
-    """Return every schedule as it is stored; reading creates nothing."""
+    """Return every schedule as it is stored, but for those that cannot be read; reading creates nothing."""
+    return [found for _, found in await _all(connection) if isinstance(found, ScheduleDocument)]
+
+
+async def _all(connection: Connection) -> list[tuple[str, ScheduleDocument | UnreadableError]]:
     names = connection.names
     if not (await stream_span(connection, names.schedules_stream)).messages:
         return []
-    documents = []
-    for entry in await list_documents(connection, names.schedules_stream, names.schedule("*")):
-        if not entry.data:
-            continue
-        try:
-            documents.append(decode_document(entry.data))
-        except DecodeError as error:
-            log.warning("%s is skipped: %s", entry.subject, error)
-    return documents
+    entries = await list_documents(connection, names.schedules_stream, names.schedule("*"))
+    return [(_key(entry.subject), _try(entry.subject, entry.data)) for entry in entries if entry.data]
+
+
+def _key(subject: str) -> str:
+    return subject.rpartition(".")[2]
+
+
+def _try(subject: str, data: bytes) -> ScheduleDocument | UnreadableError:
+    """Return a schedule, or why it cannot be read, which is logged once."""
+    try:
+        return decode_document(data, _key(subject))
+    except UnreadableError as error:
+        complain(log, subject, error, "one that never fires")
+        return error
+
+
+def _view(key: str, found: ScheduleDocument | UnreadableError) -> ScheduleView:
+    if isinstance(found, ScheduleDocument):
+        return view_of(found)
+    return ScheduleView(schedule_id=key, queue="", function=UNREADABLE, unreadable=str(found))
 
 
 async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
@@ -61,7 +85,8 @@ async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView
     Raises:
         ScheduleNotFoundError: There is none of that id. InvalidNameError: No schedule can have it.
     """
-    return view_of((await _read(connection, schedule_id))[0])
+    found, _ = await _find(connection, schedule_id)
+    return _view(schedule_id, found)
 
 
 async def put_schedule(
@@ -91,7 +116,8 @@ async def put_schedule(
     subject = names.schedule(spec.schedule_id)
     while True:
         found = await read_document(connection, names.schedules_stream, subject)
-        old = decode_document(found.data) if found.data else None
+        stored = _try(subject, found.data) if found.data else None
+        old = stored if isinstance(stored, ScheduleDocument) else None  # what cannot be read is replaced
         if old is not None and must_be_new:
             raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule of this id exists")
         document = _put(old, spec, paused, connection.clock.utc())
@@ -152,7 +178,7 @@ async def delete_schedule(connection: Connection, schedule_id: str) -> None:
     """
     names = connection.names
     while True:
-        _, revision = await _read(connection, schedule_id)
+        _, revision = await _find(connection, schedule_id)
         if await write_document(connection, names.schedule(schedule_id), b"", revision):
             log.info("schedule %s is deleted", schedule_id)
             return
@@ -268,6 +294,8 @@ def next_runs(view: ScheduleView, count: int = 5, after: datetime | None = None)
     Args:
         after: Only times later than this; by default now.
     """
+    if view.unreadable:
+        return []
     left = count if view.max_runs is None else min(count, max(0, view.max_runs - view.runs))
     return list(islice(_times_of(view, after or datetime.now(UTC)), left))
 
@@ -294,7 +322,9 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
     Raises:
         ScheduleNotFoundError: There is none of that id.
     """
-    document, _ = await _read(connection, schedule_id)
+    document, _ = await _find(connection, schedule_id)
+    if not isinstance(document, ScheduleDocument):
+        return []
     queue = document.spec.queue
     firings = document.firings[::-1]
     records = await asyncio.gather(*(peek_record(connection, queue, each.job_id) for each in firings if each.job_id))
@@ -302,13 +332,22 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
     return [msgspec.structs.replace(each, state=states.get(each.job_id)) for each in firings]
 
 
-async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
+async def _find(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument | UnreadableError, int]:
+    """Return a schedule, or why it cannot be read, and its revision."""
     schedule_id = check_schedule_id(schedule_id)
     names = connection.names
-    found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
+    subject = names.schedule(schedule_id)
+    found = await read_document(connection, names.schedules_stream, subject)
     if not found.data:
         raise ScheduleNotFoundError(schedule_id)
-    return decode_document(found.data), found.revision
+    return _try(subject, found.data), found.revision
+
+
+async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
+    found, revision = await _find(connection, schedule_id)
+    if not isinstance(found, ScheduleDocument):
+        raise found
+    return found, revision
 
 
 async def _change(
