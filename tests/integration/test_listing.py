@@ -201,9 +201,10 @@ async def test_a_message_that_is_no_job_is_listed_not_stumbled_over(queue: Queue
     await connection.publish(connection.names.ready("default", "garbage"), b"\xff\x00", {EXPECTED_SEQUENCE: "0"})
     await connection.publish(connection.names.result("default", "broken"), b"{", {EXPECTED_SEQUENCE: "0"})
 
-    [view] = (await inspect.list_jobs(connection)).jobs
+    record, message = (await inspect.list_jobs(connection)).jobs
 
-    assert (view.job_id, view.state, view.function) == ("garbage", JobState.QUEUED, "?")
+    assert (message.job_id, message.state, message.function) == ("garbage", JobState.QUEUED, "?")
+    assert (record.job_id, record.state, record.errors[0].type) == ("broken", JobState.DEAD, "Unreadable")
 
 
 async def test_a_job_comes_whole(queue: Queue, run_worker: RunWorker) -> None:

@@ -112,7 +112,9 @@ async def test_a_claim_of_a_living_worker_is_let_alone(queue: Queue, sweeper: Sw
 async def test_a_presence_that_nobody_renews_is_removed(queue: Queue, sweeper: Sweeper, run_worker: RunWorker) -> None:
     connection = await queue.connection()
     async with run_worker() as worker:
-        await connection.publish(connection.names.worker("ghost"), msgspec.json.encode({"worker_id": "ghost", "running": {}}), {})
+        await connection.publish(
+            connection.names.worker("ghost"), msgspec.json.encode({"worker_id": "ghost", "running": {}, "at": 1.0}), {}
+        )
 
         async def ghost_is_gone() -> None:
             await sweeper.sweep()

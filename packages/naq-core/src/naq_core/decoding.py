@@ -103,7 +103,7 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
 
 
-def complain(log: logging.Logger, key: str, error: Exception, meant: str) -> None:
+def complain(log: logging.Logger, key: str, error: Exception | str, meant: str) -> None:
     """Log that a document cannot be read, once for each key and reason: it is read again and again.
 
     Args:

@@ -108,18 +108,19 @@ class Facts(Collector):
         yield _labelled("naq_jobs_in_progress", "Jobs that run, as of the workers' last signs of life.", queue, in_progress)
 
     def _workers(self) -> Iterator[Metric]:
-        yield _gauge("naq_workers", "Workers that live.", len(self.workers))
+        alive = [each for each in self.workers if "unreadable" not in each]
+        yield _gauge("naq_workers", "Workers that live.", len(alive))
         for name, text, key in (
             ("naq_worker_slots", "How many jobs the worker runs at a time.", "concurrency"),
             ("naq_worker_last_heartbeat_timestamp_seconds", "The worker's last sign of life.", "at"),
         ):
-            values = [((each["worker_id"],), each.get(key, 0)) for each in self.workers]
+            values = [((each["worker_id"],), each.get(key, 0)) for each in alive]
             yield _labelled(name, text, ("worker",), values)
         reconnects = CounterMetricFamily(
             "naq_nats_reconnects", "How often a lost connection to NATS was made anew.", labels=("client",)
         )
         reconnects.add_metric(("dashboard",), self.reconnects)
-        for each in self.workers:
+        for each in alive:
             reconnects.add_metric((each["worker_id"],), each.get("reconnects", 0))
         yield reconnects
 

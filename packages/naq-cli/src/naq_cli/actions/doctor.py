@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from naq_cli._format import size, span
+from naq_cli._format import printable, size, span
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
@@ -21,11 +21,13 @@ from naq_core.inspect import check_topology, leading_scheduler, list_queues, lis
 from naq_core.schedules import list_schedules
 from naq_core.schedules.document import AHEAD
 from naq_core.settings import redact_url
+from naq_core.unreadable import find_unreadable, remove_unreadable
 from naq_core.views import ScheduleView
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
 _SLOW_SECONDS = 0.25
+_MOST_SHOWN = 20
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -58,6 +60,19 @@ async def examine(session: Session, queues: list[str], monitor_url: str | None, 
     return ExitCode.FAILED if any(finding.status in bad for finding in findings) else ExitCode.OK
 
 
+async def remove(session: Session, *, yes: bool) -> int:
+    """Delete what cannot be read."""
+    found, removed = await find_unreadable(session.connection), 0
+    if found:
+        session.output.confirm(f"{len(found)} documents that cannot be read would be deleted. naq doctor shows them.", yes=yes)
+        async with session.acting("remove-unreadable", "") as entry:
+            removed = await remove_unreadable(session.connection, found)
+            entry.reason = f"{removed} documents removed"
+    left = f" {len(found) - removed} have keys that cannot be named; they go with their bucket." if removed < len(found) else ""
+    session.output.done(f"{removed} documents were deleted.{left}", names=[str(removed)])
+    return ExitCode.OK
+
+
 def _print(session: Session, findings: list[Finding]) -> None:
     """One line for each finding, and below it what to do: sentences do not fit into columns."""
     from rich.table import Table
@@ -88,7 +103,7 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
         yield finding
     yield _clock(session)
     yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
-    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers)):
+    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers), ("stored", _stored)):
         try:
             async for finding in check(session):
                 yield finding
@@ -268,8 +283,24 @@ def _guess(nats_url: str) -> str:
     return f"http://[{host}]:8222" if ":" in host else f"http://{host}:8222"
 
 
+async def _stored(session: Session) -> AsyncIterator[Finding]:
+    """Documents that another program wrote, or that were damaged."""
+    found = await find_unreadable(session.connection)
+    for each in found[:_MOST_SHOWN]:
+        yield Finding(
+            check=f"unreadable {each.kind}",
+            status="problem",
+            found=f"{printable(each.key)}: {each.reason}",
+            advice="naq doctor --remove-unreadable deletes it.",
+        )
+    if len(found) > _MOST_SHOWN:
+        yield Finding(check="unreadable", status="problem", found=f"{len(found) - _MOST_SHOWN:,} documents more cannot be read")
+    if not found:
+        yield Finding(check="stored", status="ok", found="all that was looked at can be read")
+
+
 async def _workers(session: Session) -> AsyncIterator[Finding]:
-    workers = await list_workers(session.connection)
+    workers = [each for each in await list_workers(session.connection) if "unreadable" not in each]
     if not workers:
         yield Finding(check="workers", status="warning", found="none is alive", advice="Start one: naq worker")
         return
@@ -306,7 +337,8 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
 
 async def _schedulers(session: Session) -> AsyncIterator[Finding]:
     """Schedules that nobody fires."""
-    active = [schedule for schedule in await list_schedules(session.connection) if not schedule.paused]
+    known = await list_schedules(session.connection)
+    active = [schedule for schedule in known if not (schedule.paused or schedule.unreadable)]
     for finding in _put_ahead(session, active):
         yield finding
     if not active:

@@ -28,8 +28,16 @@ class Call(NamedTuple):
     max_retries: int | None
 
 
+def _state(schedule: ScheduleView) -> str:
+    if schedule.unreadable:
+        return "unreadable"
+    return "paused" if schedule.paused else "active"
+
+
 def when(schedule: ScheduleView) -> str:
     """Return when it fires: the cron expression and its zone, or the interval."""
+    if schedule.unreadable:
+        return "never"
     if schedule.cron is not None:
         zone = "" if schedule.timezone == "UTC" else f" {schedule.timezone}"
         return f"{schedule.cron}{zone}"
@@ -38,7 +46,7 @@ def when(schedule: ScheduleView) -> str:
 
 COLUMNS = (
     Column("Schedule", lambda schedule: schedule.schedule_id),
-    Column("State", lambda schedule: "paused" if schedule.paused else "active"),
+    Column("State", _state),
     Column("When", when, wrap=True),
     Column("Function", lambda schedule: schedule.function, wrap=True, rank=1),
     Column("Queue", lambda schedule: schedule.queue, rank=2, wrap=True),
@@ -70,7 +78,8 @@ async def show_one(session: Session, schedule_id: str, *, history: bool) -> None
     output = session.output
     facts: list[tuple[str, Any]] = [
         ("Schedule", schedule.schedule_id),
-        ("State", "paused" if schedule.paused else "active"),
+        ("State", _state(schedule)),
+        ("Unreadable", schedule.unreadable),
         ("When", when(schedule)),
         ("Function", schedule.function),
         ("Arguments", schedule.arguments),

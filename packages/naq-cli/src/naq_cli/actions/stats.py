@@ -51,7 +51,7 @@ async def read_stats(session: Session) -> Stats:
     return Stats(
         at=datetime.now(UTC),
         queues=queues,
-        workers=len(workers),
+        workers=sum("unreadable" not in worker for worker in workers),
         slots=sum(_number(worker, "concurrency") for worker in workers),
         busy=sum(len(worker.get("running") or ()) for worker in workers),
         processed=sum(_number(worker, "processed") for worker in workers),

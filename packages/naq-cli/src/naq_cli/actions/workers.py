@@ -50,6 +50,7 @@ async def show_one(session: Session, worker_id: str) -> None:
     known = {"running", "started_at", "at", "rss", "worker_id", "queues"}
     pairs = [
         ("Worker", worker.get("worker_id")),
+        ("Unreadable", worker.get("unreadable")),
         ("Queues", worker.get("queues")),
         ("Running", _slots(worker)),
         ("Started", as_time(worker.get("started_at"))),

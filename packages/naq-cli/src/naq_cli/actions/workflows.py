@@ -13,6 +13,8 @@ _WORST_FIRST = ("dead", "cancelled", "expired", "retrying", "running", "queued",
 
 def state_of(workflow: WorkflowView) -> str:
     """Return the state that says most of the whole: what failed, else what goes on."""
+    if workflow.unreadable:
+        return "unreadable"
     return next((state for state in _WORST_FIRST if workflow.counts.get(state)), "succeeded")
 
 
@@ -58,6 +60,7 @@ async def show_one(session: Session, workflow_id: str) -> None:
         ("Workflow", workflow.workflow_id),
         ("Name", workflow.name),
         ("State", state_of(workflow)),
+        ("Unreadable", workflow.unreadable),
         ("Ended", done_of(workflow)),
         ("Jobs", workflow.counts),
         ("Created", workflow.created_at),

@@ -11,6 +11,8 @@ def doctor(
     *queues: str,
     monitor_url: str | None = None,
     strict: Annotated[bool, Parameter(negative="")] = False,
+    remove_unreadable: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
     options: Reading = READING,
 ) -> int:
     """Check the server, its settings and limits, NAQ's streams, the workers and the clocks.
@@ -22,8 +24,12 @@ def doctor(
         monitor_url: The server's monitoring address (http://host:8222), which alone knows sync_interval. By default port 8222
             of the server is tried.
         strict: Warnings count as problems.
+        remove_unreadable: Delete the documents that cannot be read. A job whose record is deleted may run again.
+        yes: Do not ask.
     """
     from naq_cli._session import online
-    from naq_cli.actions.doctor import examine
+    from naq_cli.actions.doctor import examine, remove
 
+    if remove_unreadable:
+        return online("doctor", options, lambda session: remove(session, yes=yes))
     return online("doctor", options, lambda session: examine(session, list(queues), monitor_url, strict=strict))

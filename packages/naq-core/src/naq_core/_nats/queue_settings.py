@@ -9,9 +9,13 @@ import msgspec
 from nats.aio.msg import Msg
 
 from naq_core._nats.connection import Connection
+from naq_core._nats.direct import Entry
 from naq_core._nats.documents import read_document, write_document
+from naq_core._nats.slots import decode_holder
+from naq_core._nats.subjects import Names
 from naq_core.decoding import Decoder, complain
 from naq_core.errors import BrokerError, UnreadableError
+from naq_core.names import is_queue
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,22 @@ def decode_queue_settings(data: bytes, subject: str) -> QueueSettings | None:
     except UnreadableError as error:
         complain(log, subject, error, "no settings")
         return None
+
+
+def check_queue_document(names: Names, found: Entry) -> None:
+    """Refuse what is neither the settings nor a slot of a queue.
+
+    Raises:
+        UnreadableError: It is neither.
+    """
+    kind, _, rest = found.subject.removeprefix(f"{names.queues}.").partition(".")
+    queue, _, number = rest.partition(".")
+    if not is_queue(queue) or (kind, bool(number)) not in {("setting", False), ("slot", True)}:
+        raise UnreadableError("the settings of a queue", "no queue has this key")
+    if kind == "setting":
+        _decoder.decode(found.data)
+    else:
+        decode_holder(found.data)
 
 
 async def read_queue_settings(connection: Connection, queue: str) -> QueueSettings:

@@ -35,7 +35,7 @@ def stored_of(message: Message | Entry) -> Stored | None:
     """Return the record that a message of the results bucket holds, None for the marker that a deletion leaves."""
     record = record_at(message.subject, message.data)
     if isinstance(record, UnreadableRecord):
-        complain(log, message.subject, UnreadableError("the record of a job", record.reason), "that of a dead job")
+        complain(log, message.subject, record.reason, "that of a dead job")
     return None if record is None else Stored(record, message.sequence)
 
 

@@ -59,10 +59,19 @@ async def read_slots(connection: Connection, queue: str) -> dict[int, Slot]:
     return slots
 
 
+def decode_holder(data: bytes) -> Holder:
+    """Read who has a slot.
+
+    Raises:
+        UnreadableError: It is not that.
+    """
+    return _decoder.decode(data)
+
+
 def holder_of(message: Message | Entry) -> Holder:
     """Return who has a slot; one that cannot be read, or was deleted, is free."""
     try:
-        return _decoder.decode(message.data) if message.data else Holder()
+        return decode_holder(message.data) if message.data else Holder()
     except UnreadableError as error:
         complain(log, message.subject, error, "free")
         return Holder()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from naq_core.errors import NaqError
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
 from naq_dashboard.board import Board
@@ -53,4 +54,6 @@ async def new_schedule(board: Board, query: Query) -> dict[str, Any]:
 async def edit_schedule(board: Board, query: Query) -> dict[str, Any]:
     """Show the form with what is stored."""
     view = await board.read(get_schedule, query.get("schedule_id"))
+    if view.unreadable:
+        raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it, or store it again")
     return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "zones": ZONES, "stream": ""}

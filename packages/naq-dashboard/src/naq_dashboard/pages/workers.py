@@ -85,6 +85,7 @@ def _row(each: dict[str, Any], stale_before: datetime) -> dict[str, Any]:
         "started_at": _instant(each.get("started_at")),
         "seen_at": seen,
         "state": str(each.get("state", "")),
+        "unreadable": str(each.get("unreadable", "")),
         "is_stale": seen is not None and seen < stale_before,
         "counters": {name: _whole(each.get(name)) for name in COUNTERS},
     }
