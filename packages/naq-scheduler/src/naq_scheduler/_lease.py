@@ -34,8 +34,6 @@ AGAIN = 0.3
 """Seconds until a lease that should have run out is looked at again."""
 
 
-
-
 class Lease:
     """The leadership of one instance.
 
