@@ -10,7 +10,7 @@ from typing import NamedTuple
 from naq_core import JobRecord, JobState, Settings
 from tests.support import jobs
 from tests.support.checker import Limits, verify
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.forms import short_and_long
 from tests.support.history import Event, History
 from tests.support.load import Load
@@ -59,7 +59,7 @@ async def test_killed_workers_lose_nothing_and_repeat_only_what_was_in_flight(
     limits = Limits(lease=lease, drain=lease + settings.worker_ttl.total_seconds() + 10)
     report = verify(history.events(), limits)
     assert report.extra_runs <= form.kills * settings.concurrency
-    assert max(report.recovery, default=0) <= lease + 2.5, report
+    assert max(report.recovery, default=0) <= lease + PATIENCE * 2.5, report
 
 
 async def first_start(history: History, job_id: str, index: int = 0) -> Event:
