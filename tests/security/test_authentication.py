@@ -56,6 +56,18 @@ def user_server() -> Iterator[EmbeddedServer]:
         yield server
 
 
+@pytest.mark.parametrize("user", ["ada:p%40ss%3Aw%2Fo%23r%25d%3F%5Bx%5D", "eve%40home:plain"])
+async def test_user_and_password_of_an_address_are_percent_decoded(user: str) -> None:
+    users = '{ user: ada, password: "p@ss:w/o#r%d?[x]" }, { user: "eve@home", password: plain }'
+    with EmbeddedServer(config=f"authorization {{ users: [ {users} ] }}") as server:
+        await works(settings_for(server, nats_url=server.url.replace("://", f"://{user}@")))
+
+
+async def test_the_token_of_an_address_is_percent_decoded() -> None:
+    with EmbeddedServer(config='authorization { token: "t@k/n" }') as server:
+        await works(settings_for(server, nats_url=server.url.replace("://", "://t%40k%2Fn@")))
+
+
 async def test_user_and_password(user_server: EmbeddedServer, caplog: pytest.LogCaptureFixture) -> None:
     good = settings_for(user_server, nats_user="ada", nats_password=SECRET)
     await works(good)

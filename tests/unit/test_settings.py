@@ -108,6 +108,35 @@ class TestSecrets:
         with pytest.raises(ConfigurationError, match=r"nats_token.*NATS_TOKEN_FILE.*/no/such/file"):
             Settings.load()
 
+    @pytest.mark.parametrize("variable", ["NAQ_NATS_PASSWORD_FILE", "NATS_TOKEN_FILE", "NAQ_SIGNING_KEY_FILE"])
+    @pytest.mark.parametrize("content", [b"", b" \r\n\n", b"\xef\xbb\xbf\n"], ids=repr)
+    def test_a_blank_secret_file_is_refused(
+        self, variable: str, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret").write_bytes(content)
+        monkeypatch.setenv(variable, str(tmp_path / "secret"))
+        with pytest.raises(ConfigurationError, match=rf"{variable}.*secret is empty; unset {variable}"):
+            Settings.load()
+
+    def test_a_secret_file_that_is_not_text_shows_none_of_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_bytes(b"open\xffsesame")
+        monkeypatch.setenv("NAQ_NATS_PASSWORD_FILE", str(tmp_path / "secret"))
+        with pytest.raises(ConfigurationError, match="is not UTF-8 text") as caught:
+            Settings.load()
+        assert "open" not in str(caught.value)
+
+    def test_a_byte_order_mark_is_no_part_of_a_secret_or_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfopensesame\r\n")
+        monkeypatch.setenv("NAQ_NATS_TOKEN_FILE", str(tmp_path / "secret"))
+        Path("naq.toml").write_bytes(b'\xef\xbb\xbfnamespace = "shop"\n')
+        settings = Settings.load()
+        assert (settings.nats_token, settings.namespace) == ("opensesame", "shop")
+
+    @pytest.mark.parametrize("given", ["", " ", ",", "\n,", ["", " "]], ids=repr)
+    def test_a_signing_key_that_holds_no_key_does_not_switch_signatures_off(self, given: object) -> None:
+        with pytest.raises(ConfigurationError, match=r"signing_key.*holds no key"):
+            Settings.load(signing_key=given)
+
     def test_the_representation_shows_no_secret(self) -> None:
         settings = Settings(nats_url="nats://me:pw1@host:4222", nats_password="pw2", nats_token="pw3")
         assert "pw" not in repr(settings)

@@ -39,7 +39,7 @@ def read_context(name: str, source: str) -> tuple[Path, dict[str, str]]:
         raise ConfigurationError("nats_context", f"{name!r} cannot be the name of a context", source)
     path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "nats" / "context" / f"{name}.json"
     try:
-        context: Any = json.loads(path.read_text(encoding="utf-8"))
+        context: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigurationError("nats_context", f"no context {name!r}: {path} does not exist", source) from error
     except (OSError, ValueError) as error:

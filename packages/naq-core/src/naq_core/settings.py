@@ -16,6 +16,7 @@ from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file
 from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
 from naq_core.errors import ConfigurationError
+from naq_core.secret_files import read_secret
 from naq_core.values import exact_text
 
 __all__ = ["Settings", "parse_duration", "redact_url"]
@@ -260,7 +261,10 @@ def _convert(name: str, value: object) -> object:
     if kind is int:
         return whole_number(value)
     if kind == tuple[str, ...]:
-        return names(value)
+        found = names(value)
+        if name == "signing_key" and value != () and not found:
+            raise ValueError("was given and holds no key; leave it out to work without signatures")
+        return found
     if value is None and _defaults()[name] is None:
         return None
     if isinstance(value, os.PathLike):
@@ -282,15 +286,8 @@ def _from_environment(name: str) -> tuple[str, str] | None:
         if value := os.environ.get(variable):
             return value, variable
         if name in _SECRETS and (path := os.environ.get(f"{variable}_FILE")):
-            return _read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
+            return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
     return None
-
-
-def _read_secret(name: str, path: str, variable: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(name, f"cannot be read from {path}: {error}", variable) from error
 
 
 def _warn_about_unknown_environment(names: Iterable[str]) -> None:

@@ -5,10 +5,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from naq_core.errors import ConfigurationError
+from naq_core.secret_files import read_secret
 from naq_dashboard.access import ADMIN, VIEWER, Access, parse_access
 from naq_dashboard.passwords import check_hash
 
@@ -191,10 +191,7 @@ def _variable(name: str) -> tuple[str, str]:
     if text := os.environ.get(variable, "").strip():
         return text, variable
     if path := os.environ.get(f"{variable}_FILE"):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), f"{variable}_FILE"
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(name, f"cannot be read from {path}: {error}", f"{variable}_FILE") from error
+        return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
     return "", variable
 
 

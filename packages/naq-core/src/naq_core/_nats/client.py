@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
+from urllib.parse import ParseResult, unquote
 
 import nats.errors
 from nats.aio.client import Client
@@ -31,6 +32,22 @@ CONGESTED = 1 << 20
 """Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
 
 
+class Address(ParseResult):
+    """A server's address whose user and password are percent-decoded, which nats-py leaves out."""
+
+    @property
+    def username(self) -> str | None:
+        """The user, or the token where there is no password."""
+        found = super().username
+        return None if found is None else unquote(found)
+
+    @property
+    def password(self) -> str | None:
+        """The password."""
+        found = super().password
+        return None if found is None else unquote(found)
+
+
 class QuickClient(SecureClient):
     """nats-py's client, without the ways in which a foreign message or uvloop could end its tasks, and with cheaper headers.
 
@@ -52,6 +69,10 @@ class QuickClient(SecureClient):
         self._answers: dict[bytes, asyncio.Future[Msg]] = {}
         self._answers_inbox = ""
         self._requests = 0
+
+    @staticmethod
+    def _parse_server_uri(connect_url: str) -> ParseResult:
+        return Address(*SecureClient._parse_server_uri(connect_url))  # noqa: SLF001
 
     @property
     def server_version(self) -> str:
