@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,12 +85,63 @@ async def test_they_can_be_left_out(queue: Queue, run_worker: RunWorker, setting
     assert [line.message for line in await logs_of(queue, job.job_id)] == ["by hand"]
 
 
-async def test_logging_is_left_as_it_was(queue: Queue, run_worker: RunWorker) -> None:
-    factory, handlers = logging.getLogRecordFactory(), list(logging.getLogger().handlers)
+async def test_handlers_are_left_as_they_were_and_the_record_factory_is_installed_once(
+    queue: Queue, run_worker: RunWorker
+) -> None:
+    handlers, factories = list(logging.getLogger().handlers), []
     async with run_worker(), run_worker("other"):
         assert await (await queue.enqueue(work.log_lines, 1)).result(10) == 1
         assert logging.getLogger().handlers == handlers
-    assert logging.getLogRecordFactory() is factory
+        factories.append(logging.getLogRecordFactory())
+    async with run_worker():
+        factories.append(logging.getLogRecordFactory())
+    assert factories[0] is factories[1] is logging.getLogRecordFactory()
+
+
+async def test_the_record_factory_can_be_wrapped_by_others(
+    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tracers do. "RecursionError: maximum recursion depth exceeded" was what the second worker's jobs said."""
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())  # put back after the test
+    for round_ in range(3):
+        async with run_worker():
+            wrap_the_record_factory(f"trace_{round_}")
+            job = await queue.enqueue(work.log_lines, 1)
+            assert await job.result(10) == 1
+            assert [line.message for line in await logs_of(queue, job.job_id)] == ["line 1 of 1", "by hand"], "each once"
+        wrap_the_record_factory(f"outside_{round_}")
+    record = logging.getLogger("shop").makeRecord("shop", logging.INFO, "shop.py", 1, "hello", (), None)
+    assert vars(record).items() >= {"trace_0": 1, "outside_0": 1, "trace_2": 1, "outside_2": 1}.items()
+
+
+async def test_a_record_factory_that_was_replaced_is_installed_again(
+    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_worker():
+        await (await queue.enqueue(work.log_lines, 1)).result(10)
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
+    async with run_worker():
+        job = await queue.enqueue(work.log_lines, 1)
+        await job.result(10)
+    assert len(await logs_of(queue, job.job_id)) == 2
+
+
+async def test_a_job_can_rebuild_log_records_of_other_processes(queue: Queue, run_worker: RunWorker) -> None:
+    """What a `QueueListener` does: "AttributeError: 'NoneType' object has no attribute 'startswith'"."""
+    job = await queue.enqueue(work.rebuild_a_log_record)
+    async with run_worker():
+        assert await job.result(10) == "from afar"
+
+
+def wrap_the_record_factory(attribute: str) -> None:
+    before = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        setattr(record, attribute, 1)
+        return record
+
+    logging.setLogRecordFactory(factory)
 
 
 async def test_tracked_loops_report_by_themselves(queue: Queue, run_worker: RunWorker) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 from naq_core import Cancel, JobCancelledError, Retry, Snooze, current_job, track
@@ -205,3 +206,29 @@ def give(kind: str) -> object:
         "large": "x" * 100_000,
     }
     return values[kind]
+
+
+def rebuild_a_log_record() -> str:
+    return logging.makeLogRecord({"name": "shop", "msg": "from %s", "args": ("afar",)}).getMessage()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+async def become_tenant(name: str) -> str:
+    """Set a context variable, as a job does for the code that it calls; return what it was before."""
+    before = tenant.get()
+    tenant.set(name)
+    await asyncio.sleep(0)
+    return before
+
+
+def become_tenant_here(name: str) -> str:
+    before = tenant.get()
+    tenant.set(name)
+    return before
+
+
+async def move_in() -> None:
+    """Be a start-up hook that leaves something behind in the context."""
+    tenant.set("house")

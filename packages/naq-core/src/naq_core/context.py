@@ -46,6 +46,8 @@ class JobContext:
     _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
     _stop: StopFlag | None = field(default=None, repr=False)
     _log: Callable[[LogLine], None] | None = field(default=None, repr=False)
+    _keeps_logs: bool = field(default=False, repr=False)
+    """Whether what the job logs through `logging` is kept with it."""
 
     @property
     def is_cancelled(self) -> bool:
@@ -109,5 +111,5 @@ def current_job() -> JobContext:
 
 
 def set_current_job(context: JobContext | None) -> None:
-    """Enter a job (for workers; each job runs in its own copy of the context, so there is nothing to leave)."""
+    """Enter a job (for workers; each attempt runs in its own copy of the context, so there is nothing to leave)."""
     _current.set(context)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, Generic, TypeAlias, TypeVar
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,23 @@ class Background:
         self.tasks: set[asyncio.Task[Any]] = set()
         """Those that have not ended."""
 
-    def start(self, coroutine: Coroutine[Any, Any, T], name: str = "naq", *, is_awaited: bool = False) -> "asyncio.Task[T]":
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        name: str = "naq",
+        *,
+        is_awaited: bool = False,
+        context: Context | None = None,
+    ) -> "asyncio.Task[T]":
         """Start a task.
 
         Args:
             coroutine: What to run.
             name: Of the task.
             is_awaited: Its error is for those who await it.
+            context: What it runs in. Default: a copy of the caller's.
         """
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        task = asyncio.get_running_loop().create_task(coroutine, name=name, context=context)
         if self._is_hidden:
             hide(task)
         self.tasks.add(task)

@@ -79,6 +79,7 @@ async def _run(
         http_port=http_port,
         http_host=http_host,
         declared=declared_specs(settings, imports) | file_specs(settings),
+        handle_signals=True,
     ).run()
 
 

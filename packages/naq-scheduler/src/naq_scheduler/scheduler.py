@@ -16,6 +16,7 @@ from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import Settings
+from naq_core.signals import SignalReceiver
 from naq_core.tasks import finish, hide, services
 from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, Entry
@@ -23,7 +24,6 @@ from naq_scheduler._fire import Firer
 from naq_scheduler._http import Answer, serve
 from naq_scheduler._lease import Lease, Solo
 from naq_scheduler._metrics import Metrics
-from naq_scheduler._signals import stop_on_signals
 from naq_scheduler._sweep import Sweeper
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Scheduler:
         http_host: The address to listen on. Default: this machine only.
         sweep_interval: Seconds between two looks of the leader for what crashes have left behind.
         declared: Schedules to be brought about at the start, by their origin (`naq_core.schedules.reconcile`).
+        handle_signals: Stop on SIGTERM and SIGINT while it runs; the handlers of the program are restored afterwards. By default
+            signals are left to the program, which calls `stop()`.
         settings: Ready settings, instead of those of the environment.
         overrides: Any other setting by its name.
 
@@ -61,7 +63,7 @@ class Scheduler:
         ConfigurationError: A setting is wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options by keyword
         self,
         nats_url: str | None = None,
         *,
@@ -71,6 +73,7 @@ class Scheduler:
         http_host: str = "127.0.0.1",
         sweep_interval: float = 30.0,
         declared: Mapping[str, Sequence[ScheduleSpec]] | None = None,
+        handle_signals: bool = False,
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
@@ -83,6 +86,8 @@ class Scheduler:
         self._http = None if http_port is None else (text(http_host, "http_host"), whole(http_port, "http_port", 0, 65535))
         self._sweep_interval = seconds(sweep_interval, "sweep_interval", least=SHORTEST_SWEEP)
         self._declared = declared or {}
+        self._signals = SignalReceiver(self._on_signal, is_on=flag(handle_signals, "handle_signals"))
+        self._has_run = False
         self._agenda = Agenda()
         self._lease: Lease | Solo | None = None
         self._watch: Watch | None = None
@@ -113,15 +118,27 @@ class Scheduler:
         self._agenda.changed.set()
 
     async def run(self) -> None:
-        """Run until `stop()`, SIGTERM or SIGINT. Cancelling it is a stop too, after which `CancelledError` is raised.
+        """Run until `stop()`. Cancelling it is a stop too, after which `CancelledError` is raised. Once per scheduler.
+
+        After a `stop()` it returns at once.
 
         Raises:
+            RuntimeError: It has run before; or `handle_signals` outside the main thread.
             BrokerUnavailableError: No server answers at the start. A connection lost later is made again for ever.
             JetStreamDisabledError, ServerTooOldError, ConfigurationError: Not the server NAQ needs.
             OSError: The HTTP port cannot be had.
         """
-        await finish(self._run(), self._on_cancel, name="naq-scheduler")
+        if self._has_run:
+            raise RuntimeError(f"scheduler {self.instance_id} has run already: make another one")
+        self._signals.check_thread()
+        self._has_run = True
+        if not self._stop.is_set():
+            await finish(self._run(), self._on_cancel, name="naq-scheduler")
         log.info("scheduler %s has stopped", self.instance_id)
+
+    def _on_signal(self, name: str) -> None:
+        log.info("%s: handing over", name)
+        self.stop()
 
     def _on_cancel(self, life: "asyncio.Task[None]") -> None:
         """Hand the leadership over: the program that runs us is ending, or was told to end this."""
@@ -141,7 +158,7 @@ class Scheduler:
             kind = Lease if self.enable_ha else Solo
             lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
             try:
-                with stop_on_signals(self.stop):
+                with self._signals:
                     await self._serve(connection, lease)
             finally:
                 await lease.release()

@@ -72,6 +72,7 @@ class Attempts:
                     _parents=parents,
                     _report=reporter.progress,
                     _log=reporter.log,
+                    _keeps_logs=self.settings.job_logs == "on",
                     _stop=active.flag,
                 )
             )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from naq_core.broker import Connection, Delivery, boottime
 from naq_core.tasks import Background
@@ -39,6 +40,8 @@ class Intake:
         self._background = background
         self.process: Callable[[Active], Awaitable[None]]
         """Takes one delivery from claim to acknowledgement."""
+        self.context = Context()
+        """What each attempt starts from: that of the worker after its start-up hooks, and never that of another job."""
         self._lease = connection.settings.ack_wait.total_seconds()
         self.active: dict[tuple[str, str], Active] = {}
         """Jobs in hand, by queue and id: those that run, and those whose end is being recorded."""
@@ -139,7 +142,7 @@ class Intake:
         self.active[active.key] = active
         active.has_slot = True
         self.slots_taken += 1
-        active.task = self._background.start(self._work_off(active), "naq-job")
+        active.task = self._background.start(self._work_off(active), "naq-job", context=self.context.copy())
 
     async def _work_off(self, active: Active) -> None:
         try:

@@ -4,22 +4,20 @@ import logging
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from naq_core.context import running_job
+from naq_core.context import JobContext, running_job
 from naq_core.record import LogLine
 
 MOST_LINES = 200
 MOST_CHARACTERS = 16 * 1024
 TRACEBACK_LINES = 20
 _OWN = ("naq_core.", "naq_worker.")
+_PROBE = "naq_log_factory"
 
 _lock = threading.RLock()
 """One thread may come twice: a destructor that logs can run anywhere."""
-_users = 0
-_before: Any = None
 
 
 class JobLog:
@@ -45,38 +43,44 @@ class JobLog:
             return list(self._lines)
 
 
-def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """Make a log record as ever, and give its text to the job that runs in this context."""
-    record: logging.LogRecord = _before(*args, **kwargs)
-    job = running_job()
-    if job is not None and not record.name.startswith(_OWN):
-        try:
-            message = record.getMessage()
-            if record.exc_info and record.exc_info[1] is not None:
-                message += "\n" + "".join(traceback.format_exception(record.exc_info[1], limit=-TRACEBACK_LINES)).rstrip()
-            job.log(message, record.levelname)
-        except Exception:  # noqa: BLE001, S110 - arguments that do not fit the format: the handlers report that
-            pass
-    return record
-
-
-@contextmanager
-def catch_logs() -> Iterator[None]:
-    """Catch the lines of jobs meanwhile.
+def install_log_factory() -> None:
+    """Give what jobs log to them, from now on: install a factory of log records, once per process.
 
     At the record factory and not by a handler: a handler on the root logger would keep `logging.basicConfig` from working
-    afterwards, and turn off the warnings that Python prints where nothing is configured.
+    afterwards, and turn off the warnings that Python prints where nothing is configured. It is never removed: others (tracers,
+    structured logging) wrap it in theirs, and take it along. Outside of jobs it only calls the factory before it.
     """
-    global _users, _before  # noqa: PLW0603 - logging has one factory per process
     with _lock:
-        _users += 1
-        if _users == 1:
-            _before = logging.getLogRecordFactory()
-            logging.setLogRecordFactory(_make_record)
+        if not _is_installed():
+            logging.setLogRecordFactory(_factory(logging.getLogRecordFactory()))
+
+
+def _is_installed() -> bool:
+    """Whether the current factory calls ours, however many others are around it: ask it for a record, which ours marks."""
+    record = logging.getLogRecordFactory()(_PROBE, logging.DEBUG, "", 0, "", (), None)
+    return getattr(record, _PROBE, None) is running_job
+
+
+def _factory(before: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    def make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        """Make a log record as before, and give its text to the job that runs in this context."""
+        record = before(*args, **kwargs)
+        if args and args[0] == _PROBE:
+            setattr(record, _PROBE, running_job)  # of this version of the module: it may have been imported again since
+        job = running_job()
+        # A name is missing where `logging.makeLogRecord` rebuilds the record of another process.
+        if job is not None and job._keeps_logs and record.name and not record.name.startswith(_OWN):  # noqa: SLF001
+            _keep(job, record)
+        return record
+
+    return make_record
+
+
+def _keep(job: JobContext, record: logging.LogRecord) -> None:
     try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0 and logging.getLogRecordFactory() is _make_record:
-                logging.setLogRecordFactory(_before)
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            message += "\n" + "".join(traceback.format_exception(record.exc_info[1], limit=-TRACEBACK_LINES)).rstrip()
+        job.log(message, record.levelname)
+    except Exception:  # noqa: BLE001, S110 - arguments that do not fit the format: the handlers report that
+        pass

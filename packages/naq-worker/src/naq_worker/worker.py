@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextvars import copy_context
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from naq_core.broker import Connection, ensure_queues
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
 from naq_core.settings import Settings
+from naq_core.signals import SignalReceiver
 from naq_core.tasks import Background, beside, finish, services
 from naq_core.values import flag, whole
 from naq_worker._active import Active, Counters
@@ -28,14 +29,14 @@ from naq_worker._executors.threads import Threads
 from naq_worker._intake import Intake
 from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
-from naq_worker._logs import catch_logs
+from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
 from naq_worker._report import Reports
 from naq_worker._rota import Rota
 from naq_worker._settle import Settler
-from naq_worker._signals import stop_on_signals
+from naq_worker._signals import StopOnSignal
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,11 @@ class Worker:
         concurrency: How many jobs run at a time; by default the setting, 10.
         settings: Ready settings, instead of those of the environment.
         burst: Leave when the queues are empty, instead of waiting for more.
-        on_startup: Functions (plain or async) called before the first job; one that raises stops the worker.
-        on_shutdown: Functions called after the last job.
+        on_startup: Functions (plain or async) called before the first job; one that raises stops the worker. Each attempt runs
+            in a copy of the context (`contextvars`) that they leave behind.
+        on_shutdown: Functions called after the last job, all of them; the first error is raised afterwards.
+        handle_signals: Stop on SIGTERM and SIGINT while it runs, at once on a second one; the handlers of the program are
+            restored afterwards. By default signals are left to the program, which calls `stop()`.
         overrides: Any other setting by its name.
 
     Raises:
@@ -75,6 +79,7 @@ class Worker:
         burst: bool = False,
         on_startup: Iterable[Hook] = (),
         on_shutdown: Iterable[Hook] = (),
+        handle_signals: bool = False,
         **overrides: Any,
     ) -> None:
         self.settings = settings or Settings.load(nats_url=nats_url, concurrency=concurrency, **overrides)
@@ -87,6 +92,7 @@ class Worker:
         self.started_at = 0.0
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
+        self._signals = SignalReceiver(StopOnSignal(self), is_on=flag(handle_signals, "handle_signals"))
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._quiet = False
@@ -150,20 +156,22 @@ class Worker:
             self._intake.stop()
 
     async def run(self) -> None:
-        """Run until `stop()`, a signal (in the main thread), or with `burst` until the queues are empty. Once per worker.
+        """Run until `stop()`, or with `burst` until the queues are empty. Once per worker; after a `stop()` it returns at once.
 
         Cancelling it is a stop that does not wait: the running jobs are handed back, then `CancelledError` is raised. So it is
         where `asyncio.run` ends under it; use `stop()` to give running jobs time.
 
         Raises:
-            BrokerError: No usable server, or its connection is lost for good. Whatever a start-up hook raises.
-            RuntimeError: It has run before.
+            BrokerError: No usable server, or its connection is lost for good. Whatever a hook raises.
+            RuntimeError: It has run before; or `handle_signals` outside the main thread.
         """
         if self.started_at:
             raise RuntimeError(f"{self!r} has run already: make another one")
+        self._signals.check_thread()
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self.started_at = time.time()
-        await finish(self._live(), self._on_cancel, name="naq-worker")
+        if not self._stopping.is_set():
+            await finish(self._live(), self._on_cancel, name="naq-worker")
         log.info("worker %s has stopped; jobs done: %d", self.worker_id, self.counters.processed)
 
     def _on_cancel(self, life: "asyncio.Task[None]") -> None:
@@ -184,13 +192,26 @@ class Worker:
             self._assemble(connection)
             for hook in self._on_startup:
                 await _call_hook(hook)
+            self._intake.context = copy_context()
             try:
-                with stop_on_signals(self) as self._signals:  # before its presence: who sees the worker may stop it
+                with self._signals:  # before its presence: who sees the worker may stop it
                     await self._serve()
             finally:
                 self.is_serving = False
-                for hook in self._on_shutdown:
-                    await _call_hook(hook)
+                failure = await self._shut_down()
+            if failure is not None:
+                raise failure
+
+    async def _shut_down(self) -> BaseException | None:
+        """Call all shutdown hooks, whatever they raise, and return the first error."""
+        first: BaseException | None = None
+        for hook in self._on_shutdown:
+            try:
+                await _call_hook(hook)
+            except BaseException as error:
+                log.error("shutdown hook %r failed", hook, exc_info=error)  # noqa: TRY400 - only the first error is raised
+                first = first or error
+        return first
 
     def _assemble(self, connection: Connection) -> None:
         """Make the parts that work together while the connection lives."""
@@ -231,8 +252,9 @@ class Worker:
             await self._control.start()
             await self._limits.start()
             await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
-            with catch_logs() if self.settings.job_logs == "on" else nullcontext():
-                await self._run_services()
+            if self.settings.job_logs == "on":
+                install_log_factory()
+            await self._run_services()
         finally:
             await self._attempts.processes.close()
             self._attempts.threads.close()

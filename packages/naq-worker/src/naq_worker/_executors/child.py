@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from contextvars import copy_context
 from datetime import UTC, datetime
 
 from naq_core.context import JobContext, set_current_job
@@ -20,7 +21,7 @@ from naq_core.record import LogLine
 from naq_core.serialization import Call, decode_call
 from naq_worker._calling import is_async, of_error, of_value
 from naq_worker._executors.frames import LENGTH_BYTES, Line, Report, Run, Setup, Started, decode_to_child, ended, frame
-from naq_worker._logs import catch_logs
+from naq_worker._logs import install_log_factory
 from naq_worker.outcome import Outcome
 
 _PR_SET_PDEATHSIG = 1
@@ -35,11 +36,10 @@ def _die_with_parent() -> None:
 class Child:
     """The loop of a child process."""
 
-    def __init__(self, connection: socket.socket, stack: contextlib.ExitStack) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._sending = threading.Lock()
         self._setup = Setup([], "pickle", [])
-        self._stack = stack
 
     def serve(self) -> None:
         """Run jobs until the worker closes the socket."""
@@ -50,10 +50,10 @@ class Child:
                 sys.path[:] = message.path
                 logging.getLogger().setLevel(message.log_level)
                 if message.logs:
-                    self._stack.enter_context(catch_logs())
+                    install_log_factory()
             else:
                 self._send(frame(Started()))
-                outcome = self._run(message)
+                outcome = copy_context().run(self._run, message)
                 self._send(frame(ended(outcome)))
 
     def _receive(self) -> bytes | None:
@@ -93,6 +93,7 @@ class Child:
             _parents=message.parents,
             _report=self._report,
             _log=self._log,
+            _keeps_logs=self._setup.logs,
         )
         set_current_job(context)
         try:
@@ -115,8 +116,8 @@ def main() -> None:
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
     # The pipe breaks when the worker is gone: no reason to go on.
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
-    with socket.socket(fileno=int(sys.argv[1])) as connection, broken, contextlib.ExitStack() as stack:
-        Child(connection, stack).serve()
+    with socket.socket(fileno=int(sys.argv[1])) as connection, broken:
+        Child(connection).serve()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""Signals that stop a service, only while it wants them: the handlers of the program come back afterwards.
+
+`signal.signal` and not `loop.add_signal_handler`: the latter loses the handler that was there before, for good.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_receivers: "list[SignalReceiver]" = []
+"""Those that are told, all of them: two services of one process stop together."""
+_before: dict[signal.Signals, Any] = {}
+"""The program's own handlers, put back when the last receiver leaves."""
+
+
+class SignalReceiver:
+    """Tells a service of the signals that stop it, while the body of `with` runs.
+
+    Args:
+        on_signal: Called on the event loop with the signal's name.
+        is_on: False: the signals are left to the program.
+
+    """
+
+    def __init__(self, on_signal: Callable[[str], None], *, is_on: bool) -> None:
+        self._on_signal = on_signal
+        self._is_on = is_on
+        self._loop: asyncio.AbstractEventLoop
+
+    def check_thread(self) -> None:
+        """Make sure that signals can be handled.
+
+        Raises:
+            RuntimeError: This is not the main thread, in which alone Python sets handlers.
+        """
+        if self._is_on and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("handle_signals works in the main thread only: leave it out here, and call stop()")
+
+    def __enter__(self) -> Self:
+        if not self._is_on:
+            return self
+        self._loop = asyncio.get_running_loop()
+        _receivers.append(self)
+        if len(_receivers) == 1:
+            _before.update((each, signal.signal(each, _receive)) for each in SIGNALS)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if not self._is_on:
+            return
+        _receivers.remove(self)
+        if _receivers:
+            return
+        for each, handler in _before.items():
+            if signal.getsignal(each) is _receive:  # else the program has set another one meanwhile
+                signal.signal(each, signal.SIG_DFL if handler is None else handler)  # None: it was set in C, out of reach
+        _before.clear()
+
+    def check(self) -> None:
+        """Handle the signals again where a job has taken them, so that the service can still be stopped."""
+        if not self._is_on:
+            return
+        taken = [each for each in SIGNALS if signal.getsignal(each) is not _receive]
+        for each in taken:
+            signal.signal(each, _receive)
+        if taken:
+            names = " and ".join(each.name for each in taken)
+            log.warning("a job has replaced the handler of %s: the worker takes it back", names)
+
+    def tell(self, name: str) -> None:
+        """Pass a signal on to the event loop, which wakes up for it."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._on_signal, name)
+
+
+def _receive(number: int, _: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    for each in tuple(_receivers):
+        each.tell(name)
