@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 
 from naq_core import Connection, Settings
 from naq_core._nats.client import QuickClient
+from naq_core._nats.lasting import LastingClient
 from naq_core._nats.secure import SecureClient
 
 
@@ -104,8 +105,12 @@ def test_what_is_overridden_exists() -> None:
         "_remove_sub",
         "_process_info",
         "_close",
+        "_process_err",
+        "_connect_to_server",
+        "_process_connect_init",
+        "_setup_nkeys_connect",
     ):
         assert callable(getattr(plain, name))
     for name in ("_pending", "_pending_data_size", "_max_pending_size", "_max_payload", "_flush_queue", "_ps"):
         assert hasattr(plain, name)
-    assert QuickClient.__mro__[1:3] == (SecureClient, Client)
+    assert QuickClient.__mro__[1:4] == (LastingClient, SecureClient, Client)

@@ -33,6 +33,16 @@ def read_settings_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
     return None, {}
 
 
+def read_settings_in(path: Path) -> dict[str, Any]:
+    """Read the settings of one file, as `read_settings_file` does.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is not valid TOML.
+    """
+    table = _parse(path)
+    return _normal(table if path.name == "naq.toml" else table.get("tool", {}).get("naq", {}))
+
+
 def _normal(table: dict[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 

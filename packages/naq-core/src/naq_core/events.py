@@ -40,7 +40,7 @@ async def events(
 
     Raises:
         InvalidNameError: This can be no queue's name.
-        BrokerUnavailableError: The connection is closed for good, as when its credentials were withdrawn.
+        BrokerUnavailableError: The connection is closed for good, by an internal error.
     """
     queue, most_waiting = check_queue_or_any(queue), whole(most_waiting, "most_waiting", 1)
     await ensure_streams(connection)

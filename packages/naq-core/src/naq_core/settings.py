@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
 
 from naq_core._nats_context import read_context
-from naq_core._settings_file import read_settings_file
+from naq_core._settings_file import read_settings_file, read_settings_in
 from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
 from naq_core.errors import ConfigurationError
 from naq_core.secret_files import read_secret
@@ -203,6 +203,18 @@ class Settings:
             return known
         return "default" if getattr(self, name) == _defaults()[name] else "argument"
 
+    def renewed(self) -> Self:
+        """Return these settings with the credentials for NATS as they are by now in the files that they came from.
+
+        Those are secret files (`NAQ_NATS_PASSWORD_FILE`), a context of the `nats` command, and `naq.toml` or `pyproject.toml`.
+
+        Raises:
+            ConfigurationError: A file cannot be read any more, or is empty.
+        """
+        found = {name: _read_again(self, name) for name in ("nats_user", "nats_password", "nats_token")}
+        changed = {name: value for name, value in found.items() if value is not None and value != getattr(self, name)}
+        return dataclasses.replace(self, **changed) if changed else self
+
     def as_environment(self) -> dict[str, str]:
         """Return the variables that tell another process these settings: `NAQ_<FIELD>` of what is not the default.
 
@@ -221,6 +233,20 @@ class Settings:
         if name in _SECRETS and value:
             return "***"
         return self.redacted_url() if name == "nats_url" else value
+
+
+def _read_again(settings: Settings, name: str) -> str | None:
+    """Return a credential from the file that it came from; None where it came from no file, or is there no more."""
+    source = settings.sources.get(name, "")
+    if source.endswith("_FILE"):
+        path = os.environ.get(source)
+        return read_secret(name, path, source) if path else None
+    if source.startswith("context "):
+        return read_context(settings.nats_context or "", source)[1].get(name)
+    if source.endswith(".toml"):
+        value = read_settings_in(Path(source)).get(name)
+        return value if isinstance(value, str) else None
+    return None
 
 
 def _add_context(found: dict[str, tuple[Any, str]], file: str) -> None:

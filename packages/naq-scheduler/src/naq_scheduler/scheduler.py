@@ -192,15 +192,15 @@ class Scheduler:
     async def _fire_until_stopped(self, connection: Connection, lease: Lease | Solo, firer: Firer) -> None:
         try:
             async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as firings:
-                while not self._stop.is_set():
-                    if connection.lost is not None:
-                        raise connection.lost
+                while not self._stop.is_set() and connection.lost is None:
                     await self._fire_due(connection, lease, firer, firings)
                     await self._sleep(connection, lease)
                 lease.stop()
                 patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
         except TimeoutError:
             log.warning("some firings are left to the next leader")
+        if connection.lost is not None:  # not from within the group, which would wrap it
+            raise connection.lost
 
     async def _fire_due(self, connection: Connection, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
         while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(connection.clock.now())) is not None:

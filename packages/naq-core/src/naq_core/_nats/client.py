@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import Parser
 
+from naq_core._nats.lasting import LastingClient
 from naq_core._nats.parser import QuickParser
-from naq_core._nats.secure import SecureClient
 from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
 
@@ -48,7 +48,7 @@ class Address(ParseResult):
         return None if found is None else unquote(found)
 
 
-class QuickClient(SecureClient):
+class QuickClient(LastingClient):
     """nats-py's client, without the ways in which a foreign message or uvloop could end its tasks, and with cheaper headers.
 
     uvloop raises RuntimeError where asyncio has ConnectionResetError, when a transport is written to that has just been reset.
@@ -72,7 +72,7 @@ class QuickClient(SecureClient):
 
     @staticmethod
     def _parse_server_uri(connect_url: str) -> ParseResult:
-        return Address(*SecureClient._parse_server_uri(connect_url))  # noqa: SLF001
+        return Address(*LastingClient._parse_server_uri(connect_url))  # noqa: SLF001
 
     @property
     def server_version(self) -> str:

@@ -16,6 +16,7 @@ from naq_core._nats.clock import ServerClock, boottime
 from naq_core._nats.denials import PUBLISH, Denials
 from naq_core._nats.ends import Ends
 from naq_core._nats.errors import CLIENT_ERRORS
+from naq_core._nats.lasting import ServerSaidError
 from naq_core._nats.options import connect_options
 from naq_core._nats.publish import Publisher
 from naq_core._nats.reader import BatchReader
@@ -25,6 +26,7 @@ from naq_core._nats.tally import Tally
 from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
+    ConfigurationError,
     PermissionDeniedError,
 )
 from naq_core.settings import Settings, redact_url
@@ -95,6 +97,8 @@ class Link:
         self._lost: BrokerError | None = None
         self._failure: BrokerError | None = None
         self._last_error: BaseException | None = None
+        self._words: Exception | None = None
+        """What the server said before it closed the connection, or why it cannot be made; since the connection was there last."""
         self._plain: PlainTextServerError | None = None
         """TLS is asked for, and a server did not offer it since the connection was there last."""
         self._failures = 0
@@ -168,7 +172,7 @@ class Link:
             JetStreamDisabledError: JetStream is off.
             ServerTooOldError: JetStream lacks what NAQ needs.
         """
-        options = connect_options(self.settings)
+        options = self._renewed_options()
         options.update(
             name=self._name,
             error_cb=self._on_error,
@@ -184,7 +188,7 @@ class Link:
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await self.client.close()
             # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
-            raise cannot_connect(self.settings, self._plain or self._last_error or error) from None
+            raise cannot_connect(self.settings, self._cause(error)) from None
         except BaseException:  # cancelled
             await self.close()
             raise
@@ -194,6 +198,7 @@ class Link:
             max_in_flight=self.settings.max_in_flight,
         )
         self._mark_up()
+        self.client.renew = self._renewed_options
         try:
             await self._publisher.start()
             await check_server(self.client, self.url, lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix))
@@ -267,8 +272,7 @@ class Link:
             async with asyncio.timeout_at(deadline):
                 await self._up.wait()
         except TimeoutError:
-            reason = self._plain or self._last_error or TimeoutError("connection lost")
-            raise cannot_connect(self.settings, reason) from None
+            raise cannot_connect(self.settings, self._cause(TimeoutError("connection lost"))) from None
         if self._lost is not None:
             raise self._lost
 
@@ -327,13 +331,13 @@ class Link:
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()
-        self._last_error = self._plain = None
+        self._last_error = self._words = self._plain = None
         self._up.set()
 
     def _mark_down(self) -> None:
         self._up.clear()
         if self._publisher is not None:
-            self._publisher.fail_all()
+            self._publisher.fail_all(self._words and self._reason(self._words))
         self.reader.fail_all()
 
     async def _on_error(self, error: Exception) -> None:
@@ -347,6 +351,8 @@ class Link:
         self._failures += 1
         if isinstance(error, PlainTextServerError):
             self._note_plain_text(error)
+        elif isinstance(error, ServerSaidError | ConfigurationError):
+            self._note_words(error)
         impatient = (not self._patient or self._plain is not None) and self._failures >= len(self.client.servers)
         if (impatient or is_refusal(error)) and not self._given_up.done():
             self._given_up.set_result(None)
@@ -354,7 +360,7 @@ class Link:
             log.warning("no NATS at %s yet (%s): trying for %g s", self.url, self._reason(error), CONNECT_TIMEOUT)
         if not self._closing:
             log.log(
-                logging.DEBUG if isinstance(error, OSError | nats.errors.Error) else logging.ERROR,
+                logging.DEBUG if isinstance(error, OSError | nats.errors.Error | ConfigurationError) else logging.ERROR,
                 "NATS: %s",
                 self._reason(error),
             )
@@ -364,6 +370,21 @@ class Link:
         if self._plain is None and self._is_in_use:
             log.error("%s", cannot_connect(self.settings, error))
         self._plain = error
+
+    def _note_words(self, error: Exception) -> None:
+        """Say once for each loss of the connection why the server ends or refuses it: somebody may have to act."""
+        if self._words is None and self._is_in_use:
+            log.error("NATS at %s ends the connection: %s. Connecting again", self.url, self._reason(error))
+        self._words = error
+
+    def _cause(self, otherwise: BaseException) -> BaseException:
+        """Return what explains best why there is no connection: after the server's words there follows just an end of file."""
+        return self._plain or self._words or self._last_error or otherwise
+
+    def _renewed_options(self) -> dict[str, Any]:
+        """Return the connect options, with secrets and certificates as they are in their files by now."""
+        self.settings = self.settings.renewed()
+        return connect_options(self.settings)
 
     def _on_own_error(self, error: BaseException) -> None:
         """Report that a task of ours died: without the watchdog, say, a dead connection is not noticed.
@@ -414,7 +435,7 @@ class Link:
         self._mark_down()
         if self._is_in_use:
             self._lost = BrokerUnavailableError(
-                self.url, f"the connection was closed for good ({self._reason(self._last_error)})"
+                self.url, f"the connection was closed for good ({self._reason(self._words or self._last_error)})"
             )
             self._up.set()
             log.error("%s", self._lost)

@@ -19,7 +19,7 @@ from naq_core._nats.records import count_by_subject, each_message
 from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.topology import ensure_objects
 from naq_core.envelope import Large
-from naq_core.errors import BrokerError, BrokerTimeoutError, LargePayloadError
+from naq_core.errors import BrokerError, BrokerTimeoutError, LargePayloadError, PayloadTooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ async def put(connection: Connection, queue: str, job_id: str, kind: str, body: 
         large = Large(f"{queue}.{job_id}.{kind}.{secrets.token_hex(6)}", len(body), digest)
         try:
             await _write(connection, large, body, {TTL: ttl_text(ttl)})
-        except (NotReadyError, BrokerTimeoutError, DisconnectedError) as error:
+        except (NotReadyError, BrokerTimeoutError, DisconnectedError, PayloadTooLargeError) as error:  # the last: a lowered limit
             if isinstance(error, NobodyThereError) and await connection.keeper.restore(connection.names.objects_stream):
                 continue
             if connection.is_past(deadline):

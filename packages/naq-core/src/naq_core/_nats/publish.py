@@ -113,12 +113,17 @@ class Publisher:
                 future.set_exception(BrokerTimeoutError("publish", self._timeout))
             self._room.set()
 
-    def fail_all(self) -> None:
-        """Tell everybody who waits that the connection is gone: the outcome of each is unknown."""
+    def fail_all(self, words: str | None = None) -> None:
+        """Tell everybody who waits that the connection is gone: the outcome of each is unknown.
+
+        Args:
+            words: What the server said before it closed the connection.
+        """
+        reason = "the connection was lost before the answer" + (f": {words}" if words else "")
         pending, self._pending = self._pending, {}
         for future, *_ in pending.values():
             if not future.done():
-                future.set_exception(DisconnectedError("the connection was lost before the answer"))
+                future.set_exception(DisconnectedError(reason))
         self._room.set()
 
     def fail_subject(self, denied: PermissionDeniedError) -> None:
