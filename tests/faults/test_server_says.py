@@ -13,8 +13,7 @@ import pytest
 
 from naq_client import Queue
 from naq_core import (
-    AuthenticationError,
-    BrokerTimeoutError,
+    BrokerError,
     BrokerUnavailableError,
     ConfigurationError,
     JobFailedError,
@@ -87,8 +86,18 @@ async def works_again(queue: Queue) -> None:
     """Assert that a job runs now, or is not accepted for lack of a connection."""
     try:
         await works(queue)
-    except (BrokerUnavailableError, BrokerTimeoutError) as error:
+    except BrokerError as error:
         raise AssertionError(str(error)) from error
+
+
+async def is_told(queue: Queue, why: str) -> None:
+    """Assert that an enqueue fails, and says why."""
+    said = "it was stored"
+    try:
+        await queue.enqueue(jobs.measure, b"x")
+    except BrokerError as error:
+        said = str(error)
+    assert why in said
 
 
 async def test_a_rotated_password_is_read_again(
@@ -100,18 +109,9 @@ async def test_a_rotated_password_is_read_again(
         await works(queue)
         await asyncio.to_thread(own_server.reload, user("new"))
 
-        async def is_refused() -> None:
-            with pytest.raises(AuthenticationError, match="nats_password from NAQ_NATS_PASSWORD_FILE"):
-                await queue.enqueue(jobs.measure, b"x")
-
-        await eventually(is_refused)
+        await eventually(lambda: is_told(queue, "nats_password from NAQ_NATS_PASSWORD_FILE"))
         await asyncio.to_thread(secret.write_text, "")  # half of an update
-
-        async def is_blank() -> None:
-            with pytest.raises(BrokerUnavailableError, match=r"NAQ_NATS_PASSWORD_FILE.*is empty"):
-                await queue.enqueue(jobs.measure, b"x")
-
-        await eventually(is_blank)
+        await eventually(lambda: is_told(queue, "is empty; unset NAQ_NATS_PASSWORD_FILE"))
         await asyncio.to_thread(secret.write_text, "new\n")
         await eventually(lambda: works_again(queue), PATIENCE)
         async with Queue("default", settings=own_settings) as another:  # with settings from before

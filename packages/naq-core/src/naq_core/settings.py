@@ -212,7 +212,9 @@ class Settings:
             ConfigurationError: A file cannot be read any more, or is empty.
         """
         found = {name: _read_again(self, name) for name in ("nats_user", "nats_password", "nats_token")}
-        changed = {name: value for name, value in found.items() if value is not None and value != getattr(self, name)}
+        changed: dict[str, Any] = {
+            name: value for name, value in found.items() if value is not None and value != getattr(self, name)
+        }
         return dataclasses.replace(self, **changed) if changed else self
 
     def as_environment(self) -> dict[str, str]:

@@ -115,4 +115,4 @@ class LastingClient(SecureClient):
         if not self._refusals or asyncio.get_running_loop().time() - self._refused_at > FORGIVEN_AFTER:
             return 0.0
         longest = min(FIRST_PAUSE * 2 ** (self._refusals - 1), LONGEST_PAUSE)
-        return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return float(longest * random.uniform(0.5, 1))  # noqa: S311 - no secret

@@ -337,7 +337,7 @@ class Link:
     def _mark_down(self) -> None:
         self._up.clear()
         if self._publisher is not None:
-            self._publisher.fail_all(self._words and self._reason(self._words))
+            self._publisher.fail_all("" if self._words is None else self._reason(self._words))
         self.reader.fail_all()
 
     async def _on_error(self, error: Exception) -> None:

@@ -113,7 +113,7 @@ class Publisher:
                 future.set_exception(BrokerTimeoutError("publish", self._timeout))
             self._room.set()
 
-    def fail_all(self, words: str | None = None) -> None:
+    def fail_all(self, words: str = "") -> None:
         """Tell everybody who waits that the connection is gone: the outcome of each is unknown.
 
         Args:
