@@ -54,6 +54,7 @@ from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
 from naq_core.tracking import track
+from naq_core.typed_json import register_json_type
 
 __all__ = [
     "AttemptError",
@@ -117,6 +118,7 @@ __all__ = [
     "ensure_stream",
     "get_jetstream_context",
     "get_nats_connection",
+    "register_json_type",
     "result_of",
     "results_of",
     "track",

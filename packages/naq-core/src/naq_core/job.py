@@ -23,10 +23,11 @@ from naq_core.previews import preview
 from naq_core.record import JobRecord, JobState
 from naq_core.results import fetch_outcome, outcome
 from naq_core.retry import Delay
-from naq_core.serialization import Call, decode_call, encode_call, function_name
+from naq_core.serialization import JSON, Call, decode_call, encode_call, function_name, unwrap
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.terms import NO_TERMS, Terms
+from naq_core.typed_json import convert_arguments, convert_result
 from naq_core.values import exact_text, patience
 from naq_core.views import JobView
 
@@ -197,7 +198,14 @@ class Job(Generic[R_co]):
 
     def _decode(self) -> None:
         if self._call is not None and self._function == "":
-            self._function, self._args, self._kwargs = decode_call(self._call, self._serializer_name())
+            function, args, kwargs = decode_call(self._call, self._serializer_name())
+            if self._call.content_type == JSON:
+                args, kwargs = convert_arguments(function, args, kwargs, self._open_arguments())
+            self._function, self._args, self._kwargs = function, args, kwargs
+
+    def _open_arguments(self) -> list[int | str]:
+        """Return the arguments whose values are the results of other jobs."""
+        return [fill.at for fill in self.ties.fill]
 
     def _serializer_name(self) -> str:
         if self._serializer is not None:
@@ -211,7 +219,7 @@ class Job(Generic[R_co]):
             EncodeError: The function or an argument cannot be serialized; names it.
         """
         if self._call is None:
-            self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name())
+            self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name(), self._open_arguments())
         return self._call
 
     def _fix_times(self) -> None:
@@ -346,6 +354,8 @@ class Job(Generic[R_co]):
     async def outcome(self, record: JobRecord) -> R_co:
         """Return the result in the job's final record, or raise what the job ended in (for `gather` and its like)."""
         result: R_co = await outcome(await self.connection.here(), record, self._serializer)
+        if record.result_type == JSON and callable(self._function) and self._serializer_name() == JSON:
+            result = convert_result(unwrap(self._function), result)
         return result
 
     def keep_end(self, record: JobRecord) -> None:

@@ -8,7 +8,7 @@ import importlib
 import math
 import pickle
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ import msgspec
 
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 from naq_core.previews import is_plain
+from naq_core.typed_json import convert_arguments, encode_json
 
 PICKLE = "pickle"
 JSON = "json"
@@ -190,12 +191,21 @@ def rules_for_child(allowed: Sequence[str]) -> list[str]:
     return [*allowed, *(f"{module}:*" for module in sorted(sys.modules) if packages and module.startswith(packages))]
 
 
-def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any], serializer: str) -> Call:
+def encode_call(
+    function: Callable[..., Any] | str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    serializer: str,
+    open_at: Collection[int | str] = (),
+) -> Call:
     """Turn a call into bytes.
 
     Args:
         function: Anything callable, or `"module:qualname"` so that the producer need not have the code.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
         serializer: `pickle` or `json`.
+        open_at: Positions and keywords whose values are still to come, from other jobs.
 
     Raises:
         EncodeError: Something cannot be serialized, or no worker could import a function of that name; says which.
@@ -213,7 +223,10 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
                 f"{function_name(function)!r} cannot be named by an import path, which NAQ_JOB_SERIALIZER=json needs: "  # type: ignore[arg-type]  # a string has a name
                 "move it to the top level of a module"
             )
-        return Call(name, encode_json([list(args), dict(kwargs)], f"the arguments of {name}"), JSON, by_value=False)
+        body = encode_json([list(args), dict(kwargs)], f"the arguments of {name}")
+        if not isinstance(function, str):
+            _check_fit(function, body, open_at)
+        return Call(name, body, JSON, by_value=False)
     if serializer != PICKLE:
         raise EncodeError(f"there is no serializer {serializer!r}: use {PICKLE} or {JSON}")
     if name is not None:
@@ -222,6 +235,14 @@ def encode_call(function: Callable[..., Any] | str, args: Sequence[Any], kwargs:
         return Call(name, encode_pickle((tuple(args), dict(kwargs)), f"the arguments of {name}"), PICKLE, by_value=False)
     label = function_name(function)  # type: ignore[arg-type]  # as above
     return Call(label, encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments"), PICKLE, by_value=True)
+
+
+def _check_fit(function: Callable[..., Any], body: bytes, open_at: Collection[int | str]) -> None:
+    """Refuse JSON arguments that the worker could not turn into what the function's annotations say."""
+    try:
+        convert_arguments(function, *_arguments(decode_json(body, "arguments")), open_at)
+    except DecodeError as error:
+        raise EncodeError(f"{function_name(function)}: {error}") from None
 
 
 def decode_call(
@@ -292,18 +313,6 @@ def decode_pickle(data: bytes, what: str) -> Any:
         return pickle.loads(data)  # noqa: S301 - the default serializer; SECURITY.md says what that means
     except (Exception, SystemExit) as error:
         raise DecodeError(f"the {what} cannot be unpickled here: {type(error).__name__}: {error}") from error
-
-
-def encode_json(value: Any, what: str) -> bytes:
-    """Encode as JSON.
-
-    Raises:
-        EncodeError: The value has no faithful JSON form.
-    """
-    try:
-        return msgspec.json.encode(value)
-    except Exception as error:
-        raise EncodeError(f"{what} cannot be written as JSON: {error}") from error
 
 
 def decode_json(data: bytes, what: str) -> Any:

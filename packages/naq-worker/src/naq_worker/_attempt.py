@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from naq_core.context import JobContext, set_current_job
-from naq_core.dependency import ParentOutcome, fill_in
+from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
-from naq_core.serialization import Call, decode_call
 from naq_core.settings import Settings
 from naq_worker._active import Active
-from naq_worker._calling import is_async, of_error, of_value
+from naq_worker._calling import is_async, of_error, of_value, prepare
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
@@ -54,10 +53,7 @@ class Attempts:
             )
         else:
             try:
-                call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
-                function, args, kwargs = decode_call(call, self.settings.job_serializer, self.settings.allowed_functions)
-                if parents is not None and envelope.fill:
-                    args, kwargs = fill_in(envelope, parents, args, kwargs)
+                function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
             except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
                 return of_error(error, None)
             set_current_job(

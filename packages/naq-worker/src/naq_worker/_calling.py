@@ -3,19 +3,39 @@
 import functools
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType, TracebackType
 from typing import Any
 
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
+from naq_core.dependency import ParentOutcome, fill_in
+from naq_core.envelope import Envelope
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
-from naq_core.serialization import encode_result
+from naq_core.serialization import JSON, Call, decode_call, encode_result
+from naq_core.typed_json import convert_arguments
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
+
+
+def prepare(
+    envelope: Envelope, parents: tuple[ParentOutcome, ...] | None, serializer: str, allowed: Sequence[str]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return a job's function and its arguments, with the results of its parents in their places.
+
+    Raises:
+        DecodeError, UnknownTaskError: As `decode_call`; or JSON arguments do not fit the function's annotations.
+    """
+    call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
+    function, args, kwargs = decode_call(call, serializer, allowed)
+    if parents is not None and envelope.fill:
+        args, kwargs = fill_in(envelope, parents, args, kwargs)
+    if envelope.ct == JSON:
+        args, kwargs = convert_arguments(function, args, kwargs)
+    return function, args, kwargs
 
 
 def is_async(function: Callable[..., Any]) -> bool:

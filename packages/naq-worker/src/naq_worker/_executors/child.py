@@ -15,11 +15,9 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 
 from naq_core.context import JobContext, set_current_job
-from naq_core.dependency import fill_in
 from naq_core.envelope import decode_envelope
 from naq_core.record import LogLine
-from naq_core.serialization import Call, decode_call
-from naq_worker._calling import is_async, of_error, of_value
+from naq_worker._calling import is_async, of_error, of_value, prepare
 from naq_worker._executors.frames import LENGTH_BYTES, Line, Report, Run, Setup, Started, decode_to_child, ended, frame
 from naq_worker._logs import install_log_factory
 from naq_worker.outcome import Outcome
@@ -97,10 +95,7 @@ class Child:
         )
         set_current_job(context)
         try:
-            call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
-            function, args, kwargs = decode_call(call, self._setup.serializer, self._setup.allowed)
-            if message.parents is not None and envelope.fill:
-                args, kwargs = fill_in(envelope, message.parents, args, kwargs)
+            function, args, kwargs = prepare(envelope, message.parents, self._setup.serializer, self._setup.allowed)
             value = asyncio.run(function(*args, **kwargs)) if is_async(function) else function(*args, **kwargs)
             return of_value(value, self._setup.serializer)
         except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome

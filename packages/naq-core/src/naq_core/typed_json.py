@@ -1,0 +1,219 @@
+"""Typed JSON: values are written as what they are, and read as what the function's annotations say.
+
+msgspec knows dataclasses, its own structs, dates, UUIDs, decimals, enumerations, bytes and sets. Pydantic models are converted
+where the program has imported pydantic; `register_json_type` adds other classes.
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from naq_core.errors import DecodeError, EncodeError
+
+T = TypeVar("T")
+
+ANY: Any = Any
+_RETURN = "return"
+_PLAIN = frozenset({str, int, float, bool})
+
+_types: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {}
+_hints: "WeakKeyDictionary[Callable[..., Any], Hints]" = WeakKeyDictionary()
+
+
+def register_json_type(kind: type[T], *, encode: Callable[[T], Any], decode: Callable[[Any], T]) -> None:
+    """Teach the JSON serializer another class; to be called where the class is defined, so that both sides know it.
+
+    Args:
+        kind: The class; its subclasses are not included.
+        encode: Turns an instance into something that JSON or msgspec knows.
+        decode: Turns that, as read from JSON, into an instance; a `ValueError` says why it cannot.
+    """
+    _types[kind] = (encode, decode)
+
+
+def _pydantic_model() -> Any:
+    """Return pydantic's base class, or an empty tuple where the program does not use it."""
+    module = sys.modules.get("pydantic")
+    return () if module is None else module.BaseModel
+
+
+def _encode_hook(value: Any) -> Any:
+    if (known := _types.get(type(value))) is not None:
+        return known[0](value)
+    if isinstance(value, _pydantic_model()):
+        return value.model_dump(mode="json")
+    raise TypeError(f"objects of type {type(value).__qualname__} have no JSON form; see naq_core.register_json_type")
+
+
+def _decode_hook(kind: type, value: Any) -> Any:
+    if (known := _types.get(kind)) is not None:
+        return known[1](value)
+    if (model := _pydantic_model()) and issubclass(kind, model):
+        return kind.model_validate_json(msgspec.json.encode(value))  # type: ignore[attr-defined]  # it is a model
+    if isinstance(value, kind):
+        return value
+    raise ValueError(f"cannot become a {kind.__qualname__}; see naq_core.register_json_type")
+
+
+def encode_json(value: Any, what: str) -> bytes:
+    """Write a value as JSON.
+
+    Raises:
+        EncodeError: It has no faithful JSON form: a class that nobody knows, NaN or infinity, an integer above 64 bits.
+    """
+    try:
+        data = msgspec.json.encode(value, enc_hook=_encode_hook)
+        if b"null" in data:  # which is also what msgspec makes of NaN and infinity
+            _check_finite(value)
+    except Exception as error:
+        raise EncodeError(f"{what} cannot be written as JSON: {error}") from error
+    return data
+
+
+def _check_finite(value: Any) -> None:
+    plain = msgspec.to_builtins(value, enc_hook=_encode_hook, str_keys=True)
+    try:
+        json.dumps(plain, allow_nan=False)
+    except ValueError:
+        raise ValueError("NaN and infinity have no JSON form") from None
+
+
+class Hints:
+    """The annotations of a function, as far as JSON can be converted to them.
+
+    An annotation that cannot be resolved (a name that only type checkers import) or that msgspec does not know (a protocol, a
+    callable) stands for any value.
+    """
+
+    __slots__ = ("_by_name", "_keywords", "_positions", "_rest")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # a function in C
+            parameters = []
+        annotations = _annotations(function)
+        returns = ANY if inspect.isclass(function) else annotations.get(_RETURN, ANY)
+        self._by_name: dict[str, Any] = {_RETURN: _usable(returns)}
+        self._positions: list[str] = []
+        self._rest = ""
+        self._keywords = ""
+        for each in parameters:
+            kind = _usable(annotations.get(each.name, ANY))
+            if each.default is None and kind is not ANY:
+                kind = typing.Optional[kind]  # noqa: UP045 - of whatever kind it is
+            self._by_name[each.name] = kind
+            if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}:
+                self._positions.append(each.name)
+            elif each.kind is each.VAR_POSITIONAL:
+                self._rest = each.name
+            elif each.kind is each.VAR_KEYWORD:
+                self._keywords = each.name
+
+    def of_argument(self, at: int | str) -> tuple[str, Any]:
+        """Return name and type of the argument at a position or of a keyword."""
+        if isinstance(at, int):
+            name = self._positions[at] if at < len(self._positions) else self._rest
+        else:
+            name = at if at in self._by_name else self._keywords
+        return name or str(at), self._by_name.get(name, ANY)
+
+    @property
+    def of_result(self) -> Any:
+        """The type of the result."""
+        return self._by_name[_RETURN]
+
+
+def hints_of(function: Callable[..., Any]) -> Hints:
+    """Return the annotations of a function, looked up once."""
+    try:
+        found = _hints.get(function)
+    except TypeError:  # not hashable, or not to be referred to weakly
+        return Hints(function)
+    if found is None:
+        found = _hints[function] = Hints(function)
+    return found
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    plain: Any = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+    if inspect.isclass(plain):
+        plain = plain.__init__
+    elif not inspect.isroutine(plain):
+        plain = type(plain).__call__
+    try:
+        return typing.get_type_hints(plain, include_extras=True)
+    except Exception:  # noqa: BLE001 - one name that cannot be resolved must not hide the others
+        found: dict[str, Any] = {}
+        for name, annotation in getattr(plain, "__annotations__", {}).items():
+            alone: Any = types.SimpleNamespace(__annotations__={name: annotation})
+            with contextlib.suppress(Exception):
+                found |= typing.get_type_hints(alone, getattr(plain, "__globals__", {}), include_extras=True)
+        return found
+
+
+def _usable(annotation: Any) -> Any:
+    """Return the annotation where msgspec can convert to it, else `ANY`."""
+    if annotation is ANY or annotation is inspect.Parameter.empty:
+        return ANY
+    try:
+        msgspec.convert(object(), annotation, dec_hook=_decode_hook)
+    except msgspec.ValidationError:
+        pass  # the annotation is understood; the object does not fit
+    except Exception:  # noqa: BLE001 - msgspec raises TypeError, and what foreign classes raise
+        return ANY
+    return ANY if getattr(annotation, "_is_protocol", False) else annotation
+
+
+def convert_arguments(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], open_at: Collection[int | str] = ()
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turn arguments as read from JSON into what the function's annotations say.
+
+    Args:
+        function: What will be called with them.
+        args: Positional ones.
+        kwargs: Keyword ones.
+        open_at: Positions and keywords that are left as they are, as their values are still to come.
+
+    Raises:
+        DecodeError: One does not fit; names it and where in it.
+    """
+    hints = hints_of(function)
+    return (
+        tuple(_convert(value, hints, at) if at not in open_at else value for at, value in enumerate(args)),
+        {name: _convert(value, hints, name) if name not in open_at else value for name, value in kwargs.items()},
+    )
+
+
+def _convert(value: Any, hints: Hints, at: int | str) -> Any:
+    name, kind = hints.of_argument(at)
+    return value if kind is ANY else _as(value, kind, f"argument {name!r}")
+
+
+def convert_result(function: Callable[..., Any], value: Any) -> Any:
+    """Turn a result as read from JSON into what the function's annotation says.
+
+    Raises:
+        DecodeError: It does not fit.
+    """
+    kind = hints_of(function).of_result
+    return value if kind is ANY else _as(value, kind, "the result")
+
+
+def _as(value: Any, kind: Any, what: str) -> Any:
+    if type(value) is kind and kind in _PLAIN:
+        return value
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decode_hook, str_keys=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise DecodeError(f"{what} does not fit its annotation: {error}") from error

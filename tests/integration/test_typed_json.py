@@ -1,0 +1,121 @@
+"""With the JSON serializer a value arrives as what the function's annotations say, or is refused; never as another value."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from naq_client import Queue, group
+from naq_core import DecodeError, EncodeError, Job, JobFailedError, Settings
+from naq_core.testing import WorkerRunner
+from naq_core.typed_json import convert_arguments, encode_json
+from tests.integration import typed_work
+from tests.integration.typed_work import Money, Order, Point, example
+
+pytestmark = pytest.mark.naq(job_serializer="json", allowed_functions=["tests.integration.typed_work:*"])
+
+TYPES = ["Order", "UUID", "datetime", "Customer", "dict", "int", "int", "Money", "Size", "frozenset", "bytes", "Point"]
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+async def test_arguments_and_results_have_their_types(queue: Queue, naq_worker: WorkerRunner, process: bool) -> None:
+    options = queue.options(process=process)
+    types = await options.enqueue(typed_work.types_of, example())
+    many = await options.enqueue(typed_work.types_of, example(), example(), note="x", tip=Money(5))
+    same = await options.enqueue(typed_work.same, example())
+    await naq_worker.run_until_idle()
+    assert await types.result(0) == [*TYPES, "NoneType"]
+    assert await many.result(0) == ["Order", *TYPES, "str", "Money"]
+    assert await same.result(0) == example()
+    assert await Job.fetch_result(same.job_id) == {**_plain(example())}, "without the function, plain data"
+
+
+def _plain(order: Order) -> dict[str, Any]:
+    return {
+        "number": "00000000-0000-0000-0000-000000000007",
+        "at": "2026-01-02T03:00:00Z",
+        "customer": {"name": "Ada", "since": "1843-01-01T00:00:00Z"},
+        "lines": {"1": "0.1", "2": "19.99"},
+        "price": "20.09",
+        "size": "large",
+        "tags": list(order.tags),
+        "seal": "/wA=",
+        "place": {"x": 3, "y": 0},
+    }
+
+
+async def test_results_of_parents_are_converted_too(queue: Queue, naq_worker: WorkerRunner) -> None:
+    orders = group([queue.s(typed_work.same, example()), queue.s(typed_work.same, replace(example(), price=Money(1)))])
+    handle = await (orders | queue.s(typed_work.total)).enqueue(queue)
+    await naq_worker.run_until_idle()
+    assert await handle.result(20) == Money(2010)
+
+
+async def test_what_does_not_fit_is_refused_at_enqueue_with_its_path(queue: Queue) -> None:
+    wrong = _plain(example()) | {"place": {"x": "left"}}
+    with pytest.raises(EncodeError, match=r"typed_work:same: argument 'order' does not fit.*`int`, got `str` - at `\$.place.x`"):
+        await queue.enqueue(typed_work.same, wrong)
+    with pytest.raises(EncodeError, match=r"(?s)argument 'order' does not fit.*customer"):
+        await queue.enqueue(typed_work.same, _plain(example()) | {"customer": {"name": "Ada"}})
+    assert await queue.purge() == 0
+
+
+async def test_what_does_not_fit_ends_the_job_where_only_the_name_was_known(queue: Queue, naq_worker: WorkerRunner) -> None:
+    job = await queue.options(max_retries=3).enqueue("tests.integration.typed_work:same", {"number": 1})
+    await naq_worker.run_until_idle()
+    with pytest.raises(JobFailedError, match=r"DecodeError: argument 'order' does not fit its annotation: .*\$.number"):
+        await job.result(0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {"price": [math.nan]}, Money, object(), {(1, 2): 3}, "\ud800"])
+async def test_what_has_no_faithful_form_is_refused(queue: Queue, value: Any) -> None:
+    with pytest.raises(EncodeError, match="cannot be written as JSON"):
+        await queue.enqueue(typed_work.anything, value)
+    assert await queue.purge() == 0
+
+
+async def test_a_result_without_a_faithful_form_is_the_jobs_error(queue: Queue, naq_worker: WorkerRunner) -> None:
+    job = await queue.enqueue(eval_nan)
+    await naq_worker.run_until_idle()
+    with pytest.raises(JobFailedError, match="the result cannot be written as JSON: NaN"):
+        await job.result(0)
+
+
+def eval_nan() -> float:
+    return math.nan
+
+
+eval_nan.__module__, eval_nan.__qualname__ = typed_work.__name__, "eval_nan"
+typed_work.eval_nan = eval_nan  # type: ignore[attr-defined]  # so that the allow-list names it
+
+
+@pytest.mark.parametrize("value", [None, [None, 1.5], 2**63, 2**64 - 1, -(2**63), 2**70, 1.7976931348623157e308, "é"])
+async def test_plain_values_arrive_as_they_are(queue: Queue, naq_worker: WorkerRunner, value: Any) -> None:
+    job = await queue.enqueue(typed_work.anything, value)
+    await naq_worker.run_until_idle()
+    assert await job.result(0) == value
+
+
+def test_annotations_that_cannot_be_used_stand_for_any_value() -> None:
+    def function(a: "Missing", b: "Point", c: "typed_work.Order | Missing" = None, **rest: "Missing") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert convert_arguments(function, (1, {"x": 2}), {"c": 3, "d": 4}) == ((1, Point(2)), {"c": 3, "d": 4})
+    assert convert_arguments(len, ([1],), {}) == (([1],), {})
+
+
+def test_a_default_of_none_allows_none() -> None:
+    def function(number: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
+
+    assert convert_arguments(function, (None,), {}) == ((None,), {})
+    with pytest.raises(DecodeError, match="argument 'number'"):
+        convert_arguments(function, ("1",), {})
+
+
+def test_the_pickle_serializer_converts_nothing(settings: Settings) -> None:
+    job: Job[Any] = Job(typed_work.same, [{"number": 1}], serializer="pickle")
+    assert Job.deserialize(job.serialize(), serializer="pickle").args == ({"number": 1},)
+
+
+def test_null_is_not_taken_for_nan() -> None:
+    assert encode_json({"a": None, "b": "null"}, "it") == b'{"a":null,"b":"null"}'
