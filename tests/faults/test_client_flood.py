@@ -76,8 +76,9 @@ async def test_a_flood_at_a_hanging_server_stays_bounded_and_loses_nothing(
     assert len(own_load.accepted) == form.tasks * form.jobs
     assert own_load.false_duplicates == []
     own_fleet.start()
-    await own_load.finish(60)
-    report = verify(history.events(), Limits(drain=60))
+    within = 60 + form.tasks * form.jobs / 200  # on a busy machine a worker does some hundred a second
+    await own_load.finish(within)
+    report = verify(history.events(), Limits(drain=within))
     assert report.extra_runs == 0, report
 
 
