@@ -62,6 +62,54 @@ class TestSettings:
         with pytest.raises(ConfigurationError, match=f"{PREFIX}{name}"):
             DashboardSettings.load()
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("host", 1),
+            ("host", ""),
+            ("port", "8080"),
+            ("port", True),
+            ("port", 65_536),
+            ("root_path", None),
+            ("title", b"NAQ"),
+            ("read_only", "false"),
+            ("insecure_no_auth", 1),
+            ("password", ""),
+            ("token", ""),
+            ("read_token", 7),
+            ("users", "alice:admin:pw"),
+            ("users", [("alice", ADMIN, "pw")]),
+            ("trusted_proxies", "10.0.0.0/8"),
+            ("trusted_proxies", ["here"]),
+            ("proxy_roles", {"alice": "admin"}),
+            ("allowed_hosts", "naq.example.org"),
+            ("allowed_hosts", ("",)),
+            ("secret", 16 * [0]),
+            ("session_hours", float("nan")),
+            ("session_hours", "12"),
+            ("masked_keys", "salary"),
+            ("masked_keys", ("ключ",)),
+            ("masked_keys", ("_",)),
+        ],
+    )
+    def test_a_wrong_argument_is_named(self, name: str, value: Any) -> None:
+        with pytest.raises(ConfigurationError) as raised:
+            DashboardSettings(**{name: value})
+        assert raised.value.setting == name
+
+    def test_an_unknown_one_is_named(self) -> None:
+        with pytest.raises(ConfigurationError, match="did you mean masked_keys"):
+            DashboardSettings.load(masked_key=("salary",))
+
+    def test_arguments_are_brought_to_their_form(self) -> None:
+        own = DashboardSettings(users=[], trusted_proxies=["10.0.0.0/8"], allowed_hosts=["a"], session_hours=1)  # type: ignore[arg-type]
+        assert (own.users, own.trusted_proxies, own.allowed_hosts) == ((), (ip_network("10.0.0.0/8"),), ("a",))
+
+    @pytest.mark.parametrize("fields", [{"name": ""}, {"password": ""}, {"access": "admin"}, {"access": {"cancel-job"}}])
+    def test_a_user_is_checked_too(self, fields: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError, match=next(iter(fields))):
+            User(**({"name": "alice", "access": VIEWER, "password": "pw"} | fields))
+
     def test_a_header_for_users_needs_trusted_proxies(self) -> None:
         with pytest.raises(ConfigurationError, match="trusted"):
             DashboardSettings(user_header="X-Forwarded-User")

@@ -25,10 +25,10 @@ def gates(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     gate = asyncio.Event()
     real = manage.bulk
 
-    async def slow(connection: Any, action: Any, wanted: Any, *, on_progress: Any) -> int:
+    async def slow(connection: Any, action: Any, wanted: Any, *, on_progress: Any, mask: Any) -> int:
         on_progress(0)
         await gate.wait()
-        return await real(connection, action, wanted, on_progress=on_progress)
+        return await real(connection, action, wanted, on_progress=on_progress, mask=mask)
 
     monkeypatch.setattr(manage, "bulk", slow)
     return gate

@@ -20,6 +20,7 @@ from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
 from naq_core.decoding import Decoder, Instant, parse_instant
 from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, UnreadableError
+from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.values import exact_text, whole
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
@@ -130,6 +131,7 @@ async def read_trail(
     limit: int = 50,
     cursor: str | None = None,
     max_scan: int = 5_000,
+    mask: Mask | None = None,
 ) -> AuditPage:
     """Return a page of the trail, what was begun last first.
 
@@ -137,6 +139,8 @@ async def read_trail(
         limit: The most entries on the page, 1 to 500.
         cursor: What the page before this one returned.
         max_scan: The most messages to look at; an action has two.
+        mask: Returns a text without what is to be hidden: applied to targets, details and reasons, before the filter looks
+            at them.
 
     Raises:
         ConfigurationError: The limit is out of range, or the cursor is of another list.
@@ -152,7 +156,7 @@ async def read_trail(
         if not batch:
             page.cursor = None
             break
-        entries = await _entries(connection, batch, wanted)
+        entries = await _entries(connection, batch, wanted, mask)
         for message in batch:
             if len(page.entries) == limit:
                 break
@@ -163,10 +167,13 @@ async def read_trail(
     return page
 
 
-async def activity(connection: Connection, kind: str, target: str, limit: int = 10) -> list[AuditEntry]:
+async def activity(connection: Connection, kind: str, target: str, limit: int = 10, mask: Mask | None = None) -> list[AuditEntry]:
     """Return what was done last to one job, queue, schedule, worker or workflow, the newest first.
 
     What was done to all jobs that a filter matches is not among what was done to each of them.
+
+    Args:
+        mask: As of `read_trail`.
 
     Raises:
         InvalidNameError: This can be no kind.
@@ -174,10 +181,10 @@ async def activity(connection: Connection, kind: str, target: str, limit: int = 
     """
     _check_name("kind", kind)
     notes = await newest_notes(connection, kind, target, limit)
-    return list((await _entries(connection, notes, AuditFilter())).values())
+    return list((await _entries(connection, notes, AuditFilter(), mask)).values())
 
 
-async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilter) -> dict[int, AuditEntry]:
+async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilter, mask: Mask | None) -> dict[int, AuditEntry]:
     """Return the entries among messages, with what came of them, by their sequence."""
     names = connection.names
     found: dict[int, AuditEntry] = {}
@@ -188,6 +195,9 @@ async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilt
             continue
         note = _note_of(message)
         entry = _entry_of(note, message)
+        if mask is not None:
+            entry.target = mask(entry.target)
+            entry.details = {name: mask(value) for name, value in entry.details.items()}
         if not _may_match(wanted, entry):
             continue
         if is_refused:
@@ -198,6 +208,9 @@ async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilt
     ends = await find_ends(connection, [(each.entry_id, each.sequence) for each in open_notes])
     for entry, end in zip(open_notes, ends, strict=True):
         _close(entry, end)
+    if mask is not None:
+        for entry in found.values():
+            entry.reason = mask(entry.reason)
     return {sequence: entry for sequence, entry in found.items() if wanted.outcome in {"", entry.outcome}}
 
 

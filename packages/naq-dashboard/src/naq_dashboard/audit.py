@@ -13,12 +13,12 @@ from naq_core.errors import NaqError
 from naq_core.tasks import Background
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.broker import Broker
+from naq_dashboard.refusals import Refusal, Refusals
 
 __all__ = ["Audit"]
 
 log = logging.getLogger("naq.audit")
 
-MOST_PENDING = 100
 TOLD = (
     "reason",
     "duration",
@@ -47,6 +47,7 @@ class Audit:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._refusals = Refusals(self._tell)
         self._background = Background()
 
     def recorded(
@@ -75,9 +76,11 @@ class Audit:
             raise PermissionDeniedException(told)
 
     def refused(self, actor: Actor, action: str, target: str, reason: str, address: str = "") -> None:
-        """Log a refused attempt, and note it as far as that works: nothing was done, so nobody waits for it."""
-        log.warning("%s %r refused to %r (%s) %s: %s", action, target[:200], actor.name[:200], actor.how, address, reason)
-        self._later(self._note_refusal(actor, action, target, reason, address))
+        """Log a refused attempt, and note it as far as that works: nothing was done, so nobody waits for it.
+
+        Of attempts that differ in nothing but their target, the first is noted at once and the others as a sum (`Refusals`).
+        """
+        self._refusals.add(Refusal(actor, action, reason, address), target)
 
     def logged(self, viewer: Viewer, action: str, address: str) -> None:
         """Log that somebody has logged in or out, and note it as far as that works: looking is possible without NATS too."""
@@ -86,6 +89,7 @@ class Audit:
 
     async def close(self) -> None:
         """Wait for a moment for what is to be noted."""
+        self._refusals.close()
         if self._background.tasks:
             await asyncio.wait(self._background.tasks, timeout=1)
         await self._background.close()
@@ -99,9 +103,22 @@ class Audit:
 
         _ = self._background.start(run(), "naq-dashboard-audit")
 
-    async def _note_refusal(self, actor: Actor, action: str, target: str, reason: str, address: str) -> None:
-        if len(self._background.tasks) <= MOST_PENDING:  # who tries faster than that is in the log only
-            await note_refusal(await self._broker.connection(), actor, action, target, reason, {"from": address})
+    def _tell(self, refusal: Refusal, target: str, count: int) -> None:
+        actor, action, reason, address = refusal
+        times = "" if count == 1 else f", {count:,} times"
+        log.warning(
+            "%s %r refused to %r (%s) %s: %s%s", action, target[:200], actor.name[:200], actor.how, address, reason, times
+        )
+        self._later(self._note_refusal(refusal, target, count))
+
+    async def _note_refusal(self, refusal: Refusal, target: str, count: int) -> None:
+        actor, action, reason, address = refusal
+        details = {"from": address, "count": "" if count == 1 else count}
+        try:
+            await note_refusal(await self._broker.connection(), actor, action, target, reason, details)
+        except NaqError:
+            self._refusals.give_back(refusal, target, count)
+            raise
 
     async def _note_login(self, viewer: Viewer, action: str, address: str) -> None:
         async with recorded(await self._broker.connection(), _actor(viewer), action, "", {"from": address}):

@@ -7,13 +7,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-import msgspec
-
 from naq_core.broker import Connection
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.tasks import Background
-from naq_core.views import JobView
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
 from naq_dashboard.feed import Feed
@@ -49,10 +46,12 @@ class Board:
         self.gate = Gate(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
         self._background = Background()
+        self.mask = self.renderer.masker
+        """Hides what looks secret; every reading of jobs and of the audit trail gets it."""
         self.live = Hub()
-        self.feed = Feed(self.broker, self.live.notify, self.live.notify_all)
+        self.feed = Feed(self.broker, self.mask, self.live.notify, self.live.notify_all)
         self.figures = FigureBoard(self.broker)
-        self.operations = Operations(self.broker, self.audit, self._forget)
+        self.operations = Operations(self.broker, self.audit, self.mask, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, _Shared] = {}
@@ -112,26 +111,13 @@ class Board:
         self._shared.clear()
         self.live.notify_all()
 
-    def masked(self, view: JobView) -> JobView:
-        """Return a job without what looks secret in its texts."""
-        mask = self.renderer.masker
-        return msgspec.structs.replace(
-            view,
-            arguments=mask(view.arguments),
-            result=None if view.result is None else mask(view.result),
-            reason=mask(view.reason),
-            errors=[
-                msgspec.structs.replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors
-            ],
-            logs=[msgspec.structs.replace(each, message=mask(each.message)) for each in view.logs],
-        )
-
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
         await self._background.close()
         await self.live.close()
         await self.feed.close()
         await self.operations.close()
+        self.gate.close()
         await self.audit.close()
         await self.broker.close()
 

@@ -18,6 +18,7 @@ from naq_core.errors import NaqError
 from naq_core.filters import describe_filter
 from naq_core.inspect import count_jobs
 from naq_core.manage.bulk import MEANT
+from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.tasks import Background
 from naq_core.views import JobFilter
@@ -87,8 +88,9 @@ def bulk_action(verb: str) -> Action:
 class BulkRuns:
     """Those of this process."""
 
-    def __init__(self, audit: Audit, changed: Callable[[], None]) -> None:
+    def __init__(self, audit: Audit, mask: Mask, changed: Callable[[], None]) -> None:
         self._audit = audit
+        self._mask = mask
         self._changed = changed
         self._runs: OrderedDict[str, BulkRun] = OrderedDict()
         self._background = Background()
@@ -106,8 +108,11 @@ class BulkRuns:
     ) -> BulkRun:
         """Begin, once it is noted.
 
+        Args:
+            expected: The most jobs that may match, if that was said.
+
         Raises:
-            ValidationException: There is no such action, or too many are under way.
+            ValidationException: There is no such action, more jobs match than expected, or too many of these are under way.
             PermissionDeniedException: The viewer may not.
             NaqError: It cannot be noted.
         """
@@ -116,8 +121,12 @@ class BulkRuns:
         if len(self.under_way()) >= MOST_AT_ONCE:
             raise ValidationException(f"{MOST_AT_ONCE} of these are under way: wait for one to end, or stop it")
         if expected is None:
-            counted = await count_jobs(connection, _with_states(wanted, verb), COUNTED)
+            counted = await count_jobs(connection, _with_states(wanted, verb), COUNTED, mask=self._mask)
             expected = counted.count if counted.is_exact else None
+        else:
+            counted = await count_jobs(connection, wanted, mask=self._mask)
+            if counted.count > expected:
+                raise ValidationException(f"{counted.count} jobs match by now, more than the {expected} expected")
         run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), filter=meant, expected=expected)
         stack = AsyncExitStack()
         entry = await stack.enter_async_context(self._audit.recorded(connection, viewer, f"{verb}-jobs", meant or "all"))
@@ -166,7 +175,13 @@ class BulkRuns:
         try:
             async with stack:
                 try:
-                    run.done = await manage.bulk(connection, run.verb, wanted, on_progress=count)  # type: ignore[arg-type]  # checked
+                    run.done = await manage.bulk(
+                        connection,
+                        run.verb,  # type: ignore[arg-type]  # checked
+                        wanted,
+                        on_progress=count,
+                        mask=self._mask,
+                    )
                 except _StoppedError:
                     run.error = f"by {run.stopped_by or 'somebody who is not logged in'}"
                     entry.outcome = "stopped"

@@ -6,9 +6,12 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from naq_core.errors import NaqError
 from naq_core.events import events
 from naq_core.inspect import list_queues
+from naq_core.masks import Mask
 from naq_core.metrics import LEVELS, Recorder
 from naq_core.names import new_id
 from naq_core.tasks import Background
@@ -28,8 +31,9 @@ PAUSE = 1.0
 class Feed:
     """Listens from the first open page on, and keeps the newest events for the page that shows them."""
 
-    def __init__(self, broker: Broker, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, mask: Mask, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
         self._broker = broker
+        self._mask = mask
         self._on_event, self._on_any = on_event, on_any
         self.mark = new_id()[-12:]
         """Tells the numbers of this feed's events from those of another process, or of another start."""
@@ -73,6 +77,9 @@ class Feed:
 
     def take(self, event: Event) -> None:
         """Keep an event or a gap, and tell everybody of it."""
+        if event.progress is not None and event.progress.note:
+            note = self._mask(event.progress.note)
+            event = msgspec.structs.replace(event, progress=msgspec.structs.replace(event.progress, note=note))
         self.seen += 1
         self.recent.append(event)
         if event.kind == "gap":

@@ -5,12 +5,10 @@ import base64
 import binascii
 import hmac
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import isawaitable
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -21,12 +19,15 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.response import Response
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from naq_core.audit import Actor
 from naq_dashboard.access import ADMIN, VIEWER, Action, Viewer
 from naq_dashboard.audit import Audit
+from naq_dashboard.guesses import Guesses, Tries, parse_address
 from naq_dashboard.passwords import Signer, password_matches
+from naq_dashboard.refusals import Refusal, Refusals
 from naq_dashboard.settings import DashboardSettings
 
 __all__ = [
@@ -49,10 +50,9 @@ COOKIE = "naq_dashboard_session"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VIEWER_KEY = "naq_dashboard_viewer"
 NOBODY = Viewer("", VIEWER)
-MOST_FAILURES = 10
-FAILURE_SECONDS = 60.0
+TOKEN_PAUSE = 1.0
+"""Seconds. A token is long and random: a guess a second finds none, and one wrong program does not keep the others out."""
 REMEMBERED_LOGINS = 64
-REMEMBERED_ADDRESSES = 1000
 
 POLICY = (
     "default-src 'none'; "
@@ -84,23 +84,6 @@ def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
     return viewer
 
 
-@dataclass(slots=True)
-class _Guesses:
-    """Wrong passwords from one address. One is checked at a time: many sent at once would all precede the first failure."""
-
-    failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_FAILURES))
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def check(self, now: float) -> None:
-        """Refuse another guess after too many.
-
-        Raises:
-            HTTPException: 429.
-        """
-        if len(self.failed_at) == MOST_FAILURES and now - self.failed_at[0] < FAILURE_SECONDS:
-            raise HTTPException("too many wrong passwords: wait a minute", status_code=429)
-
-
 class Gate(ASGIMiddleware):
     """Lets in what may come in."""
 
@@ -114,8 +97,10 @@ class Gate(ASGIMiddleware):
         self._hosts = ("*",) if identify is not None and not settings.allowed_hosts else settings.hosts
         self._is_open_to_all = identify is not None or settings.is_open_to_all
         self._passwords = {each.name: each.password for each in settings.accounts}
-        self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
+        self._known: OrderedDict[bytes, Viewer] = OrderedDict()
+        """Whose credentials were right before, by a keyed digest of them and of the address that they came from."""
+        self._passwords_tried, self._tokens_tried = Guesses("password"), Guesses("token", TOKEN_PAUSE)
+        self._refusals = Refusals(_log_refusal)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Check the request."""
@@ -128,16 +113,30 @@ class Gate(ASGIMiddleware):
         try:
             self._check_host(request)
             self._check_peer(request)
+            if request.method == "OPTIONS":
+                return _options(request)
             if request.method not in SAFE_METHODS:
                 check_origin(request)
-            viewer = await self.identify(request)
+            viewer = await self._identify_unless(request, public=public)
         except HTTPException as error:
-            log.warning("%s %r from %s refused: %s", request.method, request.scope["path"], address_of(request), error.detail)
-            return problem(error.status_code, error.detail).to_asgi_response(request=request, app=None)
+            refusal = Refusal(Actor("", ""), request.method, str(error.status_code), address_of(request))
+            self._refusals.add(refusal, f"{request.scope['path'][:200]!r}: {error.detail}")
+            response = problem(error.status_code, error.detail)
+            response.headers.update(error.headers or {})
+            return response.to_asgi_response(request=request, app=None)
         if viewer is None and not public:
             return self._send_to_login(request)
         request.scope["state"][VIEWER_KEY] = viewer or NOBODY
         return None
+
+    async def _identify_unless(self, request: Request[Any, Any, Any], *, public: bool) -> Viewer | None:
+        """Find out who asks; nobody, where what is public is asked for with credentials that are not looked at any more."""
+        try:
+            return await self.identify(request)
+        except HTTPException as error:
+            if public and error.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                return None
+            raise
 
     async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:
         """Find out who asks; None where they would have to log in."""
@@ -150,6 +149,10 @@ class Gate(ASGIMiddleware):
             return Viewer(viewer.name, VIEWER, viewer.by)
         return viewer
 
+    def close(self) -> None:
+        """Log what was only counted."""
+        self._refusals.close()
+
     async def login(self, name: str, password: str, address: str) -> Viewer | None:
         """Check a name and a password.
 
@@ -157,20 +160,16 @@ class Gate(ASGIMiddleware):
             address: Who guesses is slowed down by where they are: nobody is to be able to lock others out.
 
         Raises:
-            HTTPException: 429, after too many wrong ones within a minute.
+            HTTPException: 429, after too many wrong ones within a minute, with the seconds to wait in `Retry-After`.
         """
-        loop = asyncio.get_running_loop()
-        guesses = self._guesses.setdefault(address, _Guesses())
-        self._guesses.move_to_end(address)
-        if len(self._guesses) > REMEMBERED_ADDRESSES:
-            self._guesses.popitem(last=False)
+        tries = self._passwords_tried.of(address)
         known = next((each for each in self.settings.accounts if each.name == name), None)
         stored = known or next(iter(self.settings.accounts), None)  # an unknown name takes as long as a known one
-        async with guesses.turn:
-            guesses.check(loop.time())
+        async with tries.turn:
+            self._check(tries, "password", address)
             if stored is not None and await asyncio.to_thread(password_matches, password, stored.password) and known is not None:
                 return Viewer(known.name, known.access, "password")
-            guesses.failed_at.append(loop.time())
+            tries.failed()
         # A name that nobody has may be a password, typed into the wrong field.
         told = "wrong password" if known is not None else "no such name"
         self.audit.refused(Actor("" if known is None else known.name, "password"), "log-in", "", told, address)
@@ -194,27 +193,51 @@ class Gate(ASGIMiddleware):
                 return self._by_proxy(request) or self._by_session(request)
 
     def _by_token(self, token: str, address: str) -> Viewer | None:
+        mark = self._mark("bearer", address, token)
+        if (viewer := self._known.get(mark)) is not None:
+            return viewer
+        tries = self._tokens_tried.of(address)
+        self._check(tries, "token", address)
         for name, known, access in (("token", self.settings.token, ADMIN), ("read-token", self.settings.read_token, VIEWER)):
             if known and hmac.compare_digest(token.encode(), known.encode()):
-                return Viewer(name, access, "token")
+                return self._remembered(mark, Viewer(name, access, "token"))
+        tries.failed()
         self.audit.refused(Actor("", "token"), "log-in", "", "wrong token", address)
         return None
 
     async def _by_basic(self, credentials: str, address: str) -> Viewer | None:
-        """Check a Basic header; what was right once is remembered by its keyed digest, as a hash takes long."""
-        mark = hmac.digest(self.settings.secret.encode(), credentials.encode(), "sha256")
-        if (name := self._known.get(mark)) is not None:
-            return self._account(name, "password")
+        """Check a Basic header; what was right once is remembered, as a hash takes long."""
+        mark = self._mark("basic", address, credentials)
+        if (known := self._known.get(mark)) is not None:
+            return known
         try:
             name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
         viewer = await self.login(name, password, address)
-        if viewer is not None:
-            self._known[mark] = viewer.name
-            if len(self._known) > REMEMBERED_LOGINS:
-                self._known.popitem(last=False)
+        return None if viewer is None else self._remembered(mark, viewer)
+
+    def _mark(self, *parts: str) -> bytes:
+        return hmac.digest(self.settings.secret.encode(), "\0".join(parts).encode(), "sha256")
+
+    def _remembered(self, mark: bytes, viewer: Viewer) -> Viewer:
+        """Remember who has the right credentials: wrong ones from the same address do not keep them out."""
+        self._known[mark] = viewer
+        if len(self._known) > REMEMBERED_LOGINS:
+            self._known.popitem(last=False)
         return viewer
+
+    def _check(self, tries: Tries, what: str, address: str) -> None:
+        """Refuse to look at another guess after too many.
+
+        Raises:
+            HTTPException: 429.
+        """
+        try:
+            tries.check()
+        except HTTPException:
+            self.audit.refused(Actor("", what), "log-in", "", f"too many wrong {what}s", address)
+            raise
 
     def _by_proxy(self, request: Request[Any, Any, Any]) -> Viewer | None:
         settings = self.settings
@@ -265,6 +288,22 @@ class Gate(ASGIMiddleware):
         return response.to_asgi_response(request=request, app=None)
 
 
+def _options(request: Request[Any, Any, Any]) -> ASGIApp:
+    """Say which methods there are. No other site is allowed to use any of them, so nothing more is said."""
+    template = request.scope["path_template"]
+    routes = [route for route in request.app.routes if isinstance(route, HTTPRoute) and route.path_format == template]
+    methods = sorted({str(method) for route in routes for method in route.methods})
+    response: Response[Any] = Response(None, status_code=204, headers={"Allow": ", ".join(methods)})
+    return response.to_asgi_response(request=request, app=None)
+
+
+def _log_refusal(refusal: Refusal, what: str, count: int) -> None:
+    if count == 1:
+        log.warning("%s %s from %s refused", refusal.action, what, refusal.address)
+    else:
+        log.warning("%s from %s refused with status %s, %d times", refusal.action, refusal.address, refusal.reason, count)
+
+
 def address_of(request: Request[Any, Any, Any]) -> str:
     """Return where a request comes from: behind a proxy, the proxy's address."""
     return request.client.host if request.client is not None else ""
@@ -288,7 +327,7 @@ def marked(send: Send) -> Send:
 def is_from_proxy(scope: Scope, settings: DashboardSettings) -> bool:
     """Whether the request comes from one of the proxies that may say who asks, and under which path."""
     client = scope.get("client")
-    address = _parsed(client[0]) if client else None
+    address = parse_address(client[0]) if client else None
     return address is not None and any(address in network for network in settings.trusted_proxies)
 
 
@@ -297,17 +336,8 @@ def is_here(scope: Scope) -> bool:
     client = scope.get("client")
     if not client or not client[0]:
         return True
-    address = _parsed(client[0])
+    address = parse_address(client[0])
     return address is not None and address.is_loopback
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; one of IPv4 as a server that listens on both writes it is one of IPv4."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def base_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:

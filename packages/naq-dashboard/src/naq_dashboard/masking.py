@@ -1,6 +1,7 @@
 """Hides values that look like secrets in the text previews of arguments and results."""
 
 import re
+from functools import lru_cache
 
 WORDS = (
     "password",
@@ -21,6 +22,8 @@ WORDS = (
 WHOLE_WORDS = frozenset({"otp", "pin", "cvv", "ssn", "pwd", "auth"})
 """Too short to be looked for inside of others: `shipping` is no secret."""
 MASK = "•••"
+KNOWN = 4096
+"""Keys that are remembered: a search asks for the same few in thousands of records."""
 
 _KEY = re.compile(r"(?<![\w.-])([\w.-]{1,100})[\"']?\s{0,4}(?:=>|=|:)\s{0,4}")
 _VALUE = re.compile(
@@ -38,7 +41,8 @@ class Masker:
     """
 
     def __init__(self, more: tuple[str, ...] = ()) -> None:
-        self._words = (*WORDS, *(_PARTS.sub("", word).lower() for word in more))
+        self._words = (*WORDS, *(plain_word(word) for word in more))
+        self._is_secret = lru_cache(KNOWN)(self._names_secret)
 
     def __call__(self, text: str | None) -> str:
         """Return the text without what looks secret."""
@@ -56,6 +60,11 @@ class Masker:
         kept.append(text[done:])
         return _URL_USER.sub(f"{MASK}@", "".join(kept))
 
-    def _is_secret(self, key: str) -> bool:
-        plain = _PARTS.sub("", key).lower()
+    def _names_secret(self, key: str) -> bool:
+        plain = plain_word(key)
         return any(word in plain for word in self._words) or not WHOLE_WORDS.isdisjoint(_PARTS.split(key.lower()))
+
+
+def plain_word(text: str) -> str:
+    """Return a word or key as the two are compared: its ASCII letters and digits, in lower case."""
+    return _PARTS.sub("", text).lower()

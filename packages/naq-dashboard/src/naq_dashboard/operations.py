@@ -13,6 +13,7 @@ from naq_core.broker import Connection
 from naq_core.errors import NaqError
 from naq_core.filters import parse_instant
 from naq_core.manage import CancelOutcome
+from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.settings import parse_duration
 from naq_core.views import JobFilter
@@ -45,11 +46,11 @@ class Told:
 class Operations:
     """Carries actions out for those who may."""
 
-    def __init__(self, broker: Broker, audit: Audit, changed: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, audit: Audit, mask: Mask, changed: Callable[[], None]) -> None:
         self._broker = broker
         self._changed = changed
         self._audit = audit
-        self.runs = BulkRuns(audit, changed)
+        self.runs = BulkRuns(audit, mask, changed)
 
     async def perform(self, viewer: Viewer, verb: str, words: Words) -> Told:
         """Do one thing.

@@ -82,6 +82,11 @@ class Links:
         text = urlencode([(key, value) for key, value in query.items() if value not in (None, "", ())], doseq=True)
         return f"{self.base}/{path}{'?' if text else ''}{text}"
 
+    @staticmethod
+    def can_hold(name: str) -> bool:
+        """Return whether a stored name, which anybody may have written, can be a part of a path to servers and browsers."""
+        return name not in {"", ".", ".."} and "/" not in name
+
     def static(self, path: str) -> str:
         """Return the address of a static file; it changes with the file, so that browsers may keep it for ever."""
         return f"{self.base}/static/{path}?v={assets()[path].version}"

@@ -1,4 +1,7 @@
-"""Searching among any number of jobs within a time that a person does not notice; what was not looked at is said."""
+"""Searching among any number of jobs within a time that a person does not notice; what was not looked at is said.
+
+Only what may be shown is looked at: what the masker hides is neither found nor counted.
+"""
 
 from naq_core.inspect import count_jobs, list_jobs
 from naq_core.views import JobCount, JobFilter, JobPage
@@ -18,13 +21,13 @@ COUNT_FRESH = 3.0
 
 
 async def find(board: Board, wanted: JobFilter, limit: int, cursor: str = "", *, fresh: float = 0.2) -> JobPage:
-    """Return the next jobs that a filter matches, as many as are found in a moment.
+    """Return the next jobs that a filter matches, masked, as many as are found in a moment.
 
     Raises:
         ConfigurationError: The cursor is of another list, or the limit is out of range.
         BrokerError: The server does not answer.
     """
-    return await board.read(list_jobs, wanted, limit, cursor or None, MOST_LISTED, LIST_SECONDS, fresh=fresh)
+    return await board.read(list_jobs, wanted, limit, cursor or None, MOST_LISTED, LIST_SECONDS, board.mask, fresh=fresh)
 
 
 async def count(board: Board, wanted: JobFilter, page: JobPage | None = None, limit: int = 0) -> JobCount:
@@ -39,4 +42,4 @@ async def count(board: Board, wanted: JobFilter, page: JobPage | None = None, li
     """
     if page is not None and len(page.jobs) < limit:
         return JobCount(count=len(page.jobs), is_exact=page.cursor is None, scanned=page.scanned)
-    return await board.read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, fresh=COUNT_FRESH)
+    return await board.read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, board.mask, fresh=COUNT_FRESH)

@@ -2,21 +2,24 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Self, TypeAlias
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import ConfigurationError, shown
 from naq_core.secret_files import read_secret
-from naq_dashboard.access import ADMIN, VIEWER, Access, parse_access
+from naq_core.values import flag, number, text, whole
+from naq_dashboard.access import ADMIN, VIEWER, Access, Action, parse_access
+from naq_dashboard.masking import plain_word
 from naq_dashboard.passwords import check_hash
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 DEFAULT_PORT = 8080
 PREFIX = "NAQ_DASHBOARD_"
-MOST_SESSION_HOURS = 24 * 365
+LEAST_SESSION_HOURS, MOST_SESSION_HOURS = 0.001, 24 * 365
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -28,6 +31,16 @@ class User:
     access: Access
     password: str = field(repr=False)
     """In plain text, or as `naq dashboard --hash-password` prints it."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigurationError: One has the wrong type, or is empty.
+        """
+        object.__setattr__(self, "name", _secret(self.name, "name"))
+        object.__setattr__(self, "access", _access(self.access, "access"))
+        object.__setattr__(self, "password", _secret(self.password, "password"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +94,13 @@ class DashboardSettings:
     """Words whose values are hidden in arguments and results, besides `password`, `token`, `secret` and such."""
 
     def __post_init__(self) -> None:
-        """Check what can be wrong."""
-        if not 0 <= self.port <= 65535:
-            raise ConfigurationError("port", f"must be from 0 to 65535, not {self.port}")
+        """Convert and check every field."""
+        for name, check in _CHECKS.items():
+            try:
+                exact = check(getattr(self, name), name)
+            except ConfigurationError as error:
+                raise ConfigurationError(name, error.problem, f"{PREFIX}{name.upper()}") from None
+            object.__setattr__(self, name, exact)
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError(
                 "root_path", f"must start and not end with '/', not {self.root_path!r}", f"{PREFIX}ROOT_PATH"
@@ -94,12 +111,6 @@ class DashboardSettings:
             )
         if len(self.secret) < 16:
             raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")
-        if not 0 < self.session_hours <= MOST_SESSION_HOURS:
-            raise ConfigurationError(
-                "session_hours",
-                f"must be more than 0 and at most {MOST_SESSION_HOURS:,}, not {self.session_hours}",
-                f"{PREFIX}SESSION_HOURS",
-            )
         names = [each.name for each in self.accounts]
         for name in names:
             if names.count(name) > 1:
@@ -120,6 +131,9 @@ class DashboardSettings:
             ConfigurationError: A value is not allowed.
         """
         values = {name: value for name, value in overrides.items() if value is not None}
+        for name in values.keys() - _READERS.keys():
+            close = get_close_matches(name, _READERS, n=1)
+            raise ConfigurationError(name, f"is not a setting of the dashboard{f'; did you mean {close[0]}?' if close else ''}")
         for name, read in _READERS.items():
             if name in values:
                 continue
@@ -184,6 +198,89 @@ class DashboardSettings:
     def access_of_proxy_user(self, name: str) -> Access:
         """Return what a user that the proxy names may do."""
         return self.proxy_roles.get(name) or self.proxy_roles.get("*") or VIEWER
+
+
+def _secret(value: object, name: str) -> str:
+    found = text(value, name)
+    if not found:
+        raise ConfigurationError(name, "must not be empty")
+    return found
+
+
+def _optional(value: object, name: str) -> str | None:
+    return None if value is None else _secret(value, name)
+
+
+def _access(value: object, name: str) -> Access:
+    if not isinstance(value, frozenset | set) or not all(isinstance(each, Action) for each in value):
+        raise ConfigurationError(name, f"must be a role such as VIEWER, or a set of actions, not {shown(value)}")
+    return frozenset(value)
+
+
+def _items(value: object, name: str) -> list[object]:
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
+        raise ConfigurationError(name, f"must be a list, not a {type(value).__name__}")
+    return list(value)
+
+
+def _texts(value: object, name: str) -> tuple[str, ...]:
+    return tuple(_secret(each, name) for each in _items(value, name))
+
+
+def _masks(value: object, name: str) -> tuple[str, ...]:
+    for word in (words := _texts(value, name)):
+        if not plain_word(word):
+            raise ConfigurationError(name, f"{word!r} has no ASCII letter or digit to compare, and would hide every value")
+    return words
+
+
+def _members(value: object, name: str) -> tuple[User, ...]:
+    items = _items(value, name)
+    users = [each for each in items if isinstance(each, User)]
+    if len(users) < len(items):
+        raise ConfigurationError(name, "must be a list of User")
+    return tuple(users)
+
+
+def _proxies(value: object, name: str) -> tuple[Network, ...]:
+    found: list[Network] = []
+    for each in _items(value, name):
+        if isinstance(each, IPv4Network | IPv6Network):
+            found.append(each)
+            continue
+        try:
+            found.append(ip_network(text(each, name), strict=False))
+        except ValueError as error:
+            raise ConfigurationError(name, str(error)) from error
+    return tuple(found)
+
+
+def _accesses(value: object, name: str) -> Mapping[str, Access]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(name, f"must be a mapping of names to roles, not a {type(value).__name__}")
+    return {_secret(each, name): _access(access, name) for each, access in value.items()}
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "host": _secret,
+    "port": lambda value, name: whole(value, name, 0, 65_535),
+    "root_path": text,
+    "title": text,
+    "environment": text,
+    "read_only": flag,
+    "insecure_no_auth": flag,
+    "password": _optional,
+    "users": _members,
+    "token": _optional,
+    "read_token": _optional,
+    "user_header": text,
+    "trusted_proxies": _proxies,
+    "proxy_roles": _accesses,
+    "allowed_hosts": _texts,
+    "secret": text,
+    "session_hours": lambda value, name: number(value, name, LEAST_SESSION_HOURS, MOST_SESSION_HOURS),
+    "masked_keys": _masks,
+}
 
 
 def _variable(name: str) -> tuple[str, str]:

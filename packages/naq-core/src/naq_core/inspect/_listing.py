@@ -15,6 +15,7 @@ from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
 from naq_core.errors import ConfigurationError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
+from naq_core.masks import Mask, masked
 from naq_core.record import JobRecord, JobState
 from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
@@ -63,25 +64,40 @@ class Listing:
     """A list of jobs being paged through."""
 
     def __init__(
-        self, connection: Connection, wanted: JobFilter, sources: Sequence[Source], began: int, skip: tuple[str, str]
+        self,
+        connection: Connection,
+        wanted: JobFilter,
+        sources: Sequence[Source],
+        began: int,
+        skip: tuple[str, str],
+        mask: Mask | None,
     ) -> None:
         self._connection = connection
         self._began = began
         """The newest record when the list began: later ones have not been and will not be listed."""
         self._filter = wanted
-        self._may_hold = record_sieve(wanted)
+        self._mask = mask
+        self._may_hold = record_sieve(wanted, mask)
         self._sources = sources
         self._skip = skip
         self._has_records = any(source.is_records for source in sources)
         self._floor = "" if wanted.since is None else _sortable((max(wanted.since, EARLIEST) - CLOCKS).isoformat())
 
     @classmethod
-    async def open(cls, connection: Connection, wanted: JobFilter, cursor: str | None, skip: tuple[str, str] = ("", "")) -> Self:
+    async def open(
+        cls,
+        connection: Connection,
+        wanted: JobFilter,
+        cursor: str | None,
+        skip: tuple[str, str] = ("", ""),
+        mask: Mask | None = None,
+    ) -> Self:
         """Find out where to look.
 
         Args:
             wanted: Made by `check_filter`.
             skip: Queue and id of a job that is not to be listed, as it has been shown.
+            mask: As of `list_jobs`.
 
         Raises:
             ConfigurationError: The cursor is of another list.
@@ -114,7 +130,7 @@ class Listing:
             )
             for (stream, subject, _, first, is_records), position in zip(spans, positions, strict=True)
         ]
-        return cls(connection, wanted, sources, began, skip)
+        return cls(connection, wanted, sources, began, skip, mask)
 
     def cursor(self) -> str | None:
         """Return what continues the list after what `page` has returned; None at its end."""
@@ -207,7 +223,7 @@ class Listing:
                     requests.append({"last_by_subj": names.result(queue, job_id)})
                 continue
             record = self._read_if_wanted(entry)
-            if record is not None and matches(self._filter, view_of(record, None)):
+            if record is not None and matches(self._filter, view_of(record, None), self._mask):
                 records[number] = record
         for number, found in zip(messages, await get_many(self._connection, names.results_stream, requests), strict=True):
             views[number] = self._of_message(messages[number], found)
@@ -215,7 +231,7 @@ class Listing:
         for number, found in zip(records, await get_many(self._connection, names.jobs_stream, live), strict=True):
             record = records[number]
             if found is None or is_of_this_run(record, found, envelope_of(found)):  # else: its new life is shown elsewhere
-                views[number] = view_of(record, found, sequence=batch[number][1].sequence)
+                views[number] = masked(view_of(record, found, sequence=batch[number][1].sequence), self._mask)
         return views
 
     def _read_if_wanted(self, entry: Entry) -> JobRecord | None:
@@ -231,7 +247,7 @@ class Listing:
         if is_listed and record is not None and is_of_this_run(record, message, envelope_of(message)):
             return None  # it is, or was, listed at its record's place
         view = view_of(record, message, sequence=message.sequence)
-        return view if matches(self._filter, view) else None
+        return masked(view, self._mask) if matches(self._filter, view, self._mask) else None
 
 
 async def _rare_subjects(connection: Connection, queue: str, subjects: Sequence[str]) -> set[str]:

@@ -1,9 +1,14 @@
 """Whether a job is one of those a filter means."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 
+from naq_core.masks import Mask, searchable
 from naq_core.views import JobFilter, JobView
+
+_ANY = r'(?:[^"\\]|\\.)*'
+"""What may come before something within a JSON string."""
 
 
 def may_match(wanted: JobFilter, view: JobView) -> bool:
@@ -17,27 +22,41 @@ def may_match(wanted: JobFilter, view: JobView) -> bool:
     )
 
 
-def matches(wanted: JobFilter, view: JobView) -> bool:
-    """Return whether the job matches as it is now."""
+def matches(wanted: JobFilter, view: JobView, mask: Mask | None = None) -> bool:
+    """Return whether the job matches as it is now.
+
+    Args:
+        view: As it is stored.
+        mask: Hides parts of its texts, which then match nothing.
+    """
     return (
         (not wanted.states or view.state in wanted.states)
         and (not wanted.worker or view.worker == wanted.worker)
         and may_match(wanted, view)
         and (not wanted.error or (bool(view.errors) and _is_type(wanted.error, view.errors[-1].type)))
-        and (not wanted.text or has_text(view, wanted.text))
+        and (not wanted.text or has_text(view, wanted.text, mask))
     )
 
 
-def record_sieve(wanted: JobFilter) -> Callable[[bytes], bool]:
+def record_sieve(wanted: JobFilter, mask: Mask | None = None) -> Callable[[bytes], bool]:
     """Return what says of a stored record, unread, whether it may match: most of what a search passes is not worth decoding.
 
-    Only words that JSON writes as they are can be looked for so.
+    Only words that JSON writes as they are can be looked for so. Names are looked for in their own fields alone, and text not at
+    all where parts of it are masked: how long a search takes, and how far it comes in its time, would tell what they hold.
     """
-    words = [each.encode() for each in (wanted.function, wanted.worker, wanted.error) if _is_literal(each)]
-    text = wanted.text.casefold().encode() if _is_literal(wanted.text) else b""
+    patterns = [
+        re.compile(rf'"{field}"\s*:\s*"{before}{re.escape(word)}'.encode())
+        for field, before, word in (
+            ("function", _ANY, wanted.function),
+            ("worker", "", wanted.worker),
+            ("type", rf"(?:{_ANY}\.)?", wanted.error),
+        )
+        if _is_literal(word)
+    ]
+    text = wanted.text.casefold().encode() if mask is None and _is_literal(wanted.text) else b""
 
     def may_hold(data: bytes) -> bool:
-        return all(word in data for word in words) and (not text or text in _folded(data))
+        return all(pattern.search(data) for pattern in patterns) and (not text or text in _folded(data))
 
     return may_hold
 
@@ -47,17 +66,13 @@ def _folded(data: bytes) -> bytes:
 
 
 def _is_literal(text: str) -> bool:
-    return text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
+    return bool(text) and text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
 
 
-def has_text(view: JobView, text: str) -> bool:
-    """Return whether the id, the arguments or the last error's message hold the text, whatever its case."""
+def has_text(view: JobView, text: str, mask: Mask | None = None) -> bool:
+    """Return whether the id, or what may be seen of the arguments or of the last error's message, holds the text in any case."""
     text = text.casefold()
-    return (
-        text in view.job_id.casefold()
-        or text in view.arguments.casefold()
-        or (bool(view.errors) and text in view.errors[-1].message.casefold())
-    )
+    return any(text in each.casefold() for each in searchable(view, mask))
 
 
 def _is_within(wanted: JobFilter, at: datetime | None) -> bool:

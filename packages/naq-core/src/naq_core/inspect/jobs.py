@@ -11,6 +11,7 @@ from naq_core.inspect._compose import view_of
 from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
+from naq_core.masks import Mask, masked
 from naq_core.names import check_job_id, check_queue_or_any, is_job_id
 from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
@@ -27,6 +28,7 @@ async def list_jobs(
     cursor: str | None = None,
     max_scan: int = MAX_SCAN,
     max_seconds: float | None = None,
+    mask: Mask | None = None,
 ) -> JobPage:
     """Return a page of jobs, the one that changed last first, each job once.
 
@@ -41,6 +43,8 @@ async def list_jobs(
         cursor: What the page before this one returned.
         max_scan: How many entries may be looked at; then the page ends early, and its cursor continues.
         max_seconds: How long it may look, with the same end, and half a second more at worst; None: as long as it takes.
+        mask: Returns a text without what is to be hidden. It is applied to every text of the jobs before the filter's words are
+            looked for in them, so that what is hidden cannot be found either.
 
     Raises:
         ConfigurationError: A limit is out of range, or the cursor is of another list.
@@ -52,10 +56,10 @@ async def list_jobs(
     skip = ("", "")
     if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
         view = await _by_id(connection, filter.text, filter.queue or "*")
-        if view is not None and matches(filter, view):
+        if view is not None and matches(filter, view, mask):
             skip = (view.queue, view.job_id)
-            first = [view] if cursor is None else []
-    listing = await Listing.open(connection, filter, cursor, skip)
+            first = [masked(view, mask)] if cursor is None else []
+    listing = await Listing.open(connection, filter, cursor, skip, mask)
     jobs, scanned = await listing.page(limit - len(first), max_scan, until)
     return JobPage(jobs=first + jobs, cursor=listing.cursor(), scanned=scanned)
 
@@ -65,8 +69,12 @@ async def count_jobs(
     filter: JobFilter = EVERYTHING,  # noqa: A002 - the word for it
     max_scan: int = MAX_SCAN,
     max_seconds: float | None = None,
+    mask: Mask | None = None,
 ) -> JobCount:
     """Count the jobs that a filter matches, looking at no more than `max_scan` entries, for no longer than `max_seconds`.
+
+    Args:
+        mask: As of `list_jobs`.
 
     Returns:
         The count; where it is not exact, there are at least so many.
@@ -76,7 +84,7 @@ async def count_jobs(
     known = await known_count(connection, filter)
     if known.is_exact or known.count >= max_scan:  # more than could be counted here
         return known
-    listing = await Listing.open(connection, filter, None)
+    listing = await Listing.open(connection, filter, None, mask=mask)
     count = scanned = 0
     while scanned < max_scan:
         jobs, looked_at = await listing.page(1000, max_scan - scanned, until, grace=0.0 if known.count else GRACE)
@@ -93,11 +101,12 @@ def _until(max_seconds: float | None) -> float | None:
     return None if max_seconds is None else asyncio.get_running_loop().time() + seconds(max_seconds, "max_seconds")
 
 
-async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobView:
+async def get_job(connection: Connection, job_id: str, queue: str = "*", mask: Mask | None = None) -> JobView:
     """Return all that is known of a job.
 
     Args:
         queue: Its queue, where the same id may be in use in several; by default the one that changed last.
+        mask: As of `list_jobs`.
 
     Raises:
         InvalidNameError: This can be no id.
@@ -108,7 +117,7 @@ async def get_job(connection: Connection, job_id: str, queue: str = "*") -> JobV
     if view is None:
         raise JobNotFoundError(job_id)
     view.children = children
-    return view
+    return masked(view, mask)
 
 
 async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobView | None:

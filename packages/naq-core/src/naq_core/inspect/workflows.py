@@ -15,6 +15,7 @@ from naq_core._nats.subjects import state_of_subject
 from naq_core._nats.workflow_store import Head, Member, read_ids, read_workflow
 from naq_core.errors import ConfigurationError, UnreadableError
 from naq_core.inspect._compose import view_of
+from naq_core.masks import Mask, masked
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord
 from naq_core.values import exact_text, whole
@@ -48,13 +49,18 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
     return WorkflowPage(workflows=views, cursor=str(heads[limit - 1][1]) if len(heads) > limit else None)
 
 
-async def get_workflow(connection: Connection, workflow_id: str) -> WorkflowView:
+async def get_workflow(connection: Connection, workflow_id: str, mask: Mask | None = None) -> WorkflowView:
     """Return a workflow with its jobs, parents before children as they were added.
+
+    Args:
+        mask: As of `list_jobs`.
 
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
     """
-    return await _read(connection, check_workflow_id(workflow_id))
+    view = await _read(connection, check_workflow_id(workflow_id))
+    view.jobs = [masked(each, mask) for each in view.jobs]
+    return view
 
 
 async def _read(connection: Connection, workflow_id: str) -> WorkflowView:

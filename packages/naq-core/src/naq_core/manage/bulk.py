@@ -12,6 +12,7 @@ from naq_core.filters import check_filter
 from naq_core.inspect import list_jobs
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
+from naq_core.masks import Mask
 from naq_core.record import FINAL, JobState
 from naq_core.views import JobFilter, JobView
 
@@ -34,6 +35,7 @@ async def bulk(
     filter: JobFilter,  # noqa: A002 - as in `list_jobs`
     *,
     on_progress: Callable[[int], None] | None = None,
+    mask: Mask | None = None,
 ) -> int:
     """Put back, cancel or delete every job that a filter matches, and return with how many it was done.
 
@@ -45,6 +47,7 @@ async def bulk(
         filter: Where it names no states: the dead ones to `retry`, those that have not ended to `cancel`, those that have to
             `delete`.
         on_progress: Called after each page with the number so far.
+        mask: As of `naq_core.inspect.list_jobs`: what it hides is not looked at by the filter.
 
     Raises:
         ConfigurationError: No such action.
@@ -64,7 +67,7 @@ async def bulk(
             return await _DO[action](connection, job)
 
     while True:
-        page = await list_jobs(connection, wanted, limit=PAGE, cursor=cursor)
+        page = await list_jobs(connection, wanted, limit=PAGE, cursor=cursor, mask=mask)
         done += sum(await asyncio.gather(*(act(job) for job in page.jobs)))
         if on_progress is not None:
             on_progress(done)

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import delete, get, post
-from litestar.exceptions import NotFoundException, ValidationException
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, RequestBody
 from litestar.response import Response
 
 from naq_core.filters import parse_filter
-from naq_core.inspect import count_jobs
+from naq_core.masks import Mask
 from naq_dashboard.access import Action
 from naq_dashboard.bulk import BulkRun
 from naq_dashboard.gate import viewer_of
@@ -209,11 +209,7 @@ async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkS
     """Begin an action on every job that a filter matches; ask for its progress with the returned id."""
     board, viewer = board_of(request), viewer_of(request)
     wanted = parse_filter(data.filter, now=board.now())
-    if data.expect_count is not None:
-        count = await board.read(count_jobs, wanted)
-        if count.count > data.expect_count:
-            raise ValidationException(f"{count.count} jobs match by now, more than the {data.expect_count} expected")
-    return _state(await board.operations.bulk(viewer, data.action, wanted, data.expect_count))
+    return _state(await board.operations.bulk(viewer, data.action, wanted, data.expect_count), board.mask)
 
 
 @get("/api/bulk/{run_id:str}", tags=["jobs"])
@@ -222,20 +218,21 @@ async def bulk_state(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     run = board_of(request).operations.runs.get(run_id)
     if run is None:
         raise NotFoundException(f"no bulk action {run_id!r} was begun here")
-    return _state(run)
+    return _state(run, board_of(request).mask)
 
 
 @post("/api/bulk/{run_id:str}/stop", tags=["jobs"], status_code=200, opt={"checks_action": True})
 async def stop_bulk(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     """End an action on many jobs after those that it has in hand; what was done stays done."""
-    return _state(board_of(request).operations.runs.stop(viewer_of(request), run_id))
+    board = board_of(request)
+    return _state(board.operations.runs.stop(viewer_of(request), run_id), board.mask)
 
 
-def _state(run: BulkRun) -> BulkState:
+def _state(run: BulkRun, mask: Mask) -> BulkState:
     return BulkState(
         run_id=run.run_id,
         action=run.verb,
-        filter=run.filter,
+        filter=mask(run.filter),
         by=run.by,
         done=run.done,
         expected=run.expected,

@@ -52,7 +52,7 @@ async def all_schedules(request: AnyRequest) -> list[ScheduleView]:
     """List the schedules by id."""
     board = board_of(request)
     found = await board.read(list_schedules)
-    return [msgspec.structs.replace(each, arguments=board.renderer.masker(each.arguments)) for each in found]
+    return [msgspec.structs.replace(each, arguments=board.mask(each.arguments)) for each in found]
 
 
 @get("/api/schedules/{schedule_id:str}", tags=["schedules"])
@@ -60,7 +60,7 @@ async def one_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Sched
     """Return one schedule with its next time and how often it has run."""
     board = board_of(request)
     view = await board.read(get_schedule, schedule_id)
-    return msgspec.structs.replace(view, arguments=board.renderer.masker(view.arguments))
+    return msgspec.structs.replace(view, arguments=board.mask(view.arguments))
 
 
 @get("/api/schedules/{schedule_id:str}/history", tags=["schedules"])
@@ -98,8 +98,7 @@ async def all_workflows(
 async def one_workflow(request: AnyRequest, workflow_id: FromPath[str]) -> WorkflowView:
     """Return a workflow with its jobs."""
     board = board_of(request)
-    view = await board.read(get_workflow, workflow_id)
-    return msgspec.structs.replace(view, jobs=[board.masked(each) for each in view.jobs])
+    return await board.read(get_workflow, workflow_id, board.mask)
 
 
 def _words(data: Times) -> dict[str, str]:

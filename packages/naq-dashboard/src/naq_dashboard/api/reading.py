@@ -106,9 +106,7 @@ async def all_jobs(request: AnyRequest, wanted: NamedDependency[JobFilter], limi
 
     A `cursor` says that there may be more, also where fewer came than asked for: then `scanned` entries were looked at.
     """
-    board = board_of(request)
-    page = await search.find(board, wanted, limit, cursor)
-    return JobPage(jobs=[board.masked(each) for each in page.jobs], cursor=page.cursor, scanned=page.scanned)
+    return await search.find(board_of(request), wanted, limit, cursor)
 
 
 @get("/api/jobs/count", tags=["jobs"], dependencies=FILTER)
@@ -121,14 +119,15 @@ async def job_count(request: AnyRequest, wanted: NamedDependency[JobFilter]) -> 
 async def one_job(request: AnyRequest, job_id: FromPath[str]) -> JobView:
     """Return all that is known of a job."""
     board = board_of(request)
-    return board.masked(await board.read(get_job, job_id))
+    return await board.read(get_job, job_id, "*", board.mask)
 
 
 @get("/api/jobs/{job_id:str}/logs", tags=["jobs"])
 async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
     """Return the newest lines that a job has logged, the oldest of them first."""
     board = board_of(request)
-    return board.masked(await board.read(get_job, job_id)).logs
+    view: JobView = await board.read(get_job, job_id, "*", board.mask)
+    return view.logs
 
 
 @get("/api/errors", tags=["errors"])
@@ -140,7 +139,7 @@ async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]
         ErrorGroup(
             function=group.function,
             type=group.type,
-            message=board.renderer.masker(group.error.message if group.error else group.sample.reason),
+            message=group.error.message if group.error else group.sample.reason,
             count=group.count,
             queues=sorted(group.queues),
             first_at=group.first_at,

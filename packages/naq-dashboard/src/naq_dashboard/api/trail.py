@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
 from naq_core.audit import read_trail
 from naq_core.views import AuditFilter, AuditPage
-from naq_dashboard.pages.audit import masked_entry
+from naq_dashboard.pages.audit import MOST_LOOKED_AT
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["TRAIL"]
@@ -28,8 +27,7 @@ async def audit_trail(
     """List what was done with the dashboard and the command line, and what was refused, the newest first."""
     board = board_of(request)
     wanted = AuditFilter(by=by, action=action, kind=kind, target=target, outcome=outcome)
-    page = await board.read(read_trail, wanted, limit, cursor or None)
-    return msgspec.structs.replace(page, entries=[masked_entry(board.renderer.masker, each) for each in page.entries])
+    return await board.read(read_trail, wanted, limit, cursor or None, MOST_LOOKED_AT, board.mask)
 
 
 TRAIL: list[Any] = [audit_trail]

@@ -4,13 +4,11 @@ import asyncio
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from naq_core.filters import describe_filter
-from naq_core.inspect import count_jobs
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView
 from naq_dashboard import search
@@ -74,11 +72,9 @@ class Group:
 async def errors(board: Board, query: Query) -> dict[str, Any]:
     """Show the newest dead jobs by function, error and message."""
     wanted = JobFilter(states=frozenset({JobState.DEAD}), queue=query.get("queue"))
-    page, count = await asyncio.gather(
-        search.find(board, wanted, MOST, fresh=1.0), board.read(count_jobs, wanted, fresh=search.COUNT_FRESH)
-    )
+    page, count = await asyncio.gather(search.find(board, wanted, MOST, fresh=1.0), search.count(board, wanted))
     groups = group_failures(page.jobs)
-    _narrow(groups, board.renderer.masker)
+    _narrow(groups)
     times = [at for group in groups for at in group.times]
     return {
         "title": "Errors",
@@ -108,15 +104,14 @@ def group_failures(jobs: list[JobView]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (-group.count, group.function, group.type))
 
 
-def _narrow(groups: list[Group], mask: Callable[[str], str]) -> None:
+def _narrow(groups: list[Group]) -> None:
     """Find for each group the longest part of its messages that all of them share, so that it can be searched for."""
     seen = Counter((group.function, group.type) for group in groups)
     for group in groups:
         group.is_only = seen[group.function, group.type] == 1
-        shown = mask(group.pattern)
         plain = "".join(each if each.isprintable() else VARIES for each in group.pattern)
         part = max((each.strip() for each in plain.split(VARIES)), key=len)[:LONGEST].strip()
-        if len(part) >= SHORTEST and part in shown:
+        if len(part) >= SHORTEST:
             group.words = describe_filter(JobFilter(text=part)) if ":" in part else shlex.join([part])
 
 

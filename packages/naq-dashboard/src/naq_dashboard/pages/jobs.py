@@ -114,7 +114,7 @@ async def delayed(board: Board, query: Query) -> dict[str, Any]:
 async def job(board: Board, query: Query) -> dict[str, Any]:
     """Show one job."""
     job_id = query.get("job_id")
-    view, done = await asyncio.gather(board.read(get_job, job_id), done_to(board, "job", job_id))
+    view, done = await asyncio.gather(board.read(get_job, job_id, "*", board.mask), done_to(board, "job", job_id))
     return {
         "title": view.function or view.job_id,
         "job": view,

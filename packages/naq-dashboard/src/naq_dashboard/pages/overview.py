@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
-from naq_core.inspect import broker_info, list_jobs, list_queues, list_workers
+from naq_core.inspect import broker_info, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
+from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
@@ -24,7 +25,7 @@ async def overview(board: Board, query: Query) -> dict[str, Any]:
         board.read(list_queues),
         board.read(list_workers),
         board.read(broker_info),
-        board.read(list_jobs, DEAD, RECENT),
+        search.find(board, DEAD, RECENT),
         charts(board, query),
     )
     workers = worker_rows(board, found)

@@ -5,8 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from naq_core.inspect import get_queue, list_jobs, list_queues, list_workers
+from naq_core.errors import QueueNotFoundError
+from naq_core.inspect import get_queue, list_queues, list_workers
 from naq_core.views import JobFilter, QueueView
+from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.charts import charts
@@ -51,12 +53,23 @@ async def queues(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
+async def _queue(board: Board, name: str) -> QueueView:
+    """Return a queue; one that has had no job yet is there as soon as a worker takes from it."""
+    try:
+        return await board.read(get_queue, name)
+    except QueueNotFoundError:
+        workers = sum(name in row["queues"] for row in worker_rows(board, await board.read(list_workers)))
+        if not workers:
+            raise
+        return QueueView(queue=name, workers=workers)
+
+
 async def queue(board: Board, query: Query) -> dict[str, Any]:
     """Show one queue: its states, its consumers at the server, its workers and what happened last."""
     name = query.get("queue")
     view, recent, found, drawn, done = await asyncio.gather(
-        board.read(get_queue, name),
-        board.read(list_jobs, JobFilter(queue=name), RECENT),
+        _queue(board, name),
+        search.find(board, JobFilter(queue=name), RECENT),
         board.read(list_workers),
         charts(board, query, name),
         done_to(board, "queue", name),

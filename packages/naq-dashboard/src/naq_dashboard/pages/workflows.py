@@ -24,7 +24,7 @@ async def workflows(board: Board, query: Query) -> dict[str, Any]:
 
 async def workflow(board: Board, query: Query) -> dict[str, Any]:
     """Show one workflow: its jobs, who waits for whom, and what has failed."""
-    view = await board.read(get_workflow, query.get("workflow_id"))
+    view = await board.read(get_workflow, query.get("workflow_id"), board.mask)
     drawing: Drawing | None = None
     if len(view.jobs) <= MOST_DRAWN:
         drawing = draw([(job.job_id, job.parents) for job in view.jobs])

@@ -1,0 +1,37 @@
+"""What may be seen of a job by somebody from whom parts of its texts are hidden."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import msgspec
+
+from naq_core.views import JobView
+
+Mask: TypeAlias = Callable[[str], str]
+"""Returns a text without what is to be hidden. It must depend on nothing but the text."""
+
+
+def masked(view: JobView, mask: Mask | None) -> JobView:
+    """Return a job with every text masked that its producer, its worker or its function wrote."""
+    if mask is None:
+        return view
+    replace = msgspec.structs.replace
+    progress = view.progress
+    return replace(
+        view,
+        arguments=mask(view.arguments),
+        result=None if view.result is None else mask(view.result),
+        reason=mask(view.reason),
+        errors=[replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors],
+        logs=[replace(each, message=mask(each.message)) for each in view.logs],
+        progress=None if progress is None else replace(progress, note=mask(progress.note)),
+    )
+
+
+def searchable(view: JobView, mask: Mask | None) -> Iterator[str]:
+    """Yield the texts in which words are looked for, as they may be seen."""
+    yield view.job_id
+    yield view.arguments if mask is None else mask(view.arguments)
+    if view.errors:
+        message = view.errors[-1].message
+        yield message if mask is None else mask(message)
