@@ -8,8 +8,9 @@ from naq_core._nats.descent import Descent
 from naq_core._nats.direct import Entry, count_many, get_many
 from naq_core._nats.documents import list_documents
 from naq_core._nats.records import stream_span
+from naq_core._nats.stream_configs import audit_config
 from naq_core._nats.subjects import EXPECTED_SEQUENCE
-from naq_core._nats.topology import audit_config, ensure_stream_config
+from naq_core._nats.topology import ensure_stream_config
 
 FEW = 200
 """Up to so many notes are read all, as a descent through a long trail takes long to find the few that there are."""

@@ -7,15 +7,9 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.keeper import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
+from naq_core._nats.stream_configs import optional_configs, stream_configs
 from naq_core._nats.subjects import LEVELS
-from naq_core._nats.topology import (
-    MUST,
-    create_consumer,
-    ensure_stream_config,
-    most_consumers,
-    optional_configs,
-    stream_configs,
-)
+from naq_core._nats.topology import MUST, create_consumer, ensure_stream_config, most_consumers
 from naq_core.errors import JetStreamError
 from naq_core.names import check_queue
 

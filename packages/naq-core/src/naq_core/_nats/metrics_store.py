@@ -5,8 +5,9 @@ from typing import NamedTuple
 from naq_core._nats.connection import Connection
 from naq_core._nats.documents import list_documents
 from naq_core._nats.records import stream_span
+from naq_core._nats.stream_configs import metrics_config
 from naq_core._nats.subjects import TTL
-from naq_core._nats.topology import ensure_stream_config, metrics_config
+from naq_core._nats.topology import ensure_stream_config
 from naq_core.decoding import whole
 
 LATEST = 253_402_300_799

@@ -10,8 +10,9 @@ from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.many import read_many
 from naq_core._nats.message import Message
 from naq_core._nats.records import read_last
+from naq_core._nats.stream_configs import bucket_config
 from naq_core._nats.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
-from naq_core._nats.topology import bucket_config, ensure_stream_config
+from naq_core._nats.topology import ensure_stream_config
 from naq_core.decoding import Count, Decoder, Instant
 from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
 from naq_core.names import check_job_id, check_queue, new_id

@@ -1,6 +1,6 @@
 """The queues and how full they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from naq_core._nats.connection import Connection
@@ -14,6 +14,8 @@ from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
 from naq_core.views import QueueView
 
+FEW = 64
+"""Queues up to which one more question costs more than it saves."""
 NEARBY = 16
 SHORT = 100
 """Jobs up to which the server finds a queue's next one at once."""
@@ -51,8 +53,8 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
         view.redelivered += each.redelivered
         view.paused = view.paused or each.is_paused
         view.by_priority[each.level] = each.pending
-    held = await count_many(connection, names.jobs_stream, [names.held(queue, "*") for queue in queues])
-    dead = await count_many(connection, names.jobs_stream, [names.dead(queue, "*") for queue in queues])
+    held = await _count_each(connection, names.held, queues)
+    dead = await _count_each(connection, names.dead, queues)
     for queue, waiting, buried in zip(queues, held, dead, strict=True):
         views[queue].held, views[queue].dead = waiting, buried
     await _add_oldest(connection, consumers, views)
@@ -62,6 +64,14 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
             if queue in views:
                 views[queue].workers += 1
     return list(views.values())
+
+
+async def _count_each(connection: Connection, subject_of: Callable[[str, str], str], queues: Sequence[str]) -> list[int]:
+    """Count each queue's messages of one state; very many queues are not asked one by one where there are none at all."""
+    stream = connection.names.jobs_stream
+    if len(queues) > FEW and await count_many(connection, stream, [subject_of("*", "*")]) == [0]:
+        return [0] * len(queues)
+    return await count_many(connection, stream, [subject_of(queue, "*") for queue in queues])
 
 
 async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts], views: dict[str, QueueView]) -> None:
@@ -95,6 +105,8 @@ def _note_age(view: QueueView, entry: Entry) -> None:
 
 async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> None:
     names = connection.names
+    if len(views) > FEW and await count_many(connection, names.queues_stream, [names.queue_setting("*")]) == [0]:
+        return
     requests: list[dict[str, Any]] = [{"last_by_subj": names.queue_setting(queue)} for queue in views]
     for view, found in zip(views.values(), await get_many(connection, names.queues_stream, requests), strict=True):
         settings = _settings(found)
