@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -143,6 +144,19 @@ async def test_a_worker_serves_more_queues_than_it_has_orders_for(settings: Sett
         finally:
             worker.stop()
             await running
+
+
+async def test_a_list_of_very_many_queues_knows_what_only_one_of_them_has(settings: Settings) -> None:
+    names = [f"q{number:03}" for number in range(70)]
+    async with Queue(names[0], settings=settings) as first:
+        connection = await first.connection()
+        await asyncio.gather(*(ensure_queue(connection, name) for name in names))
+        assert {(view.held, view.dead, view.limit) for view in await list_queues(connection)} == {(0, 0, None)}
+        chosen = Queue(names[42], connection=connection)
+        await chosen.enqueue_in(timedelta(hours=1), work.add, 1)
+        await chosen.set_limit(3)
+        found = {view.queue: (view.held, view.dead, view.limit) for view in await list_queues(connection)}
+        assert found == dict.fromkeys(names, (0, 0, None)) | {names[42]: (1, 0, 3)}
 
 
 async def test_the_oldest_job_is_found_in_short_queues_and_in_long_ones(queue: Queue, settings: Settings) -> None:

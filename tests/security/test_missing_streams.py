@@ -33,7 +33,7 @@ def settings_of(server: EmbeddedServer, role: Role) -> Settings:
         namespace=NAMESPACE,
         nats_user=role.value,
         nats_password=f"password-of-{role}",
-        nats_inbox_prefix=inbox_of(role, NAMESPACE),
+        nats_inbox_prefix=inbox_of(role, NAMESPACE, role.value),
         default_queue=QUEUE,
         ack_wait=timedelta(seconds=2),
         heartbeat_interval=timedelta(seconds=0.5),

@@ -30,6 +30,10 @@ class Source:
 
     queue: str
     level: str
+    rank: int = 0
+    """Its place among all, the most important first."""
+    is_led: bool = False
+    """Something above it had a backlog when it was last looked at."""
     is_asleep: bool = False
     """Nothing was ever put there, so there is no consumer to order from."""
     credit: int = 0
@@ -70,7 +74,8 @@ class Rota:
         self.queues = list(dict.fromkeys(check_queue(name) for name in queues))
         if not self.queues:
             raise ConfigurationError("queues", "a worker needs at least one queue")
-        self.sources = [Source(queue, level) for queue in self.queues for level in LEVELS]
+        places = [(queue, level) for queue in self.queues for level in LEVELS]
+        self.sources = [Source(queue, level, rank) for rank, (queue, level) in enumerate(places)]
         levels = len(LEVELS)
         self._by_queue = {queue: self.sources[at * levels : (at + 1) * levels] for at, queue in enumerate(self.queues)}
         self._passes = dict.fromkeys(self.queues, 0.0)
@@ -97,6 +102,7 @@ class Rota:
         for source in sources:
             if source.is_asleep:
                 continue
+            source.is_led = is_led
             if is_led:
                 count = int(source.owed) if source.credit == 0 else 0
             elif source.has_backlog(now):
@@ -129,12 +135,11 @@ class Rota:
 
     def note_order(self, source: Source, count: int, now: float) -> None:
         """Take account of an order; what stands below a source with a backlog earns a share of it."""
-        group = self.sources if self.weights is None else self._by_queue[source.queue]
-        at = group.index(source)
-        if any(above.has_backlog(now) for above in group[:at]):
+        if source.is_led:
             source.owed = max(0.0, source.owed - count)
         elif source.has_backlog(now):
-            for below in self._below(group, at + 1):
+            group = self.sources if self.weights is None else self._by_queue[source.queue]
+            for below in self._below(group, source.rank - group[0].rank + 1):
                 below.owed = min(below.owed + count * LOWER_SHARE, max(2.0, 2 * count * LOWER_SHARE))
         source.credit += count
         source.spoke_at = now
