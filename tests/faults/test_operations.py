@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from naq_client import Queue
 from naq_core import JobState, QueueFullError, Settings
+from naq_core.audit import Actor, read_trail, recorded
+from naq_core.manage import purge_queue
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
 from tests.support.checker import verify
@@ -61,6 +64,29 @@ async def fill(queue: Queue, load: Load) -> None:
         await queue.options(job_id=job_id).enqueue(jobs.work_on, b"x" * 50_000)
         load.history.record("enq_ok", job=job_id)
         load.accepted.append(job_id)
+
+
+async def overfill(queue: Queue) -> None:
+    """Enqueue large jobs until the server takes no more."""
+    for _ in range(1000):
+        await queue.enqueue(jobs.work_on, b"x" * 50_000)
+
+
+async def test_what_makes_room_works_in_a_full_store_and_is_noted_after_it(namespace: str, tmp_path: Path) -> None:
+    with server_with(tmp_path / "store", 8) as server:
+        settings = Settings(nats_url=server.url, namespace=namespace, publish_budget=timedelta(seconds=2))
+        async with Queue("default", settings=settings) as queue:
+            with pytest.raises(QueueFullError, match=r"is full: nothing was stored.*naq queue purge"):
+                await overfill(queue)
+            connection, me = await queue.connection(), Actor("ada", "test")
+            with pytest.raises(QueueFullError):
+                async with recorded(connection, me, "pause-queue", "default"):
+                    pytest.fail("it was not noted, so it must not be done")
+            async with recorded(connection, me, "purge-queue", "default"):
+                assert await purge_queue(connection, "default") > 50
+            await queue.enqueue(jobs.work_on, b"x" * 50_000)
+            (entry,) = (await read_trail(connection)).entries
+            assert (entry.action, entry.by, entry.outcome) == ("purge-queue", "ada", "done")
 
 
 @short_and_long(300, 5000)

@@ -1,7 +1,8 @@
 """The audit trail: who did what with the dashboard and the command line, noted before it is done.
 
 The trail lies in a stream of its own that is only ever added to (`docs/adr/0024-audit-trail.md`). An action whose note cannot be
-stored is not carried out: the trail is on the server that the action needs too. Programs that call `naq_core.manage` themselves
+stored is not carried out: the trail is on the server that the action needs too. Only what makes room in a full store (a purge, a
+deletion) is carried out first and noted after it. Programs that call `naq_core.manage` themselves
 leave no notes, unless they use `recorded`.
 """
 
@@ -19,7 +20,7 @@ from naq_core._nats.audit_store import append, append_once, descend, find_ends, 
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry
 from naq_core.decoding import Decoder, Instant, parse_instant
-from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, UnreadableError
+from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, QueueFullError, UnreadableError
 from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.values import exact_text, whole
@@ -34,6 +35,8 @@ MOST_DETAILS = 20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 UNREADABLE = "unreadable"
 """Action and kind of an entry that cannot be read."""
+FREEING = frozenset({"purge", "delete", "remove"})
+"""Verbs of actions that make room, and so must not need any: where the store is full their note is stored after them."""
 LOGINS = frozenset({"log-in", "log-out"})
 PATIENCE = 2.0
 """Seconds in which what came of an action is added: it is over, and nobody is to wait for long."""
@@ -102,13 +105,41 @@ async def recorded(
     note, recording = _noted(connection.clock.now(), actor, action, target, details), Recording(new_id())
     log.info("%s %r %s by %r (%s)", action, note.target, note.details, note.by or "nobody", note.how)
     subject = connection.names.audit_note(note.kind, target_token(target), recording.entry_id)
-    await append_once(connection, subject, msgspec.json.encode(note))
+    is_late = not await _note_first(connection, subject, note)
     try:
         yield recording
     except BaseException as error:
-        await _add_end(connection, action, recording, _outcome_of(error, refusals), _reason_of(error))
+        recording.outcome, recording.reason = _outcome_of(error, refusals), _reason_of(error)
         raise
-    await _add_end(connection, action, recording, recording.outcome, recording.reason)
+    finally:
+        if is_late:
+            await _note_late(connection, subject, note)
+        await _add_end(connection, action, recording, recording.outcome, recording.reason)
+
+
+async def _note_first(connection: Connection, subject: str, note: _Note) -> bool:
+    """Store the note of an action before it is done; False where there is no room, and the action makes some.
+
+    Raises:
+        ConfigurationError, BrokerError: The note cannot be stored, so nothing may be done.
+    """
+    try:
+        await append_once(connection, subject, msgspec.json.encode(note))
+    except QueueFullError as error:
+        if note.action.partition("-")[0] not in FREEING:
+            raise
+        log.warning("%s %r is done before it is in the audit trail: %s", note.action, note.target, error)
+        return False
+    return True
+
+
+async def _note_late(connection: Connection, subject: str, note: _Note) -> None:
+    """Store the note of an action that has made room for it, as far as that works."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    try:
+        await append_once(connection, subject, msgspec.json.encode(note), deadline=deadline)
+    except NaqError as error:
+        log.warning("not in the audit trail: %s %r by %r: %s", note.action, note.target, note.by or "nobody", error)
 
 
 async def note_refusal(

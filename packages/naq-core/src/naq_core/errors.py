@@ -181,6 +181,15 @@ class WrongSequenceError(JetStreamError):
 class QueueFullError(JetStreamError):
     """The stream or the disk has reached a limit; nothing was stored."""
 
+    def __init__(self, what: str, code: int, err_code: int, description: str) -> None:
+        super().__init__(what, code, err_code, description)
+        advice = (
+            "The stream, or the storage of JetStream on the server or for this account, is full: nothing was stored. "
+            "`naq doctor` shows how full. To make room: `naq job delete state:succeeded --yes` deletes ended jobs, "
+            "`naq queue purge QUEUE --yes` waiting ones; or raise the limit (max_file_store, the account's max_file, max_bytes)"
+        )
+        self.args = (f"{self}. {advice}",)
+
 
 class MissingError(BrokerError):
     """A stream, bucket or consumer of NAQ's is missing on the server and cannot be created; nothing was stored."""

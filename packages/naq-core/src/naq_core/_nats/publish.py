@@ -97,7 +97,7 @@ class Publisher:
         if ack.error is None:
             future.set_result(ack.seq)
         else:
-            future.set_exception(api_error("publish", ack.error))
+            future.set_exception(api_error(f"publish to {waiting[2]}", ack.error))
 
     def _sweep(self) -> None:
         """Fail what has waited too long; the table is in the order of sending, so the oldest comes first."""
