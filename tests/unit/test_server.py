@@ -164,3 +164,16 @@ def test_a_running_server_reads_another_configuration() -> None:
         assert server.is_running
     with pytest.raises(ConfigurationError, match="is not running"):
         server.reload(None)
+
+
+def test_a_store_is_used_by_one_server_at_a_time(tmp_path: Path) -> None:
+    with EmbeddedServer(store_dir=tmp_path) as server:
+        with pytest.raises(ConfigurationError, match=rf"is in use by the server of process {os.getpid()}"):
+            EmbeddedServer(store_dir=tmp_path).start()
+        assert server.is_running
+        server.kill()
+        server.restart()
+        with pytest.raises(ConfigurationError, match="is in use"):
+            EmbeddedServer(store_dir=tmp_path).start()
+    with EmbeddedServer(store_dir=tmp_path):
+        pass

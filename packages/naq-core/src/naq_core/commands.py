@@ -35,7 +35,7 @@ def import_modules(modules: Iterable[str]) -> str | None:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script without a __main__ guard calls sys.exit
             log.debug("importing %s failed", module, exc_info=True)
             return (
                 f"cannot import {module} (from --imports): {type(error).__name__}: {error}."

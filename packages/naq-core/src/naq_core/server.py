@@ -17,6 +17,11 @@ from typing import IO, Self
 
 from naq_core.errors import ConfigurationError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["EmbeddedServer", "find_server_binary", "tie_to_this_process"]
 
 _START_SECONDS = 10.0
@@ -99,6 +104,7 @@ class EmbeddedServer:
         self._given_log = None if log_file is None else Path(log_file)
         self._work_dir: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
 
     @property
     def url(self) -> str:
@@ -137,8 +143,8 @@ class EmbeddedServer:
         Does nothing when it runs already.
 
         Raises:
-            ConfigurationError: No nats-server was found, or it did not become ready within
-                10 s; the message carries the end of its log.
+            ConfigurationError: No nats-server was found, another server has the folder, or it did not become
+                ready within 10 s; the message carries the end of its log.
         """
         if self.is_running:
             return
@@ -147,6 +153,7 @@ class EmbeddedServer:
         self.store_dir.mkdir(parents=True, exist_ok=True)
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._lock_store()
             self._launch_on_some_port(binary)
         except BaseException:
             self.kill()
@@ -170,6 +177,9 @@ class EmbeddedServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def restart(self) -> None:
         """Start again on the same port and store; a running server is stopped gently first."""
@@ -225,8 +235,31 @@ class EmbeddedServer:
             self._work_dir = Path(tempfile.mkdtemp(prefix="naq-server-"))
         return self._work_dir
 
+    def _lock_store(self) -> None:
+        """Keep the folder to this server while it runs: two on one folder destroy each other's data.
+
+        Raises:
+            ConfigurationError: Another process has it.
+        """
+        if self._given_store is None or fcntl is None or self._lock is not None:
+            return
+        lock = (self.store_dir / "naq-server.lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            problem = f"{self.store_dir} is in use by the server of process {holder}: stop that one, or take another folder"
+            raise ConfigurationError("store_dir", problem) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
     def _terminate(self) -> None:
         if self._process is None:
+            self.kill()
             return
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ _FALLBACK_ENV = {
     "scheduler_ttl": "NAQ_SCHEDULER_LOCK_TTL",
 }
 _SECRETS = ("nats_password", "nats_token", "signing_key")
+_LINK_NAME = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
 
 
@@ -318,13 +321,23 @@ def _from_environment(name: str) -> tuple[str, str] | None:
     return None
 
 
+def is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes has set a variable: it does so for each Service, and one called `naq-dashboard` gets NAQ_DASHBOARD_PORT.
+
+    Args:
+        variable: Its name.
+        value: Its value, such as `tcp://10.0.0.1:8080`.
+    """
+    return bool(_LINK_NAME.fullmatch(variable)) or (variable.endswith("_PORT") and bool(_LINK_VALUE.match(value)))
+
+
 def _warn_about_unknown_environment(names: Iterable[str]) -> None:
     known = {f"NAQ_{name.upper()}" for name in names}
     known |= {variable for variable in _FALLBACK_ENV.values() if variable.startswith("NAQ_")}
     known |= {f"NAQ_{name.upper()}_FILE" for name in _SECRETS}
     for variable in sorted(os.environ):
         foreign = not variable.startswith("NAQ_") or variable.startswith(_FOREIGN_PREFIXES)
-        if not foreign and variable not in known:
+        if not foreign and variable not in known and not is_service_link(variable, os.environ[variable]):
             log.warning("%s is not a NAQ setting%s", variable, _meant(variable, known))
 
 

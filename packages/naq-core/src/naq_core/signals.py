@@ -14,7 +14,8 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+"""A closed terminal or ssh session sends SIGHUP; not to be handled where it is ignored, as under `nohup`."""
 
 _receivers: "list[SignalReceiver]" = []
 """Those that are told, all of them: two services of one process stop together."""
@@ -51,7 +52,8 @@ class SignalReceiver:
         self._loop = asyncio.get_running_loop()
         _receivers.append(self)
         if len(_receivers) == 1:
-            _before.update((each, signal.signal(each, _receive)) for each in SIGNALS)
+            ignored = {each for each in SIGNALS if each.name == "SIGHUP" and signal.getsignal(each) is signal.SIG_IGN}
+            _before.update((each, signal.signal(each, _receive)) for each in SIGNALS if each not in ignored)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -69,7 +71,7 @@ class SignalReceiver:
         """Handle the signals again where a job has taken them, so that the service can still be stopped."""
         if not self._is_on:
             return
-        taken = [each for each in SIGNALS if signal.getsignal(each) is not _receive]
+        taken = [each for each in _before if signal.getsignal(each) is not _receive]
         for each in taken:
             signal.signal(each, _receive)
         if taken:

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 
 from naq_core.errors import ConfigurationError, shown
 from naq_core.secret_files import read_secret
+from naq_core.settings import is_service_link
 from naq_core.values import flag, number, text, whole
 from naq_dashboard.access import ADMIN, VIEWER, Access, Action, parse_access
 from naq_dashboard.masking import plain_word
@@ -285,7 +286,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 def _variable(name: str) -> tuple[str, str]:
     variable = f"{PREFIX}{name.upper()}"
-    if text := os.environ.get(variable, "").strip():
+    text = os.environ.get(variable, "").strip()
+    if text and not is_service_link(variable, text):
         return text, variable
     if path := os.environ.get(f"{variable}_FILE"):
         return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"

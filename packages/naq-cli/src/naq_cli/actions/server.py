@@ -9,6 +9,7 @@ from types import FrameType
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import ConfigurationError
 from naq_core.server import EmbeddedServer
+from naq_core.signals import SIGNALS
 
 _LOOK_SECONDS = 0.1
 
@@ -49,12 +50,13 @@ def _refused(error: ConfigurationError, host: str, port: int) -> int:
 
 
 class _StopFlag:
-    """Remembers SIGINT or SIGTERM; setting a plain attribute is safe in a signal handler."""
+    """Remembers SIGINT, SIGTERM or SIGHUP; setting a plain attribute is safe in a signal handler."""
 
     def __init__(self) -> None:
         self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
+        for number in SIGNALS:
+            if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
+                signal.signal(number, self._set)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         del number, frame

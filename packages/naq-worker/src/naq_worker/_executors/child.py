@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import decode_envelope
 from naq_core.record import LogLine
+from naq_core.signals import SIGNALS
 from naq_worker._calling import is_async, of_error, of_value, prepare
 from naq_worker._executors.frames import LENGTH_BYTES, Line, Report, Run, Setup, Started, decode_to_child, ended, frame
 from naq_worker._logs import install_log_factory
@@ -107,7 +108,7 @@ class Child:
 def main() -> None:
     """Serve the socket given by its file descriptor."""
     _die_with_parent()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
     # The pipe breaks when the worker is gone: no reason to go on.
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
