@@ -35,7 +35,7 @@ class TestWorker:
         variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
         done = run(*start, "mail=3", "reports", "--burst", cwd=None, **variables)
         assert (done.returncode, "takes jobs from mail, reports," in done.stderr) == (0, True), done.stderr
-        for wrong, said in (("mail=many", "'mail=many' is not of the form"), ("mail=0", "the weight 0.0 of queue 'mail'")):
+        for wrong, said in (("mail=many", "'mail=many' is not of the form"), ("mail=0", "the weight of queue 'mail': 0.0")):
             done = run(*start, wrong, cwd=None, **variables)
             assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 

@@ -214,8 +214,8 @@ async def test_an_unreadable_schedule_does_not_keep_the_others_from_firing(
             assert (await schedule.refresh()).runs > 1
 
         await eventually(has_fired)
-    assert "schedule bad is unreadable" in caplog.text
-    assert "schedule worse cannot be fired" in caplog.text
+    assert "schedule bad: the schedule cannot be read" in caplog.text
+    assert "schedule worse: the schedule cannot be read" in caplog.text
 
 
 async def test_it_goes_on_by_itself_after_the_server_was_restarted(namespace: str, run_scheduler: RunScheduler) -> None:

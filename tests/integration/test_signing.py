@@ -10,6 +10,7 @@ import pytest
 
 from naq_client import Queue
 from naq_core import Job, JobFailedError, JobRecord, JobState, Settings, SignatureError, inspect, manage
+from naq_core._nats.clock import ServerClock
 from naq_core._nats.records import read_last
 from naq_core._nats.subjects import SCHEDULE, SCHEDULE_TARGET
 from naq_core.broker import ensure_queue, read_record
@@ -200,8 +201,8 @@ async def test_a_documented_limit_a_fast_job_can_be_replayed_until_it_expires(
         await connection.publish(names.ready("default", job.job_id), read[job.job_id])
         await eventually(lambda: _ran(runs, 2))
 
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + 120)
+        real = ServerClock.now
+        monkeypatch.setattr(ServerClock, "now", lambda clock: real(clock) + 120)
         await connection.publish(names.ready("default", short.job_id), read[short.job_id])
         record = await eventually(lambda: ended_of(queue, short.job_id))
     assert record.state is JobState.EXPIRED

@@ -12,6 +12,8 @@ from naq_worker._rota import Source
 log = logging.getLogger(__name__)
 
 LOOK_INTERVAL = 1.0
+LONGEST_LOOK = 2.0
+"""Seconds after which a look is given up, as the server is away."""
 MOST_LOOKED_AT = 1000
 """Levels that are looked at each time; the others come next."""
 AT_ONCE = 64
@@ -79,7 +81,20 @@ class Levels:
             source.is_asleep = False
 
     async def look_if_due(self) -> None:
-        """Open what was put to use since the last time; cheap, to be called often."""
+        """Open what was put to use since the last time; cheap, to be called often.
+
+        The worker's intake waits for it, and so would its stop: while the server is away, it is left to the next time.
+        """
+        is_due = self._told or (self._asleep and self._loop.time() >= self._look_at)
+        if not is_due or not self._connection.is_connected:
+            return
+        try:
+            async with asyncio.timeout(LONGEST_LOOK):
+                await self._look_if_due()
+        except TimeoutError:
+            log.debug("the levels without a consumer could not be looked at within %g s", LONGEST_LOOK)
+
+    async def _look_if_due(self) -> None:
         if self._told:
             told, self._told = self._told, set()
             await self._try_to_open([self._asleep[place] for place in told if place in self._asleep])
