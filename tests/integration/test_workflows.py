@@ -1,5 +1,6 @@
 """Workflows on the real server with real workers."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -20,7 +21,16 @@ from naq_client import (
     result_of,
     task,
 )
-from naq_core import InvalidNameError, JobCancelledError, JobFailedError, JobState, Settings, WorkflowError, WorkflowNotFoundError
+from naq_core import (
+    EncodeError,
+    InvalidNameError,
+    JobCancelledError,
+    JobFailedError,
+    JobState,
+    Settings,
+    WorkflowError,
+    WorkflowNotFoundError,
+)
 from naq_core.inspect import get_workflow, list_workflows
 from naq_core.manage import cancel_workflow
 from naq_core.testing import WorkerRunner
@@ -187,7 +197,10 @@ async def test_jobs_are_added_from_inside(
     handle = await chain(queue.s(add_more, 3)).enqueue(queue)
     async with run_worker():
         assert await handle.result(10) == handle.workflow_id
-        assert (await handle.wait(10)).counts == {"succeeded": 5}
+        assert (await handle.status()).counts == {"succeeded": 5}  # it has waited for those that were added
+        results = list((await handle.results(10)).values())
+        assert results == [handle.workflow_id, 0, 2, 4, 1]
+        assert len(handle.jobs) == 5
     async with run_worker():
         with pytest.raises(JobFailedError, match="belongs to no workflow"):
             await (await queue.enqueue(add_more, 1)).result(10)
@@ -250,3 +263,72 @@ async def test_a_queue_with_json_makes_json_of_tasks_too(settings: Settings, run
         handle = await chord([double.s(n) for n in range(3)], total.s()).enqueue(queue)
         async with run_worker(settings=strict):
             assert await handle.result(10) == 6
+
+
+async def test_a_job_that_was_added_and_fails_is_raised_by_the_result(queue: Queue, run_worker: RunWorker) -> None:
+    handle = await chain(double.s(1)).enqueue(queue)
+    seen: WorkflowHandle[Any] = await WorkflowHandle.open(handle.workflow_id, queue)
+    await handle.add(queue.s(work.fail))
+    async with run_worker():
+        for each in (handle, seen):
+            with pytest.raises(JobFailedError, match="boom"):
+                await each.result(30)
+            with pytest.raises(JobFailedError, match="boom"):
+                await each.results(30)
+
+
+async def test_nested_groups_keep_their_shape(queue: Queue, run_worker: RunWorker) -> None:
+    nested = group(group(double.s(1), double.s(2)), chain(double.s(3), group(double.s())), group(group(double.s(4))))
+    handle = await nested.enqueue(queue)
+    then = await chain(nested, queue.s(work.returned)).enqueue(queue)
+    one = await group(group(double.s(1)), double.s(2)).enqueue(queue)
+    async with run_worker():
+        assert await handle.result(30) == [[2, 4], [12], [[8]]]
+        assert await then.result(30) == [[2, 4], [12], [[8]]]
+        assert await one.result(30) == [[2], 4]
+
+
+async def test_a_chain_is_as_it_was_after_an_enqueue_that_failed(queue: Queue, run_worker: RunWorker) -> None:
+    job = queue.call(work.add, 5)
+    flow = chain(double.s(1), job, describe.si(7))
+    with pytest.raises(EncodeError):
+        await chain(flow, queue.s(describe, threading.Lock())).enqueue(queue)
+    handles = [await flow.enqueue(queue) for _ in range(2)]
+    ids = {each.job_id for handle in handles for each in handle.jobs}
+    assert len(ids) == 6, "each enqueue makes jobs of its own"
+    async with run_worker():
+        for handle in handles:
+            assert await handle.result(30) == "7 g"
+            assert set((await handle.results(30)).values()) == {2, 5, "7 g"}
+
+
+async def test_a_chain_is_used_in_two_workflows_and_what_waits_for_its_jobs_waits_for_its_own(
+    queue: Queue, run_worker: RunWorker
+) -> None:
+    first = queue.call(work.add, 5)
+    part = group(first, queue.call(work.add, result_of(first), 1), queue.s(work.add, result_of(first), 2))
+    flows = [Workflow("one"), Workflow("two")]
+    for flow in flows:
+        flow.add(part)
+        flow.add(double.s(10), depends_on=first)
+    for flow in flows:
+        own = {job.job_id for job in flow.jobs}
+        assert {parent.id for job in flow.jobs for parent in job.ties.after} < own
+    handles = [await flow.enqueue(queue) for flow in flows]
+    async with run_worker():
+        assert [sorted((await handle.results(30)).values()) for handle in handles] == [[5, 6, 7, 20]] * 2
+        assert await first.result(30) == 5
+
+
+async def test_a_job_is_in_a_workflow_once(queue: Queue) -> None:
+    one, two, three = (queue.call(work.add, number) for number in range(3))
+    with pytest.raises(WorkflowError, match="is there twice"):
+        await group(one, one).enqueue(queue)
+    flow = Workflow()
+    flow.add(chain(two))
+    with pytest.raises(WorkflowError, match="is there twice"):
+        flow.add(chain(two))
+    flow.add(three)
+    flow.add(chain(three))
+    with pytest.raises(WorkflowError, match="is there twice"):
+        await flow.enqueue(queue)

@@ -24,6 +24,10 @@ async def add(a: int, b: int = 0) -> int:
     return a + b
 
 
+def returned(value: object) -> object:
+    return value
+
+
 def where() -> tuple[int, str]:
     return os.getpid(), threading.current_thread().name
 

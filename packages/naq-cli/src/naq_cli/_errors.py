@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import (
+    AmbiguousJobError,
     AuthenticationError,
     BrokerError,
     BrokerTimeoutError,
@@ -61,7 +62,7 @@ _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitC
     ((DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError, PermissionDeniedError), ExitCode.REFUSED),
     ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
     (UnknownTaskError, ExitCode.IMPORT_FAILED),
-    ((InvalidNameError, InvalidScheduleError), ExitCode.USAGE),
+    ((AmbiguousJobError, InvalidNameError, InvalidScheduleError), ExitCode.USAGE),
     ((SerializationError, PayloadTooLargeError), ExitCode.USAGE),
     (LookupError, ExitCode.NOT_FOUND),
 )

@@ -1,7 +1,8 @@
 """Putting jobs that wait for others on their subjects: held, with an edge for each parent, as one atomic batch."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from naq_client._graph import in_order
@@ -15,14 +16,20 @@ from naq_core.broker import (
     edge_messages,
     ensure_queue,
     publish_batch,
+    queues_of,
+    the_queue,
     waiting_headers,
 )
 from naq_core.dependency import DependsOn
 from naq_core.dependents import Dependents
+from naq_core.envelope import Parent
 from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
 from naq_core.job import Job
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 100
+"""Ids that are looked up side by side."""
 
 
 class Ties(NamedTuple):
@@ -39,6 +46,37 @@ UNTIED = Ties()
 def take_ties(options: dict[str, Any]) -> Ties:
     """Take these options out of a mixture."""
     return Ties(**{name: options.pop(name) for name in Ties._fields if name in options})
+
+
+async def find_parents(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Note the queue of each parent that was named by its id alone; one that is not known (yet) stays as it is.
+
+    A job of the child's own queue is meant first, then one of any other.
+
+    Raises:
+        AmbiguousJobError: Not the child's queue, but several others have a job of that id; nothing was sent.
+    """
+    ids = list(dict.fromkeys(parent.id for job in jobs for parent in job.ties.after if parent.queue == "*"))
+    if not ids:
+        return
+    queues: dict[str, set[str]] = {job_id: set() for job_id in ids}
+    for start in range(0, len(ids), AT_ONCE):
+        part = ids[start : start + AT_ONCE]
+        for job_id, found in zip(part, await asyncio.gather(*(queues_of(connection, each) for each in part)), strict=True):
+            queues[job_id].update(found)
+    for job in jobs:
+        if job.job_id in queues:
+            queues[job.job_id].add(job.queue)
+    for job in jobs:
+        after = job.ties.after
+        if any(parent.queue == "*" for parent in after):
+            job.ties = job.ties._replace(after=tuple(_placed(parent, queues, job.queue) for parent in after))
+
+
+def _placed(parent: Parent, queues: Mapping[str, Iterable[str]], preferred: str) -> Parent:
+    if parent.queue != "*":
+        return parent
+    return Parent(parent.id, the_queue(parent.id, sorted(queues[parent.id]), preferred) or "*", parent.lenient)
 
 
 async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[BrokerMessage]) -> bool:

@@ -43,7 +43,7 @@ class ManagedQueue(ABC):
         """End a job of this queue as cancelled, whether it waits, is held or runs; see `Job.cancel`.
 
         Raises:
-            JobNotFoundError: Neither job nor record exists in this queue (any more).
+            JobNotFoundError: Neither job nor record exists in this queue (any more); names another queue that has one of this id.
         """
         return await cancel_job(await self.connection(), job_id, reason, queue=self.name)
 
@@ -51,7 +51,7 @@ class ManagedQueue(ABC):
         """Put a dead job of this queue back to work, from its first attempt, or run one now that waits for its retry.
 
         Raises:
-            JobNotFoundError: Neither job nor record exists in this queue (any more).
+            JobNotFoundError: Neither job nor record exists in this queue (any more); names another queue that has one of this id.
             JobStateError: It waits for a worker already, runs, or has ended and is not kept.
         """
         await retry_job(await self.connection(), job_id, queue=self.name)
@@ -60,7 +60,7 @@ class ManagedQueue(ABC):
         """Delete a job of this queue that waits or has ended, and its record.
 
         Raises:
-            JobNotFoundError: Neither job nor record exists in this queue (any more).
+            JobNotFoundError: Neither job nor record exists in this queue (any more); names another queue that has one of this id.
             JobStateError: It is running: cancel it first.
         """
         await delete_job(await self.connection(), job_id, queue=self.name)

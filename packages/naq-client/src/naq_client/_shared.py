@@ -4,13 +4,13 @@ from functools import cache
 
 from naq_client._portal import portal
 from naq_client.queue import Queue
-from naq_core.broker import LoopConnections
+from naq_core.broker import LoopConnections, close_shared, forget_shared, shared_connections
 from naq_core.settings import Settings
 
 
 @cache
 def _connections() -> LoopConnections:
-    return LoopConnections(Settings.load(), "naq-client-tasks")
+    return shared_connections(Settings.load())
 
 
 _queues: dict[str | None, Queue] = {}
@@ -25,8 +25,8 @@ def shared_queue(name: str | None) -> Queue:
 
 
 async def disconnect() -> None:
-    """Close the connection that tasks have opened on this event loop; the next enqueue opens a new one."""
-    await _connections().close()
+    """Close the connections that tasks and `Job.fetch_result` have opened on this event loop; the next use opens a new one."""
+    await close_shared()
 
 
 def disconnect_sync() -> None:
@@ -39,7 +39,6 @@ def forget_settings() -> None:
 
     For programs that change their environment, such as tests; the pytest plugin calls it around each test.
     """
-    if _connections.cache_info().currsize:
-        _connections().close_all()
-        _connections.cache_clear()
+    forget_shared()
+    _connections.cache_clear()
     _queues.clear()

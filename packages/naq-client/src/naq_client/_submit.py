@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from naq_client._depend import submit_tied
+from naq_client._depend import find_parents, submit_tied
 from naq_client._unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core import after_enqueue
 from naq_core.broker import (
@@ -73,8 +73,11 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
 
     Raises:
         DuplicateJobError: A live job with its `unique` key is there, and it is neither to be returned nor to be replaced.
+        AmbiguousJobError: It depends on an id that jobs of several queues have.
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
+    if job.ties.after:
+        await find_parents(connection, [job])
     await _prepare(connection, job)
     try:
         is_new = await _place(connection, job)
@@ -142,6 +145,7 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     for job in jobs:
         if job.terms is not NO_TERMS:
             check_many(job)
+    await find_parents(connection, jobs)
     for job in jobs:
         await _prepare(connection, job)
     try:

@@ -10,12 +10,12 @@ from naq_client._options import QueueOptions
 from naq_client._schedule import Schedule
 from naq_client._submit import submit_many
 from naq_client.signature import Signature
-from naq_core.broker import Connection, LoopConnections
+from naq_core.broker import Connection, LoopConnections, queues_of, the_queue
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS
 from naq_core.errors import EncodeError
 from naq_core.job import Job
-from naq_core.names import check_queue
+from naq_core.names import check_place, check_queue
 from naq_core.options import make_options
 from naq_core.retry import Delay
 from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
@@ -235,13 +235,24 @@ class Queue(ManagedQueue):
         return await Schedule.fetch(await self.connection(), schedule_id)
 
     async def job(self, job_id: str) -> Job[Any]:
-        """Return a handle of a job of this queue that somebody enqueued, by its id; nothing is asked of the server yet.
+        """Return a handle of a job that somebody enqueued, by its id.
+
+        The job is looked for in this queue, then in all others; `Job.queue` says where it was found. An unknown id is no error
+        yet: the handle is of this queue, and its methods raise `JobNotFoundError` while there is no such job.
+
+        Args:
+            job_id: The id, or `id@queue`.
 
         Raises:
             InvalidNameError: This can be no id.
+            AmbiguousJobError: This queue has no such job, and several others have one of this id.
         """
-        job: Job[Any] = Job("", job_id=job_id, queue=self.name, serializer=self.settings.job_serializer)
-        job.bind(await self.connection())
+        connection = await self.connection()
+        job_id, queue = check_place(job_id)
+        if queue == "*":
+            queue = the_queue(job_id, await queues_of(connection, job_id), self.name) or self.name
+        job: Job[Any] = Job("", job_id=job_id, queue=queue, serializer=self.settings.job_serializer)
+        job.bind(connection)
         return job
 
     def options(  # noqa: PLR0913 - one keyword for each option

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from naq_core.dependency import extend, result_of, results_of
+from naq_core.dependency import DependsOn, ResultOf, extend, result_of, shaped
+from naq_core.envelope import Parent
 from naq_core.errors import ConfigurationError, WorkflowError
 from naq_core.job import Job
 
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
     from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
 
-class Step(Generic[R]):
+class Step(Generic[R_co]):
     """A part of a workflow: a signature, a chain or a group."""
 
-    def lay(self, jobs: list[Job[Any]], before: "Ends | None") -> "Ends":
-        """Append this part's jobs, to run after `before`, and return those that end it."""
+    def lay(self, plan: "Plan", before: "Ends | None") -> "Ends":
+        """Add this part's jobs to a plan, to run after `before`, and return those that end it. The part itself stays as it is."""
         raise NotImplementedError
 
     def __or__(self, then: "Step[S] | Job[S]") -> "Chain[S]":
@@ -28,7 +30,7 @@ class Step(Generic[R]):
 
     async def enqueue(
         self, queue: "Queue | None" = None, *, name: str = "", workflow_id: str | None = None
-    ) -> "WorkflowHandle[R]":
+    ) -> "WorkflowHandle[R_co]":
         """Enqueue it as a workflow.
 
         Args:
@@ -40,41 +42,115 @@ class Step(Generic[R]):
             WorkflowError: The jobs cannot be put together. Otherwise as `Queue.enqueue_many`.
         """
         workflow, ends = self._workflow(name, workflow_id)
-        return cast("WorkflowHandle[R]", await workflow.enqueue_ends(ends, queue))
+        return cast("WorkflowHandle[R_co]", await workflow.enqueue_ends(ends, queue))
 
     def _workflow(self, name: str, workflow_id: str | None) -> "tuple[Workflow, Ends]":
         from naq_client.workflow import Workflow  # noqa: PLC0415 - which is made of steps
 
         workflow = Workflow(name, workflow_id=workflow_id)
-        return workflow, self.lay(workflow.jobs, None)
+        return workflow, workflow.plan.lay(self)
 
-    def enqueue_sync(self, *, name: str = "", workflow_id: str | None = None) -> "SyncWorkflowHandle[R]":
+    def enqueue_sync(self, *, name: str = "", workflow_id: str | None = None) -> "SyncWorkflowHandle[R_co]":
         """Enqueue it from code without an event loop, from any thread."""
         workflow, ends = self._workflow(name, workflow_id)
-        return cast("SyncWorkflowHandle[R]", workflow.enqueue_ends_sync(ends))
+        return cast("SyncWorkflowHandle[R_co]", workflow.enqueue_ends_sync(ends))
 
 
 class Ends:
-    """The jobs that end a part, and whether their results are a list."""
+    """The jobs that end a part, and how their results are nested.
 
-    __slots__ = ("jobs", "many")
+    Args:
+        shape: As `Fill.shape`, but empty for a single job.
+    """
 
-    def __init__(self, jobs: Sequence[Job[Any]], *, many: bool) -> None:
+    __slots__ = ("jobs", "shape")
+
+    def __init__(self, jobs: Iterable[Job[Any]], shape: tuple[int, ...]) -> None:
         self.jobs = list(jobs)
-        self.many = many
+        self.shape = shape
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job[Any]]) -> "Ends":
+        """Return the ends of a workflow that is no part: the one job, or a list."""
+        return cls(jobs, () if len(jobs) == 1 else (len(jobs), *(-1 for _ in jobs)))
+
+    @classmethod
+    def side_by_side(cls, parts: "Sequence[Ends]") -> "Ends":
+        """Return the ends of parts that run side by side: a list of what each of them comes to."""
+        shape = [len(parts)]
+        for part in parts:
+            shape += part.shape or (-1,)
+        return cls((job for part in parts for job in part.jobs), tuple(shape))
 
     def value(self) -> Any:
         """Return what stands for their results."""
-        return results_of(self.jobs) if self.many else result_of(self.jobs[0])
+        return ResultOf(self.jobs, many=True, shape=self.shape) if self.shape else result_of(self.jobs[0])
+
+    def results(self, results: Sequence[Any]) -> Any:
+        """Return the jobs' results, given in their order, as they are nested."""
+        return shaped(results, self.shape) if self.shape else results[0]
 
 
-class Signature(Step[R]):
+class Plan:
+    """The jobs of a workflow, as its parts are laid out one after the other."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job[Any]] = []
+        self._copies: dict[Job[Any], Job[Any]] = {}
+
+    def take(self, job: Job[Any]) -> Job[Any]:
+        """Add a copy of a job that was made before, and return it.
+
+        Raises:
+            WorkflowError: It is there already.
+        """
+        if job in self._copies:
+            raise WorkflowError(f"job {job.job_id} is there twice")
+        made = self._copies[job] = job.copied()
+        self.jobs.append(made)
+        return made
+
+    def lay(self, step: "Step[Any] | Job[Any]", depends_on: DependsOn | None = None, *, allow_failure: bool = False) -> Ends:
+        """Add a part's jobs, or a job itself, and return those that end it.
+
+        Args:
+            depends_on: What the first of them wait for.
+        """
+        before = len(self.jobs)
+        if isinstance(step, Job):
+            self.jobs.append(step)
+            ends = Ends([step], ())
+        else:
+            ends = step.lay(self, None)
+        if depends_on is not None:
+            for job in self.jobs[before:]:
+                if not _is_led(job, self.jobs[before:]):
+                    job.ties = extend(job.ties, depends_on, allow_failure=allow_failure)
+        self._rename()
+        return ends
+
+    def _rename(self) -> None:
+        """Let what waits for a job wait for the copy of it that is here, also where that has a new id."""
+        new = {(old.queue, old.job_id): copy.job_id for old, copy in self._copies.items() if old.job_id != copy.job_id}
+        if not new:
+            return
+        for job in self.jobs:
+            after = (Parent(new.get((each.queue, each.id), each.id), each.queue, each.lenient) for each in job.ties.after)
+            job.ties = job.ties._replace(after=tuple(after))
+
+
+def _is_led(job: Job[Any], others: Sequence[Job[Any]]) -> bool:
+    ids = {(other.queue, other.job_id) for other in others}
+    return any((parent.queue, parent.id) in ids for parent in job.ties.after)
+
+
+class Signature(Step[R_co]):
     """A call to be made: the arguments, without a job yet; made by `task.s(…)` or `queue.s(function, …)`.
 
     In a chain it gets the result of what runs before it as its first argument, unless it was made by `si`.
     """
 
-    def __init__(self, make: Callable[..., Job[R]], args: Sequence[Any], *, takes_result: bool) -> None:
+    def __init__(self, make: Callable[..., Job[R_co]], args: Sequence[Any], *, takes_result: bool) -> None:
         self._make = make
         self._args = tuple(args)
         self._takes_result = takes_result
@@ -82,23 +158,23 @@ class Signature(Step[R]):
     def __repr__(self) -> str:
         return f"<Signature of {self.job().function_name}>" if not self._takes_result else f"<Signature {self._args!r}>"
 
-    def job(self, *first: Any) -> Job[R]:
+    def job(self, *first: Any) -> Job[R_co]:
         """Make a job of it, with more arguments before its own."""
         return self._make(*first, *self._args)
 
-    def lay(self, jobs: list[Job[Any]], before: Ends | None) -> Ends:
-        """Append one job."""
+    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+        """Add one job."""
         if before is not None and self._takes_result:
             job = self.job(before.value())
         else:
             job = self.job()
             if before is not None:
                 job.ties = extend(job.ties, before.jobs)
-        jobs.append(job)
-        return Ends([job], many=False)
+        plan.jobs.append(job)
+        return Ends([job], ())
 
 
-class Chain(Step[R]):
+class Chain(Step[R_co]):
     """Parts that run one after the other, each with the result of the one before; its result is the last one's."""
 
     def __init__(self, *steps: "Step[Any] | Job[Any]") -> None:
@@ -108,26 +184,25 @@ class Chain(Step[R]):
         for step in steps:
             self.steps += step.steps if isinstance(step, Chain) else [_checked(step)]
 
-    def lay(self, jobs: list[Job[Any]], before: Ends | None) -> Ends:
-        """Append the steps' jobs, one after the other."""
+    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+        """Add the steps' jobs, one after the other."""
         ends = before
         for step in self.steps:
-            ends = _lay(step, jobs, ends)
+            ends = _lay(step, plan, ends)
         return cast("Ends", ends)
 
 
-class Group(Step[list[R]]):
-    """Parts that run side by side; its result is the list of theirs, in their order."""
+class Group(Step[list[R_co]], Generic[R_co]):
+    """Parts that run side by side; its result is the list of theirs, in their order: of groups in it, lists of lists."""
 
-    def __init__(self, steps: "Iterable[Step[R] | Job[R]]") -> None:
+    def __init__(self, steps: "Iterable[Step[R_co] | Job[R_co]]") -> None:
         self.steps = [_checked(step) for step in steps]
         if not self.steps:
             raise WorkflowError("a group needs at least one step")
 
-    def lay(self, jobs: list[Job[Any]], before: Ends | None) -> Ends:
-        """Append the steps' jobs, side by side."""
-        ends = [_lay(step, jobs, before) for step in self.steps]
-        return Ends([job for each in ends for job in each.jobs], many=True)
+    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+        """Add the steps' jobs, side by side."""
+        return Ends.side_by_side([_lay(step, plan, before) for step in self.steps])
 
 
 def _checked(step: Any) -> "Step[Any] | Job[Any]":
@@ -136,13 +211,13 @@ def _checked(step: Any) -> "Step[Any] | Job[Any]":
     return step
 
 
-def _lay(step: "Step[Any] | Job[Any]", jobs: list[Job[Any]], before: Ends | None) -> Ends:
+def _lay(step: "Step[Any] | Job[Any]", plan: Plan, before: Ends | None) -> Ends:
     if isinstance(step, Step):
-        return step.lay(jobs, before)
+        return step.lay(plan, before)
+    job = plan.take(step)
     if before is not None:
-        step.ties = extend(step.ties, before.jobs)
-    jobs.append(step)
-    return Ends([step], many=False)
+        job.ties = extend(job.ties, before.jobs)
+    return Ends([job], ())
 
 
 def chain(*steps: "Step[Any] | Job[Any]") -> Chain[Any]:

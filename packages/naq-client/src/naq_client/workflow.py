@@ -1,21 +1,23 @@
 """Workflows: jobs that are enqueued together, followed together, cancelled together."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Self, TypeVar, overload
 
+from naq_client._depend import find_parents
 from naq_client._graph import in_order
 from naq_client._portal import SyncJob, portal
 from naq_client._shared import shared_queue
 from naq_client._submit import submit_many
 from naq_client._unique import check_many
 from naq_client.queue import Queue
-from naq_client.signature import Chain, Ends, Group, Signature, Step, chain, chord, group
+from naq_client.signature import Chain, Ends, Group, Plan, Signature, Step, chain, chord, group
 from naq_client.together import gather
 from naq_core.broker import Connection
 from naq_core.context import current_job
-from naq_core.dependency import DependsOn, extend
-from naq_core.errors import ConfigurationError, NaqError, WorkflowError
+from naq_core.dependency import DependsOn
+from naq_core.errors import ConfigurationError, NaqError, WorkflowError, WorkflowNotFoundError
 from naq_core.inspect import get_workflow
 from naq_core.job import Job
 from naq_core.manage import cancel_workflow, retry_workflow
@@ -46,11 +48,16 @@ class Workflow:
     def __init__(self, name: str = "", *, workflow_id: str | None = None) -> None:
         self.workflow_id = new_id() if workflow_id is None else check_workflow_id(workflow_id)
         self.name = text(name, "name", most=1000)
-        self.jobs: list[Job[Any]] = []
+        self.plan = Plan()
         self._token = new_id()
 
     def __repr__(self) -> str:
         return f"<Workflow {self.workflow_id} {self.name!r} of {len(self.jobs)} jobs>"
+
+    @property
+    def jobs(self) -> list[Job[Any]]:
+        """The jobs so far."""
+        return self.plan.jobs
 
     @overload
     def add(self, step: Signature[R] | Job[R], *, depends_on: DependsOn | None = None, allow_failure: bool = False) -> Job[R]: ...
@@ -71,19 +78,11 @@ class Workflow:
 
         Raises:
             ConfigurationError: Not a step, or `depends_on` names what is no job.
+            WorkflowError: A job of the chain or group is there already.
         """
-        before = len(self.jobs)
-        if isinstance(step, Job):
-            self.jobs.append(step)
-            ends = Ends([step], many=False)
-        elif isinstance(step, Step):
-            ends = step.lay(self.jobs, None)
-        else:
+        if not isinstance(step, Step | Job):
             raise ConfigurationError("step", f"{step!r} is not a signature, a job, a chain or a group")
-        if depends_on is not None:
-            for job in self.jobs[before:]:
-                if not _is_led(job, self.jobs[before:]):
-                    job.ties = extend(job.ties, depends_on, allow_failure=allow_failure)
+        ends = self.plan.lay(step, depends_on, allow_failure=allow_failure)
         return ends.jobs[0] if isinstance(step, Signature | Job) else ends.jobs
 
     async def enqueue(self, queue: Queue | None = None) -> "WorkflowHandle[Any]":
@@ -96,6 +95,7 @@ class Workflow:
 
         Raises:
             WorkflowError: It is empty, has a circle, or its id is taken; nothing was enqueued.
+            AmbiguousJobError: A job depends on an id that jobs of several queues have; nothing was enqueued.
             DuplicateJobError, EnqueueUnknownError: As `Queue.enqueue_many`.
         """
         return await self.enqueue_ends(self._ends(), queue)
@@ -114,24 +114,25 @@ class Workflow:
         """Return the jobs for which no other one waits."""
         led = {(parent.queue, parent.id) for job in self.jobs for parent in job.ties.after}
         ends = [job for job in self.jobs if (job.queue, job.job_id) not in led]
-        return Ends(ends, many=len(ends) != 1)
+        return Ends.of(ends)
 
     async def enqueue_ends(self, ends: Ends, queue: Queue | None) -> "WorkflowHandle[Any]":
         """Enqueue all jobs; `ends` are those whose results are the workflow's."""
         if not self.jobs:
             raise WorkflowError("the workflow has no jobs")
-        self.jobs = in_order(self.jobs)
         connection = await (queue or shared_queue(None)).connection()
-        for job in self.jobs:
+        await find_parents(connection, self.jobs)
+        jobs = in_order(self.jobs)
+        for job in jobs:
             job.workflow = self.workflow_id
             check_many(job)
             job.bind(connection)
             job.encode()  # what cannot be serialized is found before anything is sent
-        head = Head(name=self.name, created_at=connection.clock.now(), total=len(self.jobs), token=self._token)
+        head = Head(name=self.name, created_at=connection.clock.now(), total=len(jobs), token=self._token)
         await write_head(connection, self.workflow_id, head)
-        await add_members(connection, self.workflow_id, _members(self.jobs))
-        await submit_many(connection, self.jobs)
-        return WorkflowHandle(connection, self.workflow_id, self.jobs, ends)
+        await add_members(connection, self.workflow_id, _members(jobs))
+        await submit_many(connection, jobs)
+        return WorkflowHandle(connection, self.workflow_id, jobs, ends)
 
 
 def _members(jobs: list[Job[Any]]) -> list[Member]:
@@ -148,9 +149,11 @@ def _jobs(connection: Connection, members: Iterable[Member]) -> list[Job[Any]]:
     return jobs
 
 
-def _is_led(job: Job[Any], others: list[Job[Any]]) -> bool:
-    ids = {(other.queue, other.job_id) for other in others}
-    return any((parent.queue, parent.id) in ids for parent in job.ties.after)
+def _time_left(timeout: float | None) -> Callable[[], float | None]:
+    """Return what tells how many seconds are left of a time-out."""
+    timeout, loop = patience(timeout), asyncio.get_running_loop()
+    until = None if timeout is None else loop.time() + timeout
+    return lambda: None if until is None else max(0.0, until - loop.time())
 
 
 class WorkflowHandle(Generic[R]):
@@ -159,9 +162,10 @@ class WorkflowHandle(Generic[R]):
     def __init__(self, connection: Connection, workflow_id: str, jobs: list[Job[Any]], ends: Ends | None = None) -> None:
         self._connection = connection
         self._ends = ends
+        self._added: list[Job[Any]] = []
         self.workflow_id = workflow_id
         self.jobs = jobs
-        """The jobs, parents before children."""
+        """The jobs that this handle knows of, parents before children; `result` and `results` find those added since."""
 
     def __repr__(self) -> str:
         return f"<WorkflowHandle {self.workflow_id}>"
@@ -179,7 +183,7 @@ class WorkflowHandle(Generic[R]):
         jobs = _jobs(connection, members)
         led = {parent for member in members for parent in member.parents}
         ends = [job for job in jobs if job.job_id not in led]
-        return cls(connection, workflow_id, jobs, Ends(ends, many=len(ends) != 1))
+        return cls(connection, workflow_id, jobs, Ends.of(ends))
 
     async def status(self) -> WorkflowView:
         """Return the states of all its jobs, also of those added since.
@@ -199,43 +203,72 @@ class WorkflowHandle(Generic[R]):
             JobTimeoutError: A job has not ended yet; all go on.
             WorkflowNotFoundError: It is not known any more.
         """
-        loop = asyncio.get_running_loop()
-        timeout = patience(timeout)
-        until = None if timeout is None else loop.time() + timeout
+        left = _time_left(timeout)
         ended = 0
         while True:
             _, members = await read_workflow(await self._connection.here(), self.workflow_id)
             if len(members) == ended:
                 return await self.status()
             ended = len(members)
-            left = None if until is None else max(0.0, until - loop.time())
-            await gather(*_jobs(await self._connection.here(), members), timeout=left, return_exceptions=True)
+            await gather(*_jobs(await self._connection.here(), members), timeout=left(), return_exceptions=True)
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return the result: the last job's, or the list of them where several end it.
+
+        Jobs that were added since the handle was made count as in `wait`: it waits for them too, and raises what one of them has
+        ended in; their own results are in `results`.
 
         Args:
             timeout: Seconds to wait; None waits as long as it takes.
 
         Raises:
-            JobFailedError, JobCancelledError, JobExpiredError: A job that ends it did not succeed; its reason names the
-                parent that has failed.
+            JobNotFoundError: Nothing is left of a job that ends it.
+            JobFailedError, JobCancelledError, JobExpiredError: A job that ends it, or was added, did not succeed; its reason
+                names the parent that has failed.
             JobTimeoutError: It has not ended yet; it goes on.
         """
-        ends = self._ends
-        if ends is None:
-            raise NaqError(f"{self!r} does not know which jobs end it: WorkflowHandle.open() finds out")
-        results = await asyncio.gather(*(job.result(timeout) for job in ends.jobs))
-        return results if ends.many else results[0]  # type: ignore[return-value]  # R is what Ends say
+        left = _time_left(timeout)
+        while True:
+            ends = self._ends
+            if ends is None:
+                raise NaqError(f"{self!r} does not know which jobs end it: WorkflowHandle.open() finds out")
+            results = await gather(*ends.jobs, *self._added, timeout=left())
+            if not await self._find_added():
+                return ends.results(results[: len(ends.jobs)])  # type: ignore[no-any-return]  # R is what Ends say
 
     async def results(self, timeout: float | None = None) -> dict[str, Any]:
-        """Wait for all jobs of this handle and return their results by job id.
+        """Wait for all its jobs, those too that are added meanwhile, and return their results by job id.
+
+        Jobs of one id in several queues are told apart as `id@queue`.
 
         Raises:
-            JobFailedError, JobCancelledError, JobExpiredError, JobTimeoutError: As `result`, of any of them.
+            JobFailedError, JobCancelledError, JobExpiredError, JobNotFoundError, JobTimeoutError: As `result`, of any of them.
         """
-        results = await asyncio.gather(*(job.result(timeout) for job in self.jobs))
-        return {job.job_id: result for job, result in zip(self.jobs, results, strict=True)}
+        left = _time_left(timeout)
+        while True:
+            jobs = list(self.jobs)
+            results = await gather(*jobs, timeout=left())
+            if not await self._find_added():
+                break
+        uses = Counter(job.job_id for job in jobs)
+        names = (job.job_id if uses[job.job_id] == 1 else f"{job.job_id}@{job.queue}" for job in jobs)
+        return dict(zip(names, results, strict=True))
+
+    async def _find_added(self) -> bool:
+        """Look for jobs that were added since, and return whether there are any."""
+        connection = await self._connection.here()
+        try:
+            _, members = await read_workflow(connection, self.workflow_id)
+        except WorkflowNotFoundError:  # its time to live has passed: nobody can add to it
+            return False
+        known = {(job.queue, job.job_id) for job in self.jobs}
+        added = [member for member in members if (member.queue, member.job_id) not in known]
+        self._take_added(_jobs(connection, added))
+        return bool(added)
+
+    def _take_added(self, jobs: list[Job[Any]]) -> None:
+        self.jobs += jobs
+        self._added += jobs
 
     async def cancel(self, reason: str = "") -> int:
         """Cancel all its jobs that have not ended, and return how many that were; see `manage.cancel_workflow`."""
@@ -256,8 +289,9 @@ class WorkflowHandle(Generic[R]):
         more = Workflow(workflow_id=self.workflow_id)
         for step in steps:
             more.add(step, depends_on=depends_on)  # type: ignore[arg-type]  # each is one of them
-        jobs = in_order(more.jobs)
         connection = await self._connection.here()
+        await find_parents(connection, more.jobs)
+        jobs = in_order(more.jobs)
         for job in jobs:
             job.workflow = self.workflow_id
             job.bind(connection)
@@ -265,7 +299,7 @@ class WorkflowHandle(Generic[R]):
         await add_members(connection, self.workflow_id, _members(jobs))
         if jobs:
             await submit_many(connection, jobs)
-        self.jobs += jobs
+        self._take_added(jobs)
         return jobs
 
 
@@ -288,7 +322,11 @@ class SyncWorkflowHandle(Generic[R]):
     def __init__(self, handle: WorkflowHandle[R]) -> None:
         self.handle = handle
         self.workflow_id = handle.workflow_id
-        self.jobs = [SyncJob(job) for job in handle.jobs]
+
+    @property
+    def jobs(self) -> list[SyncJob[Any]]:
+        """The jobs that the handle knows of; see `WorkflowHandle.jobs`."""
+        return [SyncJob(job) for job in self.handle.jobs]
 
     def __repr__(self) -> str:
         return repr(self.handle)

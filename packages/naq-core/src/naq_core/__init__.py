@@ -6,6 +6,7 @@ from naq_core.context import JobContext, current_job
 from naq_core.control import Cancel, Retry, Snooze
 from naq_core.dependency import Dependency, ParentOutcome, result_of, results_of
 from naq_core.errors import (
+    AmbiguousJobError,
     AttemptTimeoutError,
     AuthenticationError,
     BrokerError,
@@ -57,6 +58,7 @@ from naq_core.tracking import track
 from naq_core.typed_json import register_json_type
 
 __all__ = [
+    "AmbiguousJobError",
     "AttemptError",
     "AttemptTimeoutError",
     "AuthenticationError",

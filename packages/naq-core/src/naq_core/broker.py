@@ -37,8 +37,19 @@ from naq_core._nats.presence import read_one as read_presence
 from naq_core._nats.presence import remove as remove_presence
 from naq_core._nats.pull import Delivery, Pull, consumer_state
 from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import Stored, find_job, find_record, peek_record, read_last, read_record, stored_of, write_record
+from naq_core._nats.records import (
+    Stored,
+    find_job,
+    peek_record,
+    queues_of,
+    read_last,
+    read_record,
+    stored_of,
+    the_queue,
+    write_record,
+)
 from naq_core._nats.repeat import BrokerMessage
+from naq_core._nats.shared import close_shared, forget_shared, shared_connections
 from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
 from naq_core._nats.subjects import (
     EXPECTED_SEQUENCE,
@@ -59,7 +70,7 @@ from naq_core._nats.tally import finish_tallies
 from naq_core._nats.topology import ensure_queue, ensure_queues, ensure_schedules, ensure_streams, ensure_tally, has_consumer
 from naq_core._nats.unique import Place, find_place, hand_over_record
 from naq_core._nats.unrun import end_waiting, record_end, unrun_record
-from naq_core._nats.wait import EndWatch
+from naq_core._nats.wait import EndWatch, Gone
 from naq_core._nats.walk import Walk
 from naq_core._nats.watch import Change, Watch
 from naq_core.errors import WrongSequenceError
@@ -88,6 +99,7 @@ __all__ = [
     "Document",
     "EndWatch",
     "Entry",
+    "Gone",
     "Holder",
     "LeaseOwner",
     "LoopConnections",
@@ -107,6 +119,7 @@ __all__ = [
     "answer_requests",
     "batches",
     "boottime",
+    "close_shared",
     "consumer_state",
     "due_of",
     "edge_messages",
@@ -119,10 +132,10 @@ __all__ = [
     "ensure_tally",
     "find_job",
     "find_place",
-    "find_record",
     "finish_tallies",
     "follow_new_consumers",
     "follow_queue_settings",
+    "forget_shared",
     "get_object",
     "hand_over_record",
     "has_consumer",
@@ -136,6 +149,7 @@ __all__ = [
     "peek_record",
     "publish_batch",
     "put_object",
+    "queues_of",
     "read_document",
     "read_last",
     "read_presence",
@@ -150,9 +164,11 @@ __all__ = [
     "remove_presence",
     "reschedule",
     "schedule_headers",
+    "shared_connections",
     "state_of_subject",
     "stored_of",
     "target_of",
+    "the_queue",
     "ttl_text",
     "unrun_record",
     "waiting_headers",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from naq_core.envelope import Envelope, Fill, JobOptions, Parent
 from naq_core.errors import ConfigurationError, DecodeError, EncodeError, NaqError
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_job_id, check_place, check_queue
 from naq_core.record import JobState
 from naq_core.serialization import decode_result
 from naq_core.values import flag
@@ -33,7 +33,7 @@ class Dependency:
     """A job that another one waits for, with what its failure means.
 
     Args:
-        job: A job, or its id.
+        job: A job, its id, or `id@queue`.
         allow_failure: Go on also if it fails, is cancelled, expires or is not known; otherwise the waiting job is then
             cancelled, with a reason that names it.
     """
@@ -52,13 +52,18 @@ DependsOn: TypeAlias = Awaited[Any] | Dependency | str | Iterable[Awaited[Any] |
 
 
 class ResultOf:
-    """Stands for results in a call's arguments; made by `result_of` and `results_of`."""
+    """Stands for results in a call's arguments; made by `result_of` and `results_of`.
 
-    __slots__ = ("jobs", "many")
+    Args:
+        shape: How the results are nested, where they are not one flat list; see `Fill.shape`.
+    """
 
-    def __init__(self, jobs: Sequence[Awaited[Any]], *, many: bool) -> None:
+    __slots__ = ("jobs", "many", "shape")
+
+    def __init__(self, jobs: Sequence[Awaited[Any]], *, many: bool, shape: tuple[int, ...] = ()) -> None:
         self.jobs = tuple(jobs)
         self.many = many
+        self.shape = shape
 
     def __reduce__(self) -> NoReturn:
         raise EncodeError("result_of() must itself be an argument of the job, not a part of one: use results_of() for a list")
@@ -157,7 +162,7 @@ def tie(
         for job in value.jobs:
             parents.setdefault((job.queue, job.job_id), _parent(job, allow_failure=allow_failure))
         order = {key: place for place, key in enumerate(parents)}
-        fills.append(Fill(at, tuple(order[job.queue, job.job_id] for job in value.jobs), value.many))
+        fills.append(Fill(at, tuple(order[job.queue, job.job_id] for job in value.jobs), value.many, value.shape))
         if isinstance(at, int):
             args[at] = None
         else:
@@ -229,13 +234,48 @@ def _parent(given: Any, *, allow_failure: bool) -> Parent:
         allow_failure, given = given.allow_failure, given.job
     lenient = flag(allow_failure, "allow_failure")
     if isinstance(given, str):
-        return Parent(check_job_id(given), lenient=lenient)
+        return Parent(*check_place(given), lenient)
     job = getattr(given, "job", given)  # a SyncJob holds one
     if not hasattr(job, "job_id") or not hasattr(job, "options"):
         raise ConfigurationError("depends_on", f"{given!r} is not a job, an id or a Dependency")
     if job.options.fast:
         raise ConfigurationError("depends_on", f"{given!r} has fast=True: it leaves no record, so nothing can wait for its end")
     return Parent(check_job_id(job.job_id), check_queue(job.queue), lenient)
+
+
+def shaped(results: Sequence[Any], shape: Sequence[int]) -> list[Any]:
+    """Return results as the list, perhaps of lists, that a shape says; without one, as a flat list.
+
+    Args:
+        shape: As `Fill.shape`.
+
+    Raises:
+        DecodeError: The shape is not that of so many results.
+    """
+    if not shape:
+        return list(results)
+    left = iter(results)
+    root: list[Any] = []
+    open_lists: list[tuple[list[Any], int]] = [(root, 1)]
+    try:
+        for count in shape:
+            while len(open_lists[-1][0]) == open_lists[-1][1]:
+                open_lists.pop()
+            if count < 0:
+                open_lists[-1][0].append(next(left))
+            else:
+                inner: list[Any] = []
+                open_lists[-1][0].append(inner)
+                open_lists.append((inner, count))
+    except (IndexError, StopIteration):
+        raise DecodeError(f"results cannot be nested as {tuple(shape)!r}") from None
+    if (
+        any(len(items) != count for items, count in open_lists)
+        or next(left, shaped) is not shaped
+        or not isinstance(root[0], list)
+    ):
+        raise DecodeError(f"results cannot be nested as {tuple(shape)!r}")
+    return root[0]
 
 
 def fill_in(
@@ -253,7 +293,7 @@ def fill_in(
                 problem = outcomes[at].reason if outcomes[at].state else "its record is gone, its result_ttl has passed"
                 raise DecodeError(f"there is no result of parent {outcomes[at].job_id}: {problem}")
         results = [each.result if each.state is JobState.SUCCEEDED else None for each in (outcomes[at] for at in fill.of)]
-        value = results if fill.many else results[0]
+        value = shaped(results, fill.shape) if fill.many else results[0]
         if isinstance(fill.at, int):
             args[fill.at] = value
         else:

@@ -39,6 +39,8 @@ class Verdict(NamedTuple):
     """Why it is cancelled, if it is."""
     witness: Key | None = None
     """A parent that has not ended, if it has to wait."""
+    served: tuple[str, ...] = ()
+    """Ids of which all parents have succeeded: their edges have served."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,10 @@ class Dependents:
         acting = [
             (child, after, verdict) for (child, after), verdict in zip(children, verdicts, strict=True) if not verdict.witness
         ]
+        # What has succeeded before counts, although its record may expire while the job waits for another parent.
+        served = [(each, child) for (child, _), verdict in zip(children, verdicts, strict=True) for each in _served(verdict)]
+        if served:
+            await forget(self.connection, (await read_edges(self.connection, served)).values())
         if not acting:
             return
         live = await self._live([child for child, *_ in acting])
@@ -103,9 +109,15 @@ class Dependents:
 
     def _verdict(self, child: Key, after: Sequence[Parent], known: dict[Key, Standing], edges: dict[str, int]) -> Verdict:
         witness: Key | None = None
+        done: list[str] = []
+        others: set[str] = set()
         for parent in after:
             key = (parent.queue, parent.id)
             standing = known[key]
+            if standing.kind is Kind.DONE:
+                done.append(parent.id)
+            else:
+                others.add(parent.id)
             if standing.kind is Kind.ALIVE:
                 witness = key
             elif standing.kind is Kind.GONE:
@@ -113,7 +125,7 @@ class Dependents:
                     return Verdict(reason=standing.why)
             elif standing.kind is Kind.FAILED and not parent.lenient:
                 return Verdict(reason=standing.why)
-        return Verdict(run=witness is None, witness=witness)
+        return Verdict(run=witness is None, witness=witness, served=tuple(each for each in done if each not in others))
 
     async def forget_edges(self, child: Key, after: Sequence[Parent]) -> None:
         """Delete what is left of a job's edges."""
@@ -134,7 +146,9 @@ class Dependents:
             for edge in its
             if known[edge.parent].kind is Kind.FAILED and not edge.lenient
         }
-        early = await self._with_living_witness({c: e for c, e in children.items() if c not in doomed}, known)
+        # An edge may be of several parents with one id: only a look at all parents tells whether it has served.
+        sure = {c: e for c, e in children.items() if c not in doomed and all(each.parent[0] != "*" for each in e)}
+        early = await self._with_living_witness(sure, known)
         for child in early:
             spent += [edge.sequence for edge in children.pop(child)]
         live = await self._live(list(children))
@@ -179,7 +193,10 @@ class Dependents:
         ended = await asyncio.gather(*(self._carry_out(waiting[child], verdicts[child]) for child in bound))
         left: list[tuple[str, Key]] = []
         for child, verdict in verdicts.items():
-            spent += [edge.sequence for edge in children.get(child, ())]
+            its = children.get(child, ())
+            alive = {parent.id for parent in envelopes[child].after} if verdict.witness is not None else set()
+            alive -= set(verdict.served)
+            spent += [edge.sequence for edge in its if edge.parent[0] != "*" or edge.parent[1] not in alive]
             after = envelopes[child].after if child in envelopes else ()
             if verdict.witness is None and len(after) > len(children.get(child, ())):
                 left += [(parent.id, child) for parent in after]
@@ -280,6 +297,10 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
         serializer = connection.settings.job_serializer
         outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, result, serializer))
     return tuple(outcomes)
+
+
+def _served(verdict: Verdict) -> tuple[str, ...]:
+    return verdict.served if verdict.witness is not None else ()  # a job that waits no more loses all its edges
 
 
 def _is_waiting(message: Message) -> bool:

@@ -52,6 +52,8 @@ class Fill(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Which parents, by their place in `Envelope.after`."""
     many: bool = False
     """A list of their results, instead of the one result."""
+    shape: tuple[int, ...] = ()
+    """How that list is nested: a length for each list, -1 for each result, from the outside in; empty for a flat list."""
 
 
 class Large(msgspec.Struct, frozen=True, array_like=True):

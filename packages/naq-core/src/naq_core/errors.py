@@ -28,9 +28,12 @@ NaqError
 │  └─ InvalidScheduleError (ValueError)   a cron expression, time zone, policy … that cannot be
 └─ JobError (job_id)
    ├─ JobNotFoundError (LookupError) · DuplicateJobError · JobStateError
+   ├─ AmbiguousJobError (ValueError)         an id that several queues use; names them
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
    └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
 """
+
+from collections.abc import Sequence
 
 LONGEST_SHOWN = 200
 
@@ -351,10 +354,32 @@ class JobError(NaqError):
 
 
 class JobNotFoundError(JobError, LookupError):
-    """Neither a job nor a record of that id exists (any more)."""
+    """Neither a job nor a record of that id exists (any more).
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, "no such job; it never existed, or its record has passed its time to live")
+    Attributes:
+        elsewhere: Other queues that have a job of this id, where one queue alone was asked.
+    """
+
+    def __init__(self, job_id: str, queue: str = "*", elsewhere: Sequence[str] = ()) -> None:
+        self.elsewhere = tuple(elsewhere)
+        where = "no such job" if queue == "*" else f"no such job in queue {queue!r}"
+        if elsewhere:
+            super().__init__(job_id, f"{where}; there is one in queue {' and '.join(map(repr, elsewhere))}")
+        else:
+            super().__init__(job_id, f"{where}; it never existed, was deleted, or its record has passed its time to live")
+
+
+class AmbiguousJobError(JobError, ValueError):
+    """An id was given alone, and jobs of several queues have it; nothing was done.
+
+    Attributes:
+        queues: The queues, in the order of their names.
+    """
+
+    def __init__(self, job_id: str, queues: Sequence[str]) -> None:
+        self.queues = tuple(queues)
+        names = ", ".join(map(repr, queues))
+        super().__init__(job_id, f"the queues {names} have a job of this id: say which is meant, as {job_id}@{queues[0]}")
 
 
 class DuplicateJobError(JobError):

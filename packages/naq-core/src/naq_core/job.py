@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -11,8 +12,10 @@ import msgspec
 from naq_core import names
 from naq_core._nats import objects, records
 from naq_core._nats.connection import Connection
+from naq_core._nats.shared import shared_connections
 from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
+from naq_core.deadlock import deadlock_watch
 from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope
 from naq_core.errors import ConfigurationError, EncodeError, JobError, JobNotFoundError
@@ -79,6 +82,7 @@ class Job(Generic[R_co]):
         "_ended",
         "_function",
         "_kwargs",
+        "_laid",
         "_large",
         "_serializer",
         "due",
@@ -132,6 +136,7 @@ class Job(Generic[R_co]):
         self._serializer = serializer
         self._connection: Connection | None = None
         self._ended: JobRecord | None = None
+        self._laid: Job[R_co] | None = None
         self.terms = terms
         """When it may start, until when, and which others it excludes."""
         if terms.unique:
@@ -317,6 +322,30 @@ class Job(Generic[R_co]):
         self._decode()
         return await call_here(self._function, self._args, self._kwargs)
 
+    def copied(self) -> Job[R_co]:
+        """Return a copy for a workflow to add ties to, so that this job stays as it is (for workflows).
+
+        The first copy has this job's id, and is what this job's own methods follow. Any further one, or one of a job that was
+        enqueued before, gets a new id, unless the id was chosen.
+        """
+        made = copy(self)
+        if self._connection is None and self._laid is None:
+            self._laid = made
+        else:
+            made._begin_again()  # noqa: SLF001 - a job itself
+        return made
+
+    def _begin_again(self) -> None:
+        """Become a job that was never enqueued, with the same call and options."""
+        self._connection = self._laid = self._large = None
+        self.workflow = ""
+        self.enqueued_at = self.due = self.expires = 0.0
+        self.is_new, self.sequence = True, 0
+        if self.is_fresh:
+            self.job_id = names.new_id()
+        if self.run:
+            self.run = names.new_id()
+
     def bind(self, connection: Connection) -> None:
         """Tie the job to the connection that follows it (for queues)."""
         self._connection = connection
@@ -329,6 +358,8 @@ class Job(Generic[R_co]):
             JobError: It was not enqueued through a queue.
         """
         if self._connection is None:
+            if self._laid is not None:
+                return self._laid.connection
             raise JobError(self.job_id, "was not enqueued through a queue, so it has no connection to ask")
         return self._connection
 
@@ -340,6 +371,8 @@ class Job(Generic[R_co]):
 
         Raises:
             JobFailedError, JobCancelledError, JobExpiredError: It ended otherwise.
+            JobNotFoundError: Nothing is left of it: its record has expired, or it was deleted. Looked for after a second of
+                waiting, and then less and less often.
             JobTimeoutError: It has not ended yet; it goes on.
         """
         timeout = patience(timeout)
@@ -348,7 +381,8 @@ class Job(Generic[R_co]):
         ended, self._ended = self._ended, None
         if ended is not None:
             return await self.outcome(ended)
-        stored = await wait_for_end(await self.connection.here(), self.queue, self.job_id, timeout, self.is_end)
+        connection = await self.connection.here()
+        stored = await wait_for_end(connection, self.queue, self.job_id, timeout, self.is_end, deadlock_watch(connection))
         return await self.outcome(stored.record)
 
     async def outcome(self, record: JobRecord) -> R_co:
@@ -397,33 +431,44 @@ class Job(Generic[R_co]):
 
     @staticmethod
     async def fetch_result(
-        job_id: str, nats_url: str | None = None, *, timeout: float | None = 0, settings: Settings | None = None
+        job_id: str,
+        nats_url: str | None = None,
+        *,
+        timeout: float | None = 0,
+        settings: Settings | None = None,
+        queue: str | None = None,
     ) -> Any:
-        """Return the result of a job by its id, over a connection of its own.
+        """Return the result of a job by its id, over a connection that all such calls of this event loop share.
 
         Args:
-            job_id: The id.
+            job_id: The id, or `id@queue`.
             nats_url: The server; by default the setting.
             timeout: Seconds to wait for the job's end; None as long as it takes, 0 not at all.
+            settings: Ready settings, instead of those of the environment.
+            queue: The job's queue; by default it is looked for in all.
 
         Raises:
+            AmbiguousJobError: No queue was given, and several have a job of this id.
             JobNotFoundError: No such job. JobTimeoutError: It has not ended. JobFailedError and so on: It ended otherwise.
         """
-        job_id, timeout = names.check_job_id(job_id), patience(timeout)
-        settings = settings or Settings.load(nats_url=nats_url)
-        async with Connection(settings, name="naq-fetch") as connection:
-            return await fetch_outcome(connection, job_id, timeout)
+        job_id, queue = names.check_place(job_id, queue or "*")
+        timeout = patience(timeout)
+        connection = await shared_connections(settings or Settings.load(nats_url=nats_url)).get()
+        return await fetch_outcome(connection, job_id, timeout, queue)
 
     @staticmethod
-    async def fetch_record(job_id: str, nats_url: str | None = None, *, settings: Settings | None = None) -> JobRecord:
-        """Return the record of a job by its id.
+    async def fetch_record(
+        job_id: str, nats_url: str | None = None, *, settings: Settings | None = None, queue: str | None = None
+    ) -> JobRecord:
+        """Return the record of a job by its id; see `fetch_result`.
 
         Raises:
+            AmbiguousJobError: No queue was given, and several have a job of this id.
             JobNotFoundError: No attempt was made yet, or the record has passed its time to live.
         """
-        job_id = names.check_job_id(job_id)
-        async with Connection(settings or Settings.load(nats_url=nats_url), name="naq-fetch") as connection:
-            stored = await records.find_record(connection, job_id)
+        job_id, queue = names.check_place(job_id, queue or "*")
+        connection = await shared_connections(settings or Settings.load(nats_url=nats_url)).get()
+        stored, _ = await records.look_up(connection, job_id, queue)
         if stored is None:
-            raise JobNotFoundError(job_id)
+            raise JobNotFoundError(job_id, queue)
         return stored.record

@@ -55,6 +55,26 @@ def check_job_id(job_id: object) -> str:
     return text
 
 
+def check_place(job_id: object, queue: object = "*") -> tuple[str, str]:
+    """Return the id and the queue of a job; the queue is `*` where it is not said.
+
+    Args:
+        job_id: The id, or the id with its queue: `order-1@emails`.
+        queue: The queue's name, or `*`, which means whichever queue the job is in.
+
+    Raises:
+        InvalidNameError: One of them is no name, or two different queues are named.
+    """
+    text = job_id if type(job_id) is str else exact_text(job_id)
+    queue = check_queue_or_any(queue)
+    if text is None or "@" not in text:
+        return check_job_id(job_id), queue
+    text, _, named = text.rpartition("@")
+    if queue not in {"*", check_queue(named)}:
+        raise InvalidNameError("job id", job_id, f"it names another queue than {queue!r}")
+    return check_job_id(text), named
+
+
 def is_job_id(text: str) -> bool:
     """Return whether text could identify a job."""
     return bool(_JOB_ID.fullmatch(text))

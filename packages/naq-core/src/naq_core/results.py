@@ -4,7 +4,7 @@ from typing import Any
 
 from naq_core._nats.connection import Connection
 from naq_core._nats.objects import get as get_object
-from naq_core._nats.records import find_job, find_record
+from naq_core._nats.records import look_up
 from naq_core._nats.subjects import state_of_subject
 from naq_core._nats.wait import wait_for_end
 from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, JobNotFoundError
@@ -66,25 +66,26 @@ async def outcome(connection: Connection, record: JobRecord, serializer: str | N
             raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
 
 
-async def fetch_outcome(connection: Connection, job_id: str, timeout: float | None = 0) -> Any:
+async def fetch_outcome(connection: Connection, job_id: str, timeout: float | None = 0, queue: str = "*") -> Any:
     """Return the result of a job by its id alone, or raise what it ended in.
 
     Args:
         timeout: Seconds to wait for the job's end; None as long as it takes, 0 not at all.
+        queue: Its queue; `*` where it is not known.
 
     Raises:
         JobNotFoundError: There is neither a job nor a record of this id.
+        AmbiguousJobError: The queue is not known, and several have a job of this id.
         JobTimeoutError: It has not ended; it goes on.
         JobFailedError, JobCancelledError, JobExpiredError: It did not succeed; see `outcome` for what else.
     """
-    stored = await find_record(connection, job_id)
-    if stored is None:
-        message = await find_job(connection, job_id)
-        if message is None:
-            raise JobNotFoundError(job_id)
+    stored, message = await look_up(connection, job_id, queue)
+    if message is not None:
         queue = state_of_subject(message.subject)[1]
-    else:
+    elif stored is not None:
         queue = stored.record.queue
+    else:
+        raise JobNotFoundError(job_id, queue)
     if stored is None or not stored.record.state.is_final:
         stored = await wait_for_end(connection, queue, job_id, timeout)
     return await outcome(connection, stored.record)

@@ -12,7 +12,7 @@ async def describe_event(connection: Connection, event: Event) -> str:
     """Return what happened, and how long it took or why it failed."""
     text = f"{event.kind:<9} {event.function} {event.job_id}"
     try:
-        job = await get_job(connection, event.job_id)
+        job = await get_job(connection, event.job_id, event.queue)
     except NaqError:  # deleted, or the server is just going away: the event itself is still true
         return printable(text)
     if event.kind in {"failed", "retrying"} and job.errors:

@@ -48,9 +48,9 @@ async def enqueue_call(
         return ExitCode.OK
     output.remark(f"{job.job_id} on queue {job.queue}")
     if waiting.follow:
-        ended = await follow_job(session, job.job_id, patience)
+        ended = await follow_job(session, f"{job.job_id}@{job.queue}", patience)
     else:
-        ended = await wait_for_job(session.connection, job.job_id, patience)
+        ended = await wait_for_job(session.connection, f"{job.job_id}@{job.queue}", patience)
     return await write_result(session, ended)
 
 

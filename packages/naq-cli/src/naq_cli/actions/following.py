@@ -30,8 +30,8 @@ async def follow_job(session: Session, job_id: str, timeout: float | None = None
     async def follow() -> None:
         async with contextlib.aclosing(events(connection, job.queue)) as feed:
             async for event in feed:
-                if event.job_id in {job_id, ""}:  # a gap has no id
-                    shown.update(await get_job(connection, job_id))
+                if event.job_id in {job.job_id, ""}:  # a gap has no id
+                    shown.update(await get_job(connection, job.job_id, job.queue))
 
     async with beside(follow()) as following, beside(wait_for_job(connection, job_id, timeout)) as end:
         await asyncio.wait((end, following), return_when=asyncio.FIRST_COMPLETED)

@@ -91,7 +91,7 @@ async def print_result(session: Session, job_id: str, *, wait: bool, timeout: st
 
 async def write_result(session: Session, job: JobView) -> int:
     """Write the result of a job that has ended, or say how else it has ended."""
-    whole = await read_json_result(session.connection, job.job_id)
+    whole = await read_json_result(session.connection, f"{job.job_id}@{job.queue}")
     if session.output.is_json:
         value = msgspec.Raw(whole) if whole is not None else job.result
         document: dict[str, Any] = {"job_id": job.job_id, "state": job.state, "result": value, "result_type": job.result_type}

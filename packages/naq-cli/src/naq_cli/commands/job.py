@@ -74,7 +74,7 @@ def show(job_id: str, /, *, traceback: bool = True, options: Reading = READING) 
     """Show all that is known of a job.
 
     Args:
-        job_id: Its id.
+        job_id: Its id; or id@queue, where jobs of several queues have the id.
         traceback: The tracebacks of its errors too.
     """
     from naq_cli._session import online
@@ -97,7 +97,7 @@ def result(
     Results stored as JSON are printed whole; of others the text that the worker stored to be shown. Nothing is unpickled.
 
     Args:
-        job_id: Its id.
+        job_id: Its id; or id@queue, where jobs of several queues have the id.
         wait: Wait for the job's end.
         timeout: Wait no longer than this (30, 30s, 5m); implies --wait.
     """
@@ -112,7 +112,7 @@ def wait(*job_ids: str, timeout: str | None = None, options: Reading = READING) 
     """Wait until jobs have ended; exit code 0 where all succeeded, 1 where one did not, 124 after the time-out.
 
     Args:
-        job_ids: Their ids.
+        job_ids: Their ids; or id@queue.
         timeout: No longer than this in all (30, 30s, 5m).
     """
     from naq_cli._session import online
@@ -132,7 +132,7 @@ def logs(
     """Print what a job has logged.
 
     Args:
-        job_id: Its id.
+        job_id: Its id; or id@queue, where jobs of several queues have the id.
         follow: Go on until the job has ended.
     """
     from naq_cli._session import online
@@ -151,7 +151,7 @@ def cancel(
     """Cancel jobs, whether they wait, are held or run.
 
     Args:
-        targets: Ids, or words of a filter (state:queued queue:emails); a filter asks first, or needs --yes.
+        targets: Ids (or id@queue), or words of a filter (state:queued queue:emails); a filter asks first, or needs --yes.
         reason: Stored in the job's record.
     """
     from naq_cli._session import online
@@ -165,8 +165,8 @@ def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DE
     """Put dead jobs back to work, or run a job now that waits for its retry.
 
     Args:
-        targets: Ids, or words of a filter (state:dead queue:emails error:TimeoutError); a filter asks first, or needs --yes.
-            Where it names no state, dead jobs are meant.
+        targets: Ids (or id@queue), or words of a filter (state:dead queue:emails error:TimeoutError); a filter asks first, or
+            needs --yes. Where it names no state, dead jobs are meant.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import change_jobs
@@ -179,7 +179,7 @@ def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = D
     """Delete jobs and their records; asks first, or needs --yes.
 
     Args:
-        targets: Ids, or words of a filter. Where it names no state, jobs that have ended are meant.
+        targets: Ids (or id@queue), or words of a filter. Where it names no state, jobs that have ended are meant.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import change_jobs
@@ -192,7 +192,7 @@ def run_now(job_id: str, /, *, options: Common = COMMON) -> int:
     """Make a delayed job ready now, instead of at its time.
 
     Args:
-        job_id: Its id.
+        job_id: Its id; or id@queue, where jobs of several queues have the id.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import run_job_now
@@ -212,7 +212,7 @@ def reschedule(
     """Give a delayed job another time, earlier or later.
 
     Args:
-        job_id: Its id.
+        job_id: Its id; or id@queue, where jobs of several queues have the id.
         in_: So long from now: 30s, 5m, 2h.
         at: At this time: 2026-11-24T12:30:00Z.
     """

@@ -65,7 +65,11 @@ def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -
     named: dict[str, Parent] = {}
     for parent in after:  # jobs of one id on two queues share an edge
         other = named.get(parent.id)
-        named[parent.id] = parent if other is None else Parent(parent.id, "*", parent.lenient and other.lenient)
+        if other is None:
+            named[parent.id] = parent
+        else:
+            queue = parent.queue if parent.queue == other.queue else "*"
+            named[parent.id] = Parent(parent.id, queue, parent.lenient and other.lenient)
     last = (after[-1].queue, after[-1].id)
     before = (after[-2].queue, after[-2].id) if len(after) > 1 else None
     return [

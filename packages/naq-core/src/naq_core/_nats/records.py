@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from naq_core._nats.connection import Connection
@@ -12,9 +12,16 @@ from naq_core._nats.errors import NO_MESSAGE, api_error
 from naq_core._nats.event_headers import record_headers
 from naq_core._nats.keeper import STREAM_NOT_FOUND
 from naq_core._nats.message import Message, stored_message
-from naq_core._nats.subjects import TTL, state_of_subject, ttl_text
+from naq_core._nats.subjects import TTL, ttl_text
 from naq_core.decoding import Decoder, complain
-from naq_core.errors import BrokerError, JetStreamError, UnreadableError, WrongSequenceError
+from naq_core.errors import (
+    AmbiguousJobError,
+    BrokerError,
+    JetStreamError,
+    JobNotFoundError,
+    UnreadableError,
+    WrongSequenceError,
+)
 from naq_core.record import JobRecord, UnreadableRecord, encode_record, record_at
 
 log = logging.getLogger(__name__)
@@ -76,11 +83,6 @@ async def read_record(connection: Connection, queue: str, job_id: str) -> Stored
     return None if message is None else stored_of(message)
 
 
-async def find_record(connection: Connection, job_id: str) -> Stored | None:
-    """Find a record by job id alone, whatever its queue."""
-    return await read_record(connection, "*", job_id)
-
-
 async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
     """Read a job's record from any replica: for showing and waiting."""
     names = connection.names
@@ -114,17 +116,60 @@ async def write_record(connection: Connection, record: JobRecord, revision: int,
 
 
 async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:
-    """Find the message of a live (or dead and kept) job."""
+    """Find the message of a live (or dead and kept) job; `look_up` is for an id whose queue is not known."""
     names = connection.names
     return await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))
 
 
 async def look_up(connection: Connection, job_id: str, queue: str = "*") -> tuple[Stored | None, Message | None]:
-    """Find a job's record and its message at once; where an id is in use in several queues, the live job is meant."""
-    stored, message = await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
-    if stored is not None and message is not None and stored.record.queue != state_of_subject(message.subject)[1]:
-        stored = await read_record(connection, state_of_subject(message.subject)[1], job_id)
-    return stored, message
+    """Read a job's record and its message at once.
+
+    Args:
+        queue: Its queue; `*` where it is not known.
+
+    Raises:
+        AmbiguousJobError: The queue is not known, and several have a job of this id.
+    """
+    if queue == "*":
+        found = the_queue(job_id, await queues_of(connection, job_id))
+        if found is None:
+            return None, None
+        queue = found
+    return await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+
+
+def the_queue(job_id: str, queues: Sequence[str], preferred: str = "") -> str | None:
+    """Return the one queue that has a job of this id, None where there is none.
+
+    Args:
+        preferred: The queue that is meant where it is one of several.
+
+    Raises:
+        AmbiguousJobError: There are several.
+    """
+    if preferred in queues:
+        return preferred
+    if len(queues) > 1:
+        raise AmbiguousJobError(job_id, queues)
+    return queues[0] if queues else None
+
+
+async def queues_of(connection: Connection, job_id: str) -> list[str]:
+    """Return the queues that have a job or a record of this id, in the order of their names.
+
+    Two requests, whose cost grows with the number of queues, not with that of jobs.
+    """
+    names = connection.names
+    found = await asyncio.gather(
+        count_by_subject(connection, names.results_stream, names.result("*", job_id)),
+        count_by_subject(connection, names.jobs_stream, names.any_state("*", job_id)),
+    )
+    return sorted({subject.split(".")[-2] for subjects in found for subject in subjects})
+
+
+async def not_found(connection: Connection, job_id: str, queue: str) -> JobNotFoundError:
+    """Return the error that says that a queue has no such job, and which queues have one of its id."""
+    return JobNotFoundError(job_id, queue, [] if queue == "*" else await queues_of(connection, job_id))
 
 
 async def count_by_subject(connection: Connection, stream: str, subject: str) -> dict[str, int]:

@@ -5,14 +5,14 @@ import asyncio
 from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.direct import Entry, get_many
-from naq_core.errors import JobNotFoundError
+from naq_core.errors import AmbiguousJobError
 from naq_core.filters import check_filter
 from naq_core.inspect._compose import view_of
 from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
 from naq_core.masks import Mask, masked
-from naq_core.names import check_job_id, check_queue_or_any, is_job_id
+from naq_core.names import check_place, is_job_id
 from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 
@@ -55,7 +55,10 @@ async def list_jobs(
     first: list[JobView] = []
     skip = ("", "")
     if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
-        view = await _by_id(connection, filter.text, filter.queue or "*")
+        try:
+            view = await _by_id(connection, filter.text, filter.queue or "*")
+        except AmbiguousJobError:
+            view = None  # the search below finds them all
         if view is not None and matches(filter, view, mask):
             skip = (view.queue, view.job_id)
             first = [masked(view, mask)] if cursor is None else []
@@ -105,17 +108,19 @@ async def get_job(connection: Connection, job_id: str, queue: str = "*", mask: M
     """Return all that is known of a job.
 
     Args:
-        queue: Its queue, where the same id may be in use in several; by default the one that changed last.
+        job_id: The id, or `id@queue`.
+        queue: Its queue; by default it is looked for in all.
         mask: As of `list_jobs`.
 
     Raises:
         InvalidNameError: This can be no id.
         JobNotFoundError: There is neither a job nor a record of this id.
+        AmbiguousJobError: No queue was given, and several have a job of this id.
     """
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     view, children = await asyncio.gather(_by_id(connection, job_id, queue), _children(connection, job_id))
     if view is None:
-        raise JobNotFoundError(job_id)
+        raise await records.not_found(connection, job_id, queue)
     view.children = children
     return masked(view, mask)
 

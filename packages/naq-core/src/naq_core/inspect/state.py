@@ -4,7 +4,6 @@ from naq_core._nats import records
 from naq_core._nats.connection import Connection
 from naq_core._nats.event_headers import PLACES
 from naq_core._nats.subjects import state_of_subject
-from naq_core.errors import JobNotFoundError
 from naq_core.names import check_job_id, check_queue
 from naq_core.record import JobState
 
@@ -23,7 +22,7 @@ async def job_state(connection: Connection, job_id: str, queue: str) -> JobState
     if message is None:  # purged, or just ended
         latest = await records.read_record(connection, queue, job_id)
         if latest is None or latest == stored:
-            raise JobNotFoundError(job_id)
+            raise await records.not_found(connection, job_id, queue)
         return latest.record.state
     place = PLACES.get(state_of_subject(message.subject)[0], JobState.QUEUED)
     is_retrying = stored is not None and stored.record.state is JobState.RETRYING

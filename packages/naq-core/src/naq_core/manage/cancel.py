@@ -11,14 +11,14 @@ from naq_core._nats.control import Request, ask_worker
 from naq_core._nats.message import Message
 from naq_core._nats.moves import if_newest, move, remove, schedule_headers
 from naq_core._nats.presence import is_worker_id
-from naq_core._nats.records import Stored, find_job, look_up, write_record
+from naq_core._nats.records import Stored, find_job, look_up, not_found, write_record
 from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
 from naq_core._nats.unrun import unrun_record
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import BrokerError, DecodeError, JobNotFoundError, SignatureError, WrongSequenceError
+from naq_core.errors import BrokerError, DecodeError, SignatureError, WrongSequenceError
 from naq_core.inspect import list_workers
-from naq_core.names import check_job_id, check_queue_or_any
+from naq_core.names import check_place
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.values import text
@@ -50,13 +50,14 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
 
     Args:
         reason: For people; kept in the record and in the `JobCancelledError` of those who wait. At most 2,000 characters.
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
 
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
+        AmbiguousJobError: No queue was given, and several have a job of this id.
         BrokerError: It is unknown whether the job was cancelled; do it again.
     """
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     reason = clean_text(text(reason, "reason", most=1_000_000), REASON_LIMIT)
     while True:
         job = await find(connection, job_id, queue)
@@ -146,10 +147,11 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
 
     Raises:
         JobNotFoundError: There is neither record nor message.
+        AmbiguousJobError: No queue was given, and several have a job of this id.
     """
     stored, message = await look_up(connection, job_id, queue)
     if stored is None and message is None:
-        raise JobNotFoundError(job_id)
+        raise await not_found(connection, job_id, queue)
     found = Found(stored, message)
     if message is not None:
         found.is_live = state_of_subject(message.subject)[0] not in ASIDE

@@ -13,7 +13,7 @@ from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
-from naq_core.names import check_job_id, check_queue_or_any
+from naq_core.names import check_place
 from naq_core.record import JobRecord, JobState
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,16 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
     is moved back in one atomic step: whoever dies in between leaves a job that still counts as dead.
 
     Args:
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
 
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
+        AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It waits already, runs, waits for other jobs, has ended and is not kept, or a job that it depends on
             has failed.
         BrokerError: It is unknown whether it was put back; do it again.
     """
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     while True:
         found = await find(connection, job_id, queue)
         if found.message is None:
@@ -143,14 +144,15 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
     A job that waits is cancelled first; then its record stays until no worker can have the job in its hands any more.
 
     Args:
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
 
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
+        AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It is running: cancel it first.
         BrokerError: It is unknown whether all was deleted; do it again.
     """
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     ttl: float | None = None
     while True:
         found = await find(connection, job_id, queue)

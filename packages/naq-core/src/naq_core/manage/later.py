@@ -15,7 +15,7 @@ from naq_core._nats.unique import run_of
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, find, store_end
-from naq_core.names import check_job_id, check_queue_or_any
+from naq_core.names import check_place
 from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.terms import instant
 
@@ -26,10 +26,11 @@ async def run_now(connection: Connection, job_id: str, *, queue: str = "*") -> N
     """Make a delayed job ready now, instead of at its time; a job that is ready or runs already is left alone.
 
     Args:
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
 
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
+        AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It has ended, or waits for other jobs.
     """
     await _give_time(connection, job_id, queue, 0.0)
@@ -42,18 +43,19 @@ async def reschedule(connection: Connection, job_id: str, at: datetime, *, queue
 
     Args:
         at: An aware time.
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
 
     Raises:
         ConfigurationError: `at` is naive, or too far ahead.
         JobNotFoundError: Neither the job nor a record of it exists (any more).
+        AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It waits for a worker already, runs, has ended, or waits for other jobs.
     """
     await _give_time(connection, job_id, queue, instant(at, "at"))
 
 
 async def _give_time(connection: Connection, job_id: str, queue: str, due: float) -> None:
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     while True:
         found = await find(connection, job_id, queue)
         message = found.message
@@ -101,13 +103,13 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
     Idempotent, and safe against a worker that claims the job in the same moment: one of the two wins.
 
     Args:
-        queue: Its queue, where the same id is used in several.
+        queue: Its queue; by default it is looked for in all.
         now: Seconds since the epoch; by default the server's time.
 
     Returns:
         Whether the job has ended as expired, now or before; False where it runs, has no expiry, or is not late.
     """
-    job_id, queue = check_job_id(job_id), check_queue_or_any(queue)
+    job_id, queue = check_place(job_id, queue)
     while True:
         try:
             found = await find(connection, job_id, queue)

@@ -8,7 +8,7 @@ from naq_core._nats import objects
 from naq_core._nats.connection import Connection
 from naq_core._nats.keeper import CONSUMER_NOT_FOUND
 from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
-from naq_core._nats.records import count_by_subject
+from naq_core._nats.records import count_by_subject, find_job
 from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core._nats.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
@@ -119,8 +119,8 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     """Delete every job of a queue that waits for a worker or for its time.
 
     A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
-    wait for is cancelled instead, so that they come to an end too. Nobody is told of the others: who waits for the result of a
-    purged job without a time-out waits for ever.
+    wait for is cancelled instead, so that they come to an end too. Whoever waits for the result of any other purged job gets
+    `JobNotFoundError` within a minute.
 
     Returns:
         How many were deleted.
@@ -145,10 +145,12 @@ async def _cancel_parents(connection: Connection, queue: str) -> int:
     parents = {subject.split(".")[-3] for subject in edges}
     cancelled = 0
     for parent in parents:
+        if await find_job(connection, parent, queue) is None:
+            continue  # of another queue, or ended
         try:
             found = await find(connection, parent, queue)
         except JobNotFoundError:
-            continue  # of another queue
+            continue  # just gone
         if found.is_live and (found.stored is None or found.stored.record.state is not JobState.RUNNING):
             outcome = await cancel_job(connection, parent, "its queue was purged", queue=queue)
             cancelled += outcome is not CancelOutcome.ALREADY_ENDED

@@ -7,7 +7,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_place, check_queue
 from naq_core.views import Event
 from naq_dashboard.event_stream import event_frames
 from naq_dashboard.web import AnyRequest, board_of
@@ -55,7 +55,8 @@ async def event_stream(request: AnyRequest, kinds: Kinds = None, queue: OfQueue 
     if queue:
         check_queue(queue)
     if job:
-        check_job_id(job)
+        job, place = check_place(job, queue or "*")
+        queue = queue if place == "*" else place
     chosen = frozenset(kinds or ())
 
     def wanted(event: Event) -> bool:

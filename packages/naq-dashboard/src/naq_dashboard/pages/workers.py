@@ -7,7 +7,7 @@ from typing import Any
 from litestar.exceptions import NotFoundException
 
 from naq_core.broker import Connection
-from naq_core.errors import InvalidNameError, JobNotFoundError
+from naq_core.errors import AmbiguousJobError, InvalidNameError, JobNotFoundError
 from naq_core.inspect import get_job, list_workers
 from naq_core.views import JobView
 from naq_dashboard.board import Board
@@ -54,7 +54,7 @@ async def _jobs_in_hand(connection: Connection, job_ids: tuple[str, ...]) -> dic
     async def look(job_id: str) -> JobView | None:
         try:
             return await get_job(connection, job_id)
-        except (JobNotFoundError, InvalidNameError):
+        except (JobNotFoundError, AmbiguousJobError, InvalidNameError):
             return None
 
     found = await asyncio.gather(*(look(job_id) for job_id in job_ids))
