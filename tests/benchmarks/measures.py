@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 from naq_client import Queue, chain, gather, group
+from naq_core.options import Priority
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live
@@ -177,14 +178,14 @@ async def _drain(
     count: int,
     *,
     fast: bool = False,
-    priority: str = "normal",
+    priority: Priority = "normal",
     mixed: bool = False,
     **settings: Any,
 ) -> float:
     stamps = lab.stamps(count)
     async with Namespace(lab, **settings) as space:
         async with Queue(QUEUE, settings=space.settings) as queue:
-            levels = ("high", "normal", "low") if mixed else (priority,)
+            levels: tuple[Priority, ...] = ("high", "normal", "low") if mixed else (priority,)
             chosen = [queue.options(fast=fast, priority=level) for level in levels]
             await queue.enqueue_many(chosen[slot % len(chosen)].call(function, slot) for slot in range(count))
         with lab.worker(space.settings):

@@ -42,8 +42,8 @@ async def test_members_of_an_enum_mean_their_values_wherever_a_name_is_taken(
 ) -> None:
     async with Queue(Names.MAIL, connection=naq_connection) as queue:
         jobs = [
-            await queue.options(job_id=Names.JOB, priority=Names.HIGH, retry_strategy=Names.EXPONENTIAL).enqueue(work.add, 1, 2),
-            await queue.options(unique=Names.KEY, on_clash=Names.RETURN).enqueue(work.add, 2, 2),
+            await queue.options(job_id=Names.JOB, priority=Names.HIGH, retry_strategy=Names.EXPONENTIAL).enqueue(work.add, 1, 2),  # type: ignore[arg-type]
+            await queue.options(unique=Names.KEY, on_clash=Names.RETURN).enqueue(work.add, 2, 2),  # type: ignore[arg-type]
             await queue.enqueue(Names.FUNCTION, 3, 2),
             await queue.options(depends_on=Names.JOB).enqueue(work.add, 4, 2),
         ]

@@ -61,7 +61,7 @@ async def test_a_retry_keeps_its_level_short_or_held_or_dead(queue: Queue, setti
 
 async def test_an_unknown_priority_is_refused_by_name(queue: Queue) -> None:
     with pytest.raises(ConfigurationError, match=r"priority.*'urgent'.*high, normal, low"):
-        queue.options(priority="urgent")
+        queue.options(priority="urgent")  # type: ignore[arg-type]
 
 
 async def test_tasks_and_the_synchronous_queue_know_priorities(settings: Settings) -> None:

@@ -72,7 +72,9 @@ async def test_a_forged_job_is_dead_with_the_reason_and_was_never_unpickled(
     before = await queue.enqueue(work.add, 1)
     body = call_of("forged", Mark(mark).arguments())
     if process:
-        envelope = msgspec.structs.replace(msgspec.msgpack.decode(body, type=Envelope), opt=queue.options(process=True)._options)
+        envelope = msgspec.structs.replace(
+            msgspec.msgpack.decode(body, type=Envelope), opt=queue.options(process=True)._options.job
+        )
         body = encode_envelope(envelope)
     data = FORGERIES[name](body, connection.settings.namespace)
     await connection.publish(connection.names.ready("default", "forged"), data)

@@ -12,6 +12,7 @@ from naq_core._nats.records import find_job, read_record
 from naq_core.broker import find_place
 from naq_core.errors import ConfigurationError
 from naq_core.inspect import get_job
+from naq_core.options import Priority
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -164,7 +165,7 @@ async def test_the_job_that_is_there_is_returned(queue: Queue, settings: Setting
 @pytest.mark.parametrize("new_delay", [0, 0.3])
 @pytest.mark.parametrize("level", ["normal", "high"])
 async def test_a_waiting_job_is_replaced(
-    queue: Queue, settings: Settings, run_worker: RunWorker, old_delay: float, new_delay: float, level: str
+    queue: Queue, settings: Settings, run_worker: RunWorker, old_delay: float, new_delay: float, level: Priority
 ) -> None:
     work.order.clear()
     old = await queue.options(unique="k", delay=old_delay).enqueue(work.note, "old")

@@ -7,6 +7,7 @@ from naq_client import (
     Chain,
     Group,
     Job,
+    OpenSignature,
     Queue,
     Schedule,
     Signature,
@@ -20,6 +21,8 @@ from naq_client import (
     results_of,
     task,
 )
+from naq_scheduler import Scheduler
+from naq_worker import Worker
 
 
 @task(queue="math", max_retries=3)
@@ -30,6 +33,21 @@ async def add(a: int, b: int = 0) -> int:
 @task
 def shout(text: str) -> str:
     return text.upper()
+
+
+@task
+def show(number: float, digits: int = 0) -> str:
+    return str(round(number, digits))
+
+
+@task
+async def halve(number: int) -> float:
+    return number / 2
+
+
+@task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
 
 
 def plain(x: float) -> bytes:
@@ -85,15 +103,46 @@ async def workflows_know_the_result(queue: Queue) -> None:
     await add.enqueue(result_of(job), b=2)
     await shout.enqueue(result_of(job))  # type: ignore[arg-type]
     assert_type(add.s(1, b=2), Signature[int])
-    assert_type(shout.s(), Signature[str])
+    assert_type(shout.s(), OpenSignature[str, str])
+    assert_type(add.s(), OpenSignature[int, int])
     add.s("1")  # type: ignore[call-overload]
     shout.si()  # type: ignore[call-arg]
-    assert_type(add.s(1) | add.s() | shout.s(), Chain[str])
+    assert_type(add.s(1) | add.s() | show.s(), Chain[str])
+    assert_type(add.s(1) | halve.s() | show.s(2), Chain[str])
+    assert_type(group(add.s(1), add.s(2)) | total.s(), Chain[int])
+    add.s(1) | shout.s()  # type: ignore[operator]
+    group(add.s(1)) | show.s()  # type: ignore[operator]
     assert_type(group(add.s(1), add.s(2)), Group[int])
     assert_type(await (await group(add.s(n) for n in range(3)).enqueue()).result(), list[int])
     assert_type(chord(group(add.s(1)), shout.s()), Chain[str])
-    assert_type(await (await (add.s(1) | shout.s()).enqueue()).result(), str)
+    assert_type(await (await (add.s(1) | show.s()).enqueue()).result(), str)
     flow = Workflow()
     assert_type(flow.add(add.s(1)), Job[int])
     assert_type(flow.add(add.call(1)), Job[int])
-    assert_type(flow.add(add.s(1) | shout.s()), list[Job[Any]])
+    assert_type(flow.add(add.s(1) | show.s()), list[Job[Any]])
+
+
+def options_are_checked(queue: Queue, blocking: SyncQueue) -> None:
+    task(queue="mail", max_retries=3, retry_on=[OSError], priority="high", cron="@daily", overlap="skip")(plain)
+    task(max_retry=3)(plain)  # type: ignore[call-overload]
+    task(timeout="5")(plain)  # type: ignore[call-overload]
+    add.options(queue="mail", timeout=timedelta(seconds=5), depends_on=[blocking.enqueue(plain, 1.0), "id"], unique=None)
+    add.options(max_retry=3)  # type: ignore[call-arg]
+    add.options(max_retries="3")  # type: ignore[arg-type]
+    add.options(priority="urgent")  # type: ignore[arg-type]
+    queue.options(max_retries=3, retry_delay=[1, timedelta(minutes=1)], publish_budget=2)
+    queue.options(timout=3)  # type: ignore[call-arg]
+    queue.options(process="yes")  # type: ignore[arg-type]
+    blocking.options(retry_strategy="expo")  # type: ignore[arg-type]
+
+
+def services_are_checked() -> None:
+    Worker(["mail"], concurrency=4, shutdown_grace="5s", allowed_functions=["shop.tasks:*"])
+    Worker("mail", concurency=4)  # type: ignore[call-arg]
+    Worker("mail", job_serializer="yaml")  # type: ignore[arg-type]
+    Queue("mail", publish_budget=2, namespace="shop")
+    Queue("mail", namspace="shop")  # type: ignore[call-arg]
+    SyncQueue(publish_timeout=None)
+    SyncQueue(replicas="3")  # type: ignore[arg-type]
+    Scheduler(scheduler_ttl=30)
+    Scheduler(sheduler_ttl=30)  # type: ignore[call-arg]

@@ -5,7 +5,7 @@ from naq_client._schedule import Schedule, scheduled
 from naq_client._schedule_sync import SyncSchedule
 from naq_client._shared import disconnect, disconnect_sync, forget_settings
 from naq_client.queue import EnqueuedMany, Queue
-from naq_client.signature import Chain, Group, Signature, chain, chord, group
+from naq_client.signature import Chain, Group, OpenSignature, Signature, chain, chord, group
 from naq_client.sync import SyncQueue
 from naq_client.task import Task, task
 from naq_client.together import as_completed, gather
@@ -20,6 +20,7 @@ __all__ = [
     "Group",
     "Job",
     "JobState",
+    "OpenSignature",
     "Queue",
     "Retry",
     "Schedule",

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from naq_client._graph import in_order
 from naq_core.broker import (
@@ -20,7 +20,6 @@ from naq_core.broker import (
     the_queue,
     waiting_headers,
 )
-from naq_core.dependency import DependsOn
 from naq_core.dependents import Dependents
 from naq_core.envelope import Parent
 from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
@@ -30,22 +29,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 100
 """Ids that are looked up side by side."""
-
-
-class Ties(NamedTuple):
-    """The options that tie a job to others, as `Job` takes them."""
-
-    depends_on: DependsOn | None = None
-    allow_failure: bool = False
-    parent_results: bool = False
-
-
-UNTIED = Ties()
-
-
-def take_ties(options: dict[str, Any]) -> Ties:
-    """Take these options out of a mixture."""
-    return Ties(**{name: options.pop(name) for name in Ties._fields if name in options})
 
 
 async def find_parents(connection: Connection, jobs: Sequence[Job[Any]]) -> None:

@@ -8,10 +8,10 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from naq_client._submit import submit
-from naq_core.broker import Connection, finish_tallies
+from naq_client._submit import Connected, submit
+from naq_core.broker import finish_tallies
 from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
@@ -104,11 +104,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-class _Connected(Protocol):
-    async def connection(self) -> Connection: ...
-
-
-def enqueue_blocking(queue: _Connected, job: Job[R]) -> "SyncJob[R]":
+def enqueue_blocking(queue: Connected, job: Job[R]) -> "SyncJob[R]":
     """Enqueue a job and wait until it is stored.
 
     It is encoded in the calling thread: that may import the function's module, for which the background loop would wait without
@@ -117,10 +113,7 @@ def enqueue_blocking(queue: _Connected, job: Job[R]) -> "SyncJob[R]":
     check_not_finalizing()
     job.encode()
 
-    async def enqueue() -> None:
-        await submit(await queue.connection(), job)
-
-    portal().run(enqueue())
+    portal().run(submit(queue, job))
     return SyncJob(job)
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from naq_client._depend import find_parents, submit_tied
 from naq_client._unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
@@ -21,9 +21,12 @@ from naq_core.broker import (
     publish_batch,
     schedule_headers,
 )
-from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError
+from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError, NaqError
 from naq_core.job import Job
+from naq_core.settings import Settings
 from naq_core.terms import NO_TERMS
+
+T = TypeVar("T")
 
 TURN = 250
 """Messages of a pipeline that are written together."""
@@ -65,7 +68,46 @@ async def _prepare(connection: Connection, job: Job[Any]) -> None:
         await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now) - now))
 
 
-async def submit(connection: Connection, job: Job[Any]) -> bool:
+class Connected(Protocol):
+    """What is needed of a queue."""
+
+    settings: Settings
+
+    async def connection(self) -> Connection: ...
+
+
+async def in_budget(queue: Connected, jobs: Sequence[Job[Any]], send: Callable[[Connection], Awaitable[T]]) -> T:
+    """Enqueue jobs within the smallest `publish_budget` among their options, where one has any.
+
+    Args:
+        send: Enqueues them; its repeats are bounded by the setting `publish_budget`.
+
+    Raises:
+        BrokerUnavailableError: There was no connection within the time; nothing was sent.
+        EnqueueUnknownError: The time is used up; the jobs may be stored.
+    """
+    budget = min((job.budget for job in jobs if job.budget is not None), default=None)
+    if budget is None:
+        return await send(await queue.connection())
+    deadline = asyncio.get_running_loop().time() + budget
+    reason = f"the publish_budget of {budget:g} s is used up"
+    try:
+        async with asyncio.timeout_at(deadline):
+            connection = await queue.connection()
+    except TimeoutError as error:
+        raise BrokerUnavailableError(queue.settings.redacted_url(), reason) from error
+    await connection.wait_connected(deadline)
+    scope = asyncio.timeout_at(deadline)
+    try:
+        async with scope:
+            return await send(connection)
+    except TimeoutError as error:
+        if isinstance(error, NaqError) or not scope.expired():
+            raise
+        raise EnqueueUnknownError([job.job_id for job in jobs], reason) from error
+
+
+async def submit(queue: Connected, job: Job[Any]) -> bool:
     """Enqueue one job.
 
     Returns:
@@ -76,6 +118,12 @@ async def submit(connection: Connection, job: Job[Any]) -> bool:
         AmbiguousJobError: It depends on an id that jobs of several queues have.
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
+    if job.budget is None:
+        return await _submit(await queue.connection(), job)
+    return await in_budget(queue, (job,), lambda connection: _submit(connection, job))
+
+
+async def _submit(connection: Connection, job: Job[Any]) -> bool:
     if job.ties.after:
         await find_parents(connection, [job])
     await _prepare(connection, job)

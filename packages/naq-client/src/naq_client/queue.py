@@ -1,26 +1,22 @@
 """The queue, as a producer sees it."""
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
-from naq_client._depend import Ties
 from naq_client._managed import ManagedQueue
 from naq_client._options import QueueOptions
 from naq_client._schedule import Schedule
-from naq_client._submit import submit_many
+from naq_client._submit import in_budget, submit_many
 from naq_client.signature import Signature
 from naq_core.broker import Connection, LoopConnections, queues_of, the_queue
-from naq_core.dependency import DependsOn
-from naq_core.envelope import NO_OPTIONS
-from naq_core.errors import EncodeError
+from naq_core.errors import EncodeError, InvalidOptionError
 from naq_core.job import Job
 from naq_core.names import check_place, check_queue
-from naq_core.options import make_options
-from naq_core.retry import Delay
+from naq_core.option_set import NO_OPTION_SET, OptionSet
+from naq_core.options import ENQUEUE_OPTIONS, EnqueueOptions, check_names
 from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
-from naq_core.settings import Settings
-from naq_core.terms import Expiry, make_terms
+from naq_core.settings import ServiceSettings, Settings
 
 R = TypeVar("R")
 
@@ -36,11 +32,12 @@ class Queue(ManagedQueue):
     """Enqueues jobs. Use as `async with Queue("mail") as queue:`, or call `close()` yourself.
 
     Args:
-        name: The queue; by default the setting `default_queue`.
+        name: The queue. A name given here wins over the queue that a task declares; without one, tasks go to theirs and all else
+            to the queue of the setting `default_queue`.
         nats_url: The server; by default the setting `nats_url`.
         settings: Ready settings, instead of those of the environment.
         connection: An open connection to share, or connections of each event loop; it is then not closed with the queue.
-        overrides: Any other setting by its name.
+        overrides: Any other setting by its name, such as `publish_budget=2`; it wins over the ready settings.
 
     Raises:
         InvalidNameError, ConfigurationError: A name or setting is wrong.
@@ -53,12 +50,17 @@ class Queue(ManagedQueue):
         *,
         settings: Settings | None = None,
         connection: Connection | LoopConnections | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ServiceSettings],
     ) -> None:
         if connection is not None:
+            if settings is not None or nats_url is not None or overrides:
+                name_of = "settings" if settings is not None else "nats_url" if nats_url is not None else min(overrides)
+                raise InvalidOptionError(name_of, "cannot be given together with a connection, which has its own settings")
             settings = connection.settings
-        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
+        self.settings = Settings.choose(settings, type(self), nats_url=nats_url, **overrides)
         self.name = check_queue(self.settings.default_queue if name is None else name)
+        self.is_named = name is not None
+        """Whether it was given a name, which wins over the queue that a task declares."""
         self._is_shared = connection is not None
         self._connection = connection or LoopConnections(self.settings, f"naq-client-{self.name}")
 
@@ -176,7 +178,7 @@ class Queue(ManagedQueue):
             if not isinstance(job, Job):
                 raise EncodeError(f"enqueue_many takes jobs made by queue.call(function, …), not {job!r}")
         if many:
-            many.atomic = await submit_many(await self.connection(), many)
+            many.atomic = await in_budget(self, many, lambda connection: submit_many(connection, many))
         return many
 
     async def schedule(self, function: Callable[..., Any] | Job[Any] | str, /, *args: Any, **kwargs: Any) -> Schedule:
@@ -255,90 +257,21 @@ class Queue(ManagedQueue):
         job.bind(connection)
         return job
 
-    def options(  # noqa: PLR0913 - one keyword for each option
-        self,
-        *,
-        max_retries: int = 0,
-        retry_delay: Delay | Sequence[Delay] = 0,
-        retry_strategy: str = "fixed",
-        max_delay: Delay = 3600.0,
-        jitter: bool = False,
-        retry_on: Sequence[type[BaseException] | str] = (),
-        ignore_on: Sequence[type[BaseException] | str] = (),
-        timeout: float | timedelta | None = None,
-        result_ttl: float | timedelta | None = None,
-        job_id: str | None = None,
-        process: bool = False,
-        fast: bool = False,
-        depends_on: DependsOn | None = None,
-        allow_failure: bool = False,
-        parent_results: bool = False,
-        priority: str = "normal",
-        at: datetime | None = None,
-        delay: float | timedelta | None = None,
-        expires: Expiry | None = None,
-        unique: str | None = None,
-        on_clash: str = "refuse",
-        debounce: float | timedelta | None = None,
-    ) -> "QueueOptions":
+    def options(self, **options: Unpack[EnqueueOptions]) -> "QueueOptions":
         """Return an enqueuer with options, whose keywords all belong to the function.
 
+        What is not given is as the task declares (`@task(…)`), else the default.
+
         Args:
-            max_retries: How often a failed attempt is repeated. 0, the default: never.
-            retry_delay: Seconds (or `timedelta`) before each retry, or a list of them, the last one repeating.
-            retry_strategy: How a single delay grows: `fixed`, `linear` or `exponential`.
-            max_delay: The longest delay. Default one hour.
-            jitter: Draw each delay from its upper half, so that failures do not come back all at once.
-            retry_on: Exception classes (or their names); only these are retried.
-            ignore_on: Exception classes that are never retried.
-            timeout: Seconds one attempt may take; then it is cancelled (async), killed (`process=True`), or, as a thread
-                cannot be stopped, given up and its result refused.
-            result_ttl: Seconds the result is kept. Default: the setting `result_ttl`.
-            job_id: An id of your own makes the enqueue idempotent: while a job or its record of that id exists, it is not
-                enqueued or not run again.
-            process: Run in a child process, which can be killed and whose crash hurts nobody else.
-            fast: No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash.
-            depends_on: Jobs, their ids, or `Dependency(job, allow_failure=True)`, any number, of any queue: it starts when all
-                have succeeded. When one has not (failed, cancelled, expired, not known), it is cancelled and says why.
-            allow_failure: It starts when all of `depends_on` have ended, however.
-            parent_results: The job can read in `current_job().parents` what they came to; see also `result_of`.
-            priority: `high`, `normal` or `low`: which of the queue's waiting jobs a worker takes first.
-            at: An aware time before which it does not start; one that has passed means now. The server itself keeps the time.
-            delay: As `at`, in seconds (or a `timedelta`) from the enqueue on.
-            expires: Seconds (or a `timedelta`) from the enqueue on, or an aware time: an attempt that has not been started by
-                then is not started any more, and the job ends as expired.
-            unique: A key, within this queue: while a job of it is queued, held or running, no second one is enqueued. A dead
-                one is in nobody's way, a new job takes its place.
-            on_clash: What to do then: `refuse` (raise `DuplicateJobError`), `return` the job that is there (`Job.is_new` is
-                False), or `replace` it if it waits.
-            debounce: Seconds (or a `timedelta`) to wait for another job of the same `unique` key, which then takes this one's
-                place and waits anew: of a burst of calls only the last is run. Calls while one is running are run after it.
+            options: Those of `naq_core.options.EnqueueOptions`, which documents each.
 
         Raises:
-            ConfigurationError, InvalidNameError: A value is wrong; names it.
+            InvalidOptionError, InvalidNameError: An option does not exist, or its value is wrong.
         """
-        return QueueOptions(
-            self,
-            make_options(
-                max_retries=max_retries,
-                retry_delay=retry_delay,
-                retry_strategy=retry_strategy,
-                max_delay=max_delay,
-                jitter=jitter,
-                retry_on=retry_on,
-                ignore_on=ignore_on,
-                timeout=timeout,
-                result_ttl=result_ttl,
-                process=process,
-                fast=fast,
-                priority=priority,
-            ),
-            job_id,
-            Ties(depends_on, allow_failure, parent_results),
-            make_terms(at=at, delay=delay, expires=expires, unique=unique, on_clash=on_clash, debounce=debounce, job_id=job_id),
-        )
+        check_names(options, ENQUEUE_OPTIONS, "a queue's options()")
+        return QueueOptions(self, OptionSet(options))
 
     @property
     def bare_options(self) -> "QueueOptions":
         """What enqueues without options, and takes those among the keywords of a call."""
-        return QueueOptions(self, NO_OPTIONS, None, seed_form=True)
+        return QueueOptions(self, NO_OPTION_SET, seed_form=True)

@@ -1,7 +1,7 @@
 """Calls to be made later, and how they follow each other: signatures, chains and groups."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from naq_core.dependency import DependsOn, ResultOf, extend, result_of, shaped
 from naq_core.envelope import Parent
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+A_contra = TypeVar("A_contra", contravariant=True)
 
 
 class Step(Generic[R_co]):
@@ -24,8 +25,12 @@ class Step(Generic[R_co]):
         """Add this part's jobs to a plan, to run after `before`, and return those that end it. The part itself stays as it is."""
         raise NotImplementedError
 
-    def __or__(self, then: "Step[S] | Job[S]") -> "Chain[S]":
-        """Return a chain: `a | b` runs `b` with the result of `a`."""
+    @overload
+    def __or__(self, then: "OpenSignature[R_co, S] | Chain[S] | Job[S]") -> "Chain[S]": ...
+    @overload
+    def __or__(self, then: "Group[S]") -> "Chain[list[S]]": ...
+    def __or__(self, then: Any) -> "Chain[Any]":
+        """Return a chain: `a | b` runs `b` with the result of `a`, which type checkers compare with what `b` takes."""
         return Chain(self, then)
 
     async def enqueue(
@@ -144,7 +149,11 @@ def _is_led(job: Job[Any], others: Sequence[Job[Any]]) -> bool:
     return any((parent.queue, parent.id) in ids for parent in job.ties.after)
 
 
-class Signature(Step[R_co]):
+class OpenSignature(Step[R_co], Generic[A_contra, R_co]):
+    """To type checkers: a signature whose first argument is left out, as it is the result of what runs before it in a chain."""
+
+
+class Signature(OpenSignature[Any, R_co]):
     """A call to be made: the arguments, without a job yet; made by `task.s(…)` or `queue.s(function, …)`.
 
     In a chain it gets the result of what runs before it as its first argument, unless it was made by `si`.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from naq_client._options import QueueOptions
 from naq_client._portal import SyncJob, enqueue_blocking, portal
@@ -13,9 +13,9 @@ from naq_client.signature import Signature
 from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
+from naq_core.options import EnqueueOptions
 from naq_core.schedules import Reconciled, ScheduleSpec
-from naq_core.settings import Settings
-from naq_core.terms import after_delay, at_time
+from naq_core.settings import ServiceSettings, Settings
 
 R = TypeVar("R")
 
@@ -38,7 +38,7 @@ class SyncQueue:
         nats_url: str | None = None,
         *,
         settings: Settings | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ServiceSettings],
     ) -> None:
         self._queue = Queue(name, nats_url, settings=settings, **overrides)
         self.settings = self._queue.settings
@@ -172,7 +172,7 @@ class SyncQueue:
         """Return whether jobs are held back; see `Queue.is_paused`."""
         return portal().run(self._queue.is_paused())
 
-    def options(self, **options: Any) -> "SyncQueueOptions":
+    def options(self, **options: Unpack[EnqueueOptions]) -> "SyncQueueOptions":
         """Return an enqueuer with options; see `Queue.options`."""
         return SyncQueueOptions(self._queue, self._queue.options(**options))
 
@@ -196,11 +196,11 @@ class SyncQueueOptions:
 
     def enqueue_at(self, when: datetime, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts at an aware time; see `Queue.enqueue_at`."""
-        return enqueue_blocking(self._queue, self._options.later(at_time(when)).call(function, *args, **kwargs))
+        return enqueue_blocking(self._queue, self._options.later({"at": when}).call(function, *args, **kwargs))
 
     def enqueue_in(self, delay: float | timedelta, function: Any, /, *args: Any, **kwargs: Any) -> SyncJob[Any]:
         """Enqueue a call that starts after a delay, in seconds or as a `timedelta`."""
-        return enqueue_blocking(self._queue, self._options.later(after_delay(delay)).call(function, *args, **kwargs))
+        return enqueue_blocking(self._queue, self._options.later({"delay": delay}).call(function, *args, **kwargs))
 
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""

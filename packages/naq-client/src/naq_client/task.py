@@ -1,55 +1,57 @@
 """Typed tasks: a decorator that keeps the function's signature."""
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from naq_client._depend import UNTIED, Ties, take_ties
+from naq_client._options import job_of
 from naq_client._portal import SyncJob, enqueue_blocking
-from naq_client._schedule import Schedule, prepare, put, take_schedule
+from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
 from naq_client._submit import submit
-from naq_client.signature import Signature
-from naq_core.envelope import JobOptions
+from naq_client.signature import OpenSignature, Signature
 from naq_core.job import Job
-from naq_core.names import check_job_id, check_queue
-from naq_core.options import make_options
-from naq_core.retry import Delay
+from naq_core.option_set import NO_OPTION_SET, OptionSet
+from naq_core.options import CallOptions, DeclaredOptions, TaskOptions, check_names, names
 from naq_core.schedules import declare
 from naq_core.serialization import function_name, register
-from naq_core.terms import NO_TERMS, instant, make_terms, take_terms
+from naq_core.signatures import check_call
+from naq_core.terms import instant
 from naq_core.values import seconds
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+S = TypeVar("S")
+A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+CALL_OPTIONS = names(CallOptions)
+NONE_IS_A_VALUE = frozenset({"at", "debounce", "delay", "depends_on", "expires", "job_id", "result_ttl", "timeout", "unique"})
+"""Options for which None says something ("no limit"); None for any other one leaves it as decorated."""
+TASK_OPTIONS = names(TaskOptions) | {"queue"}
 
 
 class Task(Generic[P, R, C_co]):
-    """A function that can be enqueued; calling it calls the function."""
+    """A function that can be enqueued; calling it calls the function.
 
-    def __init__(
-        self,
-        function: Callable[P, C_co],
-        queue: str | None,
-        options: JobOptions,
-        job_id: str | None = None,
-        ties: Ties = UNTIED,
-        terms: Mapping[str, Any] = NOTHING,
-    ) -> None:
+    Its own attributes are slots, so that `functools.wraps` does not copy them: a decorated task is what it was decorated to be.
+    """
+
+    __slots__ = ("__dict__", "__naq_function__", "__naq_options__", "__weakref__", "_declared", "_given")
+
+    def __init__(self, function: Callable[P, C_co], declared: OptionSet, given: OptionSet = NO_OPTION_SET) -> None:
         functools.update_wrapper(self, function)
         self.__naq_function__ = function
-        self.queue = None if queue is None else check_queue(queue)
-        self._options = options
-        self._job_id = None if job_id is None else check_job_id(job_id)
-        self._ties = ties
-        self._given_terms = terms
-        self._terms = make_terms(**terms, job_id=job_id) if terms else NO_TERMS
+        self._declared = declared
+        self._given = given
+        self.__naq_options__ = given.over(declared)
+
+    @property
+    def queue(self) -> str | None:
+        """Where its jobs go; None: to the default queue."""
+        return self.__naq_options__.queue
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C_co:
         """Call the function here."""
@@ -60,26 +62,20 @@ class Task(Generic[P, R, C_co]):
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Make a job without enqueueing it, for `Queue.enqueue_many`."""
-        return self._job(args, kwargs, None)
-
-    def _job(self, args: tuple[Any, ...], kwargs: dict[str, Any], serializer: str | None) -> Job[R]:
-        return Job(
-            self.__naq_function__,
-            args,
-            kwargs,
-            job_id=self._job_id,
-            queue=shared_queue(self.queue).name,
-            serializer=serializer,
-            options=self._options,
-            terms=self._terms,
-            **self._ties._asdict(),
-        )
+        job: Job[R] = job_of(shared_queue(self.queue), self, args, kwargs)
+        job.check()
+        job.serializer = None  # that of the queue through which it is enqueued
+        return job
 
     @overload
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]: ...
     @overload
-    def s(self: "Task[Concatenate[Any, Q], R, C_co]", *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
-    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+    def s(  # type: ignore[misc]  # a task is such a callable
+        self: Callable[Concatenate[A, Q], Coroutine[Any, Any, S]], *args: Q.args, **kwargs: Q.kwargs
+    ) -> OpenSignature[A, S]: ...
+    @overload
+    def s(self: Callable[Concatenate[A, Q], S], *args: Q.args, **kwargs: Q.kwargs) -> OpenSignature[A, S]: ...
+    def s(self, *args: Any, **kwargs: Any) -> Any:
         """Return a signature: a call for a chain, a group or a workflow.
 
         In a chain it gets the result of what runs before it as its first argument, which is then left out here.
@@ -87,14 +83,19 @@ class Task(Generic[P, R, C_co]):
         return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=True)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
-        """Return a signature that takes no result in a chain: its arguments are complete."""
+        """Return a signature that takes no result in a chain: its arguments are complete.
+
+        Raises:
+            InvalidCallError: They are not.
+        """
+        check_call(self.__naq_function__, args, kwargs)
         return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=False)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call and return the job; raises as `Queue.enqueue` does."""
         queue = shared_queue(self.queue)
-        job = self._job(args, kwargs, queue.settings.job_serializer)
-        await submit(await queue.connection(), job)
+        job: Job[R] = job_of(queue, self, args, kwargs)
+        await submit(queue, job)
         return job
 
     async def enqueue_at(self, when: datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
@@ -107,80 +108,31 @@ class Task(Generic[P, R, C_co]):
         seconds(delay, "delay")
         return await self._later({"delay": delay}).enqueue(*args, **kwargs)
 
-    def _later(self, terms: dict[str, Any]) -> "Task[P, R, C_co]":
-        merged = {**self._given_terms, **terms}
-        return Task(self.__naq_function__, self.queue, self._options, self._job_id, self._ties, merged)
+    def _later(self, time: dict[str, Any]) -> "Task[P, R, C_co]":
+        return Task(self.__naq_function__, self._declared, OptionSet({**self._given.given, **time}))
 
     async def schedule(self, *args: Any, **kwargs: Any) -> Schedule:
         """Enqueue a call again and again, with this task's options: `await report.schedule("daily", cron="30 9 * * *")`.
 
         Args and errors are those of `Queue.schedule`.
         """
-        prepared = prepare(lambda _, *a, **k: self.call(*a, **k), self.__naq_function__, args, kwargs)
-        return await put(shared_queue(self.queue), prepared)
+        return await shared_queue(self.queue).options().schedule(self, *args, **kwargs)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJob[R]:
         """Enqueue from code without an event loop, from any thread."""
         queue = shared_queue(self.queue)
-        return enqueue_blocking(queue, self._job(args, kwargs, queue.settings.job_serializer))
+        return enqueue_blocking(queue, job_of(queue, self, args, kwargs))
 
-    def options(  # noqa: PLR0913 - one keyword for each option
-        self,
-        *,
-        queue: str | None = None,
-        job_id: str | None = None,
-        max_retries: int | None = None,
-        retry_delay: Delay | Sequence[Delay] | None = None,
-        timeout: float | timedelta | None = None,
-        result_ttl: float | timedelta | None = None,
-        process: bool | None = None,
-        fast: bool | None = None,
-        priority: str | None = None,
-        **more: Any,
-    ) -> "Task[P, R, C_co]":
-        """Return the same task with other options (those of `Queue.options`, and `queue`); the rest stays as decorated."""
-        given = {
-            "max_retries": max_retries,
-            "retry_delay": retry_delay,
-            "timeout": timeout,
-            "result_ttl": result_ttl,
-            "process": process,
-            "fast": fast,
-            "priority": priority,
-        }
-        merged = {
-            **_scalars(self._options),
-            **{key: value for key, value in given.items() if value is not None},
-            **more,
-        }
-        ties = take_ties(merged)
-        terms = {**self._given_terms, **take_terms(merged)}
-        return Task(
-            self.__naq_function__,
-            self.queue if queue is None else queue,
-            make_options(**merged),
-            job_id,
-            ties,
-            terms,
-        )
+    def options(self, **options: Unpack[CallOptions]) -> "Task[P, R, C_co]":
+        """Return the same task with other options (those of `Queue.options`, and `queue`); the rest stays as decorated.
 
-
-def _scalars(options: JobOptions) -> dict[str, Any]:
-    retry = options.retry
-    return {
-        "max_retries": retry.max_retries,
-        "retry_delay": retry.delays,
-        "retry_strategy": retry.strategy,
-        "max_delay": retry.max_delay,
-        "jitter": retry.jitter,
-        "retry_on": retry.retry_on,
-        "ignore_on": retry.ignore_on,
-        "timeout": options.timeout,
-        "result_ttl": options.result_ttl,
-        "process": options.process,
-        "fast": options.fast,
-        "priority": options.priority,
-    }
+        Raises:
+            InvalidOptionError, InvalidNameError: An option does not exist, or its value is wrong.
+        """
+        check_names(options, CALL_OPTIONS, "a task's options()")
+        named = {name: value for name, value in options.items() if value is not None or name in NONE_IS_A_VALUE}
+        given = OptionSet(named).over(self._given)
+        return Task(self.__naq_function__, self._declared, given)
 
 
 class _Decorator(Protocol):
@@ -195,32 +147,32 @@ def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Corouti
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R, R]: ...
 @overload
-def task(*, queue: str | None = None, **options: Any) -> _Decorator: ...
-def task(function: Any = None, /, *, queue: str | None = None, **options: Any) -> Any:
+def task(**options: Unpack[DeclaredOptions]) -> _Decorator: ...
+def task(function: Any = None, /, **options: Any) -> Any:
     """Make a function a task: `@task`, or `@task(queue="mail", max_retries=3)`.
 
     Its name is registered, so that workers with `NAQ_JOB_SERIALIZER=json` run it.
 
+    They hold however the task is enqueued: by its own methods, by those of a queue, in a workflow or on a schedule. What is said
+    where it is enqueued wins over them: first `queue.options(…)` and the name of a queue, then `task.options(…)`.
+
     Args:
-        queue: Where its jobs go; by default the setting `default_queue`.
-        options: As of `Queue.options`, but `job_id`. With `cron="…"` or `interval=…`, and then any option of `Queue.schedule`
-            (its `jitter` as `schedule_jitter`), the task is scheduled too, without arguments, by
-            `naq scheduler --imports <module>` or `Queue.reconcile`.
+        options: As of `Queue.options`, but `job_id` and `depends_on`; and `queue`, where its jobs go. With `cron="…"` or
+            `interval=…`, and then any option of `Queue.schedule` (its `jitter` as `schedule_jitter`), the task is scheduled too,
+            without arguments, by `naq scheduler --imports <module>` or `Queue.reconcile`.
 
     Raises:
-        ConfigurationError, InvalidNameError, InvalidScheduleError: A value is wrong; names it.
+        InvalidOptionError, InvalidNameError, InvalidScheduleError: An option does not exist, or its value is wrong.
     """
-    terms = take_terms(options)
-    if terms:
-        make_terms(**terms)
     schedule = take_schedule(options)
-    checked = make_options(**options)
+    check_names(options, TASK_OPTIONS, "@task")
+    declared = OptionSet(options)
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
         if schedule is not None:
-            declare(plain, queue, checked, schedule, terms=make_terms(**terms))
-        return Task(plain, queue, checked, terms=terms)
+            declare(plain, declared, schedule)
+        return Task(plain, declared)
 
     return decorate if function is None else decorate(function)
 

@@ -9,7 +9,7 @@ from naq_client._depend import find_parents
 from naq_client._graph import in_order
 from naq_client._portal import SyncJob, portal
 from naq_client._shared import shared_queue
-from naq_client._submit import submit_many
+from naq_client._submit import in_budget, submit_many
 from naq_client._unique import check_many
 from naq_client.queue import Queue
 from naq_client.signature import Chain, Ends, Group, Plan, Signature, Step, chain, chord, group
@@ -120,12 +120,15 @@ class Workflow:
         """Enqueue all jobs; `ends` are those whose results are the workflow's."""
         if not self.jobs:
             raise WorkflowError("the workflow has no jobs")
-        connection = await (queue or shared_queue(None)).connection()
+        for job in self.jobs:
+            job.workflow = self.workflow_id
+            check_many(job)
+        return await in_budget(queue or shared_queue(None), self.jobs, lambda connection: self._store(connection, ends))
+
+    async def _store(self, connection: Connection, ends: Ends) -> "WorkflowHandle[Any]":
         await find_parents(connection, self.jobs)
         jobs = in_order(self.jobs)
         for job in jobs:
-            job.workflow = self.workflow_id
-            check_many(job)
             job.bind(connection)
             job.encode()  # what cannot be serialized is found before anything is sent
         head = Head(name=self.name, created_at=connection.clock.now(), total=len(jobs), token=self._token)

@@ -29,6 +29,13 @@ class Awaited(Protocol[R_co]):
     async def result(self, timeout: float | None = None) -> R_co: ...  # noqa: D102 - as a job's
 
 
+class Blocking(Protocol):
+    """What is needed of a `SyncJob`."""
+
+    @property
+    def job(self) -> Awaited[Any]: ...  # noqa: D102 - as a job's
+
+
 class Dependency:
     """A job that another one waits for, with what its failure means.
 
@@ -40,7 +47,7 @@ class Dependency:
 
     __slots__ = ("allow_failure", "job")
 
-    def __init__(self, job: Awaited[Any] | str, *, allow_failure: bool = False) -> None:
+    def __init__(self, job: Awaited[Any] | Blocking | str, *, allow_failure: bool = False) -> None:
         self.job = job
         self.allow_failure = allow_failure
 
@@ -48,7 +55,8 @@ class Dependency:
         return f"Dependency({self.job!r}, allow_failure={self.allow_failure})"
 
 
-DependsOn: TypeAlias = Awaited[Any] | Dependency | str | Iterable[Awaited[Any] | Dependency | str]
+Parentage: TypeAlias = Awaited[Any] | Blocking | Dependency | str
+DependsOn: TypeAlias = Parentage | Iterable[Parentage]
 
 
 class ResultOf:

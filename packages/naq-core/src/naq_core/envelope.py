@@ -83,6 +83,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     args: str = ""
     """A preview of the arguments."""
     opt: JobOptions = NO_OPTIONS
+    given: tuple[str, ...] | None = None
+    """Of a job that was enqueued by a name: the run options that were given; the others are the task's. None: `opt` is all."""
     after: tuple[Parent, ...] = ()
     """The jobs it waits for."""
     fill: tuple[Fill, ...] = ()

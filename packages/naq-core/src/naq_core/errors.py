@@ -2,6 +2,8 @@
 
 NaqError
 ├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
+│  └─ InvalidOptionError (TypeError)    an option of a job, a task or a service does not exist or has a wrong value
+├─ InvalidCallError (TypeError)         the arguments do not fit the function's signature
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
 │  ├─ BrokerUnavailableError            no server answers at the address
@@ -69,6 +71,19 @@ class ConfigurationError(NaqError, ValueError):
         self.source = source
         origin = f" (from {source})" if source else ""
         super().__init__(f"{setting}{origin}: {problem}")
+
+
+class InvalidOptionError(ConfigurationError, TypeError):
+    """An option that does not exist, has a wrong value, or contradicts another one; nothing was enqueued."""
+
+
+class InvalidCallError(NaqError, TypeError):
+    """The arguments of a job do not fit the signature of its function; nothing was enqueued."""
+
+    def __init__(self, call: str, problem: str) -> None:
+        self.call = call
+        self.problem = problem
+        super().__init__(f"the arguments do not fit {call}: {problem}")
 
 
 class InvalidNameError(NaqError, ValueError):

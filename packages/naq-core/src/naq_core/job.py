@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -16,26 +17,25 @@ from naq_core._nats.shared import shared_connections
 from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
 from naq_core.deadlock import deadlock_watch
-from naq_core.dependency import NO_TIES, DependsOn, Ties, is_tied, tie, with_results_named
-from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, decode_envelope, encode_envelope
+from naq_core.dependency import NO_TIES, Ties, is_tied, tie, with_results_named
+from naq_core.envelope import WIRE_VERSION, Envelope, Large, decode_envelope, encode_envelope
 from naq_core.errors import ConfigurationError, EncodeError, JobError, JobNotFoundError
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
-from naq_core.options import make_options
+from naq_core.option_set import OptionSet, options_for
+from naq_core.options import ENQUEUE_OPTIONS, check_names
 from naq_core.previews import preview
 from naq_core.record import JobRecord, JobState
 from naq_core.results import fetch_outcome, outcome
 from naq_core.retry import Delay
 from naq_core.serialization import JSON, Call, decode_call, encode_call, function_name, unwrap
 from naq_core.settings import Settings
+from naq_core.signatures import check_call
 from naq_core.signing import Signer
-from naq_core.terms import NO_TERMS, Terms
+from naq_core.terms import NO_TERMS
 from naq_core.typed_json import convert_arguments, convert_result
 from naq_core.values import exact_text, patience
 from naq_core.views import JobView
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -54,6 +54,26 @@ def _checked_call(function: object, args: object, kwargs: object) -> Any:
     return function if name is None else name
 
 
+NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Unnamed(str):
+    """The queue of a job for which none was named, unlike one that was named so."""
+
+    __slots__ = ()
+
+
+UNNAMED = _Unnamed("default")
+
+
+def _given(function: Any, max_retries: Any, retry_delay: Any, job_id: Any, more: Mapping[str, Any]) -> OptionSet:
+    if max_retries is None and retry_delay is None and job_id is None and not more:
+        return options_for(function)
+    check_names(more, ENQUEUE_OPTIONS, "a job")
+    given = {"max_retries": max_retries, "retry_delay": retry_delay, "job_id": job_id}
+    return options_for(function, OptionSet({**{name: value for name, value in given.items() if value is not None}, **more}))
+
+
 class Job(Generic[R_co]):
     """One call of a function, to be made by a worker.
 
@@ -64,15 +84,13 @@ class Job(Generic[R_co]):
         max_retries: How often a failed attempt is repeated.
         retry_delay: Seconds or `timedelta` before each retry, or a list of them.
         job_id: A chosen id makes the enqueue idempotent; by default a new one that sorts by time.
-        queue: Name of the queue.
+        queue: Name of the queue; by default the one that a task declares, else `default`.
         serializer: `pickle` or `json`; by default the setting `job_serializer`.
-        options: Checked options instead of the scalar ones.
-        depends_on: Jobs (or their ids, or `Dependency`) that must have succeeded before it starts.
-        allow_failure: It is enough that they have ended.
-        parent_results: Tell the job what they came to: `current_job().parents`.
+        options: All options instead of those by name, for queues and tasks; what a task declares is not added to them.
+        more: Any other option of `naq_core.options.EnqueueOptions`. What is not given is as the task declares.
 
     Raises:
-        ConfigurationError, InvalidNameError: An option or a name is wrong.
+        InvalidOptionError, InvalidNameError: An option or a name is wrong.
     """
 
     __slots__ = (
@@ -81,10 +99,12 @@ class Job(Generic[R_co]):
         "_connection",
         "_ended",
         "_function",
+        "_given",
+        "_is_checked",
         "_kwargs",
         "_laid",
         "_large",
-        "_serializer",
+        "budget",
         "due",
         "enqueued_at",
         "expires",
@@ -95,72 +115,71 @@ class Job(Generic[R_co]):
         "queue",
         "run",
         "sequence",
+        "serializer",
         "terms",
         "ties",
         "workflow",
     )
 
-    def __init__(  # noqa: PLR0913 - the promised signature
+    def __init__(  # noqa: PLR0913, PLR0915 - the promised signature, and one attribute after the other
         self,
         function: Callable[..., Any] | str,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        max_retries: int = 0,
-        retry_delay: Delay | Sequence[Delay] = 0,
+        max_retries: int | None = None,
+        retry_delay: Delay | Sequence[Delay] | None = None,
         *,
         job_id: str | None = None,
-        queue: str = "default",
-        timeout: float | timedelta | None = None,
+        queue: str = UNNAMED,
         serializer: str | None = None,
-        options: JobOptions | None = None,
-        depends_on: DependsOn | None = None,
-        allow_failure: bool = False,
-        parent_results: bool = False,
-        terms: Terms = NO_TERMS,
+        options: OptionSet | None = None,
         **more: Any,
     ) -> None:
         is_plain = type(args) is tuple and (not kwargs or (type(kwargs) is dict and {*map(type, kwargs)} == TEXT))
         if not is_plain or not (callable(function) or type(function) is str):
             function = _checked_call(function, args, kwargs)
+        kwargs = kwargs or NO_KWARGS
+        if options is None:
+            options = _given(function, max_retries, retry_delay, job_id, more)
+        if not isinstance(options, OptionSet):
+            raise ConfigurationError("options", f"must be an OptionSet, not a {type(options).__name__}: use keywords instead")
         self.ties = NO_TIES
         """What it waits for."""
-        if depends_on is not None or parent_results is not False or is_tied(args, kwargs or {}):
-            self.ties, args, kwargs = tie(
-                () if depends_on is None else depends_on, args, kwargs or {}, allow_failure=allow_failure, tell=parent_results
-            )
-        self._function: Callable[..., Any] | str = function
+        depends_on, lenient, tell = options.ties
+        if depends_on is not None or tell or is_tied(args, kwargs):
+            self.ties, args, kwargs = tie(depends_on or (), args, kwargs, allow_failure=lenient, tell=tell)
+        self._function: Callable[..., Any] | str = unwrap(function) if callable(function) else function
         self._args = args
-        self._kwargs: Mapping[str, Any] = kwargs or {}
+        self._kwargs: Mapping[str, Any] = kwargs
         self._call: Call | None = None
         self._large: Large | None = None
-        self._serializer = serializer
+        self.serializer = serializer
+        """`pickle` or `json`; None: the one of the connection, else the setting."""
         self._connection: Connection | None = None
         self._ended: JobRecord | None = None
         self._laid: Job[R_co] | None = None
-        self.terms = terms
+        self.terms = terms = options.terms
         """When it may start, until when, and which others it excludes."""
-        if terms.unique:
-            job_id = terms.job_id
-        self.job_id = names.new_id() if job_id is None else names.check_job_id(job_id)
-        self.is_fresh = job_id is None
+        chosen = terms.job_id if terms.unique else options.job_id
+        self.job_id = names.new_id() if chosen is None else names.check_job_id(chosen)
+        self.is_fresh = chosen is None
         """The id was made here, so nobody else can have enqueued it."""
-        self.queue = names.check_queue(queue)
+        self.queue = names.check_queue((options.queue or "default") if queue is UNNAMED else queue)
         self.run = names.new_id() if terms.unique else ""
         """The incarnation of an id that may have several, one after the other."""
         self.sequence = 0
         """Of such an incarnation: the stream sequence it was stored at."""
         self.is_new = True
         """Whether its enqueue stored it; False where a live job of its id was there and is meant instead."""
-        self.due = self.expires = 0.0
+        self.enqueued_at = self.due = self.expires = 0.0
         """Seconds since the epoch, fixed when it is enqueued; 0 for at once, and for never."""
         self.workflow = ""
         """The workflow it belongs to."""
-        self.enqueued_at = 0.0
-        if options is None:
-            options = make_options(max_retries=max_retries, retry_delay=retry_delay, timeout=timeout, **more)
-        elif not isinstance(options, JobOptions):
-            raise ConfigurationError("options", f"must be JobOptions, not a {type(options).__name__}: use the keywords instead")
-        self.options = options
+        self.options = options.job
+        self.budget = options.budget
+        """Seconds its enqueue may be repeated; None: as the settings say."""
+        self._given = options.run_options if isinstance(function, str) else None
+        self._is_checked = False
 
     def __repr__(self) -> str:
         return f"<Job {self.job_id} {self.function_name} on {self.queue!r}>"
@@ -213,17 +232,29 @@ class Job(Generic[R_co]):
         return [fill.at for fill in self.ties.fill]
 
     def _serializer_name(self) -> str:
-        if self._serializer is not None:
-            return self._serializer
+        if self.serializer is not None:
+            return self.serializer
         return (Settings.load() if self._connection is None else self._connection.settings).job_serializer
+
+    def check(self) -> None:
+        """Check the arguments against the function's signature, where it is known, once (for queues).
+
+        Raises:
+            InvalidCallError: One is missing or surplus; names it.
+        """
+        if not self._is_checked and not isinstance(self._function, str):
+            check_call(self._function, self._args, self._kwargs)
+        self._is_checked = True
 
     def encode(self) -> Call:
         """Return function and arguments as bytes, made once.
 
         Raises:
             EncodeError: The function or an argument cannot be serialized; names it.
+            InvalidCallError: The arguments do not fit the function's signature.
         """
         if self._call is None:
+            self.check()
             self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name(), self._open_arguments())
         return self._call
 
@@ -259,6 +290,7 @@ class Job(Generic[R_co]):
                 run=self.run,
                 args=preview(*shown),
                 opt=self.options,
+                given=self._given,
                 after=self.ties.after,
                 fill=self.ties.fill,
                 tell=self.ties.tell,
@@ -310,7 +342,8 @@ class Job(Generic[R_co]):
         settings = settings or Settings.load()
         envelope = decode_envelope(data)
         Signer(settings.signing_key, settings.namespace).open(data, queue, envelope.id)
-        job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer, options=envelope.opt)
+        job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer)
+        job.options, job._given = envelope.opt, envelope.given
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
         job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
         job.ties = Ties(envelope.after, envelope.fill, envelope.tell)
@@ -387,7 +420,7 @@ class Job(Generic[R_co]):
 
     async def outcome(self, record: JobRecord) -> R_co:
         """Return the result in the job's final record, or raise what the job ended in (for `gather` and its like)."""
-        result: R_co = await outcome(await self.connection.here(), record, self._serializer)
+        result: R_co = await outcome(await self.connection.here(), record, self.serializer)
         if record.result_type == JSON and callable(self._function) and self._serializer_name() == JSON:
             result = convert_result(unwrap(self._function), result)
         return result

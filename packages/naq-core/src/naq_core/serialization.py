@@ -10,7 +10,7 @@ import pickle
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import cloudpickle
@@ -22,6 +22,8 @@ from naq_core.typed_json import convert_arguments, encode_json
 
 PICKLE = "pickle"
 JSON = "json"
+WRAPPERS = 32
+"""Decorators that are looked through above a task."""
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 
 LONGEST_NAME = 512
@@ -44,6 +46,21 @@ class Call(msgspec.Struct, frozen=True):
 def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the plain function behind a task object, or what was given."""
     return getattr(function, "__naq_function__", function)
+
+
+def task_of(function: Any) -> Any:
+    """Return the task that a function is, or that decorators above `@task` have wrapped (`functools.wraps`); None without one."""
+    for _ in range(WRAPPERS):
+        if function is None or getattr(function, "__naq_function__", None) is not None:
+            return function
+        function = getattr(function, "__wrapped__", None)
+    return None
+
+
+def _is_found_by(function: Callable[..., Any], found: Any) -> bool:
+    """Whether an import path that leads to `found` is that of `function`: it is the function, or a decorated task of it."""
+    task = task_of(found)
+    return unwrap(found) is function or (task is not None and task.__naq_function__ is function)
 
 
 def register(function: Callable[..., Any], name: str) -> None:
@@ -70,7 +87,7 @@ def importable_name(function: Callable[..., Any]) -> str | None:
     found: str | None = None
     if not name.startswith("__main__:") and "<" not in name:
         try:
-            if unwrap(import_function(name)) is function:
+            if _is_found_by(function, import_function(name)):
                 found = name
         except UnknownTaskError:
             found = None
@@ -94,7 +111,7 @@ def checked_name(name: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def import_function(name: str) -> Callable[..., Any]:
-    """Import `module:qualname`.
+    """Import what a module holds under `module:qualname`: a task, or any other callable.
 
     Raises:
         UnknownTaskError: The module cannot be imported or holds no such callable.
@@ -114,7 +131,7 @@ def import_function(name: str) -> Callable[..., Any]:
         raise UnknownTaskError(name, f"looking up {qualname!r} raised {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UnknownTaskError(name, f"is a {type(found).__name__}, not a function")
-    return unwrap(found)
+    return cast("Callable[..., Any]", found)
 
 
 def registered_names() -> list[str]:
@@ -123,7 +140,7 @@ def registered_names() -> list[str]:
 
 
 def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | None:
-    """Return the function of that name if an allow-list permits it.
+    """Return the function of that name, or the task, if an allow-list permits it.
 
     A rule `module:function` permits exactly that function, and `module:*` what is defined in that module; both import the module
     that they name. `package.*` permits what is defined in a module below the package that this process has already imported: the
@@ -152,9 +169,10 @@ def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | 
     function = _defined(sys.modules[module], qualname, name)
     if not callable(function):
         return None
-    function = unwrap(function)
-    home = str(getattr(function, "__module__", None))
-    return function if home == module or any(home.startswith(f"{each}.") for each in packages) else None
+    home = str(getattr(unwrap(function), "__module__", None))
+    return (
+        cast("Callable[..., Any]", function) if home == module or any(home.startswith(f"{each}.") for each in packages) else None
+    )
 
 
 def _import_module(module: str, name: str) -> ModuleType:
@@ -261,24 +279,51 @@ def decode_call(
     if serializer == JSON:
         if call.content_type != JSON or call.by_value:
             raise DecodeError(f"a {call.content_type} payload is not accepted here: this worker has NAQ_JOB_SERIALIZER=json")
-        function = _registered.get(call.function) or allowed_function(call.function, allowed)
-        if function is None:
-            raise UnknownTaskError(call.function, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
+        function = unwrap(find_function(call.function, serializer, allowed))
         return function, *_arguments(decode_json(call.body, "arguments"))
     if call.content_type not in {PICKLE, JSON}:
         raise DecodeError(f"unknown content type {call.content_type!r}")
-    if allowed and (call.by_value or allowed_function(call.function, allowed) is None):
-        raise UnknownTaskError(call.function, "is not in NAQ_ALLOWED_FUNCTIONS")
     if call.by_value:
+        if allowed:
+            raise UnknownTaskError(call.function, "is not in NAQ_ALLOWED_FUNCTIONS")
         decoded = decode_pickle(call.body, "function")
         if not (isinstance(decoded, tuple) and len(decoded) == 3 and callable(decoded[0])):
             raise DecodeError("the payload is not a function with arguments")
         return decoded[0], *_arguments(decoded[1:])
-    function = import_function(call.function)
+    function = unwrap(find_function(call.function, serializer, allowed))
     if call.body == NO_ARGUMENTS:
         return function, (), {}
     decode = decode_json if call.content_type == JSON else decode_pickle
     return function, *_arguments(decode(call.body, "arguments"))
+
+
+def find_function(name: str, serializer: str, allowed: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return what a job that names its function runs: the function, or the task, or what decorators have made of it.
+
+    Args:
+        serializer, allowed: As of `decode_call`.
+
+    Raises:
+        UnknownTaskError: It cannot be found, or may not be run here.
+    """
+    if serializer == JSON:
+        function = _registered_object(name) or allowed_function(name, allowed)
+        if function is None:
+            raise UnknownTaskError(name, "is neither a registered task nor in NAQ_ALLOWED_FUNCTIONS")
+        return function
+    if allowed and allowed_function(name, allowed) is None:
+        raise UnknownTaskError(name, "is not in NAQ_ALLOWED_FUNCTIONS")
+    return import_function(name)
+
+
+def _registered_object(name: str) -> Callable[..., Any] | None:
+    """Return a registered task's function, or what its module has made of the task by decorators above it."""
+    function = _registered.get(name)
+    module, _, qualname = name.partition(":")
+    if function is None or "." in qualname:
+        return function
+    found = getattr(sys.modules.get(module), "__dict__", {}).get(qualname)
+    return found if callable(found) and _is_found_by(function, found) else function
 
 
 def _arguments(decoded: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Frozen settings, resolved from argument, environment, file and default."""
 
 import dataclasses
+import inspect
 import logging
 import os
 import re
@@ -8,19 +9,20 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
 
 from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file, read_settings_in
+from naq_core._settings_types import OtherSettings, ServiceSettings
 from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
-from naq_core.errors import ConfigurationError
+from naq_core._suggest import meant
+from naq_core.errors import ConfigurationError, InvalidOptionError
 from naq_core.secret_files import read_secret
 from naq_core.values import exact_text
 
-__all__ = ["Settings", "parse_duration", "redact_url"]
+__all__ = ["OtherSettings", "ServiceSettings", "Settings", "parse_duration", "redact_url"]
 
 log = logging.getLogger(__name__)
 
@@ -179,11 +181,11 @@ class Settings:
         """
         names = _field_types().keys()
         for name in overrides.keys() - names:
-            raise ConfigurationError(name, f"is not a setting{_meant(name, names)}", "argument")
+            raise ConfigurationError(name, f"is not a setting{meant(name, names)}", "argument")
         _warn_about_unknown_environment(names)
         path, from_file = read_settings_file(Path.cwd())
         for name in from_file.keys() - names - {"schedules"}:  # those are `naq_core.schedules`'
-            log.warning("%s: %s is not a NAQ setting%s", path, name, _meant(name, names))
+            log.warning("%s: %s is not a NAQ setting%s", path, name, meant(name, names))
         found: dict[str, tuple[Any, str]] = {name: (value, str(path)) for name, value in from_file.items() if name in names}
         found |= {name: value for name in names if (value := _from_environment(name))}
         found |= {name: (value, "argument") for name, value in overrides.items() if value is not None}
@@ -191,6 +193,30 @@ class Settings:
             _add_context(found, str(path))
         sources = {name: source for name, (_, source) in found.items()}
         return cls(**{name: value for name, (value, _) in found.items()}, sources=types.MappingProxyType(sources))
+
+    @classmethod
+    def choose(cls, ready: Self | None, service: type, **overrides: object) -> Self:
+        """Return ready settings with overrides, or load those of the environment with them.
+
+        Args:
+            service: Whose arguments the overrides are, for the message about one that does not exist.
+
+        Raises:
+            InvalidOptionError: An override is neither a setting nor an argument of the service.
+            ConfigurationError: A value is not allowed.
+        """
+        known = _field_types().keys()
+        for name in sorted(overrides.keys() - known):
+            arguments = inspect.signature(service).parameters.keys() - {"overrides"}
+            problem = f"is neither a setting nor an argument of {service.__name__}{meant(name, known | arguments)}"
+            raise InvalidOptionError(name, problem, "argument")
+        if ready is None:
+            return cls.load(**overrides)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if not given:
+            return ready
+        sources = types.MappingProxyType({**ready.sources, **dict.fromkeys(given, "argument")})
+        return dataclasses.replace(ready, **given, sources=sources)  # type: ignore[arg-type]  # they are converted and checked
 
     def source(self, name: str) -> str:
         """Tell where a field's value came from.
@@ -338,9 +364,4 @@ def _warn_about_unknown_environment(names: Iterable[str]) -> None:
     for variable in sorted(os.environ):
         foreign = not variable.startswith("NAQ_") or variable.startswith(_FOREIGN_PREFIXES)
         if not foreign and variable not in known and not is_service_link(variable, os.environ[variable]):
-            log.warning("%s is not a NAQ setting%s", variable, _meant(variable, known))
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+            log.warning("%s is not a NAQ setting%s", variable, meant(variable, known))

@@ -41,18 +41,6 @@ class Terms(NamedTuple):
     on_clash: Clash = Clash.REFUSE
     debounce: float = 0.0
 
-    def postponed(self, other: "Terms") -> "Terms":
-        """Return the same terms with the time of others.
-
-        Raises:
-            ConfigurationError: They have a time of their own.
-        """
-        if self.at or self.delay or self.debounce:
-            raise ConfigurationError("at", "the options have a time already: call enqueue, or leave at, delay and debounce out")
-        terms = self._replace(at=other.at, delay=other.delay)
-        terms.check()
-        return terms
-
     def due(self, enqueued_at: float) -> float:
         """Return when the job is to become ready; 0 for at once."""
         delay = self.delay or self.debounce
@@ -88,11 +76,6 @@ NO_TERMS = Terms()
 
 
 TERM_NAMES = ("at", "delay", "expires", "unique", "on_clash", "debounce")
-
-
-def take_terms(options: dict[str, Any]) -> dict[str, Any]:
-    """Take what `make_terms` knows out of a mixture of options."""
-    return {name: options.pop(name) for name in TERM_NAMES if name in options}
 
 
 def make_terms(
@@ -134,24 +117,6 @@ def make_terms(
     )
     terms.check()
     return NO_TERMS if terms == NO_TERMS else terms
-
-
-def at_time(when: datetime) -> Terms:
-    """Return the terms of a job that starts at a time, which must be one: None does not mean at once here.
-
-    Raises:
-        ConfigurationError: As `instant`.
-    """
-    return NO_TERMS._replace(at=instant(when, "when"))
-
-
-def after_delay(delay: Delay) -> Terms:
-    """Return the terms of a job that starts after a delay.
-
-    Raises:
-        ConfigurationError: It is not a delay.
-    """
-    return NO_TERMS._replace(delay=seconds(delay, "delay"))
 
 
 def _expiry(expires: Expiry | None) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Unpack
 
 from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams, ensure_tally
 from naq_core.decoding import complain
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
-from naq_core.settings import Settings
+from naq_core.settings import ServiceSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.tasks import finish, hide, services
 from naq_core.values import flag, seconds, text, whole
@@ -57,7 +57,7 @@ class Scheduler:
         handle_signals: Stop on SIGTERM and SIGINT while it runs; the handlers of the program are restored afterwards. By default
             signals are left to the program, which calls `stop()`.
         settings: Ready settings, instead of those of the environment.
-        overrides: Any other setting by its name.
+        overrides: Any other setting by its name; it wins over the ready settings.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -75,9 +75,9 @@ class Scheduler:
         declared: Mapping[str, Sequence[ScheduleSpec]] | None = None,
         handle_signals: bool = False,
         settings: Settings | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ServiceSettings],
     ) -> None:
-        self.settings = settings or Settings.load(nats_url=nats_url, **overrides)
+        self.settings = Settings.choose(settings, type(self), nats_url=nats_url, **overrides)
         self.enable_ha = flag(enable_ha, "enable_ha")
         instance_id = None if instance_id is None else text(instance_id, "instance_id", most=128)
         self.instance_id = f"{instance_id or f'{socket.gethostname()}-{os.getpid()}'}-{new_id()[-6:]}"

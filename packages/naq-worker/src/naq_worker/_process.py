@@ -16,6 +16,7 @@ from naq_core.record import FINAL, JobRecord, JobState
 from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
+from naq_worker._declared import with_declared_options
 from naq_worker._dependents import Finisher
 from naq_worker._limits import Limits
 from naq_worker._metrics import Metrics, name_of
@@ -134,6 +135,7 @@ class Processor:
             claim = await self._claim(active, envelope)
             if claim is None:
                 return False
+        envelope = with_declared_options(envelope, self.connection.settings)
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()

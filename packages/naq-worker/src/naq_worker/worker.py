@@ -10,12 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 from naq_core.broker import Connection, ensure_queues
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
-from naq_core.settings import Settings
+from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.tasks import Background, beside, finish, services
 from naq_core.values import flag, whole
@@ -63,7 +63,7 @@ class Worker:
         on_shutdown: Functions called after the last job, all of them; the first error is raised afterwards.
         handle_signals: Stop on SIGTERM and SIGINT while it runs, at once on a second one; the handlers of the program are
             restored afterwards. By default signals are left to the program, which calls `stop()`.
-        overrides: Any other setting by its name.
+        overrides: Any other setting by its name; it wins over the ready settings.
 
     Raises:
         InvalidNameError, ConfigurationError: A name or setting is wrong.
@@ -80,10 +80,11 @@ class Worker:
         on_startup: Iterable[Hook] = (),
         on_shutdown: Iterable[Hook] = (),
         handle_signals: bool = False,
-        **overrides: Any,
+        **overrides: Unpack[OtherSettings],
     ) -> None:
-        self.settings = settings or Settings.load(nats_url=nats_url, concurrency=concurrency, **overrides)
-        self.concurrency = self.settings.concurrency if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
+        concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
+        self.settings = Settings.choose(settings, type(self), nats_url=nats_url, concurrency=concurrency, **overrides)
+        self.concurrency = self.settings.concurrency
         self._rota = Rota([queues] if isinstance(queues, str) else queues)
         self.queues = self._rota.queues
         self.burst = flag(burst, "burst")

@@ -94,7 +94,8 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     if envelope is None:
         return
     view.function = envelope.fn
-    view.max_attempts = envelope.opt.retry.max_retries + 1
+    if envelope.given is None or "max_retries" in envelope.given:  # else the worker takes the task's
+        view.max_attempts = envelope.opt.retry.max_retries + 1
     view.enqueued_at = instant(envelope.at)
     view.expires_at = instant(envelope.expires)
     view.arguments = envelope.args

@@ -10,14 +10,13 @@ import msgspec
 
 from naq_core._nats.connection import Connection
 from naq_core._settings_file import read_settings_file
-from naq_core.envelope import JobOptions
 from naq_core.errors import ConfigurationError, EncodeError, InvalidScheduleError, ScheduleNotFoundError
 from naq_core.job import Job
+from naq_core.option_set import OptionSet
 from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
 from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule, sealed
-from naq_core.serialization import function_name
+from naq_core.serialization import function_name, import_function, importable_name
 from naq_core.settings import Settings
-from naq_core.terms import NO_TERMS, Terms
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +30,7 @@ class Declaration(msgspec.Struct, frozen=True):
     """What `@task(cron=…)` has noted; made into a schedule when settings are known."""
 
     function: Callable[..., Any]
-    queue: str | None
-    job_options: JobOptions
-    terms: Terms
+    job_options: OptionSet
     options: dict[str, Any]
 
     @property
@@ -45,17 +42,18 @@ class Declaration(msgspec.Struct, frozen=True):
         """Return the schedule.
 
         Raises:
-            InvalidScheduleError, EncodeError: It cannot be one.
+            InvalidScheduleError, EncodeError: It cannot be one. InvalidCallError: The function needs arguments.
         """
+        name = importable_name(self.function)
+        function = self.function if name is None else import_function(name)  # decorators above the task may have wrapped it
         job: Job[Any] = Job(
-            self.function,
-            queue=self.queue or settings.default_queue,
+            function,
+            queue=self.job_options.queue or settings.default_queue,
             serializer=settings.job_serializer,
             options=self.job_options,
-            terms=self.terms,
         )
-        name = re.sub(r"[^A-Za-z0-9_]+", "-", function_name(self.function)).strip("-")[-90:]
-        return make_spec(job, **{"schedule_id": name, **self.options}, origin=self.origin)
+        schedule_id = re.sub(r"[^A-Za-z0-9_]+", "-", function_name(self.function)).strip("-")[-90:]
+        return make_spec(job, **{"schedule_id": schedule_id, **self.options}, origin=self.origin)
 
 
 class Reconciled(msgspec.Struct):
@@ -67,17 +65,15 @@ class Reconciled(msgspec.Struct):
     unchanged: list[str] = []
 
 
-def declare(
-    function: Callable[..., Any], queue: str | None, job_options: JobOptions, options: dict[str, Any], *, terms: Terms = NO_TERMS
-) -> None:
+def declare(function: Callable[..., Any], job_options: OptionSet, options: dict[str, Any]) -> None:
     """Note that a function is to be scheduled; importing its module again changes the note.
 
     Raises:
         InvalidScheduleError: A value is wrong.
     """
-    stand_in: Job[Any] = Job("naq_core:unused", options=job_options, terms=terms)
+    stand_in: Job[Any] = Job("naq_core:unused", options=job_options)
     make_spec(stand_in, **options)  # refused here, at the decorator, instead of when the scheduler starts
-    _declared[function_name(function)] = Declaration(function, queue, job_options, terms, options)
+    _declared[function_name(function)] = Declaration(function, job_options, options)
 
 
 def declared_specs(settings: Settings, modules: Iterable[str] = ()) -> dict[str, list[ScheduleSpec]]:

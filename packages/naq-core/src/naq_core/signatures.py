@@ -1,0 +1,104 @@
+"""What arguments a function takes, so that a call that cannot succeed is refused before it is enqueued."""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from naq_core._suggest import meant
+from naq_core.errors import InvalidCallError
+from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS
+from naq_core.serialization import function_name, unwrap
+
+_LIMITLESS = sys.maxsize
+_SIGNATURE_OPTIONS: dict[str, Any] = {"follow_wrapped": False}
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    # The values of annotations may only exist for type checkers.
+    _SIGNATURE_OPTIONS["annotation_format"] = annotationlib.Format.FORWARDREF
+
+
+class _Shape(NamedTuple):
+    """A signature, as far as a quick check needs it: `Signature.bind` takes several microseconds."""
+
+    signature: inspect.Signature
+    positional: tuple[str, ...]
+    """Parameters that take positional arguments."""
+    most: int
+    """How many positional arguments there may be."""
+    required: frozenset[str]
+    """Parameters without a default."""
+    keywords: frozenset[str]
+    """Parameters that take keyword arguments."""
+
+    def takes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the arguments certainly fit."""
+        given = self.positional[: len(args)]
+        names = kwargs.keys()
+        return len(args) <= self.most and self.keywords >= names and names.isdisjoint(given) and self.required <= {*given, *names}
+
+
+_shapes: "WeakKeyDictionary[Callable[..., Any], _Shape | None]" = WeakKeyDictionary()
+
+
+def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Check arguments against the signature of a function, where it is known.
+
+    A decorated function (`functools.wraps`) has the signature of its wrapper, which may add or take away arguments.
+
+    Raises:
+        InvalidCallError: One is missing or surplus; names it.
+    """
+    shape = _shape_of(function)
+    if shape is None or shape.takes(args, kwargs):
+        return
+    try:
+        shape.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        call = f"{function_name(function)}{shape.signature}"
+        raise InvalidCallError(call, f"{error}{_advice(shape.signature, kwargs)}") from None
+
+
+def _shape_of(function: Callable[..., Any]) -> _Shape | None:
+    function = unwrap(function)
+    if type(function) is not FunctionType:
+        return _read(function)  # a bound method, say, is another object each time
+    try:
+        return _shapes[function]
+    except KeyError:
+        shape = _shapes[function] = _read(function)
+        return shape
+
+
+def _read(function: Callable[..., Any]) -> _Shape | None:
+    try:
+        signature = inspect.signature(function, **_SIGNATURE_OPTIONS)
+    except Exception:  # noqa: BLE001 - it evaluates what users wrote
+        return None
+    parameters = signature.parameters.values()
+    positional = tuple(each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD})
+    return _Shape(
+        signature,
+        positional,
+        _LIMITLESS if any(each.kind is each.VAR_POSITIONAL for each in parameters) else len(positional),
+        frozenset(
+            each.name
+            for each in parameters
+            if each.default is each.empty and each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}
+        ),
+        frozenset(each.name for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}),
+    )
+
+
+def _advice(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
+    for name in kwargs:
+        if name in signature.parameters:
+            continue
+        if found := meant(name, signature.parameters):
+            return found
+        if found := meant(name, ENQUEUE_OPTIONS | SCHEDULE_OPTIONS):
+            return f"{found} Options of a job belong into options(…)"
+    return ""

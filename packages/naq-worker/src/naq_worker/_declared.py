@@ -1,0 +1,28 @@
+"""The options of a task, for jobs that were enqueued by the name of its function alone."""
+
+import msgspec
+
+from naq_core.envelope import Envelope
+from naq_core.errors import UnknownTaskError
+from naq_core.option_set import declared_options
+from naq_core.options import fill_options
+from naq_core.serialization import find_function
+from naq_core.settings import Settings
+
+
+def with_declared_options(envelope: Envelope, settings: Settings) -> Envelope:
+    """Return the envelope with what its task declares for the run options that the enqueuer left open.
+
+    The enqueuer need not have the code, so only the worker can know them. It imports the function, as far as it may run it; one
+    that cannot be found is left to the attempt, which says so.
+    """
+    if envelope.given is None:
+        return envelope
+    try:
+        declared = declared_options(find_function(envelope.fn, settings.job_serializer, settings.allowed_functions))
+    except UnknownTaskError:
+        declared = None
+    if declared is None:
+        return envelope
+    options = fill_options(envelope.opt, envelope.given, declared.job, declared.given)
+    return msgspec.structs.replace(envelope, opt=options, given=None)
