@@ -103,7 +103,7 @@ EXPECTED = {
         r"runs again: True",
     ],
     "json_serializer.py": [
-        r"allowed: \{'number': 7, 'total': 4.0\}",
+        r"allowed: \{'number': 7.0, 'total': 4.0\}",
         r"refused by the client",
         r"refused by the worker",
     ],
