@@ -25,6 +25,10 @@ class Active:
     task: asyncio.Task[None] | None = None
     has_slot: bool = False
     """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
+    has_place: bool = False
+    """A child process is reserved for it."""
+    is_put_back: bool = False
+    """It waits for a child process, unclaimed."""
     leave: Callable[[], Awaitable[None]] | None = None
     """Gives back its slot of a limited queue."""
     running: Running | None = None

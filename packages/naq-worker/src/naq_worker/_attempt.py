@@ -47,33 +47,43 @@ class Attempts:
                 later is to be ignored then, as `active.is_given_up` says.
         """
         options = envelope.opt
+        context = self._context(active, envelope, attempt, fence, reporter, parents)
         if options.process:
-            job: Any = self.processes.run(
-                Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents), options.timeout, reporter
-            )
+            set_current_job(context)  # for the log records of the child, which are handled here
+            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents)
+            job: Any = self.processes.run(run, options.timeout, reporter)
         else:
             try:
                 function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
             except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
                 return of_error(error, None)
-            set_current_job(
-                JobContext(
-                    job_id=envelope.id,
-                    queue=active.delivery.queue,
-                    function=envelope.fn,
-                    attempt=attempt,
-                    fence=fence,
-                    enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
-                    workflow=envelope.workflow,
-                    _parents=parents,
-                    _report=reporter.progress,
-                    _log=reporter.log,
-                    _keeps_logs=self.settings.job_logs == "on",
-                    _stop=active.flag,
-                )
-            )
+            set_current_job(context)
             job = self._call(function, args, kwargs)
         return await self._bounded(active, envelope, job, on_given_up)
+
+    def _context(
+        self,
+        active: Active,
+        envelope: Envelope,
+        attempt: int,
+        fence: int,
+        reporter: Reporter,
+        parents: tuple[ParentOutcome, ...] | None,
+    ) -> JobContext:
+        return JobContext(
+            job_id=envelope.id,
+            queue=active.delivery.queue,
+            function=envelope.fn,
+            attempt=attempt,
+            fence=fence,
+            enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
+            workflow=envelope.workflow,
+            _parents=parents,
+            _report=reporter.progress,
+            _log=reporter.log,
+            _keeps_logs=self.settings.job_logs == "on",
+            _stop=active.flag,
+        )
 
     async def _bounded(self, active: Active, envelope: Envelope, job: Any, on_given_up: Callable[[Outcome], None]) -> Outcome:
         """Await the call within the job's time-out; a child process's time-out begins when it has one."""

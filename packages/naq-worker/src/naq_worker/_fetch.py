@@ -33,11 +33,12 @@ class Fetch:
         burst: Ask only for what is there now.
         busy: Returns how many slots are taken.
         held: Returns how many jobs are in hands, those whose end is being recorded among them.
+        room: Returns how many more jobs of a queue there is use for, where that is limited.
         on_delivery: Called for each delivery, from the event loop.
         wake: Called when it is worth asking again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it may ask of the intake
         self,
         connection: Connection,
         rota: Rota,
@@ -46,6 +47,7 @@ class Fetch:
         burst: bool,
         busy: Callable[[], int],
         held: Callable[[], int],
+        room: Callable[[str], int | None],
         on_delivery: Callable[[Delivery], None],
         wake: Callable[[], None],
     ) -> None:
@@ -57,6 +59,7 @@ class Fetch:
         self._burst = burst
         self._busy = busy
         self._held = held
+        self._room = room
         self._on_delivery = on_delivery
         self._wake = wake
         self._pulls: dict[Source, Pull] = {}
@@ -145,10 +148,15 @@ class Fetch:
         now = self._loop.time()
         for source, pull in self._pulls.items():
             source.credit = pull.credit
-        wishes = self._some(self._rota.wishes(free, now))
+        wishes = [(source, self._in_room(source, count)) for source, count in self._some(self._rota.wishes(free, now))]
+        wishes = [(source, count) for source, count in wishes if count > 0]
         if self._burst:
             return [(source, count) for source, count in wishes if self._is_due(source, now)]
         return wishes
+
+    def _in_room(self, source: Source, count: int) -> int:
+        room = self._room(source.queue)
+        return count if room is None else min(count, room - source.credit)
 
     def _some(self, wishes: list[tuple[Source, int]]) -> list[tuple[Source, int]]:
         """Return a part of very many orders, the most important and some others in turn: all at once could be filled at once."""

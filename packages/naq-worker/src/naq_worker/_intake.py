@@ -9,6 +9,7 @@ from naq_core.broker import Connection, Delivery, boottime
 from naq_core.tasks import Background
 from naq_worker._active import Active
 from naq_worker._fetch import Fetch
+from naq_worker._places import Places
 from naq_worker._rota import Rota
 from naq_worker._suspects import Isolation
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 1.0
 """Seconds after which the worker looks around although nothing has happened."""
+PLACE_WAIT = 5.0
+"""Seconds after which a delivery that found no child process goes back, for a worker that has one."""
 SECOND_MESSAGE_DELAY = 0.5
 """Seconds after which the next incarnation of a job in hand is delivered again."""
 
@@ -25,6 +28,7 @@ class Intake:
 
     Args:
         background: Starts the tasks of the jobs.
+        places: The child processes.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Intake:
         rota: Rota,
         slots: int,
         background: Background,
+        places: Places,
         *,
         burst: bool,
     ) -> None:
@@ -42,6 +47,7 @@ class Intake:
         """Takes one delivery from claim to acknowledgement."""
         self.context = Context()
         """What each attempt starts from: that of the worker after its start-up hooks, and never that of another job."""
+        self.places = places
         self._lease = connection.settings.ack_wait.total_seconds()
         self.active: dict[tuple[str, str], Active] = {}
         """Jobs in hand, by queue and id: those that run, and those whose end is being recorded."""
@@ -59,14 +65,16 @@ class Intake:
             slots,
             burst=burst,
             busy=lambda: self.slots_taken if self.isolation.is_open else 2 * slots,
-            held=self.active.__len__,
+            held=lambda: len(self.active) + len(self.places.waiting),
+            room=places.room,
             on_delivery=self._on_delivery,
             wake=self.wake.set,
         )
 
     def find(self, queue: str, job_id: str) -> Active | None:
-        """Return the job in hand with that id, or None."""
-        return self.active.get((queue, job_id))
+        """Return the job with that id that is in hand or waits here, or None."""
+        key = queue, job_id
+        return self.active.get(key) or next((each for each in self.held() if each.key == key), None)
 
     def holds(self, queue: str, job_id: str) -> bool:
         """Whether a job is in hand."""
@@ -74,7 +82,7 @@ class Intake:
 
     def held(self) -> list[Active]:
         """Return all that is in hand or waits for a slot; callable from any thread."""
-        return [*tuple(self.active.values()), *self.fetch.waiting()]
+        return [*tuple(self.active.values()), *tuple(self.places.waiting), *self.fetch.waiting()]
 
     def stop(self) -> None:
         """Begin nothing any more: what still arrives is handed back."""
@@ -90,7 +98,21 @@ class Intake:
         except TimeoutError:
             self.fetch.check()
         await self.fetch.return_overdue()
+        await self._return_overdue()
         self.wake.clear()
+
+    async def _return_overdue(self) -> None:
+        """Hand back what has waited too long for a child process, except for as many as there are children: those are next."""
+        waiting = self.places.waiting
+        latest = boottime() - PLACE_WAIT
+        while len(waiting) > self.places.size and waiting[self.places.size].arrived_at < latest:
+            await self.places.drop_last().delivery.nak()
+
+    async def withdraw(self) -> None:
+        """Hand back all that waits, and order nothing more."""
+        await self.fetch.stop()
+        while self.places.waiting:
+            await self.places.drop().delivery.nak()
 
     async def follow_quiet(self) -> bool:
         """Withdraw what was ordered, or order again, as `is_quiet` says; return whether that was a change."""
@@ -98,11 +120,16 @@ class Intake:
             return False
         if self.is_quiet:
             log.info("taking no more jobs; %d run on", len(self.active))
-            await self.fetch.stop()
+            await self.withdraw()
         else:
             log.info("taking jobs again")
             await self.fetch.start()
         return True
+
+    def finds_place(self, active: Active) -> bool:
+        """Whether there is a child process for a job that needs one; else it waits for one when its task has ended."""
+        active.is_put_back = not self.places.take(active)
+        return not active.is_put_back
 
     def on_ran(self, active: Active, seconds: float) -> None:
         """Give the slot to the next job: the function has ended, and its end is recorded meanwhile."""
@@ -113,10 +140,20 @@ class Intake:
         """Take a job off the table: it is settled, or left to its next delivery."""
         if self.active.get(active.key) is active:
             del self.active[active.key]
+        if active.is_put_back:
+            self._put_back(active)
         self._free_slot(active)
         self.isolation.leave(active)
         self.isolation.note_end()
         self.wake.set()
+
+    def _put_back(self, active: Active) -> None:
+        active.is_put_back = False
+        if self.is_stopping or self.is_quiet:
+            _ = self._background.start(active.delivery.nak(), "naq-nak")
+            return
+        active.arrived_at = active.arrived_at or boottime()
+        self.places.wait(active)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self._lease)
@@ -160,17 +197,19 @@ class Intake:
             return
         active.has_slot = False
         self.slots_taken -= 1
+        self.places.leave(active)
         self._fill()
 
     def _fill(self) -> None:
         """Begin what waits for a slot."""
         while self.slots_taken < self._slots:
             may_begin = self.isolation.is_open and not self.is_stopping
-            following = self.fetch.next() if may_begin else None
+            following = (self.places.next() or self.fetch.next()) if may_begin else None
             if following is None:
                 self.wake.set()
                 return
             if following.key in self.active:
+                self.places.leave(following)
                 self._note_again(following)
             else:
                 self._begin(following)

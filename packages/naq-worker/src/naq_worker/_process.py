@@ -47,6 +47,8 @@ class Processor:
     reports: Reports
     metrics: Metrics
     isolation: Isolation
+    finds_place: Callable[[Active], bool]
+    """Asked before a `process=True` job is claimed: whether there is a child process for it."""
     on_ran: Callable[[Active, float], None]
     """Called when the function has ended, with the seconds it took."""
     on_given_up: Callable[[Active, Coroutine[Any, Any, None]], None]
@@ -85,6 +87,8 @@ class Processor:
             return
         except DecodeError as error:
             await self._bury(active.delivery, error)
+            return
+        if envelope.opt.process and not self.finds_place(active):
             return
         if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
             return

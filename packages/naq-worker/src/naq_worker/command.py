@@ -58,7 +58,7 @@ def worker(
         if (problem := import_modules(imports)) is not None:
             return _complain(problem, _IMPORT_FAILED)
         names = _weighted(queues) or [settings.default_queue]
-        _serve(Worker(names, settings=settings, burst=burst, handle_signals=True))
+        _serve(Worker(names, settings=settings, burst=burst, handle_signals=True, imports=imports))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:

@@ -1,6 +1,7 @@
 """The worker: takes jobs from queues, runs as many at a time as it has slots, and stops without losing one."""
 
 import asyncio
+import importlib
 import inspect
 import logging
 import os
@@ -31,6 +32,7 @@ from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
 from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
+from naq_worker._places import Places
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
 from naq_worker._report import Reports
@@ -58,18 +60,19 @@ class Worker:
         concurrency: How many jobs run at a time; by default the setting, 10.
         settings: Ready settings, instead of those of the environment.
         burst: Leave when the queues are empty, instead of waiting for more.
-        on_startup: Functions (plain or async) called before the first job; one that raises stops the worker. Each attempt runs
-            in a copy of the context (`contextvars`) that they leave behind.
+        on_startup: Functions (plain or async) called before the first job, in each child process too; one that raises stops the
+            worker. Each attempt runs in a copy of the context (`contextvars`) that they leave behind.
         on_shutdown: Functions called after the last job, all of them; the first error is raised afterwards.
         handle_signals: Stop on SIGTERM and SIGINT while it runs, at once on a second one; the handlers of the program are
             restored afterwards. By default signals are left to the program, which calls `stop()`.
+        imports: Names of modules to import first, here and in each child process.
         overrides: Any other setting by its name; it wins over the ready settings.
 
     Raises:
         InvalidNameError, ConfigurationError: A name or setting is wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options by keyword
         self,
         queues: Sequence[str] | Mapping[str, float] | str,
         nats_url: str | None = None,
@@ -80,6 +83,7 @@ class Worker:
         on_startup: Iterable[Hook] = (),
         on_shutdown: Iterable[Hook] = (),
         handle_signals: bool = False,
+        imports: Iterable[str] = (),
         **overrides: Unpack[OtherSettings],
     ) -> None:
         concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
@@ -91,6 +95,9 @@ class Worker:
         self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
         self.counters = Counters()
         self.started_at = 0.0
+        self._imports = (imports,) if isinstance(imports, str) else tuple(imports)
+        for module in self._imports:
+            importlib.import_module(module)
         self._on_startup = tuple(on_startup)
         self._on_shutdown = tuple(on_shutdown)
         self._signals = SignalReceiver(StopOnSignal(self), is_on=flag(handle_signals, "handle_signals"))
@@ -218,14 +225,22 @@ class Worker:
         """Make the parts that work together while the connection lives."""
         settings = self.settings
         self._jobs = Background(self._on_own_error, is_hidden=True)
-        self._intake = intake = Intake(connection, self._rota, self.concurrency, self._jobs, burst=self.burst)
+        places = Places(settings.processes or os.cpu_count() or 1, self.concurrency)
+        self._intake = intake = Intake(connection, self._rota, self.concurrency, self._jobs, places, burst=self.burst)
         self._finisher = Finisher(connection, intake.wake.set)
         self._limits = Limits(connection, self.worker_id, self.queues, intake.holds)
         self._metrics = Metrics(connection, self.worker_id, self.queues, lambda: intake.fetch.places)
         self._control = Control(connection, self, intake.find, intake.held)
         self._keepalive = KeepAlive(settings, self.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
         keeps_logs = settings.job_logs == "on"
-        processes = Processes(settings.processes, settings.job_serializer, settings.allowed_functions, logs=keeps_logs)
+        processes = Processes(
+            places.size,
+            settings.job_serializer,
+            settings.allowed_functions,
+            logs=keeps_logs,
+            imports=self._imports,
+            hooks=self._on_startup,
+        )
         self._attempts = Attempts(settings, Threads(), processes)
         settler = Settler(connection, self.counters, self._finisher.finish, self._limits.is_limited)
         processor = self._processor = Processor(
@@ -239,6 +254,7 @@ class Worker:
             reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread, connection.clock),
             metrics=self._metrics,
             isolation=intake.isolation,
+            finds_place=intake.finds_place,
             on_ran=intake.on_ran,
             on_given_up=self._settle_without,
         )
@@ -310,7 +326,7 @@ class Worker:
         self._begin_stop()
         self._keepalive.beat_soon()
         try:
-            await self._intake.fetch.stop()
+            await self._intake.withdraw()
             if self._intake.active and not self._hurry.is_set():
                 log.info("waiting for the running jobs: %d", len(self._intake.active))
                 await self._wait_for_jobs(self.settings.shutdown_grace.total_seconds())

@@ -5,59 +5,176 @@ Started by `processes.py` as `python -m naq_worker._executors.child FD`.
 
 import asyncio
 import contextlib
-import ctypes
-import logging
+import inspect
+import os
 import signal
 import socket
 import sys
 import threading
-from contextvars import copy_context
+from collections import deque
+from collections.abc import Awaitable
+from contextvars import Context, copy_context
 from datetime import UTC, datetime
+from functools import partial
+from types import FrameType
+from typing import Any
 
+from naq_core.commands import import_modules
 from naq_core.context import JobContext, set_current_job
-from naq_core.envelope import decode_envelope
+from naq_core.envelope import Envelope, decode_envelope
 from naq_core.record import LogLine
-from naq_core.signals import SIGNALS
-from naq_worker._calling import is_async, of_error, of_value, prepare
-from naq_worker._executors.frames import LENGTH_BYTES, Line, Report, Run, Setup, Started, decode_to_child, ended, frame
+from naq_core.serialization import decode_pickle
+from naq_worker._calling import format_traceback, of_error, of_value, prepare
+from naq_worker._executors.frames import (
+    LENGTH_BYTES,
+    Broken,
+    FromChild,
+    Line,
+    Logged,
+    Report,
+    Run,
+    Setup,
+    Started,
+    decode_to_child,
+    ended,
+    frame,
+)
+from naq_worker._executors.guard import fork_under_guard
+from naq_worker._executors.relay import Relay, set_up
 from naq_worker._logs import install_log_factory
 from naq_worker.outcome import Outcome
 
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Let the kernel end this process with its worker: a killed worker's job must not go on while another one repeats it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
 
 class Child:
-    """The loop of a child process."""
+    """The life of a child process."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()
+        self._outgoing: deque[bytes] = deque()
+        self._is_sending = False
         self._setup = Setup([], "pickle", [])
+        self._run: Run | None = None
+        """The job that runs: what an earlier one has left running reports nothing."""
+        self._context = copy_context()
+        """What each attempt starts from."""
+        self._runner: asyncio.Runner | None = None
+        """One event loop for all jobs, so that clients in modules live as long as it; None until something needs it."""
+        release = self._sending.release
+        os.register_at_fork(before=self._sending.acquire, after_in_parent=release, after_in_child=release)
 
     def serve(self) -> None:
         """Run jobs until the worker closes the socket."""
         while (data := self._receive()) is not None:
             message = decode_to_child(data)
-            if isinstance(message, Setup):
-                self._setup = message
-                sys.path[:] = message.path
-                logging.getLogger().setLevel(message.log_level)
-                if message.logs:
-                    install_log_factory()
-            else:
-                self._send(frame(Started()))
-                outcome = copy_context().run(self._run, message)
-                self._send(frame(ended(outcome)))
+            if isinstance(message, Run):
+                self._work(message)
+            elif (problem := self._set_up(message)) is not None:
+                self._send(Broken(problem))
+                return
+
+    def _set_up(self, setup: Setup) -> str | None:
+        """Become like the worker; return what is in the way."""
+        self._setup = setup
+        sys.path[:] = setup.path
+        set_up(setup.levels, Relay(lambda begin_at, fields: self._send(Logged(begin_at, fields))))
+        if setup.logs:
+            install_log_factory()
+        if (problem := import_modules(setup.imports)) is not None:
+            return problem
+        try:
+            for each in setup.hooks:
+                value = self._context.run(decode_pickle(each, "start-up hook"))
+                if inspect.isawaitable(value):
+                    self._await(value, self._context)
+        except BaseException as error:  # noqa: BLE001 - the boundary: told to the worker
+            return f"a start-up hook failed: {format_traceback(error)}"
+        return None
+
+    def _work(self, run: Run) -> None:
+        _keep_signals()
+        with self._sending:
+            self._run = run
+            self._send(Started())
+        outcome = self._outcome(run)
+        with self._sending:
+            self._run = None
+            self._send(ended(outcome))
+
+    def _outcome(self, run: Run) -> Outcome:
+        envelope = decode_envelope(run.envelope)
+        context = self._context.copy()
+        job = JobContext(
+            job_id=envelope.id,
+            queue=run.queue,
+            function=envelope.fn,
+            attempt=run.attempt,
+            fence=run.fence,
+            enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
+            workflow=envelope.workflow,
+            _parents=run.parents,
+            _report=partial(self._report, run),
+            _log=partial(self._log, run),
+            _keeps_logs=self._setup.logs,
+        )
+        context.run(set_current_job, job)
+        try:
+            value = context.run(self._call, run, envelope)
+            if inspect.isawaitable(value):
+                value = self._await(value, context)
+            return context.run(of_value, value, self._setup.serializer)
+        except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome
+            return of_error(error, envelope.opt.retry)
+
+    def _call(self, run: Run, envelope: Envelope) -> Any:
+        function, args, kwargs = prepare(envelope, run.parents, self._setup.serializer, self._setup.allowed)
+        return function(*args, **kwargs)
+
+    def _await(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        """Await in this process's event loop; one that is stopped under the job is replaced."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        has_ended = False
+
+        async def to_its_end() -> Any:
+            nonlocal has_ended
+            try:
+                return await awaitable
+            finally:
+                has_ended = True
+
+        try:
+            return self._runner.run(to_its_end(), context=context)
+        finally:
+            if not has_ended:
+                self._drop_loop()
+
+    def _drop_loop(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
     def _receive(self) -> bytes | None:
+        if self._runner is not None:
+            self._turn_until_readable(self._runner)
         head = self._exactly(LENGTH_BYTES)
         return None if head is None else self._exactly(int.from_bytes(head, "big"))
+
+    def _turn_until_readable(self, runner: asyncio.Runner) -> None:
+        """Let the event loop turn while the worker has no job: connections answer, clients time out, tasks go on."""
+        try:
+            runner.run(self._readable(), context=self._context.copy())
+        except (SystemExit, KeyboardInterrupt, RuntimeError):  # of a task that a job has left
+            self._drop_loop()
+
+    async def _readable(self) -> None:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._socket)
 
     def _exactly(self, count: int) -> bytes | None:
         parts = bytearray()
@@ -68,51 +185,61 @@ class Child:
             parts += part
         return bytes(parts)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, message: FromChild) -> None:
         with self._sending:
-            self._socket.sendall(data)
+            self._outgoing.append(frame(message))
+            if self._is_sending:  # a destructor that logs, in the middle of another frame
+                return
+            self._is_sending = True
+            try:
+                while self._outgoing:
+                    self._socket.sendall(self._outgoing.popleft())
+            finally:
+                self._is_sending = False
 
-    def _report(self, done: float, total: float | None, note: str) -> None:
-        self._send(frame(Report(done, total, note)))
+    def _report(self, run: Run, done: float, total: float | None, note: str) -> None:
+        with self._sending:
+            if self._run is run:
+                self._send(Report(done, total, note))
 
-    def _log(self, line: LogLine) -> None:
-        self._send(frame(Line(line)))
+    def _log(self, run: Run, line: LogLine) -> None:
+        with self._sending:
+            if self._run is run:
+                self._send(Line(line))
 
-    def _run(self, message: Run) -> Outcome:
-        envelope = decode_envelope(message.envelope)
-        policy = envelope.opt.retry
-        context = JobContext(
-            job_id=envelope.id,
-            queue=message.queue,
-            function=envelope.fn,
-            attempt=message.attempt,
-            fence=message.fence,
-            enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
-            workflow=envelope.workflow,
-            _parents=message.parents,
-            _report=self._report,
-            _log=self._log,
-            _keeps_logs=self._setup.logs,
-        )
-        set_current_job(context)
-        try:
-            function, args, kwargs = prepare(envelope, message.parents, self._setup.serializer, self._setup.allowed)
-            value = asyncio.run(function(*args, **kwargs)) if is_async(function) else function(*args, **kwargs)
-            return of_value(value, self._setup.serializer)
-        except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome
-            return of_error(error, policy)
-        finally:
-            set_current_job(None)
+
+def _keep_signals() -> None:
+    """Survive the signals that stop the worker, which systemd sends to all of its processes: the worker decides, and kills.
+
+    By a handler: unlike `SIG_IGN` it ends with `exec`, so that the programs which a job starts can be terminated.
+    """
+    for each in SIGNALS:
+        if each.name == "SIGHUP" and signal.getsignal(each) is signal.SIG_IGN:
+            continue  # nohup: what a job starts is to inherit that
+        signal.signal(each, _stay)
+        signal.siginterrupt(each, False)
+
+
+def _stay(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+def _reset_signals() -> None:
+    """Let what a job forks, a `multiprocessing.Pool` for one, be terminated."""
+    for each in SIGNALS:
+        if signal.getsignal(each) is _stay:
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
 
 
 def main() -> None:
     """Serve the socket given by its file descriptor."""
-    _die_with_parent()
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # Ctrl-C and systemd reach the whole group: the worker decides, and kills
+    channel = int(sys.argv[1])
+    fork_under_guard(channel)
+    _keep_signals()
+    os.register_at_fork(after_in_child=_reset_signals)
     # The pipe breaks when the worker is gone: no reason to go on.
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
-    with socket.socket(fileno=int(sys.argv[1])) as connection, broken:
+    with socket.socket(fileno=channel) as connection, broken:
         Child(connection).serve()
 
 

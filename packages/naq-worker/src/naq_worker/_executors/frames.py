@@ -17,8 +17,13 @@ class Setup(msgspec.Struct, tag=True):
     path: list[str]
     serializer: str
     allowed: list[str]
-    log_level: int = 30
+    levels: dict[str, int] = {}
+    """Of the worker's loggers."""
     logs: bool = True
+    """Lines that jobs log are kept with them."""
+    imports: list[str] = []
+    hooks: list[bytes] = []
+    """Start-up hooks, pickled."""
 
 
 class Run(msgspec.Struct, tag=True):
@@ -33,6 +38,19 @@ class Run(msgspec.Struct, tag=True):
 
 class Started(msgspec.Struct, tag=True):
     """The child has the job: from here on its death counts against the job."""
+
+
+class Broken(msgspec.Struct, tag=True):
+    """The child cannot take jobs: an import or a start-up hook has failed."""
+
+    reason: str
+
+
+class Logged(msgspec.Struct, tag=True):
+    """A log record, to be handled in the worker, from this logger upwards."""
+
+    begin_at: str
+    fields: dict[str, Any]
 
 
 class Report(msgspec.Struct, tag=True):
@@ -57,7 +75,8 @@ class Ended(msgspec.Struct, tag=True):
 
 
 ToChild: TypeAlias = Setup | Run
-FromChild: TypeAlias = Started | Report | Line | Ended
+FromChild: TypeAlias = Started | Broken | Logged | Report | Line | Ended
+Answer: TypeAlias = Started | Broken | Ended
 
 _OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled)}
 _encoder = msgspec.msgpack.Encoder()

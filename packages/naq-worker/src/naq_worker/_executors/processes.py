@@ -1,20 +1,29 @@
-"""A pool of child processes for `process=True` jobs: killed on time-out, replaced after a crash."""
+"""A pool of child processes for `process=True` jobs: killed on time-out with all they have started, replaced after a crash."""
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context, copy_context
+from typing import Any
 
-from naq_core.serialization import JSON, registered_names, rules_for_child
+import msgspec
+
+from naq_core.errors import EncodeError
+from naq_core.serialization import JSON, encode_pickle, registered_names, rules_for_child
+from naq_core.tasks import Background
+from naq_worker._executors import relay
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
+    Answer,
+    Broken,
     Ended,
     FromChild,
     Line,
+    Logged,
     Report,
     Run,
     Setup,
@@ -25,97 +34,173 @@ from naq_worker._executors.frames import (
 from naq_worker._report import Reporter
 from naq_worker.outcome import Crashed, Outcome
 
+log = logging.getLogger(__name__)
+
 NEW_CHILDREN = 3
-DYING = 0.2
-"""Seconds a child whose socket is closed may take to end by itself, so that its exit code is its own."""
+DYING = 2.0
+"""Seconds a child whose socket or guard's input is closed may take to end by itself, so that its exit code is its own."""
 
 
 class _Child:
+    """One child process, behind its guard.
+
+    Args:
+        process: The guard: it ends as the child does, and kills it when its standard input is closed.
+    """
+
     def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process = process
-        self.reader = reader
         self.writer = writer
+        self.is_gone = False
+        self.reporter: Reporter | None = None
+        self.context = Context()
+        """What its log records are handled in: that of its job."""
+        self._reader = reader
+        self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
+
+    async def listen(self) -> None:
+        """Take what the child says, also while it has no job, until it closes its socket."""
+        try:
+            while True:
+                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+                self._take(decode_from_child(await self._reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except msgspec.DecodeError as error:
+            log.warning("a child process has written over what it says to its worker: %s", error)
+        finally:
+            self.is_gone = True
+            self._answers.put_nowait(None)
+
+    def _take(self, message: FromChild) -> None:
+        match message:
+            case Report(done=done, total=total, note=note):
+                if self.reporter is not None:
+                    self.reporter.progress(done, total, note)
+            case Line(line=line):
+                if self.reporter is not None:
+                    self.reporter.log(line)
+            case Logged(begin_at=begin_at, fields=fields):
+                self.context.run(relay.handle, begin_at, fields)
+            case _:
+                self._answers.put_nowait(message)
+
+    async def answer(self) -> Answer:
+        """Return its next answer.
+
+        Raises:
+            ConnectionError: It is gone.
+        """
+        answer = await self._answers.get()
+        if answer is None:
+            raise ConnectionError("the child process is gone")
+        return answer
+
+    def kill(self) -> None:
+        """Have its guard kill it, with all that it has started."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 class Processes:
-    """Runs jobs in child processes, at most `size` at a time; they start when first needed."""
+    """Runs jobs in child processes, at most `size` at a time; they start when first needed.
 
-    def __init__(self, size: int, serializer: str, allowed: Sequence[str], *, logs: bool = True) -> None:
-        self._slots = asyncio.Semaphore(size or os.cpu_count() or 1)
+    Args:
+        serializer: What the children accept.
+        allowed: What they may run.
+        logs: Lines that jobs log are kept with them.
+        imports: Modules that they import first.
+        hooks: Start-up hooks that they call then.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        serializer: str,
+        allowed: Sequence[str],
+        *,
+        logs: bool = True,
+        imports: Iterable[str] = (),
+        hooks: Iterable[Callable[[], Any]] = (),
+    ) -> None:
+        self._slots = asyncio.Semaphore(size)
+        """A child that is being killed counts, although its place is free again."""
         self._logs = logs
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
+        self._listening = Background(is_hidden=True)
         self._serializer = serializer
         self._allowed = [*allowed, *registered_names()] if serializer == JSON else list(allowed)
         """In JSON mode what this process has registered too: the child has not imported those modules."""
+        self._imports = list(imports)
+        self._hooks = tuple(hooks)
+        self._pickled_hooks: list[bytes] | None = None
 
     async def run(self, run: Run, timeout: float | None, reporter: Reporter) -> Outcome:
         """Run one job and return what it came to.
 
         Raises:
             TimeoutError: It took longer than `timeout` seconds and was killed.
+            ChildProcessError: Child processes cannot start; says why.
         """
         async with self._slots:
-            child = await self._hand_over(run)
+            child = await self._hand_over(run, reporter)
             try:
                 async with asyncio.timeout(timeout):
-                    outcome = await self._listen(child, reporter)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return Crashed(await self._kill(child))
+                    answer = await child.answer()
+                assert isinstance(answer, Ended)  # noqa: S101 - the only one after `Started`
+            except ConnectionError:
+                return Crashed(await self._end(child))
             except BaseException:
-                child.process.kill()
-                await self._kill(child)
+                child.kill()
+                await self._end(child)
                 raise
+            child.reporter = None
             self._idle.append(child)
-            return outcome
+            return outcome_of(answer)
 
     async def close(self) -> None:
         """Kill all children."""
         for child in tuple(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                child.process.kill()
-            await self._kill(child)
+            child.kill()
+        for child in tuple(self._children):
+            await self._end(child)
+        await self._listening.close()
 
     async def _take(self) -> _Child:
         """Return a living child: one that died while idle must not count against the next job."""
         while self._idle:
             child = self._idle.pop()
-            if child.process.returncode is None and not child.reader.at_eof():
+            if child.process.returncode is None and not child.is_gone:
                 return child
-            await self._kill(child)
+            await self._end(child)
         return await self._start()
 
-    async def _hand_over(self, run: Run) -> _Child:
+    async def _hand_over(self, run: Run, reporter: Reporter) -> _Child:
         """Give the job to a child that says it has it; one that died while idle is no crash of the job.
 
         Raises:
-            ChildProcessError: New children die before they take a job: nothing runs here.
+            ChildProcessError: New children die before they take a job, or say why they cannot: nothing runs here.
         """
         for _ in range(len(self._idle) + NEW_CHILDREN):
             child = await self._take()
+            child.reporter, child.context = reporter, copy_context()  # before it has the job: it may speak at once
             try:
                 child.writer.write(frame(run))
                 await child.writer.drain()
-                await _read(child)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                await self._kill(child)
+                answer = await child.answer()
+            except ConnectionError:
+                await self._end(child)
+                continue
             except BaseException:
-                child.process.kill()
-                await self._kill(child)
+                child.kill()
+                await self._end(child)
                 raise
-            else:
+            if not isinstance(answer, Broken):
                 return child
+            await self._end(child)
+            raise ChildProcessError(f"no child process can start: {answer.reason}")
         raise ChildProcessError(f"{NEW_CHILDREN} child processes died before they took the job")
-
-    async def _listen(self, child: _Child, reporter: Reporter) -> Outcome:
-        while True:
-            message = await _read(child)
-            if isinstance(message, Report):
-                reporter.progress(message.done, message.total, message.note)
-            elif isinstance(message, Line):
-                reporter.log(message.line)
-            elif isinstance(message, Ended):
-                return outcome_of(message)
 
     async def _start(self) -> _Child:
         ours, theirs = socket.socketpair()
@@ -126,24 +211,50 @@ class Processes:
                 "naq_worker._executors.child",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)
         self._children.add(child)
-        allowed, level = rules_for_child(self._allowed), logging.getLogger().getEffectiveLevel()
-        writer.write(frame(Setup(sys.path, self._serializer, allowed, level, self._logs)))
+        _ = self._listening.start(child.listen(), "naq-child", context=Context())  # not that of the first job
+        setup = Setup(
+            sys.path,
+            self._serializer,
+            rules_for_child(self._allowed),
+            levels=relay.levels(),
+            logs=self._logs,
+            imports=self._imports,
+            hooks=self._pickle_hooks(),
+        )
+        writer.write(frame(setup))
         return child
 
-    async def _kill(self, child: _Child) -> str:
+    def _pickle_hooks(self) -> list[bytes]:
+        if self._pickled_hooks is None:
+            self._pickled_hooks = []
+            for hook in self._hooks:
+                try:
+                    self._pickled_hooks.append(encode_pickle(hook, f"start-up hook {hook!r}"))
+                except EncodeError as error:
+                    log.warning("%s: it is not called in child processes; make it a function of a module", error)
+        return self._pickled_hooks
+
+    async def _end(self, child: _Child) -> str:
         """End a child and say how it ended; one that has closed its socket may still be running."""
         child.writer.close()
         try:
             async with asyncio.timeout(DYING):
                 await child.process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                child.process.kill()
+            child.kill()
+            try:
+                async with asyncio.timeout(DYING):
+                    await child.process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.kill()
+        child.kill()  # closes the pipe
         if child in self._idle:
             self._idle.remove(child)
         self._children.discard(child)
@@ -153,9 +264,3 @@ class Processes:
         with contextlib.suppress(ValueError):
             return f"the child process was ended by {signal.Signals(-code).name} under the job"
         return f"the child process was ended by signal {-code} under the job"
-
-
-async def _read(child: _Child) -> FromChild:
-    length = int.from_bytes(await child.reader.readexactly(LENGTH_BYTES), "big")
-    message: FromChild = decode_from_child(await child.reader.readexactly(length))
-    return message

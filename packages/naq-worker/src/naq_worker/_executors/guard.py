@@ -1,0 +1,128 @@
+"""The guard of a child process: its parent, which kills the child and everything it has started.
+
+It does so when the child ends, and when the guard's standard input is closed: by the worker, or because the worker is gone.
+On Linux it inherits all orphans below it, so that also those are found which have left the child's process group.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+from pathlib import Path
+
+from naq_core.signals import SIGNALS
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_STDIN = 0
+_LINUX = sys.platform == "linux"
+
+
+def fork_under_guard(*channels: int) -> None:
+    """Fork. Return in the new process, in a process group of its own; this one becomes its guard and never returns.
+
+    Args:
+        channels: File descriptors of the new process alone.
+    """
+    guard, worker = os.getpid(), os.getppid()
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)  # where something else holds the other end of our standard input
+    for number in (signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    child = os.fork()
+    if child == 0:
+        _enter(guard, woken, waker)
+        return
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    for channel in channels:
+        os.close(channel)
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # it has done so itself, or has ended
+        os.setpgid(child, child)
+    status = None
+    try:
+        status = _watch(child, worker, woken)
+    finally:
+        _kill_all(child)
+        _end_like(status)
+
+
+def _enter(guard: int, *pipes: int) -> None:
+    """Become the child."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    for each in pipes:
+        os.close(each)
+    os.setpgid(0, 0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.close(nothing)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:  # it died before the call
+        os._exit(1)
+
+
+def _watch(child: int, worker: int, woken: int) -> int | None:
+    """Wait until the child ends and return its status; None where it is to be killed."""
+    while True:
+        ready, _, _ = select.select([_STDIN, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            if (status := _reap(child)) is not None:
+                return status
+        if _STDIN in ready or os.getppid() != worker:
+            return None
+
+
+def _reap(child: int) -> int | None:
+    """Take note of all processes that have ended, orphans among them; return the status of the child, None while it runs."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid in {0, child}:
+            return status if pid else None
+
+
+def _kill_all(child: int) -> None:
+    """Kill the child's group, then everything below this process, until nothing is left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # raised when nothing is left
+        while True:
+            for each in _children():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(each, signal.SIGKILL)
+            os.waitpid(-1, 0)  # the children of what has ended are ours now
+
+
+def _children() -> list[int]:
+    """Return the processes whose parent this one is; none where the system does not tell."""
+    found: list[int] = []
+    for each in Path("/proc").glob("[0-9]*/stat") if _LINUX else ():
+        with contextlib.suppress(OSError, ValueError):
+            if int(each.read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
+                found.append(int(each.parent.name))
+    return found
+
+
+def _end_like(status: int | None) -> None:
+    """End as the child has ended, so that the worker can tell how."""
+    code = 1 if status is None else os.waitstatus_to_exitcode(status)
+    if code < 0:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if code != -signal.SIGKILL:
+                signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+    os._exit(max(code, 1) if code < 0 else code)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(option, value)
