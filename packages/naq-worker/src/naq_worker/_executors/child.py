@@ -24,6 +24,7 @@ from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
+from naq_core.signals import SIGNALS
 from naq_worker._calling import format_traceback, of_error, of_value, prepare
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
@@ -224,11 +225,30 @@ def _stay(number: int, frame: FrameType | None) -> None:
     """Do nothing."""
 
 
-def _reset_signals() -> None:
-    """Let what a job forks, a `multiprocessing.Pool` for one, be terminated."""
-    for each in SIGNALS:
-        if signal.getsignal(each) is _stay:
-            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+class _ForkedSignals(threading.local):
+    """Lets what a job forks, a `multiprocessing.Pool` for one, be terminated, from its first moment on.
+
+    The signals are blocked meanwhile: one that is sent at once would reach the handler of the parent, which does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._blocked: set[int] = set()
+
+    def install(self) -> None:
+        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._reset)
+
+    def _block(self) -> None:
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+
+    def _reset(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for each in SIGNALS:
+                if signal.getsignal(each) is _stay:
+                    signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+        self._unblock()
 
 
 def main() -> None:
@@ -236,7 +256,7 @@ def main() -> None:
     channel = int(sys.argv[1])
     fork_under_guard(channel)
     _keep_signals()
-    os.register_at_fork(after_in_child=_reset_signals)
+    _ForkedSignals().install()
     # The pipe breaks when the worker is gone: no reason to go on.
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
     with socket.socket(fileno=channel) as connection, broken:
