@@ -47,12 +47,27 @@ def test_a_service_under_nohup_goes_on_when_the_terminal_is_closed(service: str,
 
 
 @pytest.mark.parametrize("service", ["worker", "scheduler"])
+@pytest.mark.parametrize("raised", ["SystemExit", "KeyboardInterrupt"])
 def test_a_module_that_exits_while_it_is_imported_is_named(
-    service: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: str, raised: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "script_without_guard.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "script_without_guard.py").write_text(f"raise {raised}\n")
     monkeypatch.chdir(tmp_path)
     with started("naq_cli", service, "--imports", "script_without_guard", NAQ_NATS_URL=settings.nats_url) as process:
         said = process.communicate(timeout=20)[1]
     assert process.returncode == 4, said
-    assert "cannot import script_without_guard (from --imports): SystemExit" in said
+    assert f"cannot import script_without_guard (from --imports): {raised}" in said
+
+
+def test_ctrl_c_while_a_module_is_imported_is_an_interruption(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_module.py").write_text(
+        "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with started("naq_cli", "worker", "--imports", "slow_module", NAQ_NATS_URL=settings.nats_url) as process:
+        wait_for_line(process.stderr, "importing")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130, said

@@ -333,6 +333,13 @@ class TestContexts:
             Settings.load()
         assert name in str(caught.value)
 
+    def test_a_user_without_a_home_is_told_what_to_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for variable in ("HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setattr("os.getuid", lambda: 54321)  # one that has no line in /etc/passwd
+        with pytest.raises(ConfigurationError, match="no home directory"):
+            Settings.load(nats_context="prod")
+
     def test_a_broken_context_is_named(self, context: Path) -> None:
         context.write_text("{", encoding="utf-8")
         with pytest.raises(ConfigurationError, match=r"prod\.json cannot be read"):

@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The command line without the program's name; None takes the process's own.
     """
+    if os.getpid() == 1 or None in {sys.stdin, sys.stdout, sys.stderr}:
+        from naq_core.starting import prepare_process
+
+        prepare_process()
     signal.signal(signal.SIGTERM, _terminate)
     code = run(sys.argv[1:] if arguments is None else arguments)
     try:

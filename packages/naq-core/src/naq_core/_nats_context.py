@@ -37,7 +37,11 @@ def read_context(name: str, source: str) -> tuple[Path, dict[str, str]]:
     """
     if not re.fullmatch(r"[^/\\\s.][^/\\\s]*", name):
         raise ConfigurationError("nats_context", f"{name!r} cannot be the name of a context", source)
-    path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "nats" / "context" / f"{name}.json"
+    try:
+        path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "nats" / "context" / f"{name}.json"
+    except RuntimeError as error:  # a container's user may have neither HOME nor a line in /etc/passwd
+        problem = f"{name!r} cannot be looked for: this user has no home directory. Set HOME or XDG_CONFIG_HOME"
+        raise ConfigurationError("nats_context", problem, source) from error
     try:
         context: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

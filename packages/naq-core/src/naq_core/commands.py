@@ -3,12 +3,18 @@
 import asyncio
 import importlib
 import logging
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from naq_core.errors import BrokerUnavailableError, TlsNotOfferedError
+from naq_core.log_lines import LineHandler
 from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -18,7 +24,7 @@ def configure_logging(level: str) -> None:
     """Log to stderr, one line a record, with times in UTC."""
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
+    handler = LineHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler])
 
@@ -34,14 +40,42 @@ def import_modules(modules: Iterable[str]) -> str | None:
     """Import modules of users, and return what is wrong with the first that cannot be, as a sentence."""
     for module in modules:
         try:
-            importlib.import_module(module)
-        except (Exception, SystemExit) as error:  # a script without a __main__ guard calls sys.exit
+            with _own_interrupts():
+                importlib.import_module(module)
+        except _CtrlC:
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a script without a __main__ guard calls sys.exit
             log.debug("importing %s failed", module, exc_info=True)
             return (
                 f"cannot import {module} (from --imports): {type(error).__name__}: {error}."
                 f" Looked in {Path.cwd()} and the Python path; --log-level DEBUG shows the traceback."
             )
     return None
+
+
+class _CtrlC(KeyboardInterrupt):
+    """SIGINT, and not a module that raises KeyboardInterrupt itself."""
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise _CtrlC
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # else the module has set its own
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

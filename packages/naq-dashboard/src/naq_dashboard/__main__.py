@@ -3,11 +3,13 @@
 import argparse
 import sys
 
+from naq_core.starting import prepare_process
 from naq_dashboard.command import dashboard
 
 
 def main() -> None:
     """Run the dashboard with the options of `naq dashboard`."""
+    prepare_process()
     parser = argparse.ArgumentParser(prog="naq-dashboard", description="Serve the dashboard until a signal stops it.")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (8080)")

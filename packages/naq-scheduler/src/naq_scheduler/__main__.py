@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from naq_core.starting import prepare_process
 from naq_scheduler.command import scheduler
 
 
@@ -12,6 +13,7 @@ def main() -> int:
     Returns:
         The exit code of `naq_scheduler.command.scheduler`.
     """
+    prepare_process()
     parser = argparse.ArgumentParser(prog="python -m naq_scheduler", description="Run a scheduler process.")
     parser.add_argument("--enable-ha", action=argparse.BooleanOptionalAction, default=True, help="elect a leader (default)")
     parser.add_argument("--instance-id", help="its name in logs")

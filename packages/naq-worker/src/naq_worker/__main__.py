@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from naq_core.starting import prepare_process
 from naq_worker.command import worker
 
 
@@ -12,6 +13,7 @@ def main() -> int:
     Returns:
         The exit code of `naq_worker.command.worker`.
     """
+    prepare_process()
     parser = argparse.ArgumentParser(prog="python -m naq_worker", description="Run a worker process.")
     parser.add_argument("queues", nargs="*", metavar="QUEUE", help="queues to take jobs from (NAQ_DEFAULT_QUEUE)")
     parser.add_argument("-c", "--concurrency", type=int, help="how many jobs run at a time (NAQ_CONCURRENCY)")

@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from naq_core.log_lines import has_room
+
 log = logging.getLogger(__name__)
 
 PATIENCE = 3.0
@@ -38,7 +40,8 @@ class Deadline:
             log.error("leaving by force: %s", _what_holds())
             self._last()
             logging.shutdown()
-            sys.stderr.flush()
+            if has_room(sys.stderr):
+                sys.stderr.flush()
         finally:
             os._exit(self._code)
 

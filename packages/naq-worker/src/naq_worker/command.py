@@ -11,6 +11,7 @@ from naq_core.errors import (
     ConfigurationError,
     InvalidNameError,
 )
+from naq_core.log_lines import has_room
 from naq_core.settings import Settings
 from naq_worker._leaving import PATIENCE, Deadline, leftover_threads
 from naq_worker.worker import Worker
@@ -95,7 +96,7 @@ def _serve(worker: Worker) -> None:
             code = 0
         finally:
             deadline = Deadline(PATIENCE, code)
-    if not leftover_threads():
+    if not leftover_threads() and has_room(sys.stdout) and has_room(sys.stderr):  # the interpreter flushes both
         deadline.call_off()
 
 

@@ -1,0 +1,55 @@
+"""Log lines to standard error: where nobody reads them, they are dropped, and the process goes on."""
+
+import logging
+import select
+import sys
+from typing import IO
+
+PATIENCE = 1.0
+"""Seconds that a line waits for a reader; those after it are dropped at once, until there is room again."""
+
+
+def has_room(stream: IO[str], seconds: float = 0.0) -> bool:
+    """Tell whether up to PIPE_BUF bytes (4096 on Linux) can be written without being blocked by a reader who does not read.
+
+    Args:
+        seconds: How long to wait for room.
+    """
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
+    except (AttributeError, OSError, ValueError):  # Windows; no file, or a closed one
+        return True
+
+
+class LineHandler(logging.StreamHandler[IO[str]]):
+    """Writes each record to standard error, unless that is a full pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or count it as dropped."""
+        try:
+            text = f"{self.format(record)}\n"
+            if self._dropped and self._write(f"{self._dropped} log lines were dropped: nobody read them\n", 0):
+                self._dropped = 0
+            if not self._write(text, 0 if self._dropped else PATIENCE):
+                self._dropped += 1
+        except Exception:  # noqa: BLE001 - as each handler of the standard library
+            self.handleError(record)
+
+    def _write(self, text: str, patience: float) -> bool:
+        """Write in pieces that a pipe with room takes whole; return whether all was written."""
+        size = 4096 if text.isascii() else 1024
+        for start in range(0, len(text), size):
+            if not has_room(self.stream, patience):
+                return False
+            self.stream.write(text[start : start + size])
+            self.stream.flush()
+        return True
+
+    def flush(self) -> None:
+        """Do nothing: each record is flushed, and a full pipe must not hold up the end of the process."""
