@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from naq_client import Queue
-from naq_core import ConfigurationError, InvalidNameError, JobNotFoundError, JobState, Settings, inspect, manage
+from naq_core import (
+    AmbiguousJobError,
+    ConfigurationError,
+    InvalidNameError,
+    JobNotFoundError,
+    JobState,
+    Settings,
+    inspect,
+    manage,
+)
 from naq_core._nats.descent import Descent
 from naq_core.broker import EXPECTED_SEQUENCE, Connection, ensure_streams
 from naq_core.errors import QueueNotFoundError
@@ -131,7 +140,9 @@ async def test_the_same_id_in_two_queues_is_two_jobs(queue: Queue, run_worker: R
         waiting = await queue.enqueue(work.add, 3, 4, job_id="twin")
     assert ((await done.view()).queue, (await done.view()).state) == ("other", JobState.SUCCEEDED)
     assert ((await waiting.view()).queue, (await waiting.view()).state) == ("default", JobState.QUEUED)
-    assert (await inspect.get_job(connection, "twin")).state is JobState.QUEUED
+    assert (await inspect.get_job(connection, "twin@default")).state is JobState.QUEUED
+    with pytest.raises(AmbiguousJobError, match="'default', 'other'"):
+        await inspect.get_job(connection, "twin")
     for wanted in (JobFilter(), JobFilter(text="twin")):
         found = {(view.queue, view.state) for view in (await inspect.list_jobs(connection, wanted)).jobs}
         assert found == {("other", JobState.SUCCEEDED), ("default", JobState.QUEUED)}

@@ -69,6 +69,7 @@ async def test_what_has_no_result_is_refused(queue: Queue) -> None:
 async def test_ten_thousand_jobs_are_awaited_at_once_with_few_subscriptions(queue: Queue, run_worker: RunWorker) -> None:
     connection = await queue.connection()
     jobs = await queue.enqueue_many(queue.call(work.add, n, 1) for n in range(10_000))
+    await connection.api("INFO")  # from now on there is the inbox for the answers to requests
     before = len(connection.client._subs)
     waiting = asyncio.create_task(gather(*jobs, timeout=50))
 
@@ -94,6 +95,7 @@ async def test_results_are_found_over_a_reconnect(queue: Queue, run_worker: RunW
 async def test_giving_up_leaves_nothing_behind(queue: Queue) -> None:
     connection = await queue.connection()
     jobs = await queue.enqueue_many(queue.call(work.add, n) for n in range(100))
+    await connection.api("INFO")  # as above
     before = len(connection.client._subs)
     for patience in (0.01, 0.1):
         with pytest.raises(JobTimeoutError):
