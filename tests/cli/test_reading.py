@@ -186,6 +186,14 @@ class TestDoctor:
         assert "naq setup letters" in done.stdout
         assert naq("doctor", "emails", "--strict", **here).returncode == 1
 
+    def test_priorities_that_no_job_has_used_yet_are_no_problem(self, here: dict[str, Any]) -> None:
+        naq("enqueue", "math:sqrt", "2", "--queue", "emails", **here)
+        found = {each["check"]: each["status"] for each in json.loads(naq("doctor", "emails", "--json", **here).stdout)}
+        assert found["streams"] == "ok"
+        assert not [check for check in found if check.startswith("consumer")]
+        assert "naq-high-emails" not in naq("setup", "--dry-run", **here).stdout
+        assert "naq-high-emails" in naq("setup", "emails", "--dry-run", **here).stdout
+
     def test_jobs_that_wait_for_nobody_are_a_problem(self, here: dict[str, Any]) -> None:
         naq("enqueue", "math:sqrt", "2", "--queue", "emails", **here)
         done = naq("doctor", **here)

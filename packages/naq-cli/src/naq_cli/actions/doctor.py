@@ -15,7 +15,7 @@ from naq_cli._format import printable, size, span
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
-from naq_core.broker import MOST_SKEW, WARN_SECONDS
+from naq_core.broker import MOST_SKEW, NORMAL, WARN_SECONDS
 from naq_core.errors import NaqError
 from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
 from naq_core.schedules import list_schedules
@@ -208,6 +208,9 @@ async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Findin
         if item.state == "ok":
             fine += 1
         elif item.state == "missing":
+            place = session.connection.names.place_of(item.name) if item.kind == "consumer" else None
+            if place is not None and place[1] != NORMAL:
+                continue  # created with the first job of its priority
             # Streams are made when they are first needed; a queue that was named must be usable now.
             status = "problem" if item.kind == "consumer" else "warning"
             advice = f"naq setup {' '.join(queues)}".rstrip() + " creates it; so does the first enqueue."

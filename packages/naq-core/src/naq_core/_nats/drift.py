@@ -34,17 +34,20 @@ async def check_topology(connection: Connection, queues: list[str] | None = None
     """Compare every stream and every queue's consumers with what is wanted; nothing is changed.
 
     Args:
-        queues: Queues whose consumers must be there; those of other queues that exist are looked at too.
+        queues: Queues whose consumers must be there, of all priorities. Of other queues only the consumers that exist are
+            looked at, and that of normal priority: the others are created with the first job of their priority.
     """
     items = [await _check_stream(connection, wanted) for wanted in stream_configs(connection)]
     found = {} if items[0].state == "missing" else await _consumers(connection)
     names = connection.names
-    wanted_queues = dict.fromkeys([*(check_queue(queue) for queue in queues or ()), *_queues_of(connection, found)])
+    named = [check_queue(queue) for queue in queues or ()]
+    wanted_queues = dict.fromkeys([*named, *_queues_of(connection, found)])
     for queue in wanted_queues:
         for consumer, subject in names.consumers(queue):
             config = found.get(consumer)
             if config is None:
-                items.append(TopologyItem(kind="consumer", name=consumer, state="missing"))
+                if queue in named or consumer == names.consumer(queue):
+                    items.append(TopologyItem(kind="consumer", name=consumer, state="missing"))
             else:
                 items.append(_check_consumer(connection, consumer, subject, config))
     return items
