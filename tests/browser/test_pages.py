@@ -72,12 +72,14 @@ def site(nats_server: EmbeddedServer) -> Iterator[Site]:
     settings = Settings.load(nats_url=nats_server.url, namespace=f"t{secrets.token_hex(5)}")
     with SyncQueue("mail", settings=settings) as queue:
         failing = [queue.options(max_retries=0).enqueue(work.fail, text) for text in HOSTILE]
-        queue.schedule(work.add, HOSTILE[0], schedule_id="nightly", cron="0 3 * * *", timezone="Europe/Berlin", origin=HOSTILE[1])
+        queue.schedule(
+            work.anything, HOSTILE[0], schedule_id="nightly", cron="0 3 * * *", timezone="Europe/Berlin", origin=HOSTILE[1]
+        )
         with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
             for job in failing:
                 with contextlib.suppress(JobFailedError):
                     job.result(timeout=60)
-        waiting = queue.enqueue(print, *HOSTILE, note=HOSTILE[0])
+        waiting = queue.enqueue(work.anything, *HOSTILE, note=HOSTILE[0])
         queue.options(depends_on=[waiting]).enqueue(print, "child")
     workflow_id = enqueue_workflow(settings, HOSTILE[0], *HOSTILE)
     with dashboard(settings) as address:
@@ -111,7 +113,7 @@ class TestEveryPage:
 
 def test_a_job_is_cancelled_and_found_without_scripts(address: str, settings: Settings, watched: Watched) -> None:
     with SyncQueue("mail", settings=settings) as queue:
-        waiting = queue.enqueue(print, *HOSTILE, note=HOSTILE[0])
+        waiting = queue.enqueue(work.anything, *HOSTILE, note=HOSTILE[0])
         queue.options(depends_on=[waiting]).enqueue(print, "child")
     page = watched.open(f"{address}/jobs/{waiting.job_id}", java_script_enabled=False)
     page.get_by_role("button", name="Cancel").first.click()

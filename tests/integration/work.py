@@ -28,6 +28,10 @@ def returned(value: object) -> object:
     return value
 
 
+def anything(*args: object, **kwargs: object) -> None:
+    """Take whatever is given."""
+
+
 def where() -> tuple[int, str]:
     return os.getpid(), threading.current_thread().name
 
