@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from naq_core import (
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
+    JobRecord,
     JobState,
     JobTimeoutError,
     NaqError,
@@ -29,6 +32,15 @@ from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
+
+
+async def record_of_end(job: Job[Any]) -> JobRecord:
+    """Wait until the job has ended, well or badly, and return its record."""
+    with suppress(JobFailedError):
+        await job.result(30)
+    record = await job.record()
+    assert record is not None
+    return record
 
 
 async def test_a_result_comes_back(queue: Queue, run_worker: RunWorker) -> None:
@@ -134,6 +146,26 @@ async def test_a_job_that_kills_its_process_dies_after_its_crashes_and_hurts_nob
     record = await poison.record()
     assert record is not None
     assert queue.settings.max_crashes == record.crashes
+
+
+@pytest.mark.parametrize(
+    ("plan", "state"),
+    [(("crash", "fail", "return"), JobState.SUCCEEDED), (("crash", "fail", "fail"), JobState.DEAD)],
+)
+async def test_a_crash_uses_up_no_retry(queue: Queue, run_worker: RunWorker, plan: tuple[str, ...], state: JobState) -> None:
+    job = await queue.options(process=True, max_retries=1).enqueue(work.follow_plan, *plan)
+    async with run_worker():
+        record = await record_of_end(job)
+    assert (record.state, record.attempt, record.crashes) == (state, 3, 1)
+
+
+async def test_the_history_of_errors_is_bounded(queue: Queue, run_worker: RunWorker) -> None:
+    """The first error and the newest 19 are kept, with the tracebacks of the last 3."""
+    job = await queue.options(max_retries=24).enqueue(work.follow_plan, *["fail"] * 25)
+    async with run_worker():
+        errors = (await record_of_end(job)).errors
+    assert [error.attempt for error in errors] == [1, *range(7, 26)]
+    assert [bool(error.traceback) for error in errors] == [False] * 17 + [True] * 3
 
 
 async def test_the_context_tells_id_attempt_and_fence(queue: Queue, run_worker: RunWorker) -> None:

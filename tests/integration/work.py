@@ -167,6 +167,17 @@ def kill_process() -> None:
     os._exit(7)
 
 
+def follow_plan(*plan: str) -> int:
+    """Do in each attempt what the plan says: `crash` the process, `fail` or `return` the attempt."""
+    attempt = current_job().attempt
+    match plan[attempt - 1]:
+        case "crash":
+            kill_process()
+        case "fail":
+            raise ValueError(f"attempt {attempt}")
+    return attempt
+
+
 def report() -> tuple[str, int, int]:
     context = current_job()
     context.progress(1, 4, "first")

@@ -75,6 +75,22 @@ def test_the_number_of_runs_bounds_what_is_made_up_for() -> None:
     assert plan(schedule(max_runs=3, misfire="all"), NOON + 10 * MINUTE).run == minutes(1, 2, 3)
 
 
+def test_earlier_runs_count_towards_the_number_of_runs() -> None:
+    document = schedule(max_runs=3, misfire="all")
+    document.runs = 2
+    assert plan(document, NOON + 10 * MINUTE).run == minutes(1)
+    assert list(document.times()) == minutes(1)
+
+
+def test_jitter_is_not_lateness() -> None:
+    """The grace counts from when a firing was due, jitter included."""
+    document = schedule(jitter=30, grace=1, misfire="skip")
+    due = NOON + MINUTE + document.spec.delay(NOON + MINUTE)
+    assert due > NOON + MINUTE + timedelta(seconds=2), "a jitter longer than the grace"
+    assert plan(document, due + timedelta(seconds=1)).run == minutes(1)
+    assert plan(document, due + timedelta(seconds=1, microseconds=1)).missed == 1
+
+
 def test_jitter_delays_each_firing_by_the_same_amount_everywhere() -> None:
     document = schedule(jitter=30)
     delay = document.spec.delay(NOON + MINUTE)
