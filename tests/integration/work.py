@@ -170,11 +170,10 @@ def kill_process() -> None:
 def follow_plan(*plan: str) -> int:
     """Do in each attempt what the plan says: `crash` the process, `fail` or `return` the attempt."""
     attempt = current_job().attempt
-    match plan[attempt - 1]:
-        case "crash":
-            kill_process()
-        case "fail":
-            raise ValueError(f"attempt {attempt}")
+    if plan[attempt - 1] == "crash":
+        kill_process()
+    if plan[attempt - 1] == "fail":
+        raise ValueError(f"attempt {attempt}")
     return attempt
 
 
