@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 
 from naq_core import Job
-from naq_core._nats.metrics_store import ensure_metrics, store_figures
-from naq_core._nats.records import stream_span
 from naq_core.broker import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
@@ -29,6 +27,8 @@ from naq_core.metrics import LEVELS, Figures
 from naq_core.metrics.figures import Stretch
 from naq_core.names import new_id
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.storage.figures import ensure_metrics, store_figures
+from naq_core.storage.records import stream_span
 
 FUNCTIONS = (
     ("mail", "shop.mail:send_receipt", 34),

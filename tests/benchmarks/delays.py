@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from naq_client import Queue
 from naq_core import Job
-from naq_core._nats.direct import get_many
 from naq_core.connection import Connection
+from naq_core.transport.direct import get_many
 from tests.benchmarks import jobs
 from tests.benchmarks.lab import QUEUE, Lab, Namespace, percentile, until
 

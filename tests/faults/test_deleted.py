@@ -13,9 +13,9 @@ import pytest
 
 from naq_client import Queue, chain
 from naq_core import JobState, Settings, manage
-from naq_core._nats.keeper import CHECK_INTERVAL
 from naq_core.audit import Actor, recorded
 from naq_core.server import EmbeddedServer, find_server_binary
+from naq_core.transport.keeper import CHECK_INTERVAL
 from tests.support import jobs
 from tests.support.eventually import eventually
 from tests.support.observer import Observer

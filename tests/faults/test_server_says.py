@@ -27,7 +27,7 @@ from naq_worker import Worker
 from tests.support import jobs
 from tests.support.eventually import PATIENCE, eventually
 
-LOG = "naq_core._nats.connection"
+LOG = "naq_core.connection"
 
 
 def user(password: str) -> str:

@@ -8,9 +8,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from naq_core import Connection, Settings
-from naq_core._nats.client import QuickClient
-from naq_core._nats.lasting import LastingClient
-from naq_core._nats.secure import SecureClient
+from naq_core.transport.client import QuickClient
+from naq_core.transport.lasting import LastingClient
+from naq_core.transport.secure import SecureClient
 
 
 @pytest.mark.parametrize("headers", [None, {"Naq-State": "dead", "Nats-TTL": "3s"}])

@@ -17,9 +17,9 @@ from naq_core import (
     JobStateError,
     Settings,
 )
-from naq_core._nats.records import read_last
 from naq_core.inspect import get_job
 from naq_core.manage import cancel_job, retry_job
+from naq_core.storage.records import read_last
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -201,7 +201,7 @@ async def test_the_server_has_a_forgotten_job_looked_at(
     queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the enqueuer had died between storing the job and looking at its parents."""
-    monkeypatch.setattr("naq_core._nats.edges.FIRST_LOOK", 0.5)
+    monkeypatch.setattr("naq_core.storage.edges.FIRST_LOOK", 0.5)
     monkeypatch.setattr("naq_client._depend._look", lambda *_: asyncio.sleep(0))
     async with run_worker():
         good, bad = await queue.enqueue(work.add, 1), await queue.enqueue(work.fail)
@@ -322,7 +322,7 @@ async def test_a_cancelled_child_is_put_back_after_its_parent(queue: Queue, run_
 async def test_children_of_jobs_that_were_wiped_off_the_stream_end_too(
     queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("naq_core._nats.edges.FIRST_LOOK", 0.5)
+    monkeypatch.setattr("naq_core.storage.edges.FIRST_LOOK", 0.5)
     async with Queue("other", settings=queue.settings) as other:
         parent = await other.enqueue(work.add, 1)
         child = await queue.options(depends_on=parent).enqueue(work.add, 1)

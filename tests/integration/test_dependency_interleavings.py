@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from naq_client import Dependency, Queue
 from naq_client._submit import submit_many
 from naq_core import Job, JobRecord, JobState, Settings
-from naq_core._nats.connection import Connection
-from naq_core._nats.pull import Delivery
-from naq_core._nats.reader import BatchReader
-from naq_core._nats.records import find_job, read_record
-from naq_core._nats.subjects import STATE, WAITS, state_of_subject
 from naq_core.dependents import release
 from naq_core.envelope import decode_envelope
 from naq_core.record import encode_record
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery
+from naq_core.storage.records import find_job, read_record
+from naq_core.storage.subjects import STATE, WAITS, state_of_subject
+from naq_core.transport.reader import BatchReader
 from naq_worker._active import Counters
 from naq_worker._dependents import Finisher
 from naq_worker._settle import Settler

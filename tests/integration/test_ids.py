@@ -7,9 +7,9 @@ import pytest
 
 from naq_client import Queue, Workflow
 from naq_core import AmbiguousJobError, InvalidNameError, Job, JobNotFoundError, JobState, Settings
-from naq_core._nats.shared import shared_connections
 from naq_core.inspect import get_job, list_jobs, read_json_result, wait_for_job
 from naq_core.manage import cancel_job, delete_job
+from naq_core.storage.shared import shared_connections
 from naq_core.views import JobFilter
 from tests.conftest import RunWorker
 from tests.integration import work

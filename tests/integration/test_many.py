@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from naq_core import Connection, JobRecord, JobState, Settings
-from naq_core._nats.many import read_many
 from naq_core.broker import ensure_queue, list_documents, write_record
+from naq_core.transport.many import read_many
 
 PARENTS = 290
 SIZE = 240 * 1024

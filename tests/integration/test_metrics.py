@@ -5,8 +5,8 @@ import time
 import pytest
 
 from naq_client import Queue
-from naq_core._nats.metrics_store import ensure_metrics, store_figures
 from naq_core.metrics import LEVELS, Recorder, SeriesReader, TallyReader, read_series
+from naq_core.storage.figures import ensure_metrics, store_figures
 from naq_core.testing import WorkerRunner
 from tests.integration import work
 from tests.support.eventually import eventually

@@ -7,9 +7,9 @@ import pytest
 
 from naq_client import Queue
 from naq_core import ConfigurationError, JobState, JobTimeoutError, Settings
-from naq_core._nats.connection import Connection
 from naq_core.manage import is_queue_paused, pause_queue, resume_queue
 from naq_core.server import EmbeddedServer
+from naq_core.storage.connection import Connection
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -7,8 +7,8 @@ import pytest
 
 from naq_client import Queue, SyncQueue, task
 from naq_core import ConfigurationError, JobState, Settings
-from naq_core._nats.records import find_job
 from naq_core.manage import set_queue_limit
+from naq_core.storage.records import find_job
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

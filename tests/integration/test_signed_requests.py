@@ -8,10 +8,10 @@ import pytest
 
 from naq_client import Queue
 from naq_core import JobState, Settings, SignatureError, manage
-from naq_core._nats.control import FRESH, Request, _signed, ask_worker
 from naq_core.connection import Connection
 from naq_core.manage import quiet_worker, resume_worker, stop_worker
 from naq_core.signing import CONTROL
+from naq_core.storage.control import FRESH, Request, _signed, ask_worker
 from tests.conftest import RunWorker
 from tests.integration import work
 

@@ -7,9 +7,9 @@ import pytest
 from naq_client import Queue, gather, group
 from naq_client.together import as_completed
 from naq_core import Job, JobNotFoundError, JobTimeoutError
-from naq_core._nats.records import read_record
-from naq_core._nats.wait import FIRST_LOOK
 from naq_core.inspect import wait_for_job
+from naq_core.storage.records import read_record
+from naq_core.storage.waiting import FIRST_LOOK
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from naq_core import Connection, Settings
-from naq_core._nats import watch as watch_module
 from naq_core.broker import Change, Watch, ensure_schedules, list_documents, read_document, write_document
 from naq_core.server import EmbeddedServer
+from naq_core.transport import watch as watch_module
 from tests.support.eventually import eventually
 
 

@@ -15,12 +15,12 @@ import pytest_asyncio
 
 from naq_client import Queue
 from naq_core import NaqError, PermissionDeniedError, Settings, manage
-from naq_core._nats.records import find_job, read_last
-from naq_core._nats.subjects import LEVELS, SCHEDULE, SCHEDULE_TARGET, Names
 from naq_core.connection import Connection
 from naq_core.inspect import read_trust
 from naq_core.permissions import Role, _user, account_config, inbox_of, role_permissions, server_config
 from naq_core.server import EmbeddedServer
+from naq_core.storage.records import find_job, read_last
+from naq_core.storage.subjects import LEVELS, SCHEDULE, SCHEDULE_TARGET, Names
 from tests.integration import work
 from tests.support.eventually import eventually
 

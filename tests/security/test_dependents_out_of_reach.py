@@ -8,9 +8,9 @@ import pytest
 
 from naq_client import Queue, result_of
 from naq_core import Connection, Settings, manage
-from naq_core._nats.records import find_job
 from naq_core.permissions import Role, _user, inbox_of, role_permissions
 from naq_core.server import EmbeddedServer
+from naq_core.storage.records import find_job
 from naq_worker import Worker
 from tests.integration import work
 from tests.support.eventually import eventually
@@ -22,7 +22,7 @@ def settings_of(server: EmbeddedServer, user: str, role: Role) -> Settings:
 
 
 async def test_a_waiting_job_of_another_queue_is_left_to_its_own_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("naq_core._nats.edges.FIRST_LOOK", 3.0)
+    monkeypatch.setattr("naq_core.storage.edges.FIRST_LOOK", 3.0)
     users = [
         _user("admin", "pw", role_permissions(Role.ADMIN, "sec", ("mail", "other"))),
         _user("mail", "pw", role_permissions(Role.WORKER, "sec", ("mail",))),

@@ -11,10 +11,10 @@ import pytest
 
 from naq_client import Queue
 from naq_core import BrokerUnavailableError, ConfigurationError, Connection, Settings, TlsNotOfferedError, get_nats_connection
-from naq_core._nats.auth import without_secrets
 from naq_core.commands import unreachable
 from naq_core.server import EmbeddedServer
 from naq_core.settings import redact_url
+from naq_core.transport.auth import without_secrets
 from naq_worker import Worker
 from tests.integration import work
 from tests.support.eventually import eventually

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from naq_core._nats.many import read_all
 from naq_core.broker import Connection
+from naq_core.transport.many import read_all
 
 
 class Document(NamedTuple):

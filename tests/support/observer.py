@@ -14,8 +14,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from naq_core import Settings
-from naq_core._nats.subjects import Names
 from naq_core.record import JobRecord, decode_record
+from naq_core.storage.subjects import Names
 
 REPLY_SECONDS = 5.0
 AT_ONCE = 64

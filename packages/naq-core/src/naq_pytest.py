@@ -84,7 +84,7 @@ def _forget_settings() -> None:
 async def naq_connection(naq_settings: Settings) -> AsyncIterator[Connection]:
     """Open a connection; at the end the test's streams are deleted, and connections that tasks have opened are closed."""
     from naq_core import ConfigurationError, Connection
-    from naq_core._nats.topology import delete_namespace
+    from naq_core.storage.topology import delete_namespace
 
     if pytest_asyncio is None:
         raise ConfigurationError("naq_connection", 'needs pytest-asyncio: pip install "naq-core[testing]"')

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from naq_core._nats import clock as module
-from naq_core._nats.clock import MOST_SKEW, ServerClock
+from naq_core.transport import clock as module
+from naq_core.transport.clock import MOST_SKEW, ServerClock
 
 EPOCH = 1_800_000_000.0
 
@@ -122,7 +122,7 @@ def test_a_stamp_that_is_none_is_ignored(clocks: Clocks, stamp: object) -> None:
 
 
 def test_a_wrong_clock_is_reported_once_and_so_is_its_end(clocks: Clocks, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "naq_core._nats.connection")
+    caplog.set_level(logging.INFO, "naq_core.connection")
     clock = ServerClock()
     clocks.wall += 60
     for _ in range(3):

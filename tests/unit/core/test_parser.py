@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
-from naq_core._nats.client import parse_headers
-from naq_core._nats.parser import QuickParser
+from naq_core.transport.client import parse_headers
+from naq_core.transport.parser import QuickParser
 
 token = st.text("abcXYZ09_-$", min_size=1, max_size=12).map(str.encode)
 block = st.sampled_from([b"", b"NATS/1.0\r\n\r\n", b"NATS/1.0 503\r\n\r\n", b"NATS/1.0\r\nA: b\r\n\r\n"])

@@ -49,7 +49,7 @@ def _who() -> Actor:
     return Actor(f"{login}@{socket.gethostname()}", "command line")
 
 
-_CONNECTION_LOG = "naq_core._nats.connection"
+_CONNECTION_LOG = "naq_core.connection"
 
 Action = Callable[[Session], Awaitable[int | None]]
 

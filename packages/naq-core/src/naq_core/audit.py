@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from naq_core._nats.audit_store import append, append_once, descend, find_ends, newest_notes, target_token
-from naq_core._nats.connection import Connection
-from naq_core._nats.direct import Entry
 from naq_core.decoding import Decoder, Instant, parse_instant
 from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, QueueFullError, UnreadableError
 from naq_core.masks import Mask
 from naq_core.names import new_id
+from naq_core.storage.audit import append, append_once, descend, find_ends, newest_notes, target_token
+from naq_core.storage.connection import Connection
+from naq_core.transport.direct import Entry
 from naq_core.values import exact_text, whole
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
 

@@ -1,22 +1,17 @@
 """What NAQ's other packages need of the wire. Not for applications: it may change with any release."""
 
-from naq_core._nats.batch import LIMIT as BATCH_LIMIT
-from naq_core._nats.batch import batches, publish_batch
-from naq_core._nats.clock import MOST_SKEW, WARN_SECONDS, ServerClock, boottime
-from naq_core._nats.connection import Connection
-from naq_core._nats.consumers import follow_new_consumers, has_jobs
-from naq_core._nats.control import Reply as ControlReply
-from naq_core._nats.control import Request as ControlRequest
-from naq_core._nats.control import answer_requests
-from naq_core._nats.direct import Entry
-from naq_core._nats.documents import Document, list_documents, read_document, write_document
-from naq_core._nats.edges import edge_messages, waiting_headers
-from naq_core._nats.errors import DisconnectedError, NotReadyError
-from naq_core._nats.event_headers import record_headers
-from naq_core._nats.lease import LeaseOwner, encode_lease, lease_at
-from naq_core._nats.loops import LoopConnections
-from naq_core._nats.message import Message
-from naq_core._nats.moves import (
+from naq_core.errors import WrongSequenceError
+from naq_core.storage.connection import Connection
+from naq_core.storage.consumers import follow_new_consumers, has_jobs
+from naq_core.storage.control import Reply as ControlReply
+from naq_core.storage.control import Request as ControlRequest
+from naq_core.storage.control import answer_requests
+from naq_core.storage.deliveries import Delivery, Pull, consumer_state
+from naq_core.storage.edges import edge_messages, waiting_headers
+from naq_core.storage.events import record_headers
+from naq_core.storage.lease import LeaseOwner, encode_lease, lease_at
+from naq_core.storage.loops import LoopConnections
+from naq_core.storage.messages import (
     Moved,
     due_of,
     if_newest,
@@ -28,16 +23,15 @@ from naq_core._nats.moves import (
     schedule_headers,
     target_of,
 )
-from naq_core._nats.objects import RESULT as RESULT_OBJECT
-from naq_core._nats.objects import get as get_object
-from naq_core._nats.objects import put as put_object
-from naq_core._nats.objects import remove as remove_object
-from naq_core._nats.presence import is_worker_id
-from naq_core._nats.presence import read_one as read_presence
-from naq_core._nats.presence import remove as remove_presence
-from naq_core._nats.pull import Delivery, Pull, consumer_state
-from naq_core._nats.queue_settings import QueueSettings, follow_queue_settings
-from naq_core._nats.records import (
+from naq_core.storage.objects import RESULT as RESULT_OBJECT
+from naq_core.storage.objects import get as get_object
+from naq_core.storage.objects import put as put_object
+from naq_core.storage.objects import remove as remove_object
+from naq_core.storage.presence import is_worker_id
+from naq_core.storage.presence import read_one as read_presence
+from naq_core.storage.presence import remove as remove_presence
+from naq_core.storage.queues import QueueSettings, follow_queue_settings
+from naq_core.storage.records import (
     Stored,
     find_job,
     peek_record,
@@ -48,10 +42,9 @@ from naq_core._nats.records import (
     the_queue,
     write_record,
 )
-from naq_core._nats.repeat import BrokerMessage
-from naq_core._nats.shared import close_shared, forget_shared, shared_connections
-from naq_core._nats.slots import Holder, Slot, read_slots, write_slot
-from naq_core._nats.subjects import (
+from naq_core.storage.shared import close_shared, forget_shared, shared_connections
+from naq_core.storage.slots import Holder, Slot, read_slots, write_slot
+from naq_core.storage.subjects import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
     FAR_FUTURE,
@@ -66,14 +59,21 @@ from naq_core._nats.subjects import (
     state_of_subject,
     ttl_text,
 )
-from naq_core._nats.tally import finish_tallies
-from naq_core._nats.topology import ensure_queue, ensure_queues, ensure_schedules, ensure_streams, ensure_tally, has_consumer
-from naq_core._nats.unique import Place, find_place, hand_over_record
-from naq_core._nats.unrun import end_waiting, record_end, unrun_record
-from naq_core._nats.wait import EndWatch, Gone
-from naq_core._nats.walk import Walk
-from naq_core._nats.watch import Change, Watch
-from naq_core.errors import WrongSequenceError
+from naq_core.storage.tally import finish_tallies
+from naq_core.storage.topology import ensure_queue, ensure_queues, ensure_schedules, ensure_streams, ensure_tally, has_consumer
+from naq_core.storage.unique import Place, find_place, hand_over_record
+from naq_core.storage.unrun import end_waiting, record_end, unrun_record
+from naq_core.storage.waiting import EndWatch, Gone
+from naq_core.transport.batch import LIMIT as BATCH_LIMIT
+from naq_core.transport.batch import batches, publish_batch
+from naq_core.transport.buckets import Document, list_documents, read_document, write_document
+from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS, ServerClock, boottime
+from naq_core.transport.direct import Entry
+from naq_core.transport.errors import DisconnectedError, NotReadyError
+from naq_core.transport.message import Message
+from naq_core.transport.repeat import BrokerMessage
+from naq_core.transport.walk import Walk
+from naq_core.transport.watch import Change, Watch
 
 __all__ = [
     "BATCH_LIMIT",

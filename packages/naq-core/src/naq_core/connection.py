@@ -1,6 +1,6 @@
 """Connecting to NATS the way NAQ does it."""
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.public import ensure_stream, get_jetstream_context, get_nats_connection
+from naq_core.storage.connection import Connection
+from naq_core.transport.public import ensure_stream, get_jetstream_context, get_nats_connection
 
 __all__ = ["Connection", "ensure_stream", "get_jetstream_context", "get_nats_connection"]

@@ -3,13 +3,13 @@
 import logging
 import time
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.message import Message
-from naq_core._nats.subjects import state_of_subject
-from naq_core._nats.wait import OnWait
 from naq_core.context import running_job
 from naq_core.errors import BrokerError
 from naq_core.inspect.workers import list_workers
+from naq_core.storage.connection import Connection
+from naq_core.storage.subjects import state_of_subject
+from naq_core.storage.waiting import OnWait
+from naq_core.transport.message import Message
 
 log = logging.getLogger(__name__)
 

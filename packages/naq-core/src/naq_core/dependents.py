@@ -11,20 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from naq_core._nats import moves
-from naq_core._nats.batch import batches, publish_batch
-from naq_core._nats.connection import Connection
-from naq_core._nats.edges import Edge, Key, edges_of, forget, read_edges
-from naq_core._nats.many import read_many
-from naq_core._nats.message import Message
-from naq_core._nats.standing import Kind, Standing, standing_of, standings
-from naq_core._nats.subjects import ASIDE, WAITS, state_of_subject
-from naq_core._nats.unrun import end_waiting
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError, PermissionDeniedError, WrongSequenceError
 from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
+from naq_core.storage import messages as moves
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Edge, Key, edges_of, forget, read_edges
+from naq_core.storage.parents import Kind, Standing, standing_of, standings
+from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
+from naq_core.storage.unrun import end_waiting
+from naq_core.transport.batch import batches, publish_batch
+from naq_core.transport.many import read_many
+from naq_core.transport.message import Message
 
 log = logging.getLogger(__name__)
 

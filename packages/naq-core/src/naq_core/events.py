@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.event_headers import event_of
-from naq_core._nats.topology import ensure_streams
 from naq_core.names import check_queue_or_any
+from naq_core.storage.connection import Connection
+from naq_core.storage.events import event_of
+from naq_core.storage.topology import ensure_streams
 from naq_core.values import whole
 from naq_core.views import Event
 

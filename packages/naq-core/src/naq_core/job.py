@@ -11,10 +11,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from naq_core import names
-from naq_core._nats import objects, records
-from naq_core._nats.connection import Connection
-from naq_core._nats.shared import shared_connections
-from naq_core._nats.wait import wait_for_end
 from naq_core.calling import call_here
 from naq_core.deadlock import deadlock_watch
 from naq_core.dependency import NO_TIES, Ties, is_tied, tie, with_results_named
@@ -32,6 +28,10 @@ from naq_core.serialization import JSON, Call, decode_call, encode_call, functio
 from naq_core.settings import Settings
 from naq_core.signatures import check_call
 from naq_core.signing import Signer
+from naq_core.storage import objects, records
+from naq_core.storage.connection import Connection
+from naq_core.storage.shared import shared_connections
+from naq_core.storage.waiting import wait_for_end
 from naq_core.terms import NO_TERMS
 from naq_core.typed_json import convert_arguments, convert_result
 from naq_core.values import exact_text, patience

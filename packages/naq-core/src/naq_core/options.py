@@ -6,12 +6,12 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 import msgspec
 
-from naq_core._nats.subjects import LEVELS, NORMAL
 from naq_core._suggest import meant
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import InvalidOptionError, shown
 from naq_core.retry import Delay, RetryStrategy, make_policy
+from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.terms import Expiry
 from naq_core.values import exact_text, flag, seconds
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from naq_core._nats.subjects import LEVELS, Names
 from naq_core.names import check_queue
+from naq_core.storage.subjects import LEVELS, Names
 
 USER_INFO = "$SYS.REQ.USER.INFO"
 """Answered by the server with the asker's own user, account and permissions."""

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.objects import get as get_object
-from naq_core._nats.records import look_up
-from naq_core._nats.subjects import state_of_subject
-from naq_core._nats.wait import wait_for_end
 from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, JobNotFoundError
 from naq_core.record import JobRecord, JobState
 from naq_core.serialization import decode_result
 from naq_core.signing import RESULT
+from naq_core.storage.connection import Connection
+from naq_core.storage.objects import get as get_object
+from naq_core.storage.records import look_up
+from naq_core.storage.subjects import state_of_subject
+from naq_core.storage.waiting import wait_for_end
 
 
 def signed_part(record: JobRecord) -> tuple[tuple[str, ...], bytes]:

@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.direct import Entry, get_many
-from naq_core._nats.edges import check_edge
-from naq_core._nats.lease import decode_lease
-from naq_core._nats.moves import NO_SUCH_SEQUENCE
-from naq_core._nats.presence import decode_presence
-from naq_core._nats.queue_settings import check_queue_document
-from naq_core._nats.records import stream_span
-from naq_core._nats.subjects import ASIDE, is_place
-from naq_core._nats.workflow_store import check_part
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError, JetStreamError, UnknownWireVersionError, UnreadableError
 from naq_core.record import decode_record
 from naq_core.schedules.document import decode_document
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import check_edge
+from naq_core.storage.lease import decode_lease
+from naq_core.storage.messages import NO_SUCH_SEQUENCE
+from naq_core.storage.presence import decode_presence
+from naq_core.storage.queues import check_queue_document
+from naq_core.storage.records import stream_span
+from naq_core.storage.subjects import ASIDE, is_place
+from naq_core.storage.workflows import check_part
+from naq_core.transport.direct import Entry, get_many
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Reading the state of the whole: shared by the client, the CLI and the dashboard. Nothing here changes anything."""
 
-from naq_core._nats.drift import TopologyItem, check_topology
 from naq_core.inspect.broker import broker_info
 from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
@@ -10,6 +9,7 @@ from naq_core.inspect.trust import Trust, read_trust
 from naq_core.inspect.waiting import read_json_result, wait_for_job
 from naq_core.inspect.workers import list_workers
 from naq_core.inspect.workflows import get_workflow, list_workflows
+from naq_core.storage.drift import TopologyItem, check_topology
 
 __all__ = [
     "TopologyItem",

@@ -1,10 +1,10 @@
 """How many jobs a filter matches at least, as far as the server knows it without anybody looking at jobs."""
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.consumers import list_consumers
-from naq_core._nats.direct import count_many
-from naq_core._nats.records import stream_span
 from naq_core.record import JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.consumers import list_consumers
+from naq_core.storage.records import stream_span
+from naq_core.transport.direct import count_many
 from naq_core.views import JobCount, JobFilter
 
 HELD = frozenset({JobState.HELD, JobState.RETRYING})

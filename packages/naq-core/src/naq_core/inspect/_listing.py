@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.consumers import list_consumers
-from naq_core._nats.descent import Descent
-from naq_core._nats.direct import Entry, get_many
-from naq_core._nats.records import stored_of, stream_span
-from naq_core._nats.subjects import LEVELS, STATE, state_of_subject
 from naq_core.errors import ConfigurationError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
 from naq_core.masks import Mask, masked
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.consumers import list_consumers
+from naq_core.storage.records import stored_of, stream_span
+from naq_core.storage.subjects import LEVELS, STATE, state_of_subject
+from naq_core.transport.direct import Entry, get_many
+from naq_core.transport.newest_first import Descent
 from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
 

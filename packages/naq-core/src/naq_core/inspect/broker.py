@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.server_info import list_streams, round_trip, server_facts
+from naq_core.storage.connection import Connection
+from naq_core.storage.server_info import list_streams, round_trip, server_facts
 from naq_core.views import BrokerView
 
 

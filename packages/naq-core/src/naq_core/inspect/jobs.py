@@ -2,9 +2,6 @@
 
 import asyncio
 
-from naq_core._nats import records
-from naq_core._nats.connection import Connection
-from naq_core._nats.direct import Entry, get_many
 from naq_core.errors import AmbiguousJobError
 from naq_core.filters import check_filter
 from naq_core.inspect._compose import view_of
@@ -13,6 +10,9 @@ from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
 from naq_core.masks import Mask, masked
 from naq_core.names import check_place, is_job_id
+from naq_core.storage import records
+from naq_core.storage.connection import Connection
+from naq_core.transport.direct import Entry, get_many
 from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.consumers import ConsumerFacts, list_consumers
-from naq_core._nats.direct import Entry, count_many, get_many
-from naq_core._nats.queue_settings import QueueSettings, decode_queue_settings
-from naq_core._nats.subjects import FAR_FUTURE, state_of_subject
 from naq_core.decoding import parse_instant
 from naq_core.errors import QueueNotFoundError
 from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
+from naq_core.storage.connection import Connection
+from naq_core.storage.consumers import ConsumerFacts, list_consumers
+from naq_core.storage.queues import QueueSettings, decode_queue_settings
+from naq_core.storage.subjects import FAR_FUTURE, state_of_subject
+from naq_core.transport.direct import Entry, count_many, get_many
 from naq_core.views import QueueView
 
 FEW = 64

@@ -4,9 +4,9 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.documents import read_document
-from naq_core._nats.lease import lease_at
+from naq_core.storage.connection import Connection
+from naq_core.storage.lease import lease_at
+from naq_core.transport.buckets import read_document
 
 
 async def leading_scheduler(connection: Connection) -> dict[str, Any] | None:

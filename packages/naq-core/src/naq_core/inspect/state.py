@@ -1,11 +1,11 @@
 """The state of one job, in one or two reads: what programs ask for most often."""
 
-from naq_core._nats import records
-from naq_core._nats.connection import Connection
-from naq_core._nats.event_headers import PLACES
-from naq_core._nats.subjects import state_of_subject
 from naq_core.names import check_job_id, check_queue
 from naq_core.record import JobState
+from naq_core.storage import records
+from naq_core.storage.connection import Connection
+from naq_core.storage.events import PLACES
+from naq_core.storage.subjects import state_of_subject
 
 
 async def job_state(connection: Connection, job_id: str, queue: str) -> JobState:

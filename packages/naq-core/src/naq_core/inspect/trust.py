@@ -4,9 +4,9 @@ import json
 
 import msgspec
 
-from naq_core._nats.connection import Connection
 from naq_core.errors import BrokerError
 from naq_core.permissions import USER_INFO
+from naq_core.storage.connection import Connection
 
 
 class Trust(msgspec.Struct, kw_only=True):

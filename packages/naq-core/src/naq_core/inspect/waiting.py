@@ -1,12 +1,12 @@
 """Waiting for a job by its id alone, and its result as text: nothing is unpickled."""
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.records import look_up
-from naq_core._nats.wait import wait_for_end
 from naq_core.inspect.jobs import get_job
 from naq_core.names import check_place
 from naq_core.results import result_bytes
 from naq_core.serialization import JSON
+from naq_core.storage.connection import Connection
+from naq_core.storage.records import look_up
+from naq_core.storage.waiting import wait_for_end
 from naq_core.values import patience
 from naq_core.views import JobView
 

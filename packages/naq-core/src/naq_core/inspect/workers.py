@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from naq_core._nats import presence
-from naq_core._nats.connection import Connection
 from naq_core.errors import UnreadableError
+from naq_core.storage import presence
+from naq_core.storage.connection import Connection
 
 
 async def list_workers(connection: Connection) -> list[dict[str, Any]]:

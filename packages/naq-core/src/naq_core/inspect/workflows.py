@@ -5,19 +5,19 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.direct import Entry
-from naq_core._nats.edges import Key
-from naq_core._nats.many import read_many
-from naq_core._nats.message import Message
-from naq_core._nats.records import stored_of
-from naq_core._nats.subjects import state_of_subject
-from naq_core._nats.workflow_store import Head, Member, read_ids, read_workflow
 from naq_core.errors import ConfigurationError, UnreadableError
 from naq_core.inspect._compose import view_of
 from naq_core.masks import Mask, masked
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Key
+from naq_core.storage.records import stored_of
+from naq_core.storage.subjects import state_of_subject
+from naq_core.storage.workflows import Head, Member, read_ids, read_workflow
+from naq_core.transport.direct import Entry
+from naq_core.transport.many import read_many
+from naq_core.transport.message import Message
 from naq_core.values import exact_text, whole
 from naq_core.views import JobView, WorkflowPage, WorkflowView
 

@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from naq_core._nats.batch import batches, publish_batch
-from naq_core._nats.connection import Connection
-from naq_core._nats.edges import Key, edge_messages, waiting_headers
-from naq_core._nats.message import Message
-from naq_core._nats.moves import moving_headers, released, target_of
-from naq_core._nats.repeat import BrokerMessage
-from naq_core._nats.standing import Kind, Standing, standings
 from naq_core.dependents import Dependents
 from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import WrongSequenceError
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Key, edge_messages, waiting_headers
+from naq_core.storage.messages import moving_headers, released, target_of
+from naq_core.storage.parents import Kind, Standing, standings
+from naq_core.transport.batch import batches, publish_batch
+from naq_core.transport.message import Message
+from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)
 

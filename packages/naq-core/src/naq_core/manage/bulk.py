@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from naq_core._nats.connection import Connection
 from naq_core.errors import ConfigurationError, JobNotFoundError, JobStateError
 from naq_core.filters import check_filter
 from naq_core.inspect import list_jobs
@@ -14,6 +13,7 @@ from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
 from naq_core.masks import Mask
 from naq_core.record import FINAL, JobState
+from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter, JobView
 
 Action: TypeAlias = Literal["retry", "cancel", "delete"]

@@ -6,14 +6,6 @@ from enum import StrEnum
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.control import Request, ask_worker
-from naq_core._nats.message import Message
-from naq_core._nats.moves import if_newest, move, remove, schedule_headers
-from naq_core._nats.presence import is_worker_id
-from naq_core._nats.records import Stored, find_job, look_up, not_found, write_record
-from naq_core._nats.subjects import ASIDE, TTL, state_of_subject, ttl_text
-from naq_core._nats.unrun import unrun_record
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, SignatureError, WrongSequenceError
@@ -21,6 +13,14 @@ from naq_core.inspect import list_workers
 from naq_core.names import check_place
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, UnreadableRecord
+from naq_core.storage.connection import Connection
+from naq_core.storage.control import Request, ask_worker
+from naq_core.storage.messages import if_newest, move, remove, schedule_headers
+from naq_core.storage.presence import is_worker_id
+from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
+from naq_core.storage.subjects import ASIDE, TTL, state_of_subject, ttl_text
+from naq_core.storage.unrun import unrun_record
+from naq_core.transport.message import Message
 from naq_core.values import text
 
 log = logging.getLogger(__name__)

@@ -4,17 +4,17 @@ import logging
 
 import msgspec
 
-from naq_core._nats import objects
-from naq_core._nats.connection import Connection
-from naq_core._nats.message import Message
-from naq_core._nats.moves import Moved, due_of, if_newest, release, remove
-from naq_core._nats.records import Stored, read_last, write_record
-from naq_core._nats.subjects import state_of_subject
 from naq_core.errors import JobStateError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
 from naq_core.names import check_place
 from naq_core.record import JobRecord, JobState
+from naq_core.storage import objects
+from naq_core.storage.connection import Connection
+from naq_core.storage.messages import Moved, due_of, if_newest, release, remove
+from naq_core.storage.records import Stored, read_last, write_record
+from naq_core.storage.subjects import state_of_subject
+from naq_core.transport.message import Message
 
 log = logging.getLogger(__name__)
 

@@ -5,18 +5,18 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.event_headers import record_headers
-from naq_core._nats.moves import Moved, due_of, remove
-from naq_core._nats.moves import reschedule as reschedule_message
-from naq_core._nats.records import find_job
-from naq_core._nats.subjects import ASIDE, state_of_subject
-from naq_core._nats.unique import run_of
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, find, store_end
 from naq_core.names import check_place
 from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.storage.connection import Connection
+from naq_core.storage.events import record_headers
+from naq_core.storage.messages import Moved, due_of, remove
+from naq_core.storage.messages import reschedule as reschedule_message
+from naq_core.storage.records import find_job
+from naq_core.storage.subjects import ASIDE, state_of_subject
+from naq_core.storage.unique import run_of
 from naq_core.terms import instant
 
 log = logging.getLogger(__name__)

@@ -4,18 +4,18 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core._nats import objects
-from naq_core._nats.connection import Connection
-from naq_core._nats.keeper import CONSUMER_NOT_FOUND
-from naq_core._nats.queue_settings import QueueSettings, change_queue_settings
-from naq_core._nats.records import count_by_subject, find_job
-from naq_core._nats.subjects import FAR_FUTURE, LEVELS, NORMAL
-from naq_core._nats.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
 from naq_core.manage.cancel import CancelOutcome, cancel_job, find
 from naq_core.names import check_queue
 from naq_core.record import JobState
+from naq_core.storage import objects
+from naq_core.storage.connection import Connection
+from naq_core.storage.queues import QueueSettings, change_queue_settings
+from naq_core.storage.records import count_by_subject, find_job
+from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
+from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.terms import LATEST
+from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
 
 MOST_LIMIT = 10_000

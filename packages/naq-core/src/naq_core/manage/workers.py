@@ -2,10 +2,10 @@
 
 import re
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.control import Request, ask_worker
-from naq_core._nats.presence import read_one
 from naq_core.errors import WorkerNotFoundError
+from naq_core.storage.connection import Connection
+from naq_core.storage.control import Request, ask_worker
+from naq_core.storage.presence import read_one
 from naq_core.values import exact_text
 
 _WORKER_ID = re.compile(r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]{1,128}")

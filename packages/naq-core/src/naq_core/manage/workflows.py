@@ -7,13 +7,6 @@ from typing import Any
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.edges import Key
-from naq_core._nats.message import Message
-from naq_core._nats.moves import target_of
-from naq_core._nats.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
-from naq_core._nats.unrun import end_waiting
-from naq_core._nats.workflow_store import read_workflow
 from naq_core.dependents import release
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
@@ -22,6 +15,13 @@ from naq_core.manage._put_back import put_back
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Key
+from naq_core.storage.messages import target_of
+from naq_core.storage.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
+from naq_core.storage.unrun import end_waiting
+from naq_core.storage.workflows import read_workflow
+from naq_core.transport.message import Message
 from naq_core.values import text
 
 log = logging.getLogger(__name__)

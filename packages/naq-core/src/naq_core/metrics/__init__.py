@@ -3,14 +3,14 @@
 Nothing is ever stored for a single job. For charts, each worker has one message for each stretch of time, of three lengths, which
 it replaces while the stretch lasts: so a lost acknowledgement costs nothing, a worker that dies costs ten seconds, and three days
 are read with a few hundred small messages for each. For Prometheus, which needs counters that only ever grow, the same sums are
-added to the server's own (`naq_core._nats.tally`, `docs/adr/0023-counters.md`).
+added to the server's own (`naq_core.storage.tally`, `docs/adr/0023-counters.md`).
 """
 
-from naq_core._nats.tally_store import Counter, TallyReader
-from naq_core._nats.topology import ensure_tally
 from naq_core.metrics.figures import BOUNDS, COUNTED_BOUNDS, LEVELS, OUTCOMES, Figures, Level, level_of, quantile
 from naq_core.metrics.recorder import Recorder
 from naq_core.metrics.series import Series, SeriesPoint, SeriesReader, read_series
+from naq_core.storage.tally_store import Counter, TallyReader
+from naq_core.storage.topology import ensure_tally
 
 __all__ = [
     "BOUNDS",

@@ -5,11 +5,11 @@ from bisect import bisect_left
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.metrics_store import ensure_metrics, store_figures
-from naq_core._nats.tally import OTHERS
-from naq_core._nats.topology import ensure_tally
 from naq_core.metrics.figures import BOUNDS, LEVELS, OUTCOMES, Figures, Stretch
+from naq_core.storage.connection import Connection
+from naq_core.storage.figures import ensure_metrics, store_figures
+from naq_core.storage.tally import OTHERS
+from naq_core.storage.topology import ensure_tally
 
 MOST_ROWS = 200
 """Functions without end (lambdas made in a loop) share one row after this many."""

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.metrics_store import load_figures
-from naq_core._nats.records import stream_span
 from naq_core.decoding import Decoder
 from naq_core.errors import UnreadableError
 from naq_core.metrics.figures import LEVELS, Figures, Level, Stretch, level_of, quantile
+from naq_core.storage.connection import Connection
+from naq_core.storage.figures import load_figures
+from naq_core.storage.records import stream_span
 
 AT_ONCE = 100
 """Messages of figures that are read without a pause."""

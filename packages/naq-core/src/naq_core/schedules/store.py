@@ -9,11 +9,6 @@ from typing import Any
 
 import msgspec
 
-from naq_core._nats.connection import Connection
-from naq_core._nats.documents import list_documents, read_document, write_document
-from naq_core._nats.records import peek_record, stream_span
-from naq_core._nats.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
-from naq_core._nats.topology import ensure_queue, ensure_schedules
 from naq_core.decoding import complain
 from naq_core.envelope import decode_envelope, encode_envelope
 from naq_core.errors import (
@@ -35,6 +30,11 @@ from naq_core.schedules.document import (
 )
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
 from naq_core.signing import unsealed
+from naq_core.storage.connection import Connection
+from naq_core.storage.records import peek_record, stream_span
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
+from naq_core.storage.topology import ensure_queue, ensure_schedules
+from naq_core.transport.buckets import list_documents, read_document, write_document
 from naq_core.values import flag
 from naq_core.views import Firing, ScheduleView
 

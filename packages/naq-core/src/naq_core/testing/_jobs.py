@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from naq_core._nats.records import each_message
-from naq_core._nats.subjects import state_of_subject
 from naq_core.connection import Connection
 from naq_core.job import Job
 from naq_core.serialization import function_name, unwrap
+from naq_core.storage.records import each_message
+from naq_core.storage.subjects import state_of_subject
 
 WAITING = frozenset({"high", "normal", "low", "held"})
 

@@ -1,0 +1,120 @@
+"""How parents stand: read from their records and, where they have none, from where their messages lie."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from naq_core.envelope import decode_envelope
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Key
+from naq_core.storage.records import stored_of
+from naq_core.storage.subjects import ASIDE, state_of_subject
+from naq_core.transport.many import read_many
+
+
+class Kind(Enum):
+    """How a parent stands."""
+
+    ALIVE = auto()
+    """It has not ended; its end will be acted upon."""
+    DONE = auto()
+    FAILED = auto()
+    GONE = auto()
+    """Neither job nor record is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a parent stands, and why it counts as failed."""
+
+    kind: Kind
+    why: str = ""
+    record: JobRecord | None = None
+
+
+def standing_of(record: JobRecord) -> Standing:
+    """Return how a job with that record stands."""
+    if record.state is JobState.SUCCEEDED:
+        return Standing(Kind.DONE, record=record)
+    if not record.state.is_final:
+        return Standing(Kind.ALIVE, record=record)
+    verb = {JobState.DEAD: "failed", JobState.CANCELLED: "was cancelled", JobState.EXPIRED: "expired"}[record.state]
+    detail = record.reason
+    if record.state is JobState.DEAD and record.errors:
+        last = record.errors[-1]
+        detail = f"{last.type}: {last.message}"
+    return Standing(Kind.FAILED, f"parent {record.job_id} {verb}" + (f" ({detail[:200]})" if detail else ""), record)
+
+
+async def standings(connection: Connection, parents: Iterable[Key], *, thorough: bool = False) -> dict[Key, Standing]:
+    """Return how jobs stand.
+
+    Args:
+        thorough: Do not trust a record alone that says a job is waiting or retrying: its message may have been purged.
+    """
+    keys = list(dict.fromkeys(parents))
+    known = await _from_records(connection, keys)
+    unsure = [key for key in keys if key not in known or (thorough and _may_be_purged(known[key]))]
+    if not unsure:
+        return known
+    lying = await _from_messages(connection, unsure)
+    missing = [key for key in unsure if key not in lying]
+    known = lying | known
+    if missing:
+        # Between the two reads it may have begun and ended: only a record that is still not there, or the same, tells.
+        again = await _from_records(connection, missing)
+        for key in missing:
+            now = again.get(key)
+            if now is None or (now.kind is Kind.ALIVE and thorough and now == known.get(key)):
+                now = Standing(
+                    Kind.GONE, f"parent {key[1]} is not known: it never existed, was deleted, or its record has expired"
+                )
+            known[key] = now
+    return known
+
+
+def _may_be_purged(standing: Standing) -> bool:
+    return standing.kind is Kind.ALIVE and standing.record is not None and standing.record.state is not JobState.RUNNING
+
+
+async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
+    names = connection.names
+    subjects = [names.result(*key) for key in keys]
+    wanted = set(keys)
+    known: dict[Key, Standing] = {}
+    for found in await read_many(connection, names.results_stream, subjects, f"{names.results}.>"):
+        queue, job_id = found.subject.split(".")[-2:]
+        stored = stored_of(found)
+        if stored is None:
+            continue
+        for key in ((queue, job_id), ("*", job_id)):
+            if key in wanted:
+                known[key] = standing_of(stored.record)
+    return known
+
+
+async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
+    names = connection.names
+    subjects = [names.any_state(*key) for key in keys]
+    wanted = set(keys)
+    known: dict[Key, Standing] = {}
+    for found in await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>"):
+        state, queue, job_id = state_of_subject(found.subject)
+        why = f"parent {job_id} {'failed' if state == 'dead' else 'was cancelled'}"
+        standing = Standing(Kind.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
+        for key in ((queue, job_id), ("*", job_id)):
+            if key in wanted:
+                known[key] = standing
+    return known
+
+
+def _alive(body: bytes, job_id: str) -> Standing:
+    try:
+        envelope = decode_envelope(body)
+    except DecodeError:
+        return Standing(Kind.ALIVE)  # its worker will bury it, on record
+    if envelope.opt.fast:
+        return Standing(Kind.FAILED, f"parent {job_id} was enqueued with fast=True and leaves no record")
+    return Standing(Kind.ALIVE)

@@ -1,0 +1,118 @@
+"""What is set for a queue at run time, for all workers: one key per queue."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from nats.aio.msg import Msg
+
+from naq_core.decoding import Decoder, complain
+from naq_core.errors import BrokerError, UnreadableError
+from naq_core.names import is_queue
+from naq_core.storage.connection import Connection
+from naq_core.storage.slots import decode_holder
+from naq_core.storage.subjects import Names
+from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.direct import Entry
+
+log = logging.getLogger(__name__)
+
+
+class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A queue's pause and limit; the defaults are those of a queue for which nothing was ever set."""
+
+    paused_until: str = ""
+    """RFC 3339; empty: not paused. A time in the past has no effect any more."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """The most jobs that may run at once over all workers."""
+
+
+def _check(settings: QueueSettings) -> None:
+    if settings.paused_until:
+        datetime.fromisoformat(settings.paused_until)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = Decoder("the settings of a queue", QueueSettings, check=_check)
+
+
+def decode_queue_settings(data: bytes, subject: str) -> QueueSettings | None:
+    """Return a queue's settings, None of what is unreadable: then nothing counts as set; the server's own pause stays."""
+    try:
+        return _decoder.decode(data) if data else QueueSettings()
+    except UnreadableError as error:
+        complain(log, subject, error, "no settings")
+        return None
+
+
+def check_queue_document(names: Names, found: Entry) -> None:
+    """Refuse what is neither the settings nor a slot of a queue.
+
+    Raises:
+        UnreadableError: It is neither.
+    """
+    kind, _, rest = found.subject.removeprefix(f"{names.queues}.").partition(".")
+    queue, _, number = rest.partition(".")
+    if not is_queue(queue) or (kind, bool(number)) not in {("setting", False), ("slot", True)}:
+        raise UnreadableError("the settings of a queue", "no queue has this key")
+    if kind == "setting":
+        _decoder.decode(found.data)
+    else:
+        decode_holder(found.data)
+
+
+async def read_queue_settings(connection: Connection, queue: str) -> QueueSettings:
+    """Read a queue's settings from the leader."""
+    return (await _read(connection, queue))[0] or QueueSettings()
+
+
+async def change_queue_settings(
+    connection: Connection, queue: str, change: Callable[[QueueSettings], QueueSettings]
+) -> QueueSettings:
+    """Compare-and-set a queue's settings, again where somebody else was faster, and return the new ones.
+
+    Raises:
+        BrokerError: They could not be stored.
+    """
+    while True:
+        old, revision = await _read(connection, queue)
+        new = change(old or QueueSettings())
+        if new == old:
+            return new
+        names = connection.names
+        subject = names.queue_setting(queue)
+        if await write_document(connection, subject, _encoder.encode(new), revision) is not None:
+            return new
+
+
+async def follow_queue_settings(connection: Connection, queue: str, handle: Callable[[QueueSettings], None]) -> None:
+    """Call `handle` with a queue's settings now, and again whenever they change, until the connection is closed.
+
+    Raises:
+        BrokerError: They cannot be read.
+    """
+
+    async def on_change(message: Msg) -> None:
+        handle(decode_queue_settings(message.data, message.subject) or QueueSettings())
+
+    async def read() -> None:
+        try:
+            handle(await read_queue_settings(connection, queue))
+        except BrokerError as error:
+            log.warning("the settings of queue %s are not known: %s", queue, error)
+
+    def read_again() -> None:  # a change may have been missed while the connection was lost
+        _ = connection.background.start(read(), f"naq-settings-{queue}")
+
+    await connection.client.subscribe(connection.names.queue_event(queue), cb=on_change)
+    connection.on_reconnect(read_again)
+    handle(await read_queue_settings(connection, queue))
+
+
+async def _read(connection: Connection, queue: str) -> tuple[QueueSettings | None, int]:
+    names = connection.names
+    subject = names.queue_setting(queue)
+    found = await read_document(connection, names.queues_stream, subject)
+    return decode_queue_settings(found.data, subject), found.revision

@@ -1,0 +1,226 @@
+"""Reading messages and job records back from their streams."""
+
+import asyncio
+import logging
+from base64 import b64decode
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from naq_core.decoding import Decoder, complain
+from naq_core.errors import (
+    AmbiguousJobError,
+    BrokerError,
+    JetStreamError,
+    JobNotFoundError,
+    UnreadableError,
+    WrongSequenceError,
+)
+from naq_core.record import JobRecord, UnreadableRecord, encode_record, record_at
+from naq_core.storage.connection import Connection
+from naq_core.storage.events import record_headers
+from naq_core.storage.subjects import TTL, ttl_text
+from naq_core.transport.direct import Entry
+from naq_core.transport.errors import NO_MESSAGE, api_error
+from naq_core.transport.keeper import STREAM_NOT_FOUND
+from naq_core.transport.message import Message, stored_message
+
+log = logging.getLogger(__name__)
+
+
+class Stored(NamedTuple):
+    """A record and the stream sequence to compare-and-set against."""
+
+    record: JobRecord
+    """An `UnreadableRecord` where it cannot be read."""
+    revision: int
+
+
+_error = Decoder("an answer of the server", dict[str, Any])
+
+
+def stored_of(message: Message | Entry) -> Stored | None:
+    """Return the record that a message of the results bucket holds, None for the marker that a deletion leaves."""
+    record = record_at(message.subject, message.data)
+    if isinstance(record, UnreadableRecord):
+        complain(log, message.subject, record.reason, "that of a dead job")
+    return None if record is None else Stored(record, message.sequence)
+
+
+async def read_last(connection: Connection, stream: str, subject: str, *, deadline: float | None = None) -> Message | None:
+    """Read the last message of a subject, which may hold wildcards, from the stream's leader."""
+    try:
+        answer: dict[str, Any] = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, deadline=deadline)
+    except JetStreamError as error:
+        if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
+            return None
+        raise
+    return stored_message(answer["message"])
+
+
+async def read_direct(connection: Connection, stream: str, subject: str) -> Message | None:
+    """Read the last message of one subject from any replica: cheap, and possibly a moment old."""
+    message = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    headers = message.headers or {}
+    status = headers.get("Status")
+    if status == "404":
+        return None
+    if status is not None or "Nats-Sequence" not in headers:
+        raise _unexpected(message.data, f"direct get of {subject}: status {status}")
+    return Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data)
+
+
+def _unexpected(data: bytes, what: str) -> BrokerError:
+    try:
+        return api_error(what, _error.decode(data)["error"])
+    except (UnreadableError, KeyError, TypeError):
+        return BrokerError(what)
+
+
+async def read_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
+    """Read a job's record from the leader: for decisions."""
+    names = connection.names
+    message = await read_last(connection, names.results_stream, names.result(queue, job_id))
+    return None if message is None else stored_of(message)
+
+
+async def peek_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
+    """Read a job's record from any replica: for showing and waiting."""
+    names = connection.names
+    message = await read_direct(connection, names.results_stream, names.result(queue, job_id))
+    return None if message is None else stored_of(message)
+
+
+async def write_record(connection: Connection, record: JobRecord, revision: int, ttl: float | None = None) -> int | None:
+    """Compare-and-set a job's record and return its new revision, or None where somebody else was faster.
+
+    Args:
+        ttl: Seconds after which the server removes it; None: never, as of a job that runs.
+
+    Raises:
+        BrokerError: It is unknown whether it was stored.
+    """
+    names = connection.names
+    subject, body = names.result(record.queue, record.job_id), encode_record(record)
+    headers = record_headers(record, revision)
+    if ttl is not None:
+        headers[TTL] = ttl_text(ttl)
+    try:
+        return await connection.publish(subject, body, headers)
+    except WrongSequenceError:
+        if revision:
+            return None
+    found = await read_last(connection, names.results_stream, subject)
+    if found is None or found.data:
+        return None
+    return await write_record(connection, record, found.sequence, ttl)  # the marker of a deletion is as good as nothing
+
+
+async def find_job(connection: Connection, job_id: str, queue: str = "*") -> Message | None:
+    """Find the message of a live (or dead and kept) job; `look_up` is for an id whose queue is not known."""
+    names = connection.names
+    return await read_last(connection, names.jobs_stream, names.any_state(queue, job_id))
+
+
+async def look_up(connection: Connection, job_id: str, queue: str = "*") -> tuple[Stored | None, Message | None]:
+    """Read a job's record and its message at once.
+
+    Args:
+        queue: Its queue; `*` where it is not known.
+
+    Raises:
+        AmbiguousJobError: The queue is not known, and several have a job of this id.
+    """
+    if queue == "*":
+        found = the_queue(job_id, await queues_of(connection, job_id))
+        if found is None:
+            return None, None
+        queue = found
+    return await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+
+
+def the_queue(job_id: str, queues: Sequence[str], preferred: str = "") -> str | None:
+    """Return the one queue that has a job of this id, None where there is none.
+
+    Args:
+        preferred: The queue that is meant where it is one of several.
+
+    Raises:
+        AmbiguousJobError: There are several.
+    """
+    if preferred in queues:
+        return preferred
+    if len(queues) > 1:
+        raise AmbiguousJobError(job_id, queues)
+    return queues[0] if queues else None
+
+
+async def queues_of(connection: Connection, job_id: str) -> list[str]:
+    """Return the queues that have a job or a record of this id, in the order of their names.
+
+    Two requests, whose cost grows with the number of queues, not with that of jobs.
+    """
+    names = connection.names
+    found = await asyncio.gather(
+        count_by_subject(connection, names.results_stream, names.result("*", job_id)),
+        count_by_subject(connection, names.jobs_stream, names.any_state("*", job_id)),
+    )
+    return sorted({subject.split(".")[-2] for subjects in found for subject in subjects})
+
+
+async def not_found(connection: Connection, job_id: str, queue: str) -> JobNotFoundError:
+    """Return the error that says that a queue has no such job, and which queues have one of its id."""
+    return JobNotFoundError(job_id, queue, [] if queue == "*" else await queues_of(connection, job_id))
+
+
+async def count_by_subject(connection: Connection, stream: str, subject: str) -> dict[str, int]:
+    """Return how many messages lie on each subject that matches, over all pages of the server's answer."""
+    counts: dict[str, int] = {}
+    while True:
+        request = {"subjects_filter": subject, "offset": len(counts)}
+        try:
+            answer = await connection.api(f"STREAM.INFO.{stream}", request)
+        except JetStreamError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                return {}
+            raise
+        page = answer["state"].get("subjects") or {}
+        counts |= page
+        if not page or len(counts) >= int(answer.get("total", 0)):
+            return counts
+
+
+async def each_message(connection: Connection, stream: str, subject: str) -> AsyncIterator[Message]:
+    """Read every message of a subject, which may hold wildcards, one after the other, in the order of the stream."""
+    sequence = 1
+    while True:
+        try:
+            answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence, "next_by_subj": subject})
+        except JetStreamError as error:
+            if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
+                return
+            raise
+        message = answer["message"]
+        sequence = message["seq"] + 1
+        yield Message(message["subject"], message["seq"], b64decode(message.get("data", "")))
+
+
+class StreamSpan(NamedTuple):
+    """The sequences a stream holds; `last` is 0 where it is missing or empty."""
+
+    first: int
+    last: int
+    messages: int = 0
+    created: str = ""
+    """When it was created: another time means another stream, whose sequences begin again."""
+
+
+async def stream_span(connection: Connection, stream: str) -> StreamSpan:
+    """Return from where to where a stream goes."""
+    try:
+        answer = await connection.api(f"STREAM.INFO.{stream}")
+    except JetStreamError as error:
+        if error.err_code == STREAM_NOT_FOUND:
+            return StreamSpan(0, 0)
+        raise
+    state = answer["state"]
+    return StreamSpan(state["first_seq"], state["last_seq"], state["messages"], answer["created"])

@@ -1,0 +1,68 @@
+"""Ending a job that waits: on record, and kept whole beside the dead ones."""
+
+from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import DecodeError
+from naq_core.record import JobRecord, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import Key
+from naq_core.storage.messages import move
+from naq_core.storage.records import read_record, write_record
+from naq_core.storage.subjects import state_of_subject
+from naq_core.transport.message import Message
+
+
+async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
+    """End a held job: first its record, then its message is laid aside, whole, so that it can be tried again.
+
+    Returns:
+        The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
+    """
+    _, queue, job_id = state_of_subject(message.subject)
+    record = unrun_record(message.data, (queue, job_id), state, reason, connection.clock.now())
+    ended = await record_end(connection, record)
+    if ended is None:
+        return None
+    ttl = connection.settings.dead_ttl.total_seconds()
+    await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
+    return ended
+
+
+def unrun_record(body: bytes, key: Key, state: JobState, reason: str, ended_at: float) -> JobRecord:
+    """Return the record of a job that never ran, made from its message, in a state that it takes without running."""
+    queue, job_id = key
+    try:
+        envelope = decode_envelope(body)
+    except DecodeError:
+        envelope = Envelope(v=0, id=job_id, fn="?", ct="", body=b"", at=0.0)
+    return JobRecord(
+        state=state,
+        job_id=job_id,
+        queue=queue,
+        function=envelope.fn,
+        run=envelope.run,
+        attempt=0,
+        enqueued_at=envelope.at,
+        ended_at=ended_at,
+        arguments=envelope.args,
+        reason=reason,
+        workflow=envelope.workflow,
+        schedule=envelope.schedule,
+    )
+
+
+async def record_end(connection: Connection, record: JobRecord) -> JobRecord | None:
+    """Write the final record of a job that never ran, unless it has ended or runs."""
+    revision = 0
+    while True:
+        if await write_record(connection, record, revision, connection.settings.failure_ttl.total_seconds()) is not None:
+            return record
+        stored = await read_record(connection, record.queue, record.job_id)
+        if stored is None:
+            revision = 0
+            continue
+        old = stored.record
+        if old.run == record.run and old.state.is_final:
+            return old
+        if not old.state.is_final and old.state not in {JobState.QUEUED, JobState.HELD}:
+            return None
+        revision = stored.revision  # of an earlier run of this id, or put back for another one

@@ -1,0 +1,63 @@
+"""Atomic publishing (ADR-50): up to 1,000 messages of one stream, stored whole or not at all."""
+
+from collections.abc import Iterable, Sequence
+
+from naq_core.errors import BrokerError, BrokerTimeoutError
+from naq_core.names import new_id
+from naq_core.storage.connection import Connection
+from naq_core.storage.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
+from naq_core.transport.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
+from naq_core.transport.repeat import BrokerMessage, repeat
+
+LIMIT = 1000
+
+
+async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage]) -> None:
+    """Store all messages or none.
+
+    Repeated while the outcome is unknown; a message must carry an expected sequence, so that a batch which was stored after all
+    is refused the second time and recognised. No subject may have a precondition twice: the server takes the first for a write
+    that is still under way.
+
+    Raises:
+        WrongSequenceError: A precondition failed, by somebody else's message; nothing was stored.
+        BrokerError: As `Connection.publish`.
+    """
+    if len(messages) == 1:
+        await connection.publish(*messages[0])
+        return
+
+    async def send() -> int:
+        try:
+            return await _send(connection, messages)
+        except (NotReadyError, BrokerTimeoutError, DisconnectedError, *CLIENT_ERRORS) as error:
+            for subject, *_ in messages:  # the server drops what is not permitted without an answer
+                connection.denials.check(subject)
+            if isinstance(error, BrokerError):
+                raise
+            raise DisconnectedError(f"the batch was interrupted: {error!r}") from error
+
+    await repeat(connection, send, messages, deadline=connection.budget())
+
+
+async def _send(connection: Connection, messages: Sequence[BrokerMessage]) -> int:
+    """Make one try; each message but the last goes out without a reply, as the commit's answer speaks for all."""
+    batch = new_id()
+    for number, (subject, body, headers) in enumerate(messages[:-1], 1):
+        await connection.client.publish(subject, body, headers={**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
+    subject, body, headers = messages[-1]
+    commit = {**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1"}
+    return await connection.publish_once(subject, body, commit)
+
+
+def batches(groups: Iterable[Sequence[BrokerMessage]]) -> list[list[BrokerMessage]]:
+    """Return as few batches as hold the groups, in their order; only a group that is too large by itself is divided."""
+    made: list[list[BrokerMessage]] = [[]]
+    for group in groups:
+        if len(made[-1]) + len(group) > LIMIT:
+            made.append([])
+        for message in group:
+            if len(made[-1]) == LIMIT:
+                made.append([])
+            made[-1].append(message)
+    return [batch for batch in made if batch]

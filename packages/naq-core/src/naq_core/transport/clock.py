@@ -1,0 +1,112 @@
+"""The server's time, as a client knows it: measured by the stamps in the server's answers, kept on a clock that nobody sets.
+
+All times that are stored or compared with stored ones are of this clock (`docs/adr/0035-the-servers-clock.md`).
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+log = logging.getLogger("naq_core.connection")
+
+WARN_SECONDS = 2.0
+"""A machine's clock that differs by more from the server's is worth a warning."""
+MOST_SKEW = 30.0
+"""Seconds by which a scheduler's own clock may differ from the server's; beyond that it does not lead."""
+DRIFT = 0.0005
+"""Seconds a second by which two clocks may drift apart: NTP corrects no faster."""
+HOLD = 1.0
+"""A correction backwards up to so many seconds is waited out, so that later stamps are not smaller than earlier ones."""
+
+
+def boottime() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class ServerClock:
+    """The time of the server that a connection talks to; of this machine until an answer has told it."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        """Server's time less boot time."""
+        self._error = 0.0
+        self._measured_at = 0.0
+        self._latest = 0.0
+        self._warned = False
+        self.is_known = False
+        """Whether the server's time has been measured."""
+
+    def now(self) -> float:
+        """Return the server's time in seconds since the epoch. Callable from any thread."""
+        now = boottime() + self._offset if self.is_known else time.time()
+        if 0 < self._latest - now < HOLD:
+            return self._latest
+        self._latest = now
+        return now
+
+    def utc(self) -> datetime:
+        """Return the server's time as an aware datetime."""
+        return datetime.fromtimestamp(self.now(), UTC)
+
+    @property
+    def skew(self) -> float:
+        """By how many seconds this machine's clock is ahead of the server's; 0 while that is unknown."""
+        return time.time() - (boottime() + self._offset) if self.is_known else 0.0
+
+    @property
+    def uncertainty(self) -> float:
+        """By how many seconds `now()` may be off, judging by the round trip in which it was measured."""
+        return self._error + DRIFT * (boottime() - self._measured_at)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether this machine's clock is near enough to the server's for a scheduler to lead."""
+        return abs(self.skew) - self.uncertainty <= MOST_SKEW
+
+    def note(self, stamp: object, asked: float, answered: float) -> None:
+        """Take note of a stamp in an answer.
+
+        A new measurement counts if it is better than the last one has become with age, or contradicts it: then the server's
+        clock was set, or another server answers.
+
+        Args:
+            stamp: RFC 3339 text; anything else is ignored.
+            asked: Boot time before the request was sent.
+            answered: Boot time after the answer came.
+        """
+        server = _seconds(stamp)
+        if server is None:
+            return
+        offset, error = server - (asked + answered) / 2, (answered - asked) / 2
+        contradicts = abs(offset - self._offset) > error + self.uncertainty
+        if not self.is_known or contradicts or error < self.uncertainty:
+            self._offset, self._error, self._measured_at, self.is_known = offset, error, answered, True
+        self.warn()
+
+    def warn(self) -> None:
+        """Say once that this machine's clock is wrong, and once that it is right again."""
+        skew = self.skew
+        is_wrong = abs(skew) - self.uncertainty > WARN_SECONDS
+        if is_wrong == self._warned:
+            return
+        self._warned = is_wrong
+        if is_wrong:
+            way = "ahead of" if skew > 0 else "behind"
+            log.warning(
+                "this machine's clock is %.1f s %s the NATS server's: NAQ uses the server's time; synchronise both clocks by NTP",
+                abs(skew),
+                way,
+            )
+        else:
+            log.info("this machine's clock agrees with the NATS server's")
+
+
+def _seconds(stamp: object) -> float | None:
+    if not isinstance(stamp, str):
+        return None
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return at.timestamp() if at.tzinfo is not None else None

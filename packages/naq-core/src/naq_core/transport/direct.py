@@ -1,0 +1,119 @@
+"""Many direct gets (ADR-31) in a pipeline: some 15 microseconds each, where a batched one counts all that matches."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from naq_core.errors import BrokerError, BrokerTimeoutError
+from naq_core.storage.connection import Connection
+from naq_core.transport.client import parse_headers
+from naq_core.transport.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError
+
+TIMEOUT = 5.0
+AT_ONCE = 512
+"""Requests on their way at the same time: bounds what the server has to hold ready for us."""
+_SUBJECT = "$JS.API.DIRECT.GET"
+_ABSENT = "404"
+_END_OF_BATCH = "204"
+
+
+class Entry(NamedTuple):
+    """A stored message with what the server says of it."""
+
+    subject: str
+    sequence: int
+    stored_at: str
+    """RFC 3339, UTC, by the server's clock."""
+    headers: dict[str, str]
+    data: bytes
+
+
+async def get_many(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+    """Make direct gets, such as `{"seq": 17}`, and return their messages in the same order, None where there is none.
+
+    Answered by any replica: for showing, not for deciding.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer all of them in time.
+        PermissionDeniedError: This user may not read the stream.
+    """
+    found: list[Entry | None] = []
+    for start in range(0, len(requests), AT_ONCE):
+        found += await _repeated(connection, stream, requests[start : start + AT_ONCE])
+    return found
+
+
+async def _repeated(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+    deadline = connection.budget()
+    while True:
+        await connection.wait_connected(deadline)
+        connection.denials.check_request(f"{_SUBJECT}.{stream}", connection.settings.nats_inbox_prefix)
+        try:
+            return await _get(connection, stream, requests)
+        except (NotReadyError, TimeoutError, *CLIENT_ERRORS) as error:  # lost on the way, or no leader: reads can be repeated
+            if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
+                continue
+            if connection.is_past(deadline):
+                raise BrokerTimeoutError(f"{len(requests)} direct gets from {stream} ({error})", TIMEOUT) from error
+        await asyncio.sleep(0.1)
+
+
+async def _get(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+    answers: list[Entry | None] = [None] * len(requests)
+    missing = len(requests)
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    client = connection.client
+    inbox = client.new_inbox()
+    at = len(inbox) + 1
+
+    def on_answer(subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
+        nonlocal missing
+        headers = parse_headers(block)
+        if done.done() or headers.get("Status") == _END_OF_BATCH:
+            return
+        try:
+            answers[int(subject[at:])] = _entry_of(stream, data, headers)
+        except BrokerError as error:
+            done.set_exception(error)
+            return
+        missing -= 1
+        if missing == 0:
+            done.set_result(None)
+
+    subscription = await client.listen(f"{inbox}.*", on_answer)
+    try:
+        subject = f"{_SUBJECT}.{stream}"
+        for number, request in enumerate(requests):
+            await client.publish(subject, msgspec.json.encode(request), reply=f"{inbox}.{number}")
+        async with asyncio.timeout(TIMEOUT) as scope:
+            with connection.denials.interrupting(subject, scope):
+                await done
+    finally:
+        client.unlisten(subscription)
+    return answers
+
+
+def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
+    """Read the answer to a direct get."""
+    status = headers.get("Status")
+    if status == _ABSENT:
+        return None
+    if status == "503":
+        raise NobodyThereError(f"nobody answers direct gets from {stream}")
+    if status is not None or "Nats-Sequence" not in headers:
+        raise BrokerError(f"direct get from {stream}: {status} {headers.get('Description', '')}")
+    return Entry(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)
+
+
+async def count_many(connection: Connection, stream: str, subjects: Sequence[str]) -> list[int]:
+    """Return how many messages match each subject; some 0.3 microseconds of the server's time for each match.
+
+    A batched get says how many more there are, about four times as cheaply as the stream's information with a filter.
+    """
+    requests = [{"seq": 1, "batch": 1, "next_by_subj": subject} for subject in subjects]
+    return [
+        0 if found is None else 1 + int(found.headers.get("Nats-Num-Pending", "0"))
+        for found in await get_many(connection, stream, requests)
+    ]
