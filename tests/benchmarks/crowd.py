@@ -12,23 +12,18 @@ from typing import Any
 import msgspec
 
 from naq_core import Job
-from naq_core.broker import (
-    EXPECTED_SEQUENCE,
-    EXPECTED_SUBJECT,
-    TTL,
-    Connection,
-    ensure_queue,
-    record_headers,
-    schedule_headers,
-    ttl_text,
-)
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.metrics import LEVELS, Figures
 from naq_core.metrics.figures import Stretch
 from naq_core.names import new_id
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.storage.connection import Connection
+from naq_core.storage.events import record_headers
 from naq_core.storage.figures import ensure_metrics, store_figures
+from naq_core.storage.messages import schedule_headers
 from naq_core.storage.records import stream_span
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, ttl_text
+from naq_core.storage.topology import ensure_queue
 
 FUNCTIONS = (
     ("mail", "shop.mail:send_receipt", 34),

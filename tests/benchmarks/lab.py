@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from naq_core import Settings
-from naq_core.broker import Connection, ensure_queue
 from naq_core.server import EmbeddedServer
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_queue
 from tests.benchmarks.stamps import VARIABLE, Stamps
 
 ROOT = Path(__file__).resolve().parents[2]

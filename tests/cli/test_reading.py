@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from naq_core.broker import ensure_streams
 from naq_core.connection import Connection
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
+from naq_core.storage.topology import ensure_streams
 from tests.cli.commands import environment, naq, run, started, wait_for_line
 from tests.cli.terminal import plain, screen
 from tests.support.clocks import WrongClock, put_ahead

@@ -8,10 +8,10 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from naq_client import Queue
-from naq_core.broker import find_job
 from naq_core.envelope import decode_envelope
 from naq_core.inspect import get_job, get_queue
 from naq_core.manage import is_queue_paused
+from naq_core.storage.records import find_job
 from naq_core.testing import WorkerRunner
 from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app, new_jobs
 from naq_dashboard.gate import SAFE_METHODS

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from naq_client import Queue
-from naq_core.broker import ensure_streams
 from naq_core.settings import Settings
+from naq_core.storage.topology import ensure_streams
 from naq_core.testing import WorkerRunner
 from tests.dashboard.conftest import Client
 from tests.integration import work

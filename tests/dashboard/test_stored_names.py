@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from naq_client import Queue
-from naq_core.broker import ensure_streams
+from naq_core.storage.topology import ensure_streams
 from tests.dashboard.conftest import Client
 
 PAGE = {"Accept": "text/html"}

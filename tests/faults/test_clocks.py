@@ -10,9 +10,10 @@ import pytest
 
 from naq_client import Queue
 from naq_core import JobRecord, JobState, Settings
-from naq_core.broker import Connection, read_document
 from naq_core.schedules import get_schedule, pause_schedule, put_schedule, resume_schedule
 from naq_core.schedules.document import decode_document
+from naq_core.storage.connection import Connection
+from naq_core.transport.buckets import read_document
 from tests.support import jobs
 from tests.support.clocks import WrongClock, put_ahead
 from tests.support.eventually import eventually

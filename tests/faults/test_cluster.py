@@ -17,8 +17,8 @@ import pytest_asyncio
 
 from naq_client import Queue, gather
 from naq_core import BrokerError, Connection, Settings
-from naq_core.broker import write_record
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.records import write_record
 from tests.faults.conftest import SHORT_LEASES
 from tests.support import jobs
 from tests.support.checker import Limits, verify

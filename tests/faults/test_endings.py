@@ -15,8 +15,8 @@ import pytest
 
 from naq_client import Queue
 from naq_core import AttemptTimeoutError, BrokerUnavailableError, Job, JobState, Settings
-from naq_core.broker import Connection
 from naq_core.record import JobRecord
+from naq_core.storage.connection import Connection
 from naq_worker import Worker, _running
 from naq_worker._control import Control
 from naq_worker._dependents import Finisher

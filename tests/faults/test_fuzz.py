@@ -17,9 +17,9 @@ import pytest
 from naq_client import Queue, chain
 from naq_core import Settings
 from naq_core.audit import Actor, recorded
-from naq_core.broker import Connection
 from naq_core.manage import set_queue_limit
 from naq_core.server import EmbeddedServer
+from naq_core.storage.connection import Connection
 from naq_core.unreadable import find_unreadable, remove_unreadable
 from tests.support import jobs
 from tests.support.documents import FIXED, MARKER, ODD_KEYS, Document, planned, plant, real_documents

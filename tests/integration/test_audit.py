@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
-from naq_core.broker import Connection
 from naq_core.errors import ConfigurationError, InvalidNameError, JetStreamError, JobNotFoundError, WrongSequenceError
 from naq_core.storage import audit as audit_store
+from naq_core.storage.connection import Connection
 from naq_core.views import AuditEntry, AuditFilter
 from tests.support.eventually import eventually
 

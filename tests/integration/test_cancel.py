@@ -10,12 +10,12 @@ import pytest
 
 from naq_client import Queue
 from naq_core import CancelOutcome, InvalidNameError, JobCancelledError, JobNotFoundError, JobState, Settings
-from naq_core.broker import schedule_headers
 from naq_core.inspect import get_queue
 from naq_core.job import Job
 from naq_core.manage import cancel_job
 from naq_core.manage.cancel import find, store_end
 from naq_core.record import encode_record
+from naq_core.storage.messages import schedule_headers
 from naq_core.storage.records import find_job
 from naq_worker import Worker
 from tests.conftest import RunWorker

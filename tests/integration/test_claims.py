@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from naq_core import Connection, JobRecord, JobState, Settings
-from naq_core.broker import ensure_streams
 from naq_core.server import EmbeddedServer
+from naq_core.storage.topology import ensure_streams
 from naq_worker._claim import Claims, Owner
 from naq_worker._suspects import Isolation
 from tests.support.eventually import eventually

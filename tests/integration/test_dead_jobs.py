@@ -7,12 +7,14 @@ import pytest
 
 from naq_client import Queue
 from naq_core import ConfigurationError, JobFailedError, JobNotFoundError, JobState, JobStateError
-from naq_core.broker import EXPECTED_SEQUENCE, Message, schedule_headers
 from naq_core.inspect import get_job, list_jobs
 from naq_core.job import Job
 from naq_core.manage import bulk, delete_job, retry_job
 from naq_core.record import encode_record
+from naq_core.storage.messages import schedule_headers
 from naq_core.storage.records import find_job
+from naq_core.storage.subjects import EXPECTED_SEQUENCE
+from naq_core.transport.message import Message
 from naq_core.views import JobFilter
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -8,10 +8,11 @@ import pytest
 
 from naq_client import Queue
 from naq_core import ConfigurationError, InvalidNameError, JobState, Settings
-from naq_core.broker import Connection, ensure_streams
 from naq_core.events import events
 from naq_core.record import JobRecord, Progress
+from naq_core.storage.connection import Connection
 from naq_core.storage.events import event_of, is_end, record_headers
+from naq_core.storage.topology import ensure_streams
 from naq_core.views import Event
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from naq_client import Queue
 from naq_core import DuplicateJobError, Job, JobFailedError, JobState, LargePayloadError, PayloadTooLargeError, result_of
-from naq_core.broker import DisconnectedError
 from naq_core.connection import Connection
 from naq_core.envelope import Large, decode_envelope
 from naq_core.manage import cancel_job
@@ -21,6 +20,7 @@ from naq_core.server import EmbeddedServer
 from naq_core.storage import objects
 from naq_core.storage.records import count_by_subject, each_message
 from naq_core.testing import waiting_jobs
+from naq_core.transport.errors import DisconnectedError
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.integration.test_signing import ended

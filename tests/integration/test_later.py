@@ -7,10 +7,10 @@ import pytest
 
 from naq_client import Queue, SyncQueue, Task, task
 from naq_core import Connection, JobExpiredError, JobState, Settings
-from naq_core.broker import due_of
 from naq_core.errors import ConfigurationError, JobCancelledError, JobNotFoundError, JobStateError
 from naq_core.inspect import get_job, list_jobs
 from naq_core.manage import cancel_job, expire_job, reschedule, retry_job, run_now
+from naq_core.storage.messages import due_of
 from naq_core.storage.records import find_job
 from naq_core.views import JobFilter
 from naq_worker import Worker

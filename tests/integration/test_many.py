@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from naq_core import Connection, JobRecord, JobState, Settings
-from naq_core.broker import ensure_queue, list_documents, write_record
+from naq_core.storage.records import write_record
+from naq_core.storage.topology import ensure_queue
+from naq_core.transport.buckets import list_documents
 from naq_core.transport.many import read_many
 
 PARENTS = 290

@@ -10,10 +10,10 @@ import pytest
 
 from naq_client import Queue
 from naq_core import Connection, ConsumerLimitError, Job, Settings
-from naq_core.broker import ensure_queue
 from naq_core.inspect import list_queues
 from naq_core.server import EmbeddedServer
 from naq_core.storage.drift import check_topology
+from naq_core.storage.topology import ensure_queue
 from naq_worker import Worker, _levels
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -8,22 +8,11 @@ import pytest
 import pytest_asyncio
 
 from naq_core import Connection, Settings
-from naq_core.broker import (
-    EXPECTED_SEQUENCE,
-    Message,
-    Moved,
-    due_of,
-    ensure_queue,
-    find_job,
-    move,
-    read_last,
-    release,
-    remove,
-    reschedule,
-    schedule_headers,
-    state_of_subject,
-    target_of,
-)
+from naq_core.storage.messages import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
+from naq_core.storage.records import find_job, read_last
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, state_of_subject
+from naq_core.storage.topology import ensure_queue
+from naq_core.transport.message import Message
 from tests.support.eventually import eventually
 from tests.support.lost import lose_one_answer
 

@@ -9,8 +9,10 @@ import pytest_asyncio
 
 from naq_client import Queue
 from naq_core import Connection, DuplicateJobError, EnqueueUnknownError, Settings
-from naq_core.broker import ensure_streams, read_document, read_record, write_document, write_record
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.records import read_record, write_record
+from naq_core.storage.topology import ensure_streams
+from naq_core.transport.buckets import read_document, write_document
 from tests.integration import work
 from tests.support.lost import lose_one_answer, lose_one_request
 

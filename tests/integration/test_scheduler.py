@@ -13,10 +13,12 @@ import pytest
 
 from naq_client import Queue
 from naq_core import BrokerUnavailableError, JobState, Settings
-from naq_core.broker import Connection, Watch, read_document
 from naq_core.inspect import list_jobs
 from naq_core.schedules.store import enqueue_firing
 from naq_core.server import EmbeddedServer
+from naq_core.storage.connection import Connection
+from naq_core.transport.buckets import read_document
+from naq_core.transport.watch import Watch
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
 from naq_scheduler._agenda import Agenda

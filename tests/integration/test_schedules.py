@@ -10,11 +10,12 @@ import pytest
 
 from naq_client import Queue, Schedule, SyncQueue
 from naq_core import InvalidNameError, InvalidScheduleError, JobState, ScheduleNotFoundError, Settings
-from naq_core.broker import DisconnectedError, read_document, write_document
 from naq_core.errors import SignatureError
 from naq_core.inspect import get_job
 from naq_core.schedules import list_schedules, make_named_spec, put_schedule
 from naq_core.server import EmbeddedServer
+from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.errors import DisconnectedError
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

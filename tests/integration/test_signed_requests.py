@@ -11,7 +11,7 @@ from naq_core import JobState, Settings, SignatureError, manage
 from naq_core.connection import Connection
 from naq_core.manage import quiet_worker, resume_worker, stop_worker
 from naq_core.signing import CONTROL
-from naq_core.storage.control import FRESH, Request, _signed, ask_worker
+from naq_core.storage.control import FRESH, ControlRequest, _signed, ask_worker
 from tests.conftest import RunWorker
 from tests.integration import work
 
@@ -53,8 +53,8 @@ async def test_a_request_is_of_no_use_elsewhere_later_or_again(queue: Queue, run
     async with run_worker() as worker, run_worker() as other:
         for each in (worker, other):
             await resume_worker(connection, each.worker_id)  # asks until it answers
-        quiet = msgspec.json.encode(_signed(connection, worker.worker_id, Request("quiet")))
-        resume = msgspec.json.encode(_signed(connection, worker.worker_id, Request("resume")))
+        quiet = msgspec.json.encode(_signed(connection, worker.worker_id, ControlRequest("quiet")))
+        resume = msgspec.json.encode(_signed(connection, worker.worker_id, ControlRequest("resume")))
         first = await send(connection, worker.worker_id, quiet)
         assert (first["done"], worker.state) == (True, "quiet")
         await send(connection, worker.worker_id, resume)
@@ -63,10 +63,10 @@ async def test_a_request_is_of_no_use_elsewhere_later_or_again(queue: Queue, run
 
         elsewhere = await send(connection, other.worker_id, quiet)
         assert (elsewhere["done"], other.state) == (False, "running")
-        changed = msgspec.structs.replace(msgspec.json.decode(quiet, type=Request), verb="stop_now")
+        changed = msgspec.structs.replace(msgspec.json.decode(quiet, type=ControlRequest), verb="stop_now")
         assert "refused" in await send(connection, worker.worker_id, msgspec.json.encode(changed))
 
-        old = Request("quiet", at=time.time() - FRESH - 5, nonce="old")
+        old = ControlRequest("quiet", at=time.time() - FRESH - 5, nonce="old")
         signature = connection.signer.sign(CONTROL, (worker.worker_id,), msgspec.json.encode(old))
         signed = msgspec.structs.replace(old, signature=signature)
         late = await send(connection, worker.worker_id, msgspec.json.encode(signed))
@@ -84,7 +84,7 @@ async def test_an_answer_that_is_not_the_workers_is_not_believed(queue: Queue, s
         await impostor.client.subscribe(connection.names.control("w-1"), cb=answer)
         await impostor.client.flush()
         with pytest.raises(SignatureError, match="is not signed"):
-            await ask_worker(connection, "w-1", Request("quiet"), patience=0.5)
+            await ask_worker(connection, "w-1", ControlRequest("quiet"), patience=0.5)
 
 
 async def test_a_running_job_is_cancelled_without_the_key_in_its_record_only(

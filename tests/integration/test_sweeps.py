@@ -11,9 +11,11 @@ import pytest
 
 from naq_client import Queue
 from naq_core import JobRecord, JobState, Settings
-from naq_core.broker import Walk, find_job, read_presence, read_record, state_of_subject
 from naq_core.record import encode_record
-from naq_core.transport.walk import STEP
+from naq_core.storage.presence import read_presence
+from naq_core.storage.records import find_job, read_record
+from naq_core.storage.subjects import state_of_subject
+from naq_core.transport.walk import STEP, Walk
 from naq_scheduler import Scheduler
 from naq_scheduler._metrics import Metrics
 from naq_scheduler._sweep import Sweeper

@@ -12,12 +12,13 @@ import pytest
 
 from naq_client import Queue, SyncQueue
 from naq_core import JobState, Settings, manage
-from naq_core.broker import ensure_streams, write_record
 from naq_core.connection import Connection
 from naq_core.metrics import TallyReader
 from naq_core.record import JobRecord
 from naq_core.storage import tally
+from naq_core.storage.records import write_record
 from naq_core.storage.subjects import token_of
+from naq_core.storage.topology import ensure_streams
 from naq_core.testing import WorkerRunner
 from tests.integration import work
 from tests.support.eventually import eventually

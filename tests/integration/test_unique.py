@@ -8,11 +8,11 @@ import pytest
 
 from naq_client import Queue
 from naq_core import Connection, DuplicateJobError, JobFailedError, JobState, Settings
-from naq_core.broker import find_place
 from naq_core.errors import ConfigurationError
 from naq_core.inspect import get_job
 from naq_core.options import Priority
 from naq_core.storage.records import find_job, read_record
+from naq_core.storage.unique import find_place
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from naq_core import Connection, Settings
-from naq_core.broker import Change, Watch, ensure_schedules, list_documents, read_document, write_document
 from naq_core.server import EmbeddedServer
+from naq_core.storage.topology import ensure_schedules
 from naq_core.transport import watch as watch_module
+from naq_core.transport.buckets import list_documents, read_document, write_document
+from naq_core.transport.watch import Change, Watch
 from tests.support.eventually import eventually
 
 

@@ -16,12 +16,13 @@ import pytest
 
 from naq_client import Queue, task
 from naq_core import DecodeError, JobFailedError, JobRecord, JobState, Settings, inspect
-from naq_core.broker import ensure_queue, read_record
 from naq_core.connection import Connection
 from naq_core.dependency import result_of
 from naq_core.envelope import Envelope, JobOptions, Large, encode_envelope
 from naq_core.record import encode_record
 from naq_core.serialization import JSON, PICKLE
+from naq_core.storage.records import read_record
+from naq_core.storage.topology import ensure_queue
 from naq_core.views import JobFilter
 from naq_dashboard import DashboardSettings, create_app
 from tests.cli.commands import naq

@@ -13,7 +13,6 @@ import pytest_asyncio
 from naq_client import Queue, chain
 from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, current_job, inspect, manage, result_of, schedules
 from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
-from naq_core.broker import read_record
 from naq_core.connection import Connection
 from naq_core.events import events
 from naq_core.metrics import Counter, TallyReader
@@ -21,6 +20,7 @@ from naq_core.permissions import Role, inbox_of, role_permissions, server_config
 from naq_core.record import JobRecord, encode_record
 from naq_core.serialization import function_name
 from naq_core.server import EmbeddedServer
+from naq_core.storage.records import read_record
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
 from naq_worker import Worker, _settle

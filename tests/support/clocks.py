@@ -6,8 +6,9 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from naq_core.broker import Connection, read_document
 from naq_core.schedules.document import decode_document, encode_document
+from naq_core.storage.connection import Connection
+from naq_core.transport.buckets import read_document
 
 _HOOK = '''
 """Shift what this process takes for the time by the seconds in a file; clocks that nobody can set stay as they are."""

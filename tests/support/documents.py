@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from naq_core.broker import Connection
+from naq_core.storage.connection import Connection
 from naq_core.transport.many import read_all
 
 

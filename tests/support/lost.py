@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from naq_core import Connection
-from naq_core.broker import DisconnectedError
+from naq_core.transport.errors import DisconnectedError
 
 
 def lose_one_answer(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from naq_core.broker import Change
+from naq_core.transport.watch import Change
 from naq_scheduler._agenda import Agenda
 
 

@@ -6,24 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from naq_client._graph import in_order
-from naq_core.broker import (
-    SCHEDULE_TARGET,
-    BrokerMessage,
-    Connection,
-    DisconnectedError,
-    WrongSequenceError,
-    batches,
-    edge_messages,
-    ensure_queue,
-    publish_batch,
-    queues_of,
-    the_queue,
-    waiting_headers,
-)
 from naq_core.dependents import Dependents
 from naq_core.envelope import Parent
-from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError
+from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError, WrongSequenceError
 from naq_core.job import Job
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import edge_messages, waiting_headers
+from naq_core.storage.records import queues_of, the_queue
+from naq_core.storage.subjects import SCHEDULE_TARGET
+from naq_core.storage.topology import ensure_queue
+from naq_core.transport.batch import batches, publish_batch
+from naq_core.transport.errors import DisconnectedError
+from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
 
-from naq_core.broker import Connection
 from naq_core.events import Event, events
 from naq_core.manage import (
     CancelOutcome,
@@ -18,6 +17,7 @@ from naq_core.manage import (
     retry_job,
     set_queue_limit,
 )
+from naq_core.storage.connection import Connection
 
 
 class ManagedQueue(ABC):

@@ -11,11 +11,11 @@ from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from naq_client._submit import Connected, submit
-from naq_core.broker import finish_tallies
 from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.tally import finish_tallies
 from naq_core.views import JobView
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
 
 from naq_core import schedules
-from naq_core.broker import Connection
 from naq_core.errors import InvalidScheduleError
 from naq_core.job import Job
 from naq_core.serialization import unwrap
+from naq_core.storage.connection import Connection
 from naq_core.views import Firing, ScheduleView
 
 SCHEDULE_OPTIONS = frozenset(

@@ -4,8 +4,9 @@ from functools import cache
 
 from naq_client._portal import portal
 from naq_client.queue import Queue
-from naq_core.broker import LoopConnections, close_shared, forget_shared, shared_connections
 from naq_core.settings import Settings
+from naq_core.storage.loops import LoopConnections
+from naq_core.storage.shared import close_shared, forget_shared, shared_connections
 
 
 @cache

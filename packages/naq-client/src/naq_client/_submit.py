@@ -8,23 +8,24 @@ from typing import Any, Protocol, TypeVar
 from naq_client._depend import find_parents, submit_tied
 from naq_client._unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core import after_enqueue
-from naq_core.broker import (
-    BATCH_LIMIT,
-    EXPECTED_SEQUENCE,
-    EXPECTED_SUBJECT,
-    BrokerMessage,
-    Connection,
-    DisconnectedError,
-    NotReadyError,
+from naq_core.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DuplicateJobError,
+    EnqueueUnknownError,
+    NaqError,
     WrongSequenceError,
-    ensure_queue,
-    publish_batch,
-    schedule_headers,
 )
-from naq_core.errors import BrokerTimeoutError, BrokerUnavailableError, DuplicateJobError, EnqueueUnknownError, NaqError
 from naq_core.job import Job
 from naq_core.settings import Settings
+from naq_core.storage.connection import Connection
+from naq_core.storage.messages import schedule_headers
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
+from naq_core.storage.topology import ensure_queue
 from naq_core.terms import NO_TERMS
+from naq_core.transport.batch import BATCH_LIMIT, publish_batch
+from naq_core.transport.errors import DisconnectedError, NotReadyError
+from naq_core.transport.repeat import BrokerMessage
 
 T = TypeVar("T")
 

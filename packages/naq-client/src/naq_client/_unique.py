@@ -5,24 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from naq_core.broker import (
-    BATCH_LIMIT,
-    EXPECTED_SEQUENCE,
-    EXPECTED_SUBJECT,
-    BrokerMessage,
-    Connection,
-    Message,
-    Place,
-    Stored,
-    WrongSequenceError,
-    ensure_queue,
-    find_place,
-    hand_over_record,
-    peek_record,
-    remove,
-    remove_arguments,
-    state_of_subject,
-)
 from naq_core.errors import (
     BrokerError,
     BrokerTimeoutError,
@@ -30,11 +12,21 @@ from naq_core.errors import (
     ConfigurationError,
     DuplicateJobError,
     EnqueueUnknownError,
+    WrongSequenceError,
 )
 from naq_core.job import Job
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.messages import remove, remove_arguments
+from naq_core.storage.records import Stored, peek_record
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, state_of_subject
+from naq_core.storage.topology import ensure_queue
+from naq_core.storage.unique import Place, find_place, hand_over_record
 from naq_core.tasks import beside
 from naq_core.terms import Clash
+from naq_core.transport.batch import BATCH_LIMIT
+from naq_core.transport.message import Message
+from naq_core.transport.repeat import BrokerMessage
 
 MessageOf = Callable[[Connection, Job[Any]], BrokerMessage]
 

@@ -9,7 +9,6 @@ from naq_client._options import QueueOptions
 from naq_client._schedule import Schedule
 from naq_client._submit import in_budget, submit_many
 from naq_client.signature import Signature
-from naq_core.broker import Connection, LoopConnections, queues_of, the_queue
 from naq_core.errors import EncodeError, InvalidOptionError
 from naq_core.job import Job
 from naq_core.names import check_place, check_queue
@@ -17,6 +16,9 @@ from naq_core.option_set import NO_OPTION_SET, OptionSet
 from naq_core.options import ENQUEUE_OPTIONS, EnqueueOptions, check_names
 from naq_core.schedules import Reconciled, ScheduleSpec, declared_specs, reconcile
 from naq_core.settings import ServiceSettings, Settings
+from naq_core.storage.connection import Connection
+from naq_core.storage.loops import LoopConnections
+from naq_core.storage.records import queues_of, the_queue
 
 R = TypeVar("R")
 

@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Literal, TypeVar, overload
 
-from naq_core.broker import Connection, EndWatch, Gone, Stored
 from naq_core.deadlock import deadlock_watch
 from naq_core.errors import JobError, JobNotFoundError, JobTimeoutError, NaqError
 from naq_core.job import Job
+from naq_core.storage.connection import Connection
+from naq_core.storage.records import Stored
+from naq_core.storage.waiting import EndWatch, Gone
 from naq_core.values import patience
 
 R = TypeVar("R")

@@ -14,7 +14,6 @@ from naq_client._unique import check_many
 from naq_client.queue import Queue
 from naq_client.signature import Chain, Ends, Group, Plan, Signature, Step, chain, chord, group
 from naq_client.together import gather
-from naq_core.broker import Connection
 from naq_core.context import current_job
 from naq_core.dependency import DependsOn
 from naq_core.errors import ConfigurationError, NaqError, WorkflowError, WorkflowNotFoundError
@@ -22,9 +21,10 @@ from naq_core.inspect import get_workflow
 from naq_core.job import Job
 from naq_core.manage import cancel_workflow, retry_workflow
 from naq_core.names import check_workflow_id, new_id
+from naq_core.storage.connection import Connection
+from naq_core.storage.workflows import Head, Member, add_members, read_workflow, write_head
 from naq_core.values import patience, text
 from naq_core.views import WorkflowView
-from naq_core.workflows import Head, Member, add_members, read_workflow, write_head
 
 R = TypeVar("R")
 

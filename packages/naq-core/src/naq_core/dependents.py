@@ -16,9 +16,10 @@ from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError, PermissionDeniedError, WrongSequenceError
 from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
-from naq_core.storage import messages as moves
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Edge, Key, edges_of, forget, read_edges
+from naq_core.storage.messages import release as release_message
+from naq_core.storage.messages import released
 from naq_core.storage.parents import Kind, Standing, standing_of, standings
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
 from naq_core.storage.unrun import end_waiting
@@ -237,7 +238,7 @@ class Dependents:
 
     async def _release_together(self, messages: Sequence[Message]) -> bool:
         """Make jobs ready in atomic batches; return False where somebody has moved one of them, so that each must be tried."""
-        groups = [[moves.released(self.connection, message)] for message in messages]
+        groups = [[released(self.connection, message)] for message in messages]
         try:
             for batch in batches(groups):
                 await publish_batch(self.connection, batch)
@@ -257,7 +258,7 @@ class Dependents:
         self._witnesses.pop(child, None)
         try:
             if verdict.run:
-                await moves.release(self.connection, message)
+                await release_message(self.connection, message)
                 return []
             record = await end_waiting(self.connection, message, JobState.CANCELLED, verdict.reason)
         except PermissionDeniedError as error:

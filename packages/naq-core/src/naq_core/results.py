@@ -6,8 +6,8 @@ from naq_core.errors import JobCancelledError, JobExpiredError, JobFailedError, 
 from naq_core.record import JobRecord, JobState
 from naq_core.serialization import decode_result
 from naq_core.signing import RESULT
+from naq_core.storage import objects
 from naq_core.storage.connection import Connection
-from naq_core.storage.objects import get as get_object
 from naq_core.storage.records import look_up
 from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.waiting import wait_for_end
@@ -34,7 +34,7 @@ async def result_bytes(connection: Connection, record: JobRecord) -> bytes:
     """
     if connection.signer:
         connection.signer.verify(RESULT, *signed_part(record), record.signature)
-    return record.result if record.large is None else await get_object(connection, record.large)
+    return record.result if record.large is None else await objects.get(connection, record.large)
 
 
 async def outcome(connection: Connection, record: JobRecord, serializer: str | None = None) -> Any:

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from litestar.exceptions import HTTPException, PermissionDeniedException
 
 from naq_core.audit import Actor, Recording, note_refusal, recorded
-from naq_core.broker import Connection
 from naq_core.errors import NaqError
+from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.broker import Broker

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from naq_core.broker import Connection
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
+from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker

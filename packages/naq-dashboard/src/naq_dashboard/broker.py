@@ -5,9 +5,10 @@ import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
 
-from naq_core.broker import Connection, ensure_streams
 from naq_core.errors import BrokerError, BrokerUnavailableError, NaqError
 from naq_core.settings import Settings
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import Background
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from litestar.exceptions import NotFoundException, ValidationException
 
 from naq_core import manage
 from naq_core.audit import Recording
-from naq_core.broker import Connection
 from naq_core.errors import NaqError
 from naq_core.filters import describe_filter
 from naq_core.inspect import count_jobs
 from naq_core.manage.bulk import MEANT
 from naq_core.masks import Mask
 from naq_core.names import new_id
+from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_core.views import JobFilter
 from naq_dashboard.access import Action, Viewer

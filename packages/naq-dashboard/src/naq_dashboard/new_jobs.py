@@ -9,9 +9,9 @@ from typing import Any
 
 from litestar.exceptions import HTTPException, ValidationException
 
-from naq_core.broker import Connection
 from naq_core.filters import parse_instant
 from naq_core.settings import parse_duration
+from naq_core.storage.connection import Connection
 from naq_dashboard.calls import SERIALIZER, read_call, read_function
 
 __all__ = ["can_enqueue", "enqueue_job"]

@@ -9,13 +9,13 @@ from typing import TypeAlias
 from litestar.exceptions import ValidationException
 
 from naq_core import manage, schedules
-from naq_core.broker import Connection
 from naq_core.errors import NaqError
 from naq_core.filters import parse_instant
 from naq_core.manage import CancelOutcome
 from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.settings import parse_duration
+from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit

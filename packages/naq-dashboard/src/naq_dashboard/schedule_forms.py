@@ -7,7 +7,7 @@ from typing import Any
 from litestar.exceptions import ValidationException
 
 from naq_core import schedules
-from naq_core.broker import Connection
+from naq_core.storage.connection import Connection
 from naq_dashboard.calls import SERIALIZER, read_call, read_function
 
 __all__ = ["create_schedule", "edit_schedule"]

@@ -9,11 +9,11 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core.broker import Change
 from naq_core.decoding import Decoder, Duration, complain
 from naq_core.errors import UnreadableError
 from naq_core.schedules.document import AHEAD
 from naq_core.schedules.spec import delay_of
+from naq_core.transport.watch import Change
 
 log = logging.getLogger(__name__)
 

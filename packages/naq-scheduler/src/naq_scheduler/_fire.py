@@ -13,12 +13,14 @@ from typing import Protocol
 
 import msgspec
 
-from naq_core.broker import Connection, find_job, read_document, read_record, write_document
 from naq_core.errors import JobNotFoundError
 from naq_core.manage import cancel_job
 from naq_core.schedules.document import ScheduleDocument, decode_document, encode_document
 from naq_core.schedules.spec import firing_id
 from naq_core.schedules.store import enqueue_firing
+from naq_core.storage.connection import Connection
+from naq_core.storage.records import find_job, read_record
+from naq_core.transport.buckets import read_document, write_document
 from naq_core.views import Firing
 from naq_scheduler._agenda import Agenda, Entry
 from naq_scheduler._metrics import Metrics

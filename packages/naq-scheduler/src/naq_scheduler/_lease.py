@@ -13,19 +13,13 @@ import random
 import socket
 from collections.abc import Callable
 
-from naq_core.broker import (
-    MOST_SKEW,
-    Change,
-    Connection,
-    LeaseOwner,
-    boottime,
-    encode_lease,
-    ensure_schedules,
-    lease_at,
-    read_document,
-    write_document,
-)
 from naq_core.errors import BrokerError
+from naq_core.storage.connection import Connection
+from naq_core.storage.lease import LeaseOwner, encode_lease, lease_at
+from naq_core.storage.topology import ensure_schedules
+from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.clock import MOST_SKEW, boottime
+from naq_core.transport.watch import Change
 
 log = logging.getLogger(__name__)
 

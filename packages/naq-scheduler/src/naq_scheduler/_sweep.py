@@ -9,26 +9,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from naq_core.broker import (
-    Connection,
-    Entry,
-    Walk,
-    find_job,
-    is_place,
-    is_worker_id,
-    list_documents,
-    read_presence,
-    read_record,
-    remove_presence,
-    state_of_subject,
-    stored_of,
-)
 from naq_core.dependents import Dependents
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.manage.cancel import store_end
 from naq_core.manage.later import expire_job
 from naq_core.record import AttemptError, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.presence import is_worker_id, read_presence, remove_presence
+from naq_core.storage.records import find_job, read_record, stored_of
+from naq_core.storage.subjects import is_place, state_of_subject
+from naq_core.transport.buckets import list_documents
+from naq_core.transport.direct import Entry
+from naq_core.transport.walk import Walk
 from naq_scheduler._fire import Leadership
 from naq_scheduler._metrics import Metrics
 

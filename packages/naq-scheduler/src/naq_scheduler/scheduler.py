@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Unpack
 
-from naq_core.broker import Connection, Watch, ensure_schedules, ensure_streams, ensure_tally
 from naq_core.decoding import complain
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import ServiceSettings, Settings
 from naq_core.signals import SignalReceiver
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_schedules, ensure_streams, ensure_tally
 from naq_core.tasks import finish, hide, services
+from naq_core.transport.watch import Watch
 from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, Entry
 from naq_scheduler._fire import Firer

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from naq_core.broker import Delivery
 from naq_core.context import StopFlag
 from naq_core.record import JobRecord
+from naq_core.storage.deliveries import Delivery
 from naq_worker._running import Running
 from naq_worker.outcome import Interrupted
 

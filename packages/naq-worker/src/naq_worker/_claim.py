@@ -8,16 +8,12 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import (
-    Connection,
-    Delivery,
-    Stored,
-    read_presence,
-    read_record,
-    write_record,
-)
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, UnreadableRecord
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery
+from naq_core.storage.presence import read_presence
+from naq_core.storage.records import Stored, read_record, write_record
 from naq_worker._active import Active, Claim
 from naq_worker._suspects import Isolation, charge, is_condemned
 

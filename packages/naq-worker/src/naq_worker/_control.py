@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from naq_core.broker import Connection, ControlReply, ControlRequest, answer_requests, read_record
 from naq_core.errors import BrokerError
+from naq_core.storage.connection import Connection
+from naq_core.storage.control import ControlReply, ControlRequest, answer_requests
+from naq_core.storage.records import read_record
 from naq_worker._active import Active
 
 log = logging.getLogger(__name__)

@@ -4,21 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from naq_core.broker import (
-    Connection,
-    Delivery,
-    WrongSequenceError,
-    if_newest,
-    record_end,
-    unrun_record,
-    waiting_headers,
-)
 from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
 from naq_core.envelope import Envelope
-from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError
+from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError, WrongSequenceError
 from naq_core.names import is_new_id
 from naq_core.record import JobRecord, JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery
+from naq_core.storage.edges import waiting_headers
+from naq_core.storage.messages import if_newest
+from naq_core.storage.unrun import record_end, unrun_record
 from naq_worker._claim import is_expired
 from naq_worker.outcome import Failed
 

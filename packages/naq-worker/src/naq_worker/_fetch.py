@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from naq_core.broker import Connection, Delivery, Pull, boottime, consumer_state
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery, Pull, consumer_state
+from naq_core.transport.clock import boottime
 from naq_worker._active import Active
 from naq_worker._levels import Levels
 from naq_worker._rota import FEW, SURE, Rota, Source

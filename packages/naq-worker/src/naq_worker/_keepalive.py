@@ -15,10 +15,14 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import TTL, Connection, ServerClock, boottime, ensure_streams, remove_presence, ttl_text
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
+from naq_core.storage.connection import Connection
+from naq_core.storage.presence import remove_presence
+from naq_core.storage.subjects import TTL, ttl_text
+from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import services
+from naq_core.transport.clock import ServerClock, boottime
 from naq_worker._active import Active
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
-from naq_core.broker import NORMAL, Connection, ensure_queue, follow_new_consumers, has_consumer, has_jobs
 from naq_core.errors import NaqError
+from naq_core.storage.connection import Connection
+from naq_core.storage.consumers import follow_new_consumers, has_jobs
+from naq_core.storage.subjects import NORMAL
+from naq_core.storage.topology import ensure_queue, has_consumer
 from naq_worker._rota import Source
 
 log = logging.getLogger(__name__)

@@ -7,17 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
-from naq_core.broker import (
-    Connection,
-    Holder,
-    QueueSettings,
-    Slot,
-    follow_queue_settings,
-    read_presence,
-    read_slots,
-    write_slot,
-)
 from naq_core.errors import BrokerError
+from naq_core.storage.connection import Connection
+from naq_core.storage.presence import read_presence
+from naq_core.storage.queues import QueueSettings, follow_queue_settings
+from naq_core.storage.slots import Holder, Slot, read_slots, write_slot
 from naq_worker._active import Active
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from naq_core.broker import Connection, Delivery, consumer_state
 from naq_core.errors import AttemptTimeoutError, NaqError
 from naq_core.metrics import LEVELS, Recorder, TallyReader
 from naq_core.record import JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery, consumer_state
 from naq_worker.outcome import Crashed, Failed, Outcome, Snoozed
 
 __all__ = ["Metrics", "name_of"]

@@ -8,11 +8,14 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import Connection, Delivery, Stored, get_object, remove_object
 from naq_core.envelope import Envelope, Large, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, InvalidNameError, LargePayloadError, UnknownWireVersionError
 from naq_core.names import check_job_id
 from naq_core.record import FINAL, JobRecord, JobState
+from naq_core.storage import objects
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery
+from naq_core.storage.records import Stored
 from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
@@ -124,11 +127,11 @@ class Processor:
         """
         failure: Failed | None = None
         try:
-            envelope = msgspec.structs.replace(envelope, body=await get_object(self.connection, large), large=None)
+            envelope = msgspec.structs.replace(envelope, body=await objects.get(self.connection, large), large=None)
         except LargePayloadError as error:
             failure = Failed("naq_core.errors.LargePayloadError", str(error), retry=False)
         if await self._attempt(active, envelope, failure):
-            await remove_object(self.connection, large)
+            await objects.remove(self.connection, large)
 
     async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
         """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""

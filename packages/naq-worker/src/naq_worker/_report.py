@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from naq_core.broker import ServerClock
 from naq_core.record import LogLine, Progress
+from naq_core.transport.clock import ServerClock
 from naq_worker._active import Active, Claim
 from naq_worker._logs import JobLog
 

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from naq_core.broker import LEVELS, NORMAL
 from naq_core.errors import ConfigurationError
 from naq_core.names import check_queue
+from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.values import number
 from naq_worker._active import Active
 

@@ -7,28 +7,18 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from naq_core.broker import (
-    EXPECTED_SEQUENCE,
-    RESULT_OBJECT,
-    TTL,
-    Connection,
-    Delivery,
-    WrongSequenceError,
-    find_job,
-    if_newest,
-    put_object,
-    read_last,
-    read_record,
-    record_headers,
-    remove_object,
-    schedule_headers,
-    ttl_text,
-)
 from naq_core.envelope import JobOptions, Large
-from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError
+from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError, WrongSequenceError
 from naq_core.previews import clean_text
 from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
+from naq_core.storage import objects
+from naq_core.storage.connection import Connection
+from naq_core.storage.deliveries import Delivery
+from naq_core.storage.events import record_headers
+from naq_core.storage.messages import if_newest, schedule_headers
+from naq_core.storage.records import find_job, read_last, read_record
+from naq_core.storage.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_worker._active import Claim, Counters
 from naq_worker._suspects import acquit, is_condemned
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
@@ -124,7 +114,7 @@ class Settler:
             await self._end(delivery, claim, JobState.SUCCEEDED, ttl)
         except LostError:
             if record.large is not None:
-                await remove_object(self._connection, record.large)
+                await objects.remove(self._connection, record.large)
             raise
         except PayloadTooLargeError as error:
             if record.large is None and len(outcome.result) > self._connection.large_limit:  # the server's limit was lowered
@@ -137,8 +127,8 @@ class Settler:
     async def _put_result(self, record: JobRecord, result: bytes, ttl: float) -> Large:
         """Store a large result, to stay as long as its record, which is written next."""
         ttl += 2 * self._settings.publish_budget.total_seconds()
-        where = (self._connection, record.queue, record.job_id, RESULT_OBJECT)
-        return await self._insist(record, lambda: put_object(*where, result, ttl))
+        where = (self._connection, record.queue, record.job_id, objects.RESULT)
+        return await self._insist(record, lambda: objects.put(*where, result, ttl))
 
     async def _fail(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Failed) -> None:
         record, policy = claim.record, options.retry

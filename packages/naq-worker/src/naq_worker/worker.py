@@ -13,11 +13,12 @@ from contextvars import copy_context
 from dataclasses import asdict
 from typing import Any, TypeAlias, Unpack
 
-from naq_core.broker import Connection, ensure_queues
 from naq_core.inspect import list_workers
 from naq_core.names import new_id
 from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_queues
 from naq_core.tasks import Background, beside, finish, services
 from naq_core.values import flag, whole
 from naq_worker._active import Active, Counters

@@ -15,12 +15,13 @@ from naq_cli._format import printable, size, span
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
-from naq_core.broker import MOST_SKEW, NORMAL, WARN_SECONDS
 from naq_core.errors import NaqError
 from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
 from naq_core.schedules import list_schedules
 from naq_core.schedules.document import AHEAD
 from naq_core.settings import redact_url
+from naq_core.storage.subjects import NORMAL
+from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
 from naq_core.unreadable import find_unreadable, remove_unreadable
 from naq_core.views import ScheduleView
 

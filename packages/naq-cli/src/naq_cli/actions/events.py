@@ -8,9 +8,9 @@ from naq_cli._format import NOTHING, iso, printable
 from naq_cli._session import Session
 from naq_cli.actions.job_detail import progress_text
 from naq_cli.exit_codes import ExitCode
-from naq_core.broker import ensure_streams
 from naq_core.events import Event, events
 from naq_core.inspect import broker_info
+from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import beside
 
 KINDS = {

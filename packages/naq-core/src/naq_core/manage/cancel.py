@@ -14,7 +14,7 @@ from naq_core.names import check_place
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.storage.connection import Connection
-from naq_core.storage.control import Request, ask_worker
+from naq_core.storage.control import ControlRequest, ask_worker
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
@@ -175,11 +175,11 @@ async def _tell_workers(connection: Connection, record: JobRecord, *, known: boo
         if known
         else [each["worker_id"] for each in await list_workers(connection) if "unreadable" not in each]
     )
-    request = Request("cancel", record.queue, record.job_id)
+    request = ControlRequest("cancel", record.queue, record.job_id)
     await asyncio.gather(*(_tell(connection, each, request) for each in workers))
 
 
-async def _tell(connection: Connection, worker_id: str, request: Request) -> None:
+async def _tell(connection: Connection, worker_id: str, request: ControlRequest) -> None:
     try:
         if await ask_worker(connection, worker_id, request) is None:
             log.warning("job %s is cancelled, but worker %s does not answer", request.job_id, worker_id)

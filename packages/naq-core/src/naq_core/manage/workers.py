@@ -4,8 +4,8 @@ import re
 
 from naq_core.errors import WorkerNotFoundError
 from naq_core.storage.connection import Connection
-from naq_core.storage.control import Request, ask_worker
-from naq_core.storage.presence import read_one
+from naq_core.storage.control import ControlRequest, ask_worker
+from naq_core.storage.presence import read_presence
 from naq_core.values import exact_text
 
 _WORKER_ID = re.compile(r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]{1,128}")
@@ -50,8 +50,10 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
 
 async def _ask(connection: Connection, worker_id: str, verb: str) -> None:
     worker_id = _checked(worker_id)
-    is_present = await read_one(connection, worker_id) is not None
-    reply = await ask_worker(connection, worker_id, Request(verb), patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT)
+    is_present = await read_presence(connection, worker_id) is not None
+    reply = await ask_worker(
+        connection, worker_id, ControlRequest(verb), patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT
+    )
     if reply is None or not reply.done:
         raise WorkerNotFoundError(worker_id, None if reply is None else reply.state)
 

@@ -26,7 +26,7 @@ FRESH = 300.0
 """Seconds that a signed request is valid. In this time a worker carries it out only once."""
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class ControlRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked of a worker."""
 
     verb: str
@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     signature: bytes = b""
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class ControlReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the worker answers."""
 
     done: bool
@@ -54,11 +54,13 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode_request = Decoder("a request to a worker", Request).decode
-_decode_reply = Decoder("the answer of a worker", Reply).decode
+_decode_request = Decoder("a request to a worker", ControlRequest).decode
+_decode_reply = Decoder("the answer of a worker", ControlReply).decode
 
 
-async def ask_worker(connection: Connection, worker_id: str, request: Request, *, patience: float = 2.0) -> Reply | None:
+async def ask_worker(
+    connection: Connection, worker_id: str, request: ControlRequest, *, patience: float = 2.0
+) -> ControlReply | None:
     """Ask a worker, and again while it does not answer; every verb may be repeated.
 
     Args:
@@ -99,7 +101,7 @@ async def ask_worker(connection: Connection, worker_id: str, request: Request, *
     return None
 
 
-def _signed(connection: Connection, worker_id: str, request: Request) -> Request:
+def _signed(connection: Connection, worker_id: str, request: ControlRequest) -> ControlRequest:
     signer = connection.signer
     if not signer:
         return request
@@ -107,7 +109,7 @@ def _signed(connection: Connection, worker_id: str, request: Request) -> Request
     return msgspec.structs.replace(request, signature=signer.sign(CONTROL, (worker_id,), _encode(request)))
 
 
-def _verified_reply(signer: Signer, worker_id: str, request: Request, data: bytes) -> Reply:
+def _verified_reply(signer: Signer, worker_id: str, request: ControlRequest, data: bytes) -> ControlReply:
     reply = _decode_reply(data)
     signer.verify(REPLY, (request.nonce, worker_id), _encode(msgspec.structs.replace(reply, signature=b"")), reply.signature)
     return reply
@@ -120,12 +122,12 @@ class Guard:
         handle: Carries a request out.
     """
 
-    def __init__(self, connection: Connection, worker_id: str, handle: Callable[[Request], Reply]) -> None:
+    def __init__(self, connection: Connection, worker_id: str, handle: Callable[[ControlRequest], ControlReply]) -> None:
         self._signer = connection.signer
         self._now = connection.clock.now
         self._worker_id = worker_id
         self._handle = handle
-        self._answered: dict[str, tuple[float, Reply]] = {}
+        self._answered: dict[str, tuple[float, ControlReply]] = {}
         """By nonce: when the request was signed, and what was answered."""
 
     def answer(self, data: bytes) -> bytes:
@@ -137,14 +139,14 @@ class Guard:
             reply = self._once(request) if self._signer else self._handle(request)
         except SignatureError as error:
             log.warning("a request to this worker was refused: %s", error)
-            reply = Reply(done=False, refused=str(error))
+            reply = ControlReply(done=False, refused=str(error))
         except UnreadableError as error:
             complain(log, "a request to this worker", error, "one to be refused")
-            reply = Reply(done=False)
+            reply = ControlReply(done=False)
         signature = self._signer.sign(REPLY, (nonce, self._worker_id), _encode(reply))
         return _encode(msgspec.structs.replace(reply, signature=signature))
 
-    def _once(self, request: Request) -> Reply:
+    def _once(self, request: ControlRequest) -> ControlReply:
         bare = _encode(msgspec.structs.replace(request, signature=b""))
         self._signer.verify(CONTROL, (self._worker_id,), bare, request.signature)
         now = self._now()
@@ -156,7 +158,7 @@ class Guard:
         return self._answered[request.nonce][1]
 
 
-async def answer_requests(connection: Connection, worker_id: str, handle: Callable[[Request], Reply]) -> None:
+async def answer_requests(connection: Connection, worker_id: str, handle: Callable[[ControlRequest], ControlReply]) -> None:
     """Answer the requests to a worker from now on, until the connection is closed.
 
     Args:

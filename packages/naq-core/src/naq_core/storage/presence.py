@@ -82,14 +82,14 @@ def presence_at(message: Message | Entry) -> dict[str, Any] | None:
         return None
 
 
-async def read_all(connection: Connection) -> list[Message]:
+async def read_presences(connection: Connection) -> list[Message]:
     """Read every worker's presence: one batched direct get (ADR-31), no consumer."""
     await ensure_streams(connection)
     names = connection.names
     return await read_many(connection, names.workers_stream, [names.worker("*")], names.worker("*"))
 
 
-async def read_one(connection: Connection, worker_id: str) -> dict[str, Any] | None:
+async def read_presence(connection: Connection, worker_id: str) -> dict[str, Any] | None:
     """Read one worker's presence from the leader, or None where it is gone or cannot be read."""
     if not is_worker_id(worker_id):
         return None
@@ -102,7 +102,7 @@ def is_worker_id(text: str) -> bool:
     return bool(text) and text.isprintable() and not set(text) & set(" .*>")
 
 
-async def remove(connection: Connection, worker_id: str) -> None:
+async def remove_presence(connection: Connection, worker_id: str) -> None:
     """Remove a worker's presence at once, at its orderly end."""
     names = connection.names
     await connection.api(

@@ -9,7 +9,7 @@ from naq_core.storage.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
 from naq_core.transport.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
 from naq_core.transport.repeat import BrokerMessage, repeat
 
-LIMIT = 1000
+BATCH_LIMIT = 1000
 
 
 async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage]) -> None:
@@ -54,10 +54,10 @@ def batches(groups: Iterable[Sequence[BrokerMessage]]) -> list[list[BrokerMessag
     """Return as few batches as hold the groups, in their order; only a group that is too large by itself is divided."""
     made: list[list[BrokerMessage]] = [[]]
     for group in groups:
-        if len(made[-1]) + len(group) > LIMIT:
+        if len(made[-1]) + len(group) > BATCH_LIMIT:
             made.append([])
         for message in group:
-            if len(made[-1]) == LIMIT:
+            if len(made[-1]) == BATCH_LIMIT:
                 made.append([])
             made[-1].append(message)
     return [batch for batch in made if batch]

@@ -6,9 +6,9 @@ from typing import Any
 
 from litestar.exceptions import NotFoundException
 
-from naq_core.broker import Connection
 from naq_core.errors import AmbiguousJobError, InvalidNameError, JobNotFoundError
 from naq_core.inspect import get_job, list_workers
+from naq_core.storage.connection import Connection
 from naq_core.views import JobView
 from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
