@@ -202,7 +202,7 @@ async def test_the_server_has_a_forgotten_job_looked_at(
 ) -> None:
     """As if the enqueuer had died between storing the job and looking at its parents."""
     monkeypatch.setattr("naq_core.storage.edges.FIRST_LOOK", 0.5)
-    monkeypatch.setattr("naq_client._depend._look", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr("naq_core.enqueue.dependent._look", lambda *_: asyncio.sleep(0))
     async with run_worker():
         good, bad = await queue.enqueue(work.add, 1), await queue.enqueue(work.fail)
         await good.result(10)

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from naq_client import Dependency, Queue
-from naq_client._submit import submit_many
 from naq_core import Job, JobRecord, JobState, Settings
 from naq_core.dependents import release
+from naq_core.enqueue.submit import submit_many
 from naq_core.envelope import decode_envelope
 from naq_core.record import encode_record
 from naq_core.storage.connection import Connection

@@ -115,9 +115,9 @@ def naq_worker(naq_connection: Connection) -> WorkerRunner:
 @pytest.fixture
 def naq_inline(naq_worker: WorkerRunner) -> Iterator[None]:
     """Run every job at once: `enqueue` returns when the job has run, on a real worker, after a real trip through the server."""
-    from naq_core import after_enqueue
+    from naq_core.enqueue import hooks
 
-    with after_enqueue.calling(naq_worker.run_inline):
+    with hooks.calling(naq_worker.run_inline):
         yield
 
 

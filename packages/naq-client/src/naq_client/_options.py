@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from naq_client._schedule import Prepared, Schedule, prepare, put
-from naq_client._submit import submit
 from naq_client.signature import Signature
+from naq_core.enqueue.submit import submit
 from naq_core.errors import InvalidOptionError
 from naq_core.job import Job
 from naq_core.option_set import NO_OPTION_SET, OptionSet, options_for

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-from naq_client._submit import Connected, submit
+from naq_core.enqueue.submit import Connected, submit
 from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome

@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from naq_client._managed import ManagedQueue
 from naq_client._options import QueueOptions
 from naq_client._schedule import Schedule
-from naq_client._submit import in_budget, submit_many
 from naq_client.signature import Signature
+from naq_core.enqueue.submit import in_budget, submit_many
 from naq_core.errors import EncodeError, InvalidOptionError
 from naq_core.job import Job
 from naq_core.names import check_place, check_queue

@@ -9,8 +9,8 @@ from naq_client._options import job_of
 from naq_client._portal import SyncJob, enqueue_blocking
 from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
-from naq_client._submit import submit
 from naq_client.signature import OpenSignature, Signature
+from naq_core.enqueue.submit import submit
 from naq_core.job import Job
 from naq_core.option_set import NO_OPTION_SET, OptionSet
 from naq_core.options import CallOptions, DeclaredOptions, TaskOptions, check_names, names

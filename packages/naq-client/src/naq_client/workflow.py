@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Self, TypeVar, overload
 
-from naq_client._depend import find_parents
-from naq_client._graph import in_order
 from naq_client._portal import SyncJob, portal
 from naq_client._shared import shared_queue
-from naq_client._submit import in_budget, submit_many
-from naq_client._unique import check_many
 from naq_client.queue import Queue
 from naq_client.signature import Chain, Ends, Group, Plan, Signature, Step, chain, chord, group
 from naq_client.together import gather
 from naq_core.context import current_job
 from naq_core.dependency import DependsOn
+from naq_core.enqueue.dependent import find_parents
+from naq_core.enqueue.order import in_order
+from naq_core.enqueue.submit import in_budget, submit_many
+from naq_core.enqueue.unique import check_many
 from naq_core.errors import ConfigurationError, NaqError, WorkflowError, WorkflowNotFoundError
 from naq_core.inspect import get_workflow
 from naq_core.job import Job

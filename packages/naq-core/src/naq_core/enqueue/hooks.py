@@ -6,21 +6,21 @@ from typing import TypeAlias
 
 AfterEnqueue: TypeAlias = "Callable[[Collection[str]], Awaitable[None]]"
 
-hooks: list[AfterEnqueue] = []
+after_enqueue: list[AfterEnqueue] = []
 """Called with the names of the queues that have got jobs; clients look only whether it is empty."""
 
 
 async def tell(queues: Collection[str]) -> None:
     """Call the hooks, in the order they were added."""
-    for hook in tuple(hooks):
+    for hook in tuple(after_enqueue):
         await hook(queues)
 
 
 @contextmanager
 def calling(hook: AfterEnqueue) -> Iterator[None]:
     """Call `hook` after each enqueue of this process, until the block ends."""
-    hooks.append(hook)
+    after_enqueue.append(hook)
     try:
         yield
     finally:
-        hooks.remove(hook)
+        after_enqueue.remove(hook)

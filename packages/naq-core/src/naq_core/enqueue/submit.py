@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from naq_client._depend import find_parents, submit_tied
-from naq_client._unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
-from naq_core import after_enqueue
+from naq_core.enqueue import hooks
+from naq_core.enqueue.dependent import find_parents, submit_tied
+from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -74,7 +74,9 @@ class Connected(Protocol):
 
     settings: Settings
 
-    async def connection(self) -> Connection: ...
+    async def connection(self) -> Connection:
+        """Return the open connection of the running event loop."""
+        ...
 
 
 async def in_budget(queue: Connected, jobs: Sequence[Job[Any]], send: Callable[[Connection], Awaitable[T]]) -> T:
@@ -138,8 +140,8 @@ async def _submit(connection: Connection, job: Job[Any]) -> bool:
         connection.tally.add(job.queue, job.function_name, "enqueued")
     else:
         await job.discard_arguments()
-    if after_enqueue.hooks:
-        await after_enqueue.tell({job.queue})
+    if hooks.after_enqueue:
+        await hooks.tell({job.queue})
     return is_new
 
 
@@ -209,8 +211,8 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         raise
     for (queue, function), count in Counter((job.queue, job.function_name) for job in jobs).items():
         connection.tally.add(queue, function, "enqueued", count)
-    if after_enqueue.hooks:
-        await after_enqueue.tell({job.queue for job in jobs})
+    if hooks.after_enqueue:
+        await hooks.tell({job.queue for job in jobs})
     return atomic
 
 

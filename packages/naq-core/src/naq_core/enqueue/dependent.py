@@ -5,8 +5,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from naq_client._graph import in_order
 from naq_core.dependents import Dependents
+from naq_core.enqueue.order import in_order
 from naq_core.envelope import Parent
 from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError, WrongSequenceError
 from naq_core.job import Job
