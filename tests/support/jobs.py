@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
+import resource
 import signal
 import threading
 import time
@@ -249,3 +251,14 @@ def fail_twice(tries: str) -> int:
     if count < 3:
         raise RuntimeError(f"attempt {count}")
     return count
+
+
+def limit_files(count: int) -> None:
+    """Let this process have so many files open at most, from here on."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def lack(name: str) -> None:
+    """Raise what Python raises when something is missing: a file descriptor, or memory."""
+    raise OSError(errno.EMFILE, "Too many open files") if name == "OSError" else MemoryError("too much")

@@ -1,11 +1,12 @@
 """One attempt: call the function where it belongs, within its time, and return an outcome. Knows nothing of NATS."""
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from naq_core.context import JobContext, set_current_job
 from naq_core.dependency import ParentOutcome
@@ -19,7 +20,11 @@ from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._report import Reporter
 from naq_worker._running import Running, let_cancellation_arrive
-from naq_worker.outcome import Interrupted, Outcome
+from naq_worker._shortage import ShortageError
+from naq_worker.outcome import Interrupted, Outcome, Short
+
+PAUSES = (0.5, 1.0, 2.0, 5.0)
+"""Seconds for which a job keeps its slot when the worker is short of something, by how many have met this in a row before."""
 
 
 @dataclass(slots=True)
@@ -29,6 +34,8 @@ class Attempts:
     settings: Settings
     threads: Threads
     processes: Processes
+    shortages: int = 0
+    """How many attempts in a row have met a shortage."""
 
     async def run(
         self,
@@ -55,6 +62,8 @@ class Attempts:
         else:
             try:
                 function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
+            except ShortageError as error:
+                return await self._bounded(active, envelope, _raise(error), on_given_up)
             except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
                 return of_error(error, None)
             set_current_job(context)
@@ -104,9 +113,21 @@ class Attempts:
             raise
         except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
             outcome = await self._of_raised(active, envelope, error)
+        await self._back_off(running, outcome)
         await running.end()
         active.running = None
         return outcome if running.outcome is None else running.outcome
+
+    async def _back_off(self, running: Running, outcome: Outcome) -> None:
+        """Keep the slot for a moment where the worker is short of something, so that it does not go through its whole queue."""
+        if not isinstance(outcome, Short):
+            self.shortages = 0
+            return
+        pause = PAUSES[min(self.shortages, len(PAUSES) - 1)]
+        self.shortages += 1
+        running.lift_limit()
+        with contextlib.suppress(asyncio.CancelledError):  # the worker stops: `running.outcome` says so
+            await asyncio.sleep(pause)
 
     async def _of_raised(self, active: Active, envelope: Envelope, error: BaseException) -> Outcome:
         if isinstance(error, asyncio.CancelledError):
@@ -126,3 +147,7 @@ class Attempts:
             return await function(*args, **kwargs)
         result = await self.threads.run(lambda: function(*args, **kwargs))
         return await result if inspect.isawaitable(result) else result
+
+
+async def _raise(error: Exception) -> NoReturn:
+    raise error

@@ -15,7 +15,8 @@ from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, Call, decode_call, encode_result
 from naq_core.typed_json import convert_arguments
-from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
+from naq_worker._shortage import ShortageError, noticing
+from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Snoozed
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
@@ -28,14 +29,16 @@ def prepare(
 
     Raises:
         DecodeError, UnknownTaskError: As `decode_call`; or JSON arguments do not fit the function's annotations.
+        ShortageError: There is no memory for it, or no file descriptor to import its module.
     """
-    call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
-    function, args, kwargs = decode_call(call, serializer, allowed)
-    if parents is not None and envelope.fill:
-        args, kwargs = fill_in(envelope, parents, args, kwargs)
-    if envelope.ct == JSON:
-        args, kwargs = convert_arguments(function, args, kwargs)
-    return function, args, kwargs
+    with noticing("the job cannot be read", may_be_the_jobs=True):
+        call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
+        function, args, kwargs = decode_call(call, serializer, allowed)
+        if parents is not None and envelope.fill:
+            args, kwargs = fill_in(envelope, parents, args, kwargs)
+        if envelope.ct == JSON:
+            args, kwargs = convert_arguments(function, args, kwargs)
+        return function, args, kwargs
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -54,8 +57,9 @@ def of_value(value: Any, serializer: str) -> Outcome:
     if control is not None:
         return of_control(control)
     try:
-        content_type, data = encode_result(value, serializer)
-    except EncodeError as error:
+        with noticing("the result cannot be serialized", may_be_the_jobs=True):
+            content_type, data = encode_result(value, serializer)
+    except (EncodeError, ShortageError) as error:
         return of_error(error, None)
     return Completed(content_type, data, preview_result(value, len(data)))
 
@@ -81,6 +85,8 @@ def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
     """
     if isinstance(error, JobControl):
         return of_control(error)
+    if isinstance(error, ShortageError):
+        return Short(str(error), may_be_the_jobs=error.may_be_the_jobs)
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:

@@ -89,7 +89,7 @@ class KeepAlive:
         """Remove the presence and end the thread."""
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-        await asyncio.to_thread(self._thread.join, 2)
+            await asyncio.wait([self._ended], timeout=2)  # not `join` in a thread: there may be none left to start
 
     def _run(self) -> None:
         error: BaseException | None = None

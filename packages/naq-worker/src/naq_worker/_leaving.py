@@ -17,6 +17,8 @@ PATIENCE = 3.0
 class Deadline:
     """Ends this process at a deadline, from a thread of its own: neither the event loop nor other threads are asked.
 
+    Where no thread can be started it ends the process at once.
+
     Args:
         code: The exit code.
         last: Called first, in that thread.
@@ -27,17 +29,22 @@ class Deadline:
         self._code = code
         self._last = last
         self._is_off = threading.Event()
-        threading.Thread(target=self._wait, name="naq-deadline", daemon=True).start()
+        try:
+            threading.Thread(target=self._wait, name="naq-deadline", daemon=True).start()
+        except RuntimeError as error:
+            self._leave(str(error))
 
     def call_off(self) -> None:
         """Let the process live."""
         self._is_off.set()
 
     def _wait(self) -> None:
-        if self._is_off.wait(self._seconds):
-            return
+        if not self._is_off.wait(self._seconds):
+            self._leave(_what_holds())
+
+    def _leave(self, reason: str) -> None:
         try:
-            log.error("leaving by force: %s", _what_holds())
+            log.error("leaving by force: %s", reason)
             self._last()
             logging.shutdown()
             if has_room(sys.stderr):

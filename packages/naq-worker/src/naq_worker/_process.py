@@ -25,6 +25,7 @@ from naq_worker._limits import Limits
 from naq_worker._metrics import Metrics, name_of
 from naq_worker._report import Reporter, Reports
 from naq_worker._settle import Settler
+from naq_worker._shortage import lack_of
 from naq_worker._suspects import Isolation, is_condemned, window
 from naq_worker.outcome import Completed, Failed, Outcome
 
@@ -62,12 +63,14 @@ class Processor:
         return self._guarded(active, self._process(active))
 
     async def _guarded(self, active: Active, work: Awaitable[object]) -> None:
-        """Leave a job to its next delivery where the server does not take what is to be recorded of it."""
+        """Leave a job to its next delivery where the server does not take what is to be recorded of it, or memory is short."""
         try:
             await work
-        except BrokerError as error:
+        except Exception as error:
+            if not isinstance(error, BrokerError) and lack_of(error) is None:
+                raise
             # Not acknowledged, so it is delivered again, to whoever can settle it.
-            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, error)
+            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, str(error) or type(error).__name__)
             self.claims.unrecorded.append(active.delivery.job_id)
         finally:
             if active.leave is not None and not active.is_given_up:

@@ -42,6 +42,11 @@ class Running:
         """Stop it after some time."""
         self._timer = self._loop.call_later(seconds, lambda: self.stop(on_time_out()))
 
+    def lift_limit(self) -> None:
+        """Let it take any time from here on, unless it was stopped already."""
+        if self.outcome is None:
+            self._drop_timer()
+
     def stop(self, outcome: Outcome) -> None:
         """Cancel it, from the event loop; the first outcome that it is stopped with is the one that counts."""
         if self.outcome is None:

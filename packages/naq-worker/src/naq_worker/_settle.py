@@ -20,8 +20,9 @@ from naq_core.storage.messages import if_newest, schedule_headers
 from naq_core.storage.records import find_job, read_last, read_record
 from naq_core.storage.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_worker._active import Claim, Counters
+from naq_worker._shortage import ShortageError
 from naq_worker._suspects import acquit, is_condemned
-from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Snoozed
+from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Short, Snoozed
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ PUT_OFF = 1.0
 """Seconds before a job that has to run alone, and cannot have its worker for itself, is delivered again."""
 INSIST = 0.1
 """Seconds after which what the server has refused is tried again, the first time."""
+MOST_DELIVERIES = 20
+"""From this delivery on a job that finds no memory for its arguments or its result has failed: it may be the one to blame."""
+LONGEST_REASON = 500
 MOST_ERRORS = 20
 MOST_TRACEBACKS = 3
 
@@ -57,6 +61,8 @@ class Settler:
         self._counters = counters
         self._finish = finish
         self._is_limited = is_limited
+        self.handed_back = 0
+        """How many jobs were handed back as the worker was short of something."""
 
     async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> JobState | None:
         """Record what the attempt came to and acknowledge, or hand the job on to its next attempt.
@@ -65,7 +71,7 @@ class Settler:
             The state it leaves the job in; None where the job is somebody else's by now.
         """
         record = claim.record
-        if record.crashes and not isinstance(outcome, Crashed | Interrupted):
+        if record.crashes and not isinstance(outcome, Crashed | Interrupted | Short):
             acquit(record, self._settings.max_crashes)
         try:
             match outcome:
@@ -83,7 +89,9 @@ class Settler:
                     record.reason = reason
                     await self._end(delivery, claim, JobState.CANCELLED, self._settings.failure_ttl.total_seconds())
                 case Interrupted(lease_lost=lease_lost):
-                    await self._hand_back(delivery, claim, lease_lost=lease_lost)
+                    await self._hand_back(delivery, claim, "lease lost" if lease_lost else "handed back by a stopping worker")
+                case Short():
+                    await self._put_back(delivery, options, claim, outcome)
         except LostError:
             return await self._give_up(delivery, record, outcome)
         return record.state
@@ -280,9 +288,18 @@ class Settler:
         except WrongSequenceError:
             log.debug("job %s is held already", delivery.job_id)
 
-    async def _hand_back(self, delivery: Delivery, claim: Claim, *, lease_lost: bool) -> None:
+    async def _put_back(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Short) -> None:
+        """Hand back a job that the worker could not run, unless it has done so too often and the job may be to blame."""
+        if outcome.may_be_the_jobs and delivery.delivered >= MOST_DELIVERIES:
+            await self._fail(delivery, options, claim, Failed(ShortageError.__name__, outcome.reason))
+            return
+        log.warning("job %s is handed back: %s", claim.record.job_id, outcome.reason)
+        self.handed_back += 1
+        await self._hand_back(delivery, claim, outcome.reason)
+
+    async def _hand_back(self, delivery: Delivery, claim: Claim, reason: str) -> None:
         claim.record.state, claim.record.alone = JobState.QUEUED, False
-        claim.record.reason = "lease lost" if lease_lost else "handed back by a stopping worker"
+        claim.record.reason = clean_text(reason, LONGEST_REASON)
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()
 

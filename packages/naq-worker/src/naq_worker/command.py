@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import sys
 
 from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
@@ -90,11 +91,14 @@ def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:
 def _serve(worker: Worker) -> None:
     """Run a worker, and see to it that the process ends when it has ended."""
     code = _CANCELLED
+    spare = socket.socketpair()  # the event loop needs two descriptors to end: jobs may have used up the others
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             _run(runner, worker)
             code = 0
         finally:
+            for each in spare:
+                each.close()
             deadline = Deadline(PATIENCE, code)
     if not leftover_threads() and has_room(sys.stdout) and has_room(sys.stderr):  # the interpreter flushes both
         deadline.call_off()

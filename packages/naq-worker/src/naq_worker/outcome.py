@@ -56,4 +56,13 @@ class Interrupted:
     lease_lost: bool = False
 
 
-Outcome: TypeAlias = Completed | Failed | Snoozed | Cancelled | Crashed | Interrupted
+@dataclass(frozen=True, slots=True)
+class Short:
+    """The worker could not do its own part, such as starting a thread: the job goes back to its queue, as it was."""
+
+    reason: str
+    may_be_the_jobs: bool = False
+    """As of `ShortageError`: such a job ends as failed after many deliveries."""
+
+
+Outcome: TypeAlias = Completed | Failed | Snoozed | Cancelled | Crashed | Interrupted | Short

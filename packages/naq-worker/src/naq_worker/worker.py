@@ -318,7 +318,8 @@ class Worker:
             await intake.fetch.ask(self._stopping.is_set)
 
     async def _is_drained(self) -> bool:
-        handed_back = self._limits.handed_back + self._processor.claims.handed_back
+        processor = self._processor
+        handed_back = self._limits.handed_back + processor.claims.handed_back + processor.settler.handed_back
         has_retries = self._intake.has_put_off or self.counters.retried > 0 or handed_back > 0
         return await self._intake.fetch.is_drained(has_retries=has_retries)
 

@@ -43,7 +43,8 @@ from naq_worker._executors.frames import (
 from naq_worker._executors.guard import fork_under_guard
 from naq_worker._executors.relay import Relay, set_up
 from naq_worker._logs import install_log_factory
-from naq_worker.outcome import Outcome
+from naq_worker._shortage import lack_in, lack_of, noticing
+from naq_worker.outcome import Outcome, Short
 
 
 class Child:
@@ -70,11 +71,11 @@ class Child:
             message = decode_to_child(data)
             if isinstance(message, Run):
                 self._work(message)
-            elif (problem := self._set_up(message)) is not None:
-                self._send(Broken(problem))
+            elif (broken := self._set_up(message)) is not None:
+                self._send(broken)
                 return
 
-    def _set_up(self, setup: Setup) -> str | None:
+    def _set_up(self, setup: Setup) -> Broken | None:
         """Become like the worker; return what is in the way."""
         self._setup = setup
         sys.path[:] = setup.path
@@ -82,28 +83,31 @@ class Child:
         if setup.logs:
             install_log_factory()
         if (problem := import_modules(setup.imports)) is not None:
-            return problem
+            return Broken(problem, is_short=lack_in(problem) is not None)
         try:
             for each in setup.hooks:
                 value = self._context.run(decode_pickle(each, "start-up hook"))
                 if inspect.isawaitable(value):
                     self._await(value, self._context)
         except BaseException as error:  # noqa: BLE001 - the boundary: told to the worker
-            return f"a start-up hook failed: {format_traceback(error)}"
+            return Broken(f"a start-up hook failed: {format_traceback(error)}", is_short=lack_of(error) is not None)
         return None
 
     def _work(self, run: Run) -> None:
         _keep_signals()
+        envelope = decode_envelope(run.envelope)  # before it has the job: a lack of memory is not the job's doing
         with self._sending:
             self._run = run
             self._send(Started())
-        outcome = self._outcome(run)
+        outcome = self._outcome(run, envelope)
         with self._sending:
             self._run = None
-            self._send(ended(outcome))
+            try:
+                self._send(ended(outcome))
+            except MemoryError:
+                self._send(ended(Short("there is no memory to hand over the result", may_be_the_jobs=True)))
 
-    def _outcome(self, run: Run) -> Outcome:
-        envelope = decode_envelope(run.envelope)
+    def _outcome(self, run: Run, envelope: Envelope) -> Outcome:
         context = self._context.copy()
         job = JobContext(
             job_id=envelope.id,
@@ -132,9 +136,18 @@ class Child:
         return function(*args, **kwargs)
 
     def _await(self, awaitable: Awaitable[Any], context: Context) -> Any:
-        """Await in this process's event loop; one that is stopped under the job is replaced."""
+        """Await in this process's event loop; one that is stopped under the job is replaced.
+
+        Raises:
+            ShortageError: There is no event loop, and the system does not let one be made.
+        """
         if self._runner is None:
-            self._runner = asyncio.Runner()
+            try:
+                self._runner = _new_runner()
+            except BaseException:
+                if inspect.iscoroutine(awaitable):
+                    awaitable.close()
+                raise
         has_ended = False
 
         async def to_its_end() -> Any:
@@ -207,6 +220,13 @@ class Child:
         with self._sending:
             if self._run is run:
                 self._send(Line(line))
+
+
+def _new_runner() -> asyncio.Runner:
+    runner = asyncio.Runner()
+    with noticing("no event loop can be made"):
+        runner.get_loop()
+    return runner
 
 
 def _keep_signals() -> None:

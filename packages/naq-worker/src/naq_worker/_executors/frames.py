@@ -6,7 +6,7 @@ import msgspec
 
 from naq_core.dependency import ParentOutcome
 from naq_core.record import LogLine
-from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Snoozed
+from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Snoozed
 
 LENGTH_BYTES = 4
 
@@ -44,6 +44,8 @@ class Broken(msgspec.Struct, tag=True):
     """The child cannot take jobs: an import or a start-up hook has failed."""
 
     reason: str
+    is_short: bool = False
+    """It lacked memory, a file descriptor or the like: another one may start."""
 
 
 class Logged(msgspec.Struct, tag=True):
@@ -78,7 +80,7 @@ ToChild: TypeAlias = Setup | Run
 FromChild: TypeAlias = Started | Broken | Logged | Report | Line | Ended
 Answer: TypeAlias = Started | Broken | Ended
 
-_OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled)}
+_OUTCOMES: dict[str, Any] = {each.__name__: each for each in (Completed, Failed, Snoozed, Cancelled, Short)}
 _encoder = msgspec.msgpack.Encoder()
 decode_to_child = msgspec.msgpack.Decoder(ToChild).decode
 decode_from_child = msgspec.msgpack.Decoder(FromChild).decode

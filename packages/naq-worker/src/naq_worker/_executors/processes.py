@@ -28,11 +28,13 @@ from naq_worker._executors.frames import (
     Run,
     Setup,
     decode_from_child,
+    ended,
     frame,
     outcome_of,
 )
 from naq_worker._report import Reporter
-from naq_worker.outcome import Crashed, Outcome
+from naq_worker._shortage import ShortageError, starting
+from naq_worker.outcome import Crashed, Outcome, Short
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class _Child:
             pass
         except msgspec.DecodeError as error:
             log.warning("a child process has written over what it says to its worker: %s", error)
+        except MemoryError:
+            self._answers.put_nowait(ended(Short("the worker has no memory for the result", may_be_the_jobs=True)))
         finally:
             self.is_gone = True
             self._answers.put_nowait(None)
@@ -100,6 +104,28 @@ class _Child:
         """Have its guard kill it, with all that it has started."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+
+async def _spawn() -> _Child:
+    """Start a child process; where that fails half-way, nothing of it stays."""
+    ours, theirs = socket.socketpair()
+    with contextlib.ExitStack() as undo:
+        undo.callback(ours.close)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "naq_worker._executors.child",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        if process.stdin is not None:
+            undo.callback(process.stdin.close)  # its guard ends it then
+        reader, writer = await asyncio.open_connection(sock=ours)
+        undo.pop_all()
+    return _Child(process, reader, writer)
 
 
 class Processes:
@@ -141,7 +167,8 @@ class Processes:
 
         Raises:
             TimeoutError: It took longer than `timeout` seconds and was killed.
-            ChildProcessError: Child processes cannot start; says why.
+            ChildProcessError: Child processes cannot start as a module or a start-up hook fails in them; says why.
+            ShortageError: They cannot start for another reason.
         """
         async with self._slots:
             child = await self._hand_over(run, reporter)
@@ -180,7 +207,8 @@ class Processes:
         """Give the job to a child that says it has it; one that died while idle is no crash of the job.
 
         Raises:
-            ChildProcessError: New children die before they take a job, or say why they cannot: nothing runs here.
+            ChildProcessError: New children say why they cannot take jobs: none of those that need one runs here.
+            ShortageError: They cannot start, or die before they take a job.
         """
         for _ in range(len(self._idle) + NEW_CHILDREN):
             child = await self._take()
@@ -199,23 +227,18 @@ class Processes:
             if not isinstance(answer, Broken):
                 return child
             await self._end(child)
-            raise ChildProcessError(f"no child process can start: {answer.reason}")
-        raise ChildProcessError(f"{NEW_CHILDREN} child processes died before they took the job")
+            reason = f"no child process can start: {answer.reason}"
+            raise ShortageError(reason) if answer.is_short else ChildProcessError(reason)
+        raise ShortageError(f"{NEW_CHILDREN} child processes died before they took the job")
 
     async def _start(self) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "naq_worker._executors.child",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-        reader, writer = await asyncio.open_connection(sock=ours)
-        child = _Child(process, reader, writer)
+        """Start a child.
+
+        Raises:
+            ShortageError: The system does not let it.
+        """
+        with starting("child process"):
+            child = await _spawn()
         self._children.add(child)
         _ = self._listening.start(child.listen(), "naq-child", context=Context())  # not that of the first job
         setup = Setup(
@@ -227,7 +250,7 @@ class Processes:
             imports=self._imports,
             hooks=self._pickle_hooks(),
         )
-        writer.write(frame(setup))
+        child.writer.write(frame(setup))
         return child
 
     def _pickle_hooks(self) -> list[bytes]:

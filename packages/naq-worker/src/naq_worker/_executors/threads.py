@@ -10,6 +10,8 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from naq_worker._shortage import starting
+
 _Item: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]] | None"
 
 
@@ -23,7 +25,11 @@ class Threads:
         self._lock = threading.Lock()
 
     def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
-        """Run a function in a copy of the current context; cancelling the future gives the thread up, it cannot stop it."""
+        """Run a function in a copy of the current context; cancelling the future gives the thread up, it cannot stop it.
+
+        Raises:
+            ShortageError: It needs one more thread, and none can be started.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = copy_context()
@@ -31,10 +37,14 @@ class Threads:
             if self._idle > 0:
                 self._idle -= 1
             else:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"naq-job-{self._threads}", daemon=True).start()
+                self._start_one()
         self._items.put((future, lambda: context.run(function)))
         return future
+
+    def _start_one(self) -> None:
+        with starting("thread"):
+            threading.Thread(target=self._work, name=f"naq-job-{self._threads + 1}", daemon=True).start()
+        self._threads += 1
 
     def close(self) -> None:
         """Let idle threads end; a busy one ends after its job."""
