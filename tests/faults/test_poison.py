@@ -71,6 +71,8 @@ async def test_no_neighbour_of_a_poison_job_pays_for_it(
     assert {record.crashes - record.excused for record in records.values()} <= {0}, "no death is counted against them"
     assert deaths(fleet) <= form.poison * settings.max_crashes
     assert len(history.events("start", bad[0])) <= settings.max_crashes
+    again = sum(len(history.events("start", each)) > 1 for each in records)
+    print(f"{form.poison} poison jobs beside {form.good}: {deaths(fleet)} workers died, {again} healthy jobs ran again")
 
 
 @pytest.mark.parametrize("slots", [1, 4])
