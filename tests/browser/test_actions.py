@@ -20,7 +20,7 @@ def test_a_job_goes_through_its_life_before_our_eyes(address: str, settings: Set
         with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
             expect(page.locator("tbody tr .chip").first).to_have_text("dead")
     page.get_by_role("button", name="Retry").last.click()
-    expect(page.locator(".toast")).to_contain_text("put back to work")
+    expect(page.locator(".toast")).to_contain_text("requeued")
     expect(page.locator("tbody tr .chip").first).to_have_text("queued")
     assert watched.complaints == []
 

@@ -52,8 +52,8 @@ class TestEnqueue:
         ("words", "said"),
         [
             (["math.sqrt", "2"], "write module:function, such as math:sqrt"),
-            (["math:sqrt", "a=1", "2"], "comes after a keyword argument"),
-            (["math:sqrt", "a=1", "a=2"], "stands twice"),
+            (["math:sqrt", "a=1", "2"], "follows a keyword argument"),
+            (["math:sqrt", "a=1", "a=2"], "duplicate keyword argument a"),
             (["math:sqrt", "--json-args", "{"], "--json-args is not JSON"),
             (["math:sqrt", "--json-args", "3"], "give a list, an object"),
             (["math:sqrt", "--timeout", "soon"], "--timeout"),
@@ -163,7 +163,7 @@ class TestLooking:
     def test_waiting_for_what_does_not_end_is_124(self, here: dict[str, Any]) -> None:
         done = naq("job", "wait", enqueue("math:sqrt", "2", **here), "--timeout", "100ms", **here)
         assert done.returncode == 124
-        assert "1 of 1 jobs had not ended after 100ms" in done.stderr
+        assert "1 of 1 jobs did not end within 100ms" in done.stderr
 
     def test_the_result_of_a_job_that_has_not_ended_says_how_to_wait(self, here: dict[str, Any]) -> None:
         done = naq("job", "result", enqueue("math:sqrt", "2", **here), **here)
@@ -190,7 +190,7 @@ class TestChanging:
         naq("enqueue", "shop:lose", "luck", "--job-id", "x", "--wait", **shop)
         done = naq("job", "retry", "x", **shop)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == "x is put back to work.\n"
+        assert done.stdout == "x is requeued.\n"
         assert naq("job", "wait", "x", "--timeout", "20s", **shop).returncode == 1
 
     def test_a_filter_counts_asks_and_does_it_to_all(self, shop: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ class TestChanging:
         assert naq("job", "wait", *ids, "--timeout", "20s", **shop).returncode == 1
         refused = naq("job", "delete", "state:dead", **shop)
         assert refused.returncode == 2
-        assert "3 jobs would be deleted. There is no terminal to ask on: add --yes." in refused.stderr
+        assert "3 jobs would be deleted. There is no terminal to confirm on: add --yes." in refused.stderr
         done = naq("job", "delete", "state:dead", "--yes", **shop)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "3 jobs were deleted.\n"
@@ -226,7 +226,7 @@ class TestChanging:
         done = naq("job", "cancel", first, second, **here)
         assert done.returncode == 7
         assert f"{second} is cancelled." in done.stdout
-        assert "has ended before" in done.stderr
+        assert "had already ended" in done.stderr
         assert json.loads(naq("job", "show", first, "--json", **here).stdout)["reason"] == "not needed"
 
     def test_nothing_meant_is_a_usage_error(self, here: dict[str, Any]) -> None:

@@ -130,7 +130,7 @@ async def test_a_limit_holds_over_all_levels(queue: Queue, run_worker: RunWorker
 
 async def test_an_option_among_the_arguments_is_pointed_out(queue: Queue) -> None:
     for option in ({"priority": "high"}, {"delay": 5}, {"unique": "k"}):
-        with pytest.raises(ConfigurationError, match=r"is no parameter of .*add.*queue\.options"):
+        with pytest.raises(ConfigurationError, match=r"is not a parameter of .*add.*queue\.options"):
             await queue.enqueue(work.add, 1, **option)
     job = await queue.enqueue(work.takes_delay, delay=5)
     assert job.kwargs == {"delay": 5}

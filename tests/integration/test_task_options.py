@@ -338,7 +338,7 @@ async def test_a_setting_at_the_service_wins_over_ready_settings(settings: Setti
     assert worker.settings.namespace == settings.namespace
     assert worker.settings.source("shutdown_grace") == "argument"
     assert Queue(settings=settings, publish_budget=0.5).settings.publish_budget.total_seconds() == 0.5
-    with pytest.raises(InvalidOptionError, match=r"publish_budget.*given together with a connection"):
+    with pytest.raises(InvalidOptionError, match=r"publish_budget.*given with a connection"):
         Queue(connection=naq_connection, publish_budget=1)
 
 

@@ -89,7 +89,7 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
     if isinstance(error, BrokerUnavailableError) and settings is not None:
         return Complaint(_unreachable(error, settings), ExitCode.UNREACHABLE)
     if isinstance(error, BrokerTimeoutError) and settings is not None:
-        return Complaint(f"{error}. The server is {_server(settings)}; naq doctor looks at it.", ExitCode.TIMED_OUT)
+        return Complaint(f"{error}. The server is {_server(settings)}; naq doctor checks it.", ExitCode.TIMED_OUT)
     for kind, words in _NOT_FOUND.items():
         if isinstance(error, kind):
             return Complaint(words.format(error), ExitCode.NOT_FOUND)
@@ -142,7 +142,7 @@ def _unreachable(error: BrokerUnavailableError, settings: Settings) -> str:
     if isinstance(error, AuthenticationError):
         advice = "Check NAQ_NATS_USER, NAQ_NATS_PASSWORD, NAQ_NATS_TOKEN, NAQ_NATS_CREDS or NAQ_NATS_CONTEXT: naq config show"
     elif isinstance(error, TlsNotOfferedError):
-        advice = "Let the server use TLS, or use nats:// without NAQ_NATS_TLS_… where plain text is meant: naq config show"
+        advice = "Let the server use TLS, or use nats:// without NAQ_NATS_TLS_… for a plain-text connection: naq config show"
     else:
         advice = "Start one: naq server, or docker run -p 4222:4222 nats -js"
     return f"cannot reach NATS at {_server(settings)}: {reason}. {advice}"

@@ -12,7 +12,7 @@ OUTPUT = Group("Output", sort_key=91)
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Options of every command that asks the server."""
+    """Options of every command that connects to the server."""
 
     nats_url: Annotated[str | None, Parameter(group=CONNECTION)] = None
     """The server's address (NAQ_NATS_URL, else nats://localhost:4222)."""
@@ -21,9 +21,9 @@ class Common:
     namespace: Annotated[str | None, Parameter(group=CONNECTION)] = None
     """The prefix of NAQ's streams and subjects (NAQ_NAMESPACE, else naq)."""
     quiet: Annotated[bool, Parameter(alias="-q", negative="", group=OUTPUT)] = False
-    """Only names and ids on standard output, no remarks."""
+    """Print only names and ids."""
     color: Annotated[bool | None, Parameter(group=OUTPUT)] = None
-    """Colour or not; by default on a terminal unless NO_COLOR is set."""
+    """Use colour; by default on a terminal unless NO_COLOR is set."""
 
 
 @Parameter(name="*")
@@ -32,9 +32,9 @@ class Reading(Common):
     """Options of every command that shows something."""
 
     json: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """One JSON document."""
+    """Print one JSON document."""
     jsonl: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """One JSON document per line."""
+    """Print one JSON document per line."""
 
 
 @Parameter(name="*")
@@ -43,7 +43,7 @@ class Destroying(Common):
     """Options of every command that cannot be undone."""
 
     yes: Annotated[bool, Parameter(alias="-y", negative="", group=OUTPUT)] = False
-    """Do not ask."""
+    """Do not ask for confirmation."""
 
 
 COMMON = Common()

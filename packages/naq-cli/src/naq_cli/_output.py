@@ -195,7 +195,7 @@ class Output:
         if yes:
             return
         if not self.can_ask:
-            raise CommandError(f"{question} There is no terminal to ask on: add --yes.", ExitCode.USAGE)
+            raise CommandError(f"{question} There is no terminal to confirm on: add --yes.", ExitCode.USAGE)
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:

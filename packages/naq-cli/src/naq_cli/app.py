@@ -212,7 +212,7 @@ def _usage_problem(error: "CycloptsError") -> str:
     chain = " ".join(("naq", *(error.command_chain or ())))
     text = " ".join(str(error).split())
     if isinstance(error, UnusedCliTokensError):
-        text = f"nothing can be done with {' '.join(map(repr, error.unused_tokens or ()))}."
+        text = f"unexpected argument {' '.join(map(repr, error.unused_tokens or ()))}."
     return f"{chain}: {text} See: {chain} --help"
 
 

@@ -135,7 +135,7 @@ def with_time(options: OptionSet, time: Mapping[str, Any]) -> OptionSet:
         InvalidOptionError: They have a time of their own.
     """
     if options.has_time:
-        raise InvalidOptionError("at", "the options have a time already: call enqueue, or leave at, delay and debounce out")
+        raise InvalidOptionError("at", "the options already set a time: call enqueue, or remove at, delay and debounce")
     if "at" in time:
         instant(time["at"], "when")  # None would mean at once
     else:
@@ -168,7 +168,7 @@ def check_meant(function: Any, kwargs: Mapping[str, Any]) -> None:
     parameters = _parameters(function)
     for name in sorted(OTHER_OPTIONS.intersection(kwargs)):
         if parameters is not None and name not in parameters:
-            raise InvalidOptionError(name, f"is no parameter of {function!r}: write queue.options({name}=…).enqueue(…)")
+            raise InvalidOptionError(name, f"is not a parameter of {function!r}: write queue.options({name}=…).enqueue(…)")
 
 
 def _parameters(function: Any) -> Collection[str] | None:

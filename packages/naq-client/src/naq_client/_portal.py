@@ -34,7 +34,7 @@ def check_not_finalizing() -> None:
         NaqError: The interpreter is shutting down; `atexit` functions still run before that, `__del__` may come later.
     """
     if sys.is_finalizing():
-        raise NaqError("the interpreter is shutting down, so the synchronous client cannot work any more")
+        raise NaqError("the synchronous client cannot be used while the interpreter is shutting down")
 
 
 class _PortalLoop(asyncio.SelectorEventLoop):
@@ -66,7 +66,7 @@ class Portal:
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise NaqError("the synchronous client was called from its own event loop: await the asynchronous one there")
+            raise NaqError("the synchronous client was called from its own event loop: use the asynchronous client there")
         try:
             check_not_finalizing()
         except NaqError:

@@ -119,7 +119,7 @@ def prepare(
     rest = {name: value for name, value in kwargs.items() if name not in SCHEDULE_OPTIONS}
     if isinstance(function, Job):
         if args or rest:
-            raise InvalidScheduleError("arguments", (*args, *rest), "belong into call(), as a job has its own")
+            raise InvalidScheduleError("arguments", (*args, *rest), "belong in call(), which creates the job")
         job = function
     else:
         _check_not_the_functions_own(function, options)
@@ -168,5 +168,5 @@ def scheduled(job: Job[Any], **options: Any) -> schedules.ScheduleSpec:
         InvalidScheduleError: A value is wrong; names it.
     """
     if options.get("schedule_id") is None:
-        raise InvalidScheduleError("schedule_id", None, "is needed: a declared schedule is known by it")
+        raise InvalidScheduleError("schedule_id", None, "is required for a declared schedule")
     return schedules.make_spec(job, **options)

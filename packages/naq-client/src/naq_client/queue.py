@@ -57,7 +57,7 @@ class Queue(ManagedQueue):
         if connection is not None:
             if settings is not None or nats_url is not None or overrides:
                 name_of = "settings" if settings is not None else "nats_url" if nats_url is not None else min(overrides)
-                raise InvalidOptionError(name_of, "cannot be given together with a connection, which has its own settings")
+                raise InvalidOptionError(name_of, "cannot be given with a connection, which has its own settings")
             settings = connection.settings
         self.settings = Settings.choose(settings, type(self), nats_url=nats_url, **overrides)
         self.name = check_queue(self.settings.default_queue if name is None else name)

@@ -110,7 +110,7 @@ class Plan:
             WorkflowError: It is there already.
         """
         if job in self._copies:
-            raise WorkflowError(f"job {job.job_id} is there twice")
+            raise WorkflowError(f"job {job.job_id} is given twice")
         made = self._copies[job] = job.copied()
         self.jobs.append(made)
         return made

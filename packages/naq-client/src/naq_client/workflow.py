@@ -234,7 +234,7 @@ class WorkflowHandle(Generic[R]):
         while True:
             ends = self._ends
             if ends is None:
-                raise NaqError(f"{self!r} does not know which jobs end it: WorkflowHandle.open() finds out")
+                raise NaqError(f"{self!r} does not know its last jobs: use WorkflowHandle.open()")
             results = await gather(*ends.jobs, *self._added, timeout=left())
             if not await self._find_added():
                 return ends.results(results[: len(ends.jobs)])  # type: ignore[no-any-return]  # R is what Ends say
@@ -315,7 +315,7 @@ async def current_workflow(queue: Queue | None = None) -> WorkflowHandle[Any]:
     """
     job = current_job()
     if not job.workflow:
-        raise NaqError(f"job {job.job_id} belongs to no workflow")
+        raise NaqError(f"job {job.job_id} does not belong to a workflow")
     return await WorkflowHandle.open(job.workflow, queue)
 
 

@@ -81,7 +81,7 @@ class Job(Generic[R_co]):
         function: Anything callable, or its name as `"module:function"`.
         args: Positional arguments.
         kwargs: Keyword arguments.
-        max_retries: How often a failed attempt is repeated.
+        max_retries: How many times a failed job is retried.
         retry_delay: Seconds or `timedelta` before each retry, or a list of them.
         job_id: A chosen id makes the enqueue idempotent; by default a new one that sorts by time.
         queue: Name of the queue; by default the one that a task declares, else `default`.
@@ -211,7 +211,7 @@ class Job(Generic[R_co]):
 
     @property
     def max_retries(self) -> int:
-        """How often a failed attempt is repeated."""
+        """How many times a failed job is retried."""
         return self.options.retry.max_retries
 
     @property

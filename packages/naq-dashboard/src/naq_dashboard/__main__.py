@@ -14,11 +14,11 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (8080)")
     parser.add_argument("--nats-url", help="the NATS server")
-    parser.add_argument("--root-path", help="path under which a proxy shows the dashboard")
+    parser.add_argument("--root-path", help="path under which a proxy serves the dashboard")
     parser.add_argument("--read-only", action="store_true", help="refuse every action")
     parser.add_argument("--insecure-no-auth", action="store_true", help="listen on any address without a login")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    parser.add_argument("--hash-password", action="store_true", help="ask for a password, print its hash, and leave")
+    parser.add_argument("--hash-password", action="store_true", help="ask for a password, print its hash, and exit")
     sys.exit(dashboard(**vars(parser.parse_args())))
 
 

@@ -26,7 +26,7 @@ def read_function(text: str) -> str:
     module, colon, function = name.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         guess = ":".join(name.rsplit(".", 1)) if "." in name and not colon else "shop.mail:send"
-        raise ValidationException(f"{name[:100]!r} names no function: write module:function, such as {guess[:100]}")
+        raise ValidationException(f"{name[:100]!r} does not name a function: write module:function, such as {guess[:100]}")
     return name
 
 

@@ -39,21 +39,21 @@ def dashboard(
 ) -> int:
     """Serve the dashboard until a signal stops it.
 
-    It starts without NATS too, and shows that it is away. Passwords, tokens and proxies are set in the environment
+    It also starts while NATS is down, and says so. Passwords, tokens and proxies are set in the environment
     (NAQ_DASHBOARD_PASSWORD and others, see docs/dashboard.md).
 
     Args:
-        host: The address to listen on (NAQ_DASHBOARD_HOST, else 127.0.0.1). Others than loopback need a way to log in.
-        port: The port (NAQ_DASHBOARD_PORT, else 8080); 0 takes a free one.
+        host: The address to listen on (NAQ_DASHBOARD_HOST, else 127.0.0.1). Any address but loopback needs a login.
+        port: The port (NAQ_DASHBOARD_PORT, else 8080); 0 picks a free one.
         nats_url: The NATS server (NAQ_NATS_URL, else nats://localhost:4222).
-        root_path: The path under which a proxy shows the dashboard, such as /naq.
-        read_only: Refuse every action, whoever asks.
+        root_path: The path under which a proxy serves the dashboard, such as /naq.
+        read_only: Refuse every action, for every user.
         insecure_no_auth: Listen on any address without a login.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
-        hash_password: Ask for a password, print its hash for NAQ_DASHBOARD_PASSWORD or _USERS, and leave.
+        hash_password: Ask for a password, print its hash for NAQ_DASHBOARD_PASSWORD or _USERS, and exit.
 
     Returns:
-        The exit code: 0 stopped cleanly, 1 the address cannot be listened on, 2 a wrong setting, 130 interrupted.
+        The exit code: 0 stopped cleanly, 1 cannot listen on the address, 2 a wrong setting, 130 interrupted.
     """
     if hash_password:
         return _print_hash()
@@ -101,7 +101,7 @@ def dashboard(
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits for open streams for ever, told to end them at the signal."""
+    """A uvicorn server that ends open event streams on a signal; uvicorn alone waits for them without limit."""
 
     def __init__(self, config: uvicorn.Config, board: Board) -> None:
         super().__init__(config)

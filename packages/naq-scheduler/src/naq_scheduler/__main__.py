@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m naq_scheduler", description="Run a scheduler process.")
     parser.add_argument("--enable-ha", action=argparse.BooleanOptionalAction, default=True, help="elect a leader (default)")
     parser.add_argument("--instance-id", help="its name in logs")
-    parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="set up this module's schedules")
+    parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="set up the schedules of this module")
     parser.add_argument("--http-port", type=int, help="answer /livez, /readyz and /metrics on this port")
     parser.add_argument("--http-host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--nats-url", help="the server's address (NAQ_NATS_URL)")

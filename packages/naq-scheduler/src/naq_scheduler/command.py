@@ -26,14 +26,14 @@ def scheduler(
 ) -> int:
     """Run a scheduler process until a signal stops it.
 
-    Start it on as many machines as you like: one leads and fires the schedules, the others take over.
-    SIGTERM or Ctrl-C: another one leads at once. Schedules declared under [[schedules]] in naq.toml, and by
-    @task(cron=...) in the imported modules, are made, changed and removed at the start. The current directory is importable.
+    Start it on as many machines as you like: one is the leader and fires the schedules, the others stand by.
+    On SIGTERM or Ctrl-C another one takes over at once. Schedules declared under [[schedules]] in naq.toml and by
+    @task(cron=...) in the imported modules are added, changed and removed at start-up. The current directory is importable.
 
     Args:
-        enable_ha: Elect a leader. Without it this one always fires, and warns where another one runs.
-        instance_id: Its name in logs; by default host and process id.
-        imports: A module whose `@task(cron=...)` schedules are to be set up. May be repeated.
+        enable_ha: Elect a leader. Without it this scheduler always fires, and warns if another one runs.
+        instance_id: The name in logs; by default the host and process id.
+        imports: A module whose `@task(cron=...)` schedules to set up. May be repeated.
         http_port: Answer /livez, /readyz and /metrics on this port.
         http_host: The address to listen on; 0.0.0.0 for every interface.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
@@ -41,7 +41,7 @@ def scheduler(
 
     Returns:
         The exit code: 0 stopped cleanly, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
-        module cannot be imported, 130 interrupted before it was running.
+        module cannot be imported, 130 interrupted during start-up.
     """
     try:
         settings = Settings.load(nats_url=nats_url, log_level=log_level)

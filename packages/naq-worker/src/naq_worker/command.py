@@ -37,12 +37,12 @@ def worker(
 ) -> int:
     """Run a worker process until a signal stops it.
 
-    SIGTERM or Ctrl-C: no new jobs are taken, running ones may finish (NAQ_SHUTDOWN_GRACE),
-    the rest goes back to its queue. The current directory is importable.
+    On SIGTERM or Ctrl-C it takes no new jobs, waits for running ones (up to NAQ_SHUTDOWN_GRACE)
+    and requeues the rest. The current directory is importable.
 
     Args:
         queues: The queues to take jobs from, the most important first; or with weights, as in
-            mail=3 reports=1, for shares of the slots. Without any: NAQ_DEFAULT_QUEUE.
+            mail=3 reports=1, for shares of the slots. Default: NAQ_DEFAULT_QUEUE.
         concurrency: How many jobs run at a time (NAQ_CONCURRENCY, else 10).
         burst: Stop as soon as the queues are empty.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
@@ -51,7 +51,7 @@ def worker(
 
     Returns:
         The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
-        3 no usable NATS server, 4 a module cannot be imported, 130 interrupted before it was running.
+        3 no usable NATS server, 4 a module cannot be imported, 130 interrupted during start-up.
     """
     try:
         settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
@@ -64,7 +64,7 @@ def worker(
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return _complain("a job has cancelled the worker; its jobs were handed back", _CANCELLED)
+        return _complain("a job has cancelled the worker; its running jobs were requeued", _CANCELLED)
     except (ConfigurationError, InvalidNameError) as error:
         return _complain(str(error), _USAGE)
     except BrokerUnavailableError as error:
@@ -124,7 +124,7 @@ def _run(runner: asyncio.Runner, worker: Worker) -> None:
         except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
             if not first or first[0].done() or not worker.is_serving:
                 raise
-            log.error("a job has stopped the event loop (%r): it goes on", error)  # noqa: TRY400 - the job's record has the rest
+            log.error("a job stopped the event loop (%r); restarting it", error)  # noqa: TRY400 - the job's record has the rest
             main = go_on()
 
 

@@ -101,7 +101,7 @@ class Child:
         try:
             await asyncio.wait_for(self.wait(), patience)
         except TimeoutError:
-            self._log.line("naq", f"{self.name} has not stopped within {patience:g} s: killing it")
+            self._log.line("naq", f"{self.name} has not stopped within {patience:g} s; killing it")
             self.signal(signal.SIGKILL)
             await self.wait()
 

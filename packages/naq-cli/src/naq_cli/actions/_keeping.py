@@ -53,10 +53,10 @@ class Keeper:
     async def _after_its_end(self, code: int) -> None:
         name = self.child.name
         if code == ExitCode.IMPORT_FAILED and self._waits_for_changes:
-            self._log.line("naq", f"The {name} waits for a file to change.")
+            self._log.line("naq", f"The {name} will start again when a file changes.")
             await self._changed.wait()
             return
-        self._log.line("naq", f"{name} ended with code {code}; starting it again in {self._pause:g} s.")
+        self._log.line("naq", f"{name} ended with code {code}; restarting it in {self._pause:g} s.")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), self._pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -46,7 +46,7 @@ def ids_or_filter(targets: Sequence[str], options: Filters, now: datetime) -> tu
     has_filter = options != Filters() or any(":" in each for each in targets)
     ids = [each for each in targets if ":" not in each]
     if has_filter and ids:
-        raise CommandError(f"give either ids or a filter, not {ids[0]} beside a filter (text:… is not needed)", ExitCode.USAGE)
+        raise CommandError(f"give ids or a filter, not both: {ids[0]} is an id", ExitCode.USAGE)
     if has_filter:
         return [], make_filter(targets, options, now)
     if not ids:

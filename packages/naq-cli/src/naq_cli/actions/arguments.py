@@ -22,7 +22,7 @@ def check_function(function: str) -> None:
     parts = (*module.split("."), *name.split("."))
     if not colon or not all(part.isidentifier() for part in parts):
         guess = ":".join(function.rsplit(".", 1)) if "." in function and not colon else "shop.mail:send"
-        raise CommandError(f"{function!r} names no function: write module:function, such as {guess}", ExitCode.USAGE)
+        raise CommandError(f"{function!r} does not name a function: write module:function, such as {guess}", ExitCode.USAGE)
 
 
 def read_call(arguments: Sequence[str], json_args: str | None) -> Call:
@@ -34,7 +34,7 @@ def read_call(arguments: Sequence[str], json_args: str | None) -> Call:
     if json_args is None:
         return read_arguments(arguments)
     if arguments:
-        raise CommandError(f"--json-args stands for all arguments: leave {arguments[0]!r} out", ExitCode.USAGE)
+        raise CommandError(f"--json-args gives all arguments: remove {arguments[0]!r}", ExitCode.USAGE)
     return read_json_arguments(sys.stdin.read() if json_args == "-" else json_args)
 
 
@@ -50,10 +50,10 @@ def read_arguments(words: Sequence[str]) -> Call:
         name, equals, text = word.partition("=")
         if equals and name.isidentifier():
             if name in kwargs:
-                raise CommandError(f"the keyword argument {name} stands twice", ExitCode.USAGE)
+                raise CommandError(f"duplicate keyword argument {name}", ExitCode.USAGE)
             kwargs[name] = _value(text)
         elif kwargs:
-            raise CommandError(f"{word!r} comes after a keyword argument: put it before", ExitCode.USAGE)
+            raise CommandError(f"{word!r} follows a keyword argument: put positional arguments first", ExitCode.USAGE)
         else:
             args.append(_value(word))
     return args, kwargs

@@ -21,7 +21,7 @@ async def print_trail(session: Session, wanted: AuditFilter, limit: int, cursor:
     """List a page of the trail."""
     page = await read_trail(session.connection, wanted, limit, cursor)
     output = session.output
-    empty = "Nobody has done anything." if wanted == AuditFilter() else f"No entry fits, of {page.scanned:,} looked at."
+    empty = "The audit trail is empty." if wanted == AuditFilter() else f"No matching entry among the {page.scanned:,} searched."
     output.list(page.entries, COLUMNS, key=lambda entry: entry.target, empty=empty, document=page)
     if page.cursor is not None and not output.is_json:
         output.remark(f"There may be more: --cursor {page.cursor}")

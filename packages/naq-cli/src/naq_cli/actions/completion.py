@@ -17,7 +17,7 @@ def complete(shell: Literal["bash", "zsh", "fish", "powershell"] | None, *, inst
         try:
             plugin.load()
         except Exception as error:  # noqa: BLE001 - whatever another package's module raises
-            sys.stderr.write(f"naq completion: left out plugin '{name}' ({plugin.origin}): {error}\n")
+            sys.stderr.write(f"naq completion: skipped plugin '{name}' ({plugin.origin}): {error}\n")
         else:
             usable[name] = plugin
     app = build(plugins=usable)
@@ -28,6 +28,6 @@ def complete(shell: Literal["bash", "zsh", "fish", "powershell"] | None, *, inst
         else:
             sys.stdout.write(app.generate_completion(shell=shell))
     except ShellDetectionError:
-        sys.stderr.write("naq completion: cannot tell which shell this is. Name it: naq completion bash\n")
+        sys.stderr.write("naq completion: cannot detect the shell. Name it: naq completion bash\n")
         return ExitCode.USAGE
     return ExitCode.OK

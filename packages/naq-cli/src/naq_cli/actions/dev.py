@@ -69,7 +69,7 @@ def develop(options: DevOptions) -> int:
 
 def _need_signals() -> None:
     if sys.platform == "win32":
-        raise CommandError("naq dev does not run on Windows: start naq server and naq worker, in a terminal each")
+        raise CommandError("naq dev does not run on Windows: run naq server and naq worker in two terminals")
 
 
 def _need_worker() -> None:
@@ -87,10 +87,10 @@ def _server(options: DevOptions, log: Log) -> Iterator[EmbeddedServer]:
     if port is None:
         port = _NATS_PORT if _is_free(_NATS_PORT) else 0
     elif port and not _is_free(port):
-        raise CommandError(f"port {port} (from --nats-port) is taken. Take a free one: --nats-port 0", ExitCode.FAILED)
+        raise CommandError(f"port {port} (from --nats-port) is in use. Use a free one: --nats-port 0", ExitCode.FAILED)
     with EmbeddedServer(port=port, store_dir=options.persist) as server:
         if options.nats_port is None and server.port != _NATS_PORT:
-            log.line("naq", f"Port {_NATS_PORT} is taken, so in other terminals first: export NAQ_NATS_URL={server.url}")
+            log.line("naq", f"Port {_NATS_PORT} is in use. In other terminals, first run: export NAQ_NATS_URL={server.url}")
         yield server
 
 
@@ -151,13 +151,13 @@ class _Development:
         if running:
             self._log.line("naq", f"Stopping {', '.join(keeper.child.name for keeper in running)}; Ctrl-C again kills them.")
         await asyncio.gather(*(keeper.child.stop(keeper.patience) for keeper in running))
-        kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "The jobs are gone."
+        kept = f"Jobs are kept in {self._options.persist}." if self._options.persist else "The jobs are deleted."
         self._log.line("naq", f"Stopped. {kept}")
 
     def _greet(self, *, dashboard: bool) -> None:
         say = self._log.line
         options = self._options
-        kept = f"jobs are kept in {options.persist}" if options.persist else "jobs are gone at the end, --persist DIR keeps them"
+        kept = f"jobs are kept in {options.persist}" if options.persist else "jobs are deleted at exit; --persist DIR keeps them"
         say("naq", f"NATS server at {self._server.url}; {kept}.")
         if options.headless:
             say("naq", "Ctrl-C stops it.")
@@ -227,7 +227,7 @@ class _Development:
                 self._log.line("naq", f"cannot list the queues: {error}")
                 continue
             if new:
-                self._log.line("naq", f"New queue {', '.join(new)}: starting the worker again, for it too.")
+                self._log.line("naq", f"New queue {', '.join(new)}: restarting the worker to serve it.")
                 self._queues += new
                 worker.child.arguments = self._worker_arguments()
                 worker.reload()
@@ -235,17 +235,17 @@ class _Development:
     async def _watch_files(self) -> None:
         async for names in _changes():
             again = " and ".join(keeper.child.name for keeper in self._reloaded)
-            self._log.line("naq", f"{names} changed: starting the {again} again.")
+            self._log.line("naq", f"{names} changed: restarting the {again}.")
             for keeper in self._reloaded:
                 keeper.reload()
-        self._log.line("naq", "Without watchfiles nothing is reloaded: pip install 'naq-cli[dev]'")
+        self._log.line("naq", "Automatic reload needs watchfiles: pip install 'naq-cli[dev]'")
         await self._stop.wait()
 
     async def _watch_server(self) -> None:
         while self._server.is_running:  # noqa: ASYNC110 - another process's end is no event of this one
             await asyncio.sleep(_LOOK_SECONDS)
         lines = self._server.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise RuntimeError(f"nats-server ended by itself: {lines[-1] if lines else 'it logged nothing'}")
+        raise RuntimeError(f"nats-server exited unexpectedly: {lines[-1] if lines else 'no log output'}")
 
 
 async def _changes() -> AsyncIterator[str]:

@@ -65,11 +65,13 @@ async def remove(session: Session, *, yes: bool) -> int:
     """Delete what cannot be read."""
     found, removed = await find_unreadable(session.connection), 0
     if found:
-        session.output.confirm(f"{len(found)} documents that cannot be read would be deleted. naq doctor shows them.", yes=yes)
+        session.output.confirm(f"{len(found)} unreadable documents would be deleted. naq doctor lists them.", yes=yes)
         async with session.acting("remove-unreadable", "") as entry:
             removed = await remove_unreadable(session.connection, found)
             entry.reason = f"{removed} documents removed"
-    left = f" {len(found) - removed} have keys that cannot be named; they go with their bucket." if removed < len(found) else ""
+    left = ""
+    if removed < len(found):
+        left = f" {len(found) - removed} have keys that cannot be addressed; only deleting their bucket removes them."
     session.output.done(f"{removed} documents were deleted.{left}", names=[str(removed)])
     return ExitCode.OK
 
@@ -109,7 +111,7 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
             async for finding in check(session):
                 yield finding
         except NaqError as error:  # what is wrong with the streams was found above; the other checks may still say more
-            yield Finding(check=name, status="unknown", found=f"cannot be looked at: {error}")
+            yield Finding(check=name, status="unknown", found=f"cannot be checked: {error}")
 
 
 def _version(session: Session) -> Finding:
@@ -122,7 +124,7 @@ def _version(session: Session) -> Finding:
         check="server",
         status="warning",
         found=f"nats-server {version} at {session.connection.url}",
-        advice=f"It works; {wanted} or newer is what NAQ is tested with.",
+        advice=f"It works, but NAQ is tested with {wanted} or newer.",
     )
 
 
@@ -158,7 +160,7 @@ def _limits(account: dict[str, Any]) -> list[Finding]:
                 check=name,
                 status="ok" if full < _TIGHT else "problem" if full >= 0.95 else "warning",
                 found=f"{size(used)} of {size(limit)} used ({full:.0%})",
-                advice="" if full < _TIGHT else f"A full store refuses jobs: raise the account's max {name}, or purge.",
+                advice="" if full < _TIGHT else f"A full store rejects jobs: raise the account's max {name}, or purge a queue.",
             )
         )
     return findings
@@ -172,7 +174,7 @@ def _payload(session: Session) -> Finding:
         check="max_payload",
         status="warning",
         found=size(limit),
-        advice="Jobs with larger arguments are refused or stored aside: set max_payload: 1MB in the server's configuration.",
+        advice="Larger arguments are rejected or go to the object store: set max_payload: 1MB in the server's configuration.",
     )
 
 
@@ -181,11 +183,11 @@ async def _trust(session: Session) -> Finding:
     try:
         trust = await read_trust(session.connection)
     except NaqError as error:
-        return Finding(check="trust", status="unknown", found=f"it is unknown what this user may do: {error}")
+        return Finding(check="trust", status="unknown", found=f"the user's permissions are unknown: {error}")
     signed, others = bool(session.settings.signing_key), trust.other_namespaces
     found = [
         f"account {trust.account}",
-        "this user is confined by permissions" if trust.confined else "this user may do everything in it",
+        "the user is restricted by permissions" if trust.confined else "the user has full access",
         "jobs are signed" if signed else "jobs are not signed",
     ]
     advice = []
@@ -197,7 +199,7 @@ async def _trust(session: Session) -> Finding:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         found.append(f"the account also holds {', '.join(others[:3])}{more}")
         advice.append(
-            "Whoever may make streams or consumers reaches every namespace of an account: use one for each trust domain."
+            "A user who may create streams or consumers reaches every namespace of the account: use one account per trust domain."
         )
     return Finding(check="trust", status="warning" if advice else "ok", found="; ".join(found), advice=" ".join(advice))
 
@@ -224,7 +226,7 @@ async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Findin
                 found=what,
                 advice="naq setup --update changes it."
                 if item.can_update
-                else "It cannot be changed while it exists: use another NAQ_NAMESPACE, or delete it with what is in it.",
+                else "An existing stream cannot be changed here: use another NAQ_NAMESPACE, or delete it with its contents.",
             )
     if fine:
         yield Finding(check="streams", status="ok", found=f"{fine} streams and consumers are as they should be")
@@ -233,7 +235,7 @@ async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Findin
 def _clock(session: Session) -> Finding:
     clock = session.connection.clock
     if not clock.is_known:
-        return Finding(check="clock", status="unknown", found="there is no stream yet whose answer tells the server's time")
+        return Finding(check="clock", status="unknown", found="the server's time is unknown until a stream exists")
     skew, error = clock.skew, clock.uncertainty
     if abs(skew) - error < WARN_SECONDS:
         found = f"this machine and the server agree within {max(abs(skew), error):.3f} s"
@@ -241,7 +243,7 @@ def _clock(session: Session) -> Finding:
     return Finding(
         check="clock",
         status="warning",
-        found=f"this machine's is {_apart(skew)} the server's",
+        found=f"this machine's clock is {_apart(skew)} the server's",
         advice="NAQ goes by the server's, but what your code reads is this one's, and beyond"
         f" {MOST_SKEW:.0f} s no scheduler leads: synchronise both by NTP.",
     )
@@ -259,15 +261,15 @@ def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Fi
         with urllib.request.urlopen(f"{address}/jsz?config=true", timeout=1) as answer:  # noqa: S310 - http, checked below
             told = json.load(answer)
         if not named and told.get("server_id") != server_id:
-            raise ValueError("another server answers there")  # noqa: TRY301 - one way to say that it is unknown
+            raise ValueError("a different server answers there")  # noqa: TRY301 - one way to say that it is unknown
     except (OSError, ValueError, HTTPException) as error:
         shown = redact_url(address)
         reason = getattr(error, "reason", error) if shown == address else type(error).__name__  # it may quote the address
         return Finding(
             check="sync_interval",
             status="problem" if named else "unknown",
-            found=f"{shown} does not tell it: {reason}",
-            advice="Name the monitoring address with --monitor-url (the server's http_port setting opens it).",
+            found=f"cannot read it from {shown}: {reason}",
+            advice="Give the monitoring address with --monitor-url (the server's http_port setting enables it).",
         )
     config = told.get("config") or {}
     nanoseconds = int(config.get("sync_interval") or 0)
@@ -298,15 +300,15 @@ async def _stored(session: Session) -> AsyncIterator[Finding]:
             advice="naq doctor --remove-unreadable deletes it.",
         )
     if len(found) > _MOST_SHOWN:
-        yield Finding(check="unreadable", status="problem", found=f"{len(found) - _MOST_SHOWN:,} documents more cannot be read")
+        yield Finding(check="unreadable", status="problem", found=f"{len(found) - _MOST_SHOWN:,} more unreadable documents")
     if not found:
-        yield Finding(check="stored", status="ok", found="all that was looked at can be read")
+        yield Finding(check="stored", status="ok", found="every document checked is readable")
 
 
 async def _workers(session: Session) -> AsyncIterator[Finding]:
     workers = [each for each in await list_workers(session.connection) if "unreadable" not in each]
     if not workers:
-        yield Finding(check="workers", status="warning", found="none is alive", advice="Start one: naq worker")
+        yield Finding(check="workers", status="warning", found="no worker is running", advice="Start one: naq worker")
         return
     yield Finding(check="workers", status="ok", found=f"{len(workers)} alive")
     versions = {str(worker.get("version")) for worker in workers}
@@ -319,7 +321,7 @@ async def _workers(session: Session) -> AsyncIterator[Finding]:
             yield Finding(
                 check=f"worker {worker.get('worker_id')}",
                 status="warning",
-                found=f"its machine's clock is {_apart(skew)} the server's",
+                found=f"the clock of its machine is {_apart(skew)} the server's",
                 advice=f"Synchronise {worker.get('host')} by NTP.",
             )
 
@@ -329,13 +331,13 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
     for queue in await list_queues(session.connection):
         name = f"queue {queue.queue}"
         if queue.paused:
-            found = f"is paused, {queue.waiting:,} jobs wait"
-            yield Finding(check=name, status="warning", found=found, advice=f"naq queue resume {queue.queue} ends it.")
+            found = f"is paused with {queue.waiting:,} waiting jobs"
+            yield Finding(check=name, status="warning", found=found, advice=f"naq queue resume {queue.queue} resumes it.")
         elif queue.waiting and not queue.workers:
-            found = f"{queue.waiting:,} jobs wait and no worker takes them"
+            found = f"{queue.waiting:,} jobs are waiting and no worker serves the queue"
             yield Finding(check=name, status="problem", found=found, advice=f"Start one: naq worker {queue.queue}")
         if queue.dead:
-            advice = f"naq job list state:dead queue:{queue.queue} shows them, naq job retry puts them back."
+            advice = f"naq job list state:dead queue:{queue.queue} lists them, naq job retry requeues them."
             yield Finding(check=name, status="warning", found=f"{queue.dead:,} dead jobs", advice=advice)
 
 
@@ -350,15 +352,15 @@ async def _schedulers(session: Session) -> AsyncIterator[Finding]:
     number = f"{len(active):,} schedule{'s are' if len(active) > 1 else ' is'} active"
     leader = await leading_scheduler(session.connection)
     if leader is not None:
-        found = f"{leader['owner']} leads, {number}"
+        found = f"{leader['owner']} is the leader, {number}"
         yield Finding(check="scheduler", status="ok", found=found)
         return
-    found = f"{number} and no scheduler leads"
+    found = f"{number} and no scheduler is the leader"
     yield Finding(
         check="scheduler",
         status="problem",
         found=found,
-        advice=f"Start one: naq scheduler. With a clock {MOST_SKEW:.0f} s off the server's it does not lead and logs that.",
+        advice=f"Start one: naq scheduler. One whose clock is over {MOST_SKEW:.0f} s off the server's says so and never leads.",
     )
 
 
@@ -370,6 +372,6 @@ def _put_ahead(session: Session, active: Iterable[ScheduleView]) -> Iterator[Fin
             yield Finding(
                 check=f"schedule {view.schedule_id}",
                 status="problem",
-                found=f"is silent until {view.next_at or view.watermark:%Y-%m-%d %H:%M:%S} UTC: a wrong clock has put it ahead",
-                advice=f"naq schedule resume {view.schedule_id} lets it fire from now on.",
+                found=f"does not fire before {view.next_at or view.watermark:%Y-%m-%d %H:%M:%S} UTC, because of a wrong clock",
+                advice=f"naq schedule resume {view.schedule_id} makes it fire again.",
             )

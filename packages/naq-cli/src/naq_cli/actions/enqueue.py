@@ -35,7 +35,7 @@ async def enqueue_call(
     queue = queue_class(options.queue, connection=session.connection)
     job = await queue.options(**job_options(options, session.connection.clock.utc())).enqueue(function, *args, **kwargs)
     if options.unique is not None and not job.is_new:
-        session.output.remark(f"A job of the key {options.unique} was there already.")
+        session.output.remark(f"A job with the key {options.unique} already exists.")
     waits = waiting.wait or waiting.follow or patience is not None
     output = session.output
     if not waits:

@@ -77,7 +77,7 @@ async def print_events(session: Session, wanted: Wanted, count: int | None) -> N
 def _announce(session: Session) -> None:
     output = session.output
     if output.is_terminal:
-        output.remark("Waiting for events; Ctrl-C ends it.")
+        output.remark("Waiting for events; press Ctrl-C to stop.")
     elif not output.is_json and not output.quiet:
         output.lines(["\t".join(_HEADER)])
         output.flush()

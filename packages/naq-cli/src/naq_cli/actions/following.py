@@ -71,4 +71,4 @@ async def print_logs(session: Session, job_id: str, *, follow: bool) -> None:
     for line in job.logs:
         write_log(session, line)
     if not job.logs and session.output.is_terminal:
-        session.output.remark(f"Job {job_id} has logged nothing.")
+        session.output.remark(f"Job {job_id} has not logged anything.")

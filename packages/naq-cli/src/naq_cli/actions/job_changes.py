@@ -27,7 +27,7 @@ _MEANT: dict[Action, frozenset[JobState]] = {
     "delete": FINAL,
 }
 """The states where a filter names none, as `bulk` has it."""
-_DONE = {"retry": "put back to work", "cancel": "cancelled", "delete": "deleted"}
+_DONE = {"retry": "requeued", "cancel": "cancelled", "delete": "deleted"}
 
 
 async def change_jobs(
@@ -37,11 +37,11 @@ async def change_jobs(
     ids, wanted = ids_or_filter(targets, filters, session.connection.clock.utc())
     if wanted is not None:
         if reason:
-            raise CommandError("--reason is for ids; jobs that a filter matches are cancelled without one", ExitCode.USAGE)
+            raise CommandError("--reason works with ids only, not with a filter", ExitCode.USAGE)
         await _change_matching(session, action, wanted, yes=options.yes)
         return ExitCode.OK
     if action == "delete":
-        session.output.confirm(f"{_jobs(len(ids))} would be deleted for good.", yes=options.yes)
+        session.output.confirm(f"{_jobs(len(ids))} would be deleted permanently.", yes=options.yes)
     return await _change_each(session, action, ids, reason)
 
 
@@ -84,9 +84,9 @@ async def _change_one(session: Session, action: Action, job_id: str, reason: str
         else:
             outcome = await cancel_job(session.connection, job_id, reason)
             if outcome is CancelOutcome.ALREADY_ENDED:
-                raise CommandError(f"job {job_id} has ended before; nothing was changed", ExitCode.REFUSED)
+                raise CommandError(f"job {job_id} had already ended; nothing was changed", ExitCode.REFUSED)
             if outcome is CancelOutcome.WHILE_RUNNING:
-                return "is cancelled; it was running, its worker was told"
+                return "is cancelled; its worker was asked to stop it"
         return f"is {_DONE[action]}"
 
 

@@ -126,7 +126,7 @@ def ending(job: JobView) -> str:
 async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | None) -> int:
     """Wait for several jobs at once and report each as it ends."""
     if not job_ids:
-        raise CommandError("for which jobs? Give their ids", ExitCode.USAGE)
+        raise CommandError("which jobs? Give their ids", ExitCode.USAGE)
     patience = seconds_of(timeout, "--timeout")
     code = ExitCode.OK
     ended = 0
@@ -147,7 +147,7 @@ async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | 
     except JobTimeoutError:
         left = len(waiting) - ended
         raise CommandError(
-            f"{left} of {len(waiting)} jobs had not ended after {timeout}; they go on.", ExitCode.WAIT_TIMED_OUT
+            f"{left} of {len(waiting)} jobs did not end within {timeout}; they continue.", ExitCode.WAIT_TIMED_OUT
         ) from None
     finally:
         await waits.close()

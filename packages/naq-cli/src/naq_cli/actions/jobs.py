@@ -65,7 +65,7 @@ async def list_page(
     output = session.output
     output.list(page.jobs, COLUMNS, key=lambda job: job.job_id, empty=_nothing(wanted, page), document=page)
     if page.cursor is not None and not output.is_json:
-        output.remark(f"Looked at {page.scanned:,} entries. There may be more: --cursor {page.cursor}, or --all")
+        output.remark(f"Searched {page.scanned:,} entries. There may be more: --cursor {page.cursor}, or --all")
 
 
 async def _all(session: Session, wanted: JobFilter, page: JobPage, max_scan: int) -> JobPage:
@@ -80,4 +80,4 @@ async def _all(session: Session, wanted: JobFilter, page: JobPage, max_scan: int
 def _nothing(wanted: JobFilter, page: JobPage) -> str:
     if wanted == JobFilter():
         return "There are no jobs. Enqueue one: naq enqueue math:sqrt 2"
-    return f"No job fits, of {page.scanned:,} looked at."
+    return f"No matching job among the {page.scanned:,} searched."

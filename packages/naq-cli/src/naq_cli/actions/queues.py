@@ -67,7 +67,7 @@ async def peek(session: Session, name: str, limit: int) -> None:
     await get_queue(session.connection, name)
     page = await list_jobs(session.connection, JobFilter(states=frozenset({JobState.QUEUED}), queue=name), limit=limit)
     session.output.list(
-        page.jobs, JOB_COLUMNS, key=lambda job: job.job_id, empty=f"No job of {name} waits for a worker.", document=page
+        page.jobs, JOB_COLUMNS, key=lambda job: job.job_id, empty=f"No job of {name} is waiting for a worker.", document=page
     )
 
 
@@ -76,7 +76,7 @@ async def _say_if_new(session: Session, queue: str) -> None:
     try:
         await get_queue(session.connection, queue)
     except QueueNotFoundError:
-        session.output.remark(f"There was no queue {queue} until now. See: naq queue list")
+        session.output.remark(f"Queue {queue} did not exist and was created. See: naq queue list")
 
 
 async def pause(session: Session, queue: str, until: str | None) -> None:
@@ -85,7 +85,7 @@ async def pause(session: Session, queue: str, until: str | None) -> None:
     await _say_if_new(session, queue)
     async with session.acting("pause-queue", queue, until=None if end is None else iso(end)):
         await pause_queue(session.connection, queue, end)
-    how = f"naq queue resume {queue} ends it" if end is None else f"until {iso(end)}"
+    how = f"naq queue resume {queue} resumes it" if end is None else f"until {iso(end)}"
     session.output.done(f"{queue} is paused: {how}.", names=[queue])
 
 
@@ -99,12 +99,12 @@ async def resume(session: Session, queue: str) -> None:
 async def limit(session: Session, queue: str, most: str) -> None:
     """Set or lift a queue's limit."""
     if most != "none" and (not most.isdecimal() or int(most) == 0):
-        raise CommandError(f"{most!r} is neither a number from 1 nor none", ExitCode.USAGE)
+        raise CommandError(f"{most!r} is not a positive number or none", ExitCode.USAGE)
     number = None if most == "none" else int(most)
     await _say_if_new(session, queue)
     async with session.acting("limit-queue", queue, limit=most):
         await set_queue_limit(session.connection, queue, number)
-    text = "has no limit any more" if number is None else f"runs at most {number:,} jobs at once, over all workers"
+    text = "no longer has a limit" if number is None else f"runs at most {number:,} jobs at once across all workers"
     session.output.done(f"{queue} {text}.", names=[queue])
 
 

@@ -121,7 +121,7 @@ async def print_next(session: Session, schedule_id: str, count: int) -> None:
         if schedule.paused:
             output.remark(f"It is paused: naq schedule resume {schedule_id}")
         elif not times:
-            output.remark("It does not fire any more.")
+            output.remark("It will not fire again.")
     else:
         output.lines(iso(at) for at in times)
 
@@ -193,7 +193,7 @@ async def pause(session: Session, schedule_id: str) -> None:
     """Pause a schedule."""
     async with session.acting("pause-schedule", schedule_id):
         await schedules.pause_schedule(session.connection, schedule_id)
-    session.output.done(f"{schedule_id} is paused: naq schedule resume {schedule_id} ends it.", names=[schedule_id])
+    session.output.done(f"{schedule_id} is paused: naq schedule resume {schedule_id} resumes it.", names=[schedule_id])
 
 
 async def resume(session: Session, schedule_id: str) -> None:

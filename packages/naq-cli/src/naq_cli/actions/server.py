@@ -23,13 +23,13 @@ def serve(*, host: str, port: int, store_dir: Path | None) -> int:
     except ConfigurationError as error:
         return _refused(error, host, port)
     try:
-        kept = f"Jobs are kept in {store_dir}." if store_dir else "Jobs are gone when it stops (see --store-dir)."
+        kept = f"Jobs are kept in {store_dir}." if store_dir else "Jobs are deleted when it stops (see --store-dir)."
         sys.stdout.write(f"{embedded.url}\n")
         sys.stdout.flush()
         sys.stderr.write(f"naq server: nats-server {embedded.pid} is ready. {kept} Ctrl-C stops it.\n")
         while not stop.is_set:
             if not embedded.is_running:
-                sys.stderr.write("naq server: nats-server ended by itself.\n")
+                sys.stderr.write("naq server: nats-server exited unexpectedly.\n")
                 return ExitCode.FAILED
             time.sleep(_LOOK_SECONDS)
     finally:
@@ -41,8 +41,8 @@ def serve(*, host: str, port: int, store_dir: Path | None) -> int:
 def _refused(error: ConfigurationError, host: str, port: int) -> int:
     if "address already in use" in str(error):
         sys.stderr.write(
-            f"naq server: port {port} on {host} (from --port) is taken, perhaps by another NATS server."
-            " Take a free one: naq server --port 0\n"
+            f"naq server: port {port} on {host} (from --port) is in use, perhaps by another NATS server."
+            " Use a free one: naq server --port 0\n"
         )
         return ExitCode.FAILED
     sys.stderr.write(f"naq server: {error}\n")

@@ -27,6 +27,6 @@ async def set_up(session: Session, queues: list[str], *, dry_run: bool, update: 
 def _verdict(session: Session, items: list[TopologyItem]) -> int:
     different = [item for item in items if item.state == "differs"]
     for item in different:
-        what = "naq setup --update changes it" if item.can_update else "it cannot be changed while it exists"
-        session.output.remark(f"{item.kind} {item.name} differs from what NAQ wants ({'; '.join(item.differences)}): {what}.")
+        what = "naq setup --update changes it" if item.can_update else "an existing one cannot be changed"
+        session.output.remark(f"{item.kind} {item.name} differs from what NAQ needs ({'; '.join(item.differences)}): {what}.")
     return ExitCode.REFUSED if any(item.breaks_promises for item in different) else ExitCode.OK

@@ -39,7 +39,7 @@ COLUMNS = (
 async def list_all(session: Session, queue: str | None) -> None:
     """List the workers, perhaps of one queue."""
     workers = [each for each in await list_workers(session.connection) if queue is None or queue in (each.get("queues") or ())]
-    empty = "No worker is alive. Start one: naq worker" if queue is None else f"No worker takes jobs from {queue}."
+    empty = "No worker is running. Start one: naq worker" if queue is None else f"No worker serves {queue}."
     session.output.list(workers, COLUMNS, key=lambda worker: str(worker.get("worker_id")), empty=empty)
 
 
@@ -71,7 +71,7 @@ async def steer(session: Session, verb: Literal["quiet", "resume", "stop"], work
     async with session.acting(f"{verb}-worker", worker, now="yes" if now else ""):
         if verb == "quiet":
             await quiet_worker(connection, worker)
-            text = f"{worker} takes no more jobs. naq workers resume {worker} ends it."
+            text = f"{worker} takes no more jobs. Undo: naq workers resume {worker}"
         elif verb == "resume":
             await resume_worker(connection, worker)
             text = f"{worker} takes jobs again."
@@ -91,8 +91,8 @@ async def find_worker(session: Session, worker_id: str) -> Worker:
     exact = [each for each in workers if each.get("worker_id") == worker_id]
     found = exact or [each for each in workers if str(each.get("worker_id", "")).startswith(worker_id)]
     if not found:
-        raise CommandError(f"no living worker has the id {worker_id}. See: naq workers", ExitCode.NOT_FOUND)
+        raise CommandError(f"no running worker with id {worker_id}. See: naq workers", ExitCode.NOT_FOUND)
     if len(found) > 1:
         names = ", ".join(str(each.get("worker_id")) for each in found)
-        raise CommandError(f"{worker_id} is the beginning of {len(found)} ids: {names}", ExitCode.USAGE)
+        raise CommandError(f"{worker_id} matches {len(found)} ids: {names}", ExitCode.USAGE)
     return found[0]

@@ -87,5 +87,5 @@ async def retry(session: Session, workflow_id: str) -> None:
     """Try again what has failed."""
     async with session.acting("retry-workflow", workflow_id) as entry:
         done = await retry_workflow(session.connection, workflow_id)
-        entry.reason = f"{done} jobs put back to work"
-    session.output.done(f"{done} jobs of {workflow_id} were put back to work.", names=[str(done)])
+        entry.reason = f"{done} jobs requeued"
+    session.output.done(f"{done} jobs of {workflow_id} were requeued.", names=[str(done)])

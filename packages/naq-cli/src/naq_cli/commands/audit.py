@@ -18,16 +18,16 @@ def audit(
     cursor: str | None = None,
     options: Reading = READING,
 ) -> int:
-    """List what was done with the dashboard and this command, and what was refused, the newest first.
+    """List the actions of the dashboard and this command, including refused ones, newest first.
 
     Args:
-        by: Only by this user, such as alice, or ada@host of a terminal.
-        action: Only this, such as cancel-job or purge-queue.
-        kind: Only to a job, jobs, queue, schedule, worker, workflow, or login.
-        target: Only to what has this in its id or name.
-        outcome: Only what is begun, done, refused, failed or stopped.
-        limit: How many.
-        cursor: Go on where the page before ended.
+        by: Only actions of this user, such as alice, or ada@host for a terminal.
+        action: Only this action, such as cancel-job or purge-queue.
+        kind: Only actions on this kind of target: job, jobs, queue, schedule, worker, workflow, or login.
+        target: Only targets with this text in their id or name.
+        outcome: Only this outcome: begun, done, refused, failed or stopped.
+        limit: Entries per page.
+        cursor: Continue where the previous page ended.
     """
     from naq_cli._session import online
     from naq_cli.actions.audit import print_trail

@@ -13,11 +13,11 @@ def completion(
 ) -> int:
     """Print the completion script of a shell, or install it.
 
-    It holds the commands of the NAQ packages installed now: do it again after installing another.
+    It covers the NAQ packages installed now. Run it again after installing another.
 
     Args:
-        shell: By default the one this is typed in.
-        install: Write it where the shell looks for it, and load it from the shell's start file.
+        shell: The shell; detected by default.
+        install: Install it where the shell looks for completions, and load it from the shell's start-up file.
     """
     from naq_cli.actions.completion import complete
 

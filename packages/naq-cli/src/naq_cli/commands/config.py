@@ -4,7 +4,7 @@ from cyclopts import App
 
 from naq_cli._options import READING, Reading
 
-app = App(name="config", help="Show the settings and where each comes from.")
+app = App(name="config", help="Show every setting and where it comes from.")
 
 
 @app.default

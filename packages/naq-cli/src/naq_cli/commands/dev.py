@@ -20,22 +20,22 @@ def dev(
     log_level: str | None = None,
     color: Annotated[bool | None, Parameter(group=OUTPUT)] = None,
 ) -> int:
-    """Run a NATS server, a worker, and where they are installed the scheduler and the dashboard, until Ctrl-C.
+    """Run a NATS server, a worker and, if installed, the scheduler and the dashboard, until Ctrl-C.
 
-    The worker starts again when a Python file below this folder changes. Jobs are gone at the end, unless --persist keeps
+    The worker restarts when a Python file below this folder changes. Jobs are deleted at exit unless --persist keeps
     them. For development only: no authentication, on the loopback address.
 
     Args:
         modules: Modules with your tasks, imported by the worker.
-        queue: A queue to take jobs from; may be repeated. Without any: every queue there is.
+        queue: A queue to serve; may be repeated. Default: every queue.
         concurrency: How many jobs run at a time.
-        nats_port: The server's port; 0 takes a free one. Without it 4222, or a free one where that is taken.
-        dashboard_port: The dashboard's port; without it 8080, or a free one where that is taken.
+        nats_port: The server's port; 0 picks a free one. Default: 4222, or a free one if 4222 is in use.
+        dashboard_port: The dashboard's port. Default: 8080, or a free one if 8080 is in use.
         persist: Keep jobs in this folder.
-        reload: Start the worker again when files change.
-        headless: Only the server: no worker, scheduler or dashboard.
-        log_level: Of all of them: DEBUG, INFO, WARNING, ERROR or CRITICAL.
-        color: Colour or not; by default on a terminal unless NO_COLOR is set.
+        reload: Restart the worker when files change.
+        headless: Run only the server: no worker, scheduler or dashboard.
+        log_level: Log level of all processes: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        color: Use colour; by default on a terminal unless NO_COLOR is set.
     """
     from naq_cli.actions.dev import DevOptions, develop
 

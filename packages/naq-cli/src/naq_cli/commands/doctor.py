@@ -17,15 +17,15 @@ def doctor(
 ) -> int:
     """Check the server, its settings and limits, NAQ's streams, the workers and the clocks.
 
-    Exit code 1 where a check found a problem, 3 where no server can be reached.
+    The exit code is 1 if a check found a problem, and 3 if no server can be reached.
 
     Args:
         queues: Queues that must be usable.
-        monitor_url: The server's monitoring address (http://host:8222), which alone knows sync_interval. By default port 8222
+        monitor_url: The server's monitoring address (http://host:8222), which reports sync_interval. By default port 8222
             of the server is tried.
         strict: Warnings count as problems.
         remove_unreadable: Delete the documents that cannot be read. A job whose record is deleted may run again.
-        yes: Do not ask.
+        yes: Do not ask for confirmation.
     """
     from naq_cli._session import online
     from naq_cli.actions.doctor import examine, remove

@@ -17,17 +17,17 @@ def events(
     progress: bool = True,
     options: Reading = READING,
 ) -> int:
-    """Print what happens to jobs from now on, until Ctrl-C.
+    """Print job events from now on, until Ctrl-C.
 
     Kinds: started, progress, retrying, returned, succeeded, failed, cancelled, expired; with NAQ_JOB_EVENTS=on also enqueued,
-    held, released and dead. `gap` says that some may have been missed. With --json or --jsonl each is a line of its own.
+    held, released and dead. `gap` means that some may have been missed. --json and --jsonl print one object per line.
 
     Args:
-        queue: Only of this queue.
-        kind: Only of this kind; may be repeated.
-        function: Only of functions with this in their name.
-        count: Stop after so many.
-        progress: Those of progress too.
+        queue: Only events of this queue.
+        kind: Only events of this kind; may be repeated.
+        function: Only events of functions with this text in their name.
+        count: Stop after this many events.
+        progress: Include progress events.
     """
     from naq_cli._session import online
     from naq_cli.actions.events import Wanted, print_events

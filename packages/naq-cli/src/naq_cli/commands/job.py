@@ -15,7 +15,7 @@ FILTERS = Group("Filters", sort_key=10)
 @Parameter(name="*", group=FILTERS)
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which jobs are meant; each may also be written as a word, such as state:dead."""
+    """Which jobs to select; each may also be written as a word, such as state:dead."""
 
     state: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     """queued, held, running, retrying, succeeded, dead, cancelled or expired. May be repeated."""
@@ -24,7 +24,7 @@ class Filters:
     function: str | None = None
     """The function's name, or a part of it."""
     worker: str | None = None
-    """The worker that runs it or ran it last."""
+    """The worker that last ran it."""
     workflow: str | None = None
     """The workflow's id."""
     schedule: str | None = None
@@ -50,14 +50,14 @@ def list_(
     filters: Filters = NO_FILTERS,
     options: Reading = READING,
 ) -> int:
-    """List jobs, the one that changed last first.
+    """List jobs, most recently changed first.
 
     Args:
-        words: state:dead queue:emails since:2h …; anything else is searched in ids, arguments and error messages.
-        limit: How many.
-        all_: All of them, whatever --limit says.
-        cursor: Go on where the page before ended.
-        max_scan: Look at no more entries than this for a page; a remark tells when it was not enough.
+        words: Filters such as state:dead queue:emails since:2h; other words are searched for in ids, arguments and errors.
+        limit: Jobs per page.
+        all_: List all jobs and ignore --limit.
+        cursor: Continue where the previous page ended.
+        max_scan: Search at most this many entries per page; a note says if there may be more.
     """
     from naq_cli._session import online
     from naq_cli.actions.jobs import list_page
@@ -71,11 +71,11 @@ def list_(
 
 @app.command
 def show(job_id: str, /, *, traceback: bool = True, options: Reading = READING) -> int:
-    """Show all that is known of a job.
+    """Show everything known about a job.
 
     Args:
-        job_id: Its id; or id@queue, where jobs of several queues have the id.
-        traceback: The tracebacks of its errors too.
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        traceback: Include the tracebacks of its errors.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_detail import show_job
@@ -92,14 +92,14 @@ def result(
     timeout: str | None = None,
     options: Reading = READING,
 ) -> int:
-    """Print the result of a job; exit code 1 where it did not succeed, 124 where it has not ended.
+    """Print the result of a job; the exit code is 1 if it did not succeed, 124 if it has not ended.
 
-    Results stored as JSON are printed whole; of others the text that the worker stored to be shown. Nothing is unpickled.
+    JSON results are printed whole; for pickled ones, the preview that the worker stored. Nothing is unpickled.
 
     Args:
-        job_id: Its id; or id@queue, where jobs of several queues have the id.
-        wait: Wait for the job's end.
-        timeout: Wait no longer than this (30, 30s, 5m); implies --wait.
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        wait: Wait until the job has ended.
+        timeout: Wait at most this long (30, 30s, 5m); implies --wait.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_detail import print_result
@@ -109,11 +109,11 @@ def result(
 
 @app.command
 def wait(*job_ids: str, timeout: str | None = None, options: Reading = READING) -> int:
-    """Wait until jobs have ended; exit code 0 where all succeeded, 1 where one did not, 124 after the time-out.
+    """Wait until jobs have ended; the exit code is 0 if all succeeded, 1 if one did not, 124 after the time-out.
 
     Args:
-        job_ids: Their ids; or id@queue.
-        timeout: No longer than this in all (30, 30s, 5m).
+        job_ids: Job ids, or id@queue.
+        timeout: Wait at most this long in total (30, 30s, 5m).
     """
     from naq_cli._session import online
     from naq_cli.actions.job_detail import wait_for_all
@@ -132,8 +132,8 @@ def logs(
     """Print what a job has logged.
 
     Args:
-        job_id: Its id; or id@queue, where jobs of several queues have the id.
-        follow: Go on until the job has ended.
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        follow: Continue until the job has ended.
     """
     from naq_cli._session import online
     from naq_cli.actions.following import print_logs
@@ -148,11 +148,11 @@ def cancel(
     filters: Filters = NO_FILTERS,
     options: Destroying = DESTROYING,
 ) -> int:
-    """Cancel jobs, whether they wait, are held or run.
+    """Cancel jobs: waiting, delayed or running ones.
 
     Args:
-        targets: Ids (or id@queue), or words of a filter (state:queued queue:emails); a filter asks first, or needs --yes.
-        reason: Stored in the job's record.
+        targets: Ids (or id@queue), or a filter (state:queued queue:emails); a filter asks for confirmation or needs --yes.
+        reason: The reason, stored in the job's record.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import change_jobs
@@ -162,11 +162,11 @@ def cancel(
 
 @app.command
 def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
-    """Put dead jobs back to work, or run a job now that waits for its retry.
+    """Requeue dead jobs, or run a job that waits for its retry now.
 
     Args:
-        targets: Ids (or id@queue), or words of a filter (state:dead queue:emails error:TimeoutError); a filter asks first, or
-            needs --yes. Where it names no state, dead jobs are meant.
+        targets: Ids (or id@queue), or a filter (state:dead queue:emails error:TimeoutError); a filter asks for confirmation or
+            needs --yes. A filter without a state selects dead jobs.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import change_jobs
@@ -176,10 +176,10 @@ def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DE
 
 @app.command
 def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DESTROYING) -> int:
-    """Delete jobs and their records; asks first, or needs --yes.
+    """Delete jobs and their records; asks for confirmation or needs --yes.
 
     Args:
-        targets: Ids (or id@queue), or words of a filter. Where it names no state, jobs that have ended are meant.
+        targets: Ids (or id@queue), or a filter. A filter without a state selects jobs that have ended.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import change_jobs
@@ -189,10 +189,10 @@ def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = D
 
 @app.command
 def run_now(job_id: str, /, *, options: Common = COMMON) -> int:
-    """Make a delayed job ready now, instead of at its time.
+    """Run a delayed job now instead of at its time.
 
     Args:
-        job_id: Its id; or id@queue, where jobs of several queues have the id.
+        job_id: The job's id, or id@queue if several queues have a job with this id.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import run_job_now
@@ -209,12 +209,12 @@ def reschedule(
     at: str | None = None,
     options: Common = COMMON,
 ) -> int:
-    """Give a delayed job another time, earlier or later.
+    """Change the time of a delayed job.
 
     Args:
-        job_id: Its id; or id@queue, where jobs of several queues have the id.
-        in_: So long from now: 30s, 5m, 2h.
-        at: At this time: 2026-11-24T12:30:00Z.
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        in_: A duration from now: 30s, 5m, 2h.
+        at: A time: 2026-11-24T12:30:00Z.
     """
     from naq_cli._session import online
     from naq_cli.actions.job_changes import reschedule_job

@@ -1,4 +1,4 @@
-"""`naq queue`: queues and what can be done to all jobs of one."""
+"""`naq queue`: list, show, pause, limit and purge queues."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ app = App(name="queue", help="List, show, pause, limit and purge queues.")
 
 @app.command(name="list")
 def list_(*, options: Reading = READING) -> int:
-    """List every queue that was ever enqueued to, with its jobs by state."""
+    """List every queue, with its jobs by state."""
     from naq_cli._session import online
     from naq_cli.actions import queues
 
@@ -33,11 +33,11 @@ def show(queue: str, /, *, options: Reading = READING) -> int:
 
 @app.command
 def peek(queue: str, /, *, limit: Annotated[int, Parameter(alias="-n")] = 10, options: Reading = READING) -> int:
-    """Show the jobs that wait for a worker, those that are next at the end.
+    """Show the jobs that are waiting for a worker; the next one to run is the last line.
 
     Args:
         queue: The queue.
-        limit: How many.
+        limit: The number of jobs.
     """
     from naq_cli._session import online
     from naq_cli.actions import queues
@@ -47,11 +47,11 @@ def peek(queue: str, /, *, limit: Annotated[int, Parameter(alias="-n")] = 10, op
 
 @app.command
 def pause(queue: str, /, *, until: str | None = None, options: Common = COMMON) -> int:
-    """Stop the delivery of a queue's jobs to all workers; running ones go on.
+    """Stop delivering a queue's jobs to workers; running jobs continue.
 
     Args:
         queue: The queue.
-        until: When the server resumes it by itself: a duration from now (30m) or a time (2026-11-24T12:30:00Z).
+        until: When to resume it automatically: a duration from now (30m) or a time (2026-11-24T12:30:00Z).
     """
     from naq_cli._session import online
     from naq_cli.actions import queues
@@ -61,7 +61,7 @@ def pause(queue: str, /, *, until: str | None = None, options: Common = COMMON) 
 
 @app.command
 def resume(queue: str, /, *, options: Common = COMMON) -> int:
-    """Deliver a paused queue's jobs again.
+    """Resume a paused queue.
 
     Args:
         queue: The queue.
@@ -74,11 +74,11 @@ def resume(queue: str, /, *, options: Common = COMMON) -> int:
 
 @app.command
 def limit(queue: str, most: str, /, *, options: Common = COMMON) -> int:
-    """Limit how many jobs of a queue run at once, over all workers.
+    """Limit how many jobs of a queue run at once, across all workers.
 
     Args:
         queue: The queue.
-        most: A number from 1, or none to lift the limit.
+        most: A positive number, or none to remove the limit.
     """
     from naq_cli._session import online
     from naq_cli.actions import queues
@@ -88,7 +88,7 @@ def limit(queue: str, most: str, /, *, options: Common = COMMON) -> int:
 
 @app.command
 def purge(queue: str, /, *, options: Destroying = DESTROYING) -> int:
-    """Delete every job of a queue that waits for a worker or for its time.
+    """Delete every waiting or delayed job of a queue.
 
     Running and dead jobs stay; naq job delete state:dead queue:NAME deletes dead ones.
 

@@ -15,28 +15,28 @@ TIMES = Group("Times", sort_key=10)
 @Parameter(name="*", group=TIMES)
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """When it fires, and what happens when firings overlap or come late."""
+    """When it fires, and what to do about overlapping and late runs."""
 
     cron: str | None = None
-    """Five fields (minute, hour, day, month, weekday), a sixth for seconds at the end, or @daily and so on."""
+    """Five fields (minute, hour, day, month, weekday), six with seconds last, or a macro such as @daily."""
     every: str | None = None
     """An interval: 30s, 5m, 1h."""
     timezone: str = "UTC"
-    """IANA name, for cron."""
+    """The time zone of --cron, as an IANA name."""
     start: str | None = None
-    """Not before: 2h (from now) or 2026-11-24T12:30:00Z."""
+    """First possible run: 2h (from now) or 2026-11-24T12:30:00Z."""
     end: str | None = None
-    """Not after."""
+    """Last possible run."""
     max_runs: int | None = None
-    """How often it fires at most."""
+    """The total number of runs."""
     jitter: str | None = None
-    """Up to so much later, differently each time."""
+    """Delay each run by a random time up to this."""
     overlap: Literal["allow", "skip", "cancel"] = "allow"
-    """While the job of the firing before has not ended: allow another, skip this firing, or cancel the one before."""
+    """If the previous run has not ended: run anyway (allow), skip this run, or cancel the previous one."""
     misfire: Literal["skip", "once", "all"] = "once"
-    """Firings that come later than --grace: skip them, run once for all of them, or run all."""
+    """Runs missed by more than --grace: skip them, run once for all of them, or run them all."""
     grace: str | None = None
-    """How late a firing may be and still run like any other (default 60s)."""
+    """How late a run may start without counting as missed (default 60s)."""
 
 
 NO_TIMES = Times()
@@ -53,11 +53,11 @@ def list_(*, options: Reading = READING) -> int:
 
 @app.command
 def show(schedule: str, /, *, history: bool = True, options: Reading = READING) -> int:
-    """Show one schedule, its next times and its last firings.
+    """Show one schedule, its next times and its last runs.
 
     Args:
         schedule: Its id.
-        history: The last firings too.
+        history: Include the last runs.
     """
     from naq_cli._session import online
     from naq_cli.actions import schedules
@@ -71,7 +71,7 @@ def next_(schedule: str, /, *, count: Annotated[int, Parameter(alias="-n")] = 5,
 
     Args:
         schedule: Its id.
-        count: How many times.
+        count: The number of times to print.
     """
     from naq_cli._session import online
     from naq_cli.actions import schedules
@@ -93,19 +93,19 @@ def add(
     times: Times = NO_TIMES,
     options: Reading = READING,
 ) -> int:
-    """Add a schedule that enqueues a function's call again and again; a scheduler (naq scheduler) has to run for it to fire.
+    """Add a recurring schedule. A scheduler (naq scheduler) must be running for it to fire.
 
     Example: naq schedule add shop.reports:daily region=eu --cron "30 9 * * mon-fri" --timezone Europe/Berlin --id daily
 
     Args:
-        function: As module:function. It is not imported here.
-        arguments: Its arguments, as of naq enqueue.
-        id_: Its id; by default one is made of what is scheduled and when.
+        function: The function, as module:function. It is not imported here.
+        arguments: Its arguments, as for naq enqueue.
+        id_: The schedule's id; derived from the function and the time by default.
         queue: The queue (NAQ_DEFAULT_QUEUE).
-        json_args: All arguments as JSON, as of naq enqueue.
-        max_retries: How often a failed attempt is repeated.
-        paused: Do not fire until it is resumed.
-        replace: Change the schedule of this id where it exists; else that is refused.
+        json_args: All arguments as JSON, as for naq enqueue.
+        max_retries: How many times a failed job is retried.
+        paused: Add it paused.
+        replace: Replace an existing schedule with this id.
     """
     from naq_cli._session import online
     from naq_cli.actions import schedules
@@ -118,7 +118,7 @@ def add(
 
 @app.command
 def pause(schedule: str, /, *, options: Common = COMMON) -> int:
-    """Let a schedule not fire until it is resumed.
+    """Pause a schedule.
 
     Args:
         schedule: Its id.
@@ -131,7 +131,7 @@ def pause(schedule: str, /, *, options: Common = COMMON) -> int:
 
 @app.command
 def resume(schedule: str, /, *, options: Common = COMMON) -> int:
-    """Let a paused schedule fire again, from now on.
+    """Resume a paused schedule; runs missed meanwhile are not made up for.
 
     Args:
         schedule: Its id.
@@ -144,7 +144,7 @@ def resume(schedule: str, /, *, options: Common = COMMON) -> int:
 
 @app.command
 def trigger(schedule: str, /, *, options: Reading = READING) -> int:
-    """Enqueue a schedule's job now, besides its times, and print the job's id.
+    """Enqueue a schedule's job now, in addition to its times, and print the job's id.
 
     Args:
         schedule: Its id.
@@ -157,7 +157,7 @@ def trigger(schedule: str, /, *, options: Reading = READING) -> int:
 
 @app.command
 def remove(schedule: str, /, *, options: Destroying = DESTROYING) -> int:
-    """Delete a schedule; its jobs stay.
+    """Delete a schedule; its jobs are kept.
 
     Args:
         schedule: Its id.

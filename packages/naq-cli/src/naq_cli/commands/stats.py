@@ -14,12 +14,12 @@ def stats(
     count: Annotated[int | None, Parameter(alias="-n")] = None,
     options: Reading = READING,
 ) -> int:
-    """Show how many jobs each queue has, what the workers do, and the server.
+    """Show the jobs of each queue, the workers' load and the server.
 
     Args:
-        watch: Again and again, with jobs per second; until Ctrl-C.
-        interval: How often, with --watch.
-        count: With --watch, stop after so many times.
+        watch: Refresh until Ctrl-C, with jobs per second.
+        interval: The refresh interval of --watch.
+        count: With --watch, stop after this many refreshes.
     """
     from naq_cli._session import online
     from naq_cli.actions.stats import show_stats

@@ -1,4 +1,4 @@
-"""`naq workers`: the worker processes that live."""
+"""`naq workers`: list, show, quiet and stop worker processes."""
 
 from typing import Annotated
 
@@ -12,10 +12,10 @@ app = App(name="workers", help="List, show, quiet and stop worker processes.")
 @app.default
 @app.command(name="list")
 def list_(*, queue: str | None = None, options: Reading = READING) -> int:
-    """List the workers that live, the oldest first.
+    """List the running workers, oldest first.
 
     Args:
-        queue: Only those that take jobs from this queue.
+        queue: Only workers that serve this queue.
     """
     from naq_cli._session import online
     from naq_cli.actions.workers import list_all
@@ -28,7 +28,7 @@ def show(worker: str, /, *, options: Reading = READING) -> int:
     """Show one worker and the jobs it runs.
 
     Args:
-        worker: Its id, or the beginning of it.
+        worker: The worker's id, or the start of it.
     """
     from naq_cli._session import online
     from naq_cli.actions.workers import show_one
@@ -38,10 +38,10 @@ def show(worker: str, /, *, options: Reading = READING) -> int:
 
 @app.command
 def quiet(worker: str, /, *, options: Common = COMMON) -> int:
-    """Let a worker take no more jobs; it finishes those it runs, and stays.
+    """Stop a worker from taking new jobs; it finishes its running jobs and stays up.
 
     Args:
-        worker: Its id, or the beginning of it.
+        worker: The worker's id, or the start of it.
     """
     from naq_cli._session import online
     from naq_cli.actions.workers import steer
@@ -54,7 +54,7 @@ def resume(worker: str, /, *, options: Common = COMMON) -> int:
     """Let a quiet worker take jobs again.
 
     Args:
-        worker: Its id, or the beginning of it.
+        worker: The worker's id, or the start of it.
     """
     from naq_cli._session import online
     from naq_cli.actions.workers import steer
@@ -64,11 +64,11 @@ def resume(worker: str, /, *, options: Common = COMMON) -> int:
 
 @app.command
 def stop(worker: str, /, *, now: Annotated[bool, Parameter(negative="")] = False, options: Common = COMMON) -> int:
-    """Stop a worker as SIGTERM does: running jobs may finish, the rest goes back to its queue.
+    """Stop a worker as SIGTERM does: it waits for running jobs up to its grace time and requeues the rest.
 
     Args:
-        worker: Its id, or the beginning of it.
-        now: Running jobs go back at once.
+        worker: The worker's id, or the start of it.
+        now: Requeue running jobs at once.
     """
     from naq_cli._session import online
     from naq_cli.actions.workers import steer

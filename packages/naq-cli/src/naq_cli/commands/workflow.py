@@ -1,4 +1,4 @@
-"""`naq workflow`: jobs that belong together."""
+"""`naq workflow`: list, show, cancel and retry workflows."""
 
 from typing import Annotated
 
@@ -11,11 +11,11 @@ app = App(name="workflow", help="List, show, cancel and retry workflows.")
 
 @app.command(name="list")
 def list_(*, limit: Annotated[int, Parameter(alias="-n")] = 20, cursor: str | None = None, options: Reading = READING) -> int:
-    """List workflows, the newest first.
+    """List workflows, newest first.
 
     Args:
-        limit: How many.
-        cursor: Go on where the page before ended.
+        limit: Workflows per page.
+        cursor: Continue where the previous page ended.
     """
     from naq_cli._session import online
     from naq_cli.actions import workflows
@@ -42,7 +42,7 @@ def cancel(workflow: str, /, *, reason: str = "", options: Destroying = DESTROYI
 
     Args:
         workflow: Its id.
-        reason: Stored in the records of the jobs.
+        reason: The reason, stored in the jobs' records.
     """
     from naq_cli._session import online
     from naq_cli.actions import workflows
@@ -52,7 +52,7 @@ def cancel(workflow: str, /, *, reason: str = "", options: Destroying = DESTROYI
 
 @app.command
 def retry(workflow: str, /, *, options: Common = COMMON) -> int:
-    """Put the failed part of a workflow back to work; what has succeeded is not repeated.
+    """Requeue the failed jobs of a workflow; jobs that succeeded are not repeated.
 
     Args:
         workflow: Its id.

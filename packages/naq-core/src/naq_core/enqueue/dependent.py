@@ -131,4 +131,4 @@ async def _look(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
     try:
         await Dependents(connection).look(outside)
     except BrokerError as error:  # they are stored, so the enqueue has succeeded
-        log.warning("%d jobs wait until the server has them looked at: %s", len(outside), error)
+        log.warning("%d jobs wait until a scheduler checks their parents: %s", len(outside), error)

@@ -17,7 +17,7 @@ def in_order(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
     by_id: dict[str, list[int]] = {}
     for place, job in enumerate(jobs):
         if (job.queue, job.job_id) in places:
-            raise WorkflowError(f"job {job.job_id} is there twice")
+            raise WorkflowError(f"job {job.job_id} is given twice")
         places[job.queue, job.job_id] = place
         by_id.setdefault(job.job_id, []).append(place)
     parents = [
@@ -43,7 +43,7 @@ def in_order(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
             if missing[child] == 0:
                 free.append(child)
     if len(order) < len(jobs):
-        raise WorkflowError(f"jobs wait for each other in a circle: {_circle(jobs, parents, set(order))}")
+        raise WorkflowError(f"circular dependency between jobs: {_circle(jobs, parents, set(order))}")
     return [jobs[place] for place in order]
 
 

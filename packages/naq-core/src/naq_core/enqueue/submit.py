@@ -284,7 +284,7 @@ async def _store_rest(connection: Connection, outcomes: Sequence[tuple[Job[Any],
         rest.append((job, not isinstance(outcome, NotReadyError)))
     deadline = connection.budget()
     unknown: list[str] = []
-    reason = "the budget was used up before it was tried again"
+    reason = "the budget was used up before the next try"
     for start in range(0, len(rest), AT_ONCE):
         part = rest[start : start + AT_ONCE]
         if connection.is_past(deadline):

@@ -40,9 +40,9 @@ def check_ties(job: Job[Any]) -> None:
     terms = job.terms
     for name, given in (("at", terms.at), ("delay", terms.delay), ("debounce", terms.debounce)):
         if given:
-            raise ConfigurationError(name, "does not go with depends_on: the job starts when the others have ended")
+            raise ConfigurationError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
     if terms.on_clash is not Clash.REFUSE:
-        raise ConfigurationError("on_clash", "a job that depends on others can only be refused")
+        raise ConfigurationError("on_clash", "a job with depends_on supports 'refuse' only")
 
 
 def check_many(job: Job[Any]) -> None:
@@ -53,7 +53,7 @@ def check_many(job: Job[Any]) -> None:
     """
     if job.terms.debounce or job.terms.on_clash is not Clash.REFUSE:
         name = "debounce" if job.terms.debounce else "on_clash"
-        raise ConfigurationError(name, "enqueue_many stores all jobs or none, and can only refuse: enqueue this one by itself")
+        raise ConfigurationError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
     if job.ties.after:
         check_ties(job)
 
@@ -69,7 +69,7 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     if job.options.fast:
-        raise ConfigurationError("unique", "does not go with fast=True, which leaves no record to tell whether a job has ended")
+        raise ConfigurationError("unique", "cannot be combined with fast=True, which stores no record of the job's end")
     message = message_of(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
@@ -221,7 +221,7 @@ def check_keys(jobs: Sequence[Job[Any]]) -> None:
     """
     if len(jobs) > BATCH_LIMIT:
         if any(job.terms.unique for job in jobs):
-            raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once where some are unique")
+            raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once if any of them is unique")
         return
     keys = Counter((job.queue, job.job_id) for job in jobs)
     if len(keys) < len(jobs):

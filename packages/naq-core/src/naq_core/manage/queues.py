@@ -116,7 +116,7 @@ async def is_queue_paused(connection: Connection, queue: str) -> bool:
 
 
 async def purge_queue(connection: Connection, queue: str) -> int:
-    """Delete every job of a queue that waits for a worker or for its time.
+    """Delete every waiting or delayed job of a queue.
 
     A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
     wait for is cancelled instead, so that they come to an end too. Whoever waits for the result of any other purged job gets

@@ -125,7 +125,7 @@ async def read_series(connection: Connection, hours: float = 1.0, queue: str = "
 
     Args:
         hours: How far back, up to 72. Up to an hour the steps are 10 seconds, up to six a minute, above ten minutes.
-        queue: Only of this queue.
+        queue: Only figures of this queue.
         function: Only of this function; what was enqueued and what waits is always the queue's.
 
     Raises:
