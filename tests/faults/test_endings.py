@@ -271,5 +271,5 @@ def _takes_back(worker: WorkerProcess) -> None:
 async def test_a_worker_runs_once(settings: Settings) -> None:
     worker = Worker("default", settings=settings, burst=True)
     await worker.run()
-    with pytest.raises(RuntimeError, match="has run already"):
+    with pytest.raises(RuntimeError, match="has already run"):
         await worker.run()

@@ -141,7 +141,7 @@ async def test_a_hook_that_cannot_be_pickled_is_named(
     job = await queue.options(process=True).enqueue(child_jobs.where)
     await naq_worker.run_until_idle(on_startup=[lambda: next(generator) and lock])
     assert await job.result(SLOW) == "not moved in"
-    assert "it is not called in child processes; make it a function of a module" in caplog.text
+    assert "not called in child processes; make it a module-level function" in caplog.text
 
 
 async def test_children_log_through_the_worker(queue: Queue, naq_worker: WorkerRunner, caplog: pytest.LogCaptureFixture) -> None:

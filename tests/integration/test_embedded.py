@@ -111,7 +111,7 @@ async def test_run_can_be_called_once(make: Make, settings: Settings) -> None:
     service = make(settings=settings)
     async with running(service):
         pass
-    with pytest.raises(RuntimeError, match="has run already: make another one"):
+    with pytest.raises(RuntimeError, match="has already run; create a new one"):
         await service.run()
 
 

@@ -22,7 +22,7 @@ COUNTERS = (
     ("started", "naq_jobs_started", "Attempts that began."),
     ("redelivered", "naq_jobs_redelivered", "Deliveries of jobs that a worker had: it died, or its acknowledgement was lost."),
     ("fired", "naq_scheduler_fired", "Jobs made by schedules."),
-    ("missed", "naq_scheduler_missed", "Times of schedules that passed without a job, by their misfire policy."),
+    ("missed", "naq_scheduler_missed", "Scheduled runs that were missed and made no job, by misfire policy."),
 )
 HISTOGRAMS = (
     ("run", "naq_job_duration_seconds", "How long attempts ran."),
@@ -116,9 +116,7 @@ class Facts(Collector):
         ):
             values = [((each["worker_id"],), each.get(key, 0)) for each in alive]
             yield _labelled(name, text, ("worker",), values)
-        reconnects = CounterMetricFamily(
-            "naq_nats_reconnects", "How often a lost connection to NATS was made anew.", labels=("client",)
-        )
+        reconnects = CounterMetricFamily("naq_nats_reconnects", "Reconnections to NATS.", labels=("client",))
         reconnects.add_metric(("dashboard",), self.reconnects)
         for each in alive:
             reconnects.add_metric((each["worker_id"],), each.get("reconnects", 0))

@@ -143,8 +143,8 @@ def _due(change: Change, now: float) -> float | None:
         return None
     if glance.watermark is not None and glance.watermark.timestamp() > now + AHEAD.total_seconds():
         log.warning(
-            "schedule %s does not fire before %s: a scheduler or client with a wrong clock has put it ahead;"
-            " resume or replace it, and it fires from now on",
+            "schedule %s will not fire before %s, because of a scheduler or client with a wrong clock;"
+            " resume or replace it to fire from now on",
             change.key,
             glance.next_at.isoformat(timespec="seconds"),
         )

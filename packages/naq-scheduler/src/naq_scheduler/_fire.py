@@ -138,9 +138,9 @@ class Firer:
                 self._connection.tally.add(spec.queue, task, kind, number)
         self._metrics.add("skipped", done.skipped)
         if missed:
-            log.warning("schedule %s: %d times were missed, as its misfire policy says", schedule_id, missed)
+            log.warning("schedule %s: skipped %d missed runs (misfire policy)", schedule_id, missed)
         if done.skipped:
-            log.debug("schedule %s: %d firings skipped, job %s has not ended", schedule_id, done.skipped, document.last_job)
+            log.debug("schedule %s: skipped %d runs because job %s has not ended", schedule_id, done.skipped, document.last_job)
 
 
 class _Done:

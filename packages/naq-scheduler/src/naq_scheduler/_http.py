@@ -29,7 +29,7 @@ async def serve(routes: dict[str, Callable[[], Answer]], host: str, port: int) -
                 writer.write(_respond(head, routes))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            log.debug("a request was given up: %r", error)
+            log.debug("a request failed: %r", error)
         finally:
             writer.close()
 
@@ -44,7 +44,7 @@ async def serve(routes: dict[str, Callable[[], Answer]], host: str, port: int) -
 def _respond(head: bytes, routes: dict[str, Callable[[], Answer]]) -> bytes:
     line = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     if len(line) != 3 or line[0] not in {"GET", "HEAD"}:
-        status, text = 405, "only GET is answered here\n"
+        status, text = 405, "only GET is supported\n"
     else:
         route = routes.get(line[1].partition("?")[0])
         status, text = (404, f"try {', '.join(routes)}\n") if route is None else route()

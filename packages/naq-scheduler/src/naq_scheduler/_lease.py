@@ -110,7 +110,7 @@ class Lease:
             return self._trusts_clock
         self._trusts_clock = clock.is_trusted
         if self._trusts_clock:
-            log.warning("scheduler %s may lead again: this machine's clock agrees with the NATS server's", self._instance)
+            log.warning("scheduler %s can lead again: this machine's clock agrees with the NATS server's", self._instance)
         else:
             log.error(
                 "scheduler %s does not lead: this machine's clock is %.0f s %s the NATS server's, and at most %.0f s are allowed;"
@@ -139,7 +139,7 @@ class Lease:
         await self._write(found.revision, began)
         if not self._leads and self.is_held:
             self._leads, self.owner = True, self._instance
-            log.info("scheduler %s leads", self._instance)
+            log.info("scheduler %s is the leader", self._instance)
             self._on_change(True)
 
     async def _wait_for_a_chance(self) -> None:
@@ -179,7 +179,7 @@ class Lease:
         self._deadline = 0.0
         if self._leads:
             self._leads = False
-            log.info("scheduler %s does not lead any more", self._instance)
+            log.info("scheduler %s is no longer the leader", self._instance)
             self._on_change(False)
 
     def stop(self) -> None:
@@ -199,7 +199,7 @@ class Lease:
             async with asyncio.timeout(2):
                 await write_document(self._connection, names.lease(NAME), b"", revision)
         except (BrokerError, TimeoutError) as error:
-            log.warning("the scheduler's lease runs out by itself, it cannot be given back: %s", error)
+            log.warning("the scheduler's lease cannot be released and will expire: %s", error)
 
 
 class Solo:
@@ -236,8 +236,8 @@ class Solo:
         if other and other not in {self._instance, self._warned}:
             self._warned = other
             log.warning(
-                "scheduler %s runs too, and this one was started with enable_ha=False: each firing still makes one job, but one"
-                " of the two is useless; start both with enable_ha=True",
+                "scheduler %s runs too, and this one was started with enable_ha=False: each run still makes one job, but one"
+                " of the two is superfluous; start both with enable_ha=True",
                 other,
             )
 

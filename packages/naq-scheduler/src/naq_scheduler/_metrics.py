@@ -10,12 +10,12 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 _LABELLED = frozenset({"naq_scheduler_fired_total", "naq_scheduler_missed_total", "naq_scheduler_swept_total"})
 _HELP = {
     "naq_scheduler_fired_total": "Jobs made by schedules.",
-    "naq_scheduler_missed_total": "Times of schedules that passed without a job, by their misfire policy.",
-    "naq_scheduler_skipped_total": "Firings left out because the run before had not ended.",
-    "naq_scheduler_failed_total": "Firings that could not be made and will be tried again.",
-    "naq_scheduler_leadership_changes_total": "How often this instance began or ceased to lead.",
-    "naq_scheduler_swept_total": "Left-overs of crashes that were put in order.",
-    "naq_nats_reconnects_total": "How often a lost connection to NATS was made anew.",
+    "naq_scheduler_missed_total": "Scheduled runs that were missed and made no job, by misfire policy.",
+    "naq_scheduler_skipped_total": "Scheduled runs skipped because the previous run had not ended.",
+    "naq_scheduler_failed_total": "Scheduled runs that failed to enqueue and will be retried.",
+    "naq_scheduler_leadership_changes_total": "Changes of leadership of this instance.",
+    "naq_scheduler_swept_total": "Repairs made after crashes.",
+    "naq_nats_reconnects_total": "Reconnections to NATS.",
 }
 
 
@@ -65,7 +65,7 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
     def _histogram(self, name: str) -> list[str]:
-        lines = [f"# HELP {name} From the time a firing was due to its enqueue.", f"# TYPE {name} histogram"]
+        lines = [f"# HELP {name} Delay between a run's due time and its enqueue.", f"# TYPE {name} histogram"]
         total = 0
         for limit, number in zip((*BUCKETS, "+Inf"), self._late, strict=True):
             total += number

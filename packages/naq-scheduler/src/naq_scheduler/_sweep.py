@@ -79,7 +79,7 @@ class Sweeper:
             async with asyncio.timeout(LONGEST):
                 await sweep(done)
         except (BrokerError, TimeoutError) as error:
-            log.warning("the sweep of %s goes on next time: %s", name, str(error) or f"{LONGEST:g} s are over")
+            log.warning("the sweep of %s continues next time: %s", name, str(error) or f"stopped after {LONGEST:g} s")
         except Exception:
             # A sweep is an extra: it must not stop the schedules.
             log.exception("the sweep of %s failed", name)
@@ -151,7 +151,7 @@ class Sweeper:
         if stored is None or stored.revision != entry.sequence:
             return False
         record = stored.record
-        reason = f"worker {record.worker} is gone, and so is the job itself: it was purged while it ran, or deleted"
+        reason = f"worker {record.worker} is gone and the job was purged or deleted while it ran"
         record.state, record.ended_at, record.reason = JobState.DEAD, self._connection.clock.now(), reason
         error = AttemptError("WorkerLost", reason, attempt=record.attempt, at=self._connection.clock.now(), worker=record.worker)
         record.errors = [*record.errors, error]
@@ -172,7 +172,7 @@ class Sweeper:
             revision, since = self._presences.get(worker_id, (0, now))
             seen[worker_id] = (entry.sequence, since if revision == entry.sequence else now)
             if entry.data and is_worker_id(worker_id) and now - seen[worker_id][1] > patience:
-                log.warning("worker %s has been silent for %.0f s: its presence is removed", worker_id, now - since)
+                log.warning("worker %s has sent no heartbeat for %.0f s; removing its presence", worker_id, now - since)
                 await remove_presence(self._connection, worker_id)
                 _count(done, "stale presences")
         self._presences = seen

@@ -131,7 +131,7 @@ class Scheduler:
             OSError: The HTTP port cannot be had.
         """
         if self._has_run:
-            raise RuntimeError(f"scheduler {self.instance_id} has run already: make another one")
+            raise RuntimeError(f"scheduler {self.instance_id} has already run; create a new one")
         self._signals.check_thread()
         self._has_run = True
         if not self._stop.is_set():
@@ -176,7 +176,7 @@ class Scheduler:
             running.start(elections.run(), "follow the lease")
             running.start(self._lead(lease, elections), "lease")
             running.start(sweeper.run(), "sweeps")
-            log.info("scheduler %s runs at %s", self.instance_id, connection.url)
+            log.info("scheduler %s started at %s", self.instance_id, connection.url)
             await self._fire_until_stopped(connection, lease, firer)
 
     async def _lead(self, lease: Lease | Solo, elections: Watch) -> None:
@@ -200,7 +200,7 @@ class Scheduler:
                 lease.stop()
                 patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
         except TimeoutError:
-            log.warning("some firings are left to the next leader")
+            log.warning("some runs are left to the next leader")
         if connection.lost is not None:  # not from within the group, which would wrap it
             raise connection.lost
 
@@ -217,7 +217,7 @@ class Scheduler:
             complain(log, f"schedule {entry.key}", error, "one that never fires")
             not_before = connection.clock.now() + LATER
         except BrokerError as error:
-            log.warning("schedule %s is fired again soon: %s", entry.key, error)
+            log.warning("schedule %s failed to fire and will be retried: %s", entry.key, error)
             self.metrics.add("failed")
             not_before = connection.clock.now() + AGAIN
         except Exception:
@@ -258,7 +258,7 @@ class Scheduler:
 
     def _live(self) -> Answer:
         stuck = time.monotonic() - self._alive_at > 6 * LONGEST_SLEEP
-        return (503, "the event loop is stuck\n") if stuck else (200, "alive\n")
+        return (503, "the event loop is blocked\n") if stuck else (200, "alive\n")
 
     def _ready(self) -> Answer:
         if not self.is_ready:

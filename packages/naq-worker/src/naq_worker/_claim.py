@@ -157,12 +157,12 @@ class Claims:
             case Owner.GONE if old.worker == self._worker_id:
                 return self._take_over(old, fresh, "the worker lost track of the job")
             case Owner.GONE:
-                return self._take_over(old, fresh, f"worker {old.worker} died under the job")
+                return self._take_over(old, fresh, f"worker {old.worker} died while running the job")
 
     async def _follow(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
         """Decide on another incarnation than that of the record: it comes after it, and never before its end."""
         if old.sequence > delivery.sequence:
-            log.info("job %s: a later one has taken its place", old.job_id)
+            log.info("job %s: replaced by a later job", old.job_id)
             await delivery.ack()
             return None
         if old.state is JobState.RUNNING and await self._owner(old) is Owner.RUNS_IT:
@@ -186,7 +186,7 @@ class Claims:
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:
         """Return what the death of its worker means for a job, to be stored before it is run again."""
         self._note_redelivered(fresh)
-        reason += ", in which it ran alone" if old.alone else "; other jobs may have been the cause, so it runs alone next"
+        reason += "; it ran alone" if old.alone else "; other jobs may have been the cause, so it will run alone next"
         error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)
         record = msgspec.structs.replace(
             old, state=JobState.RETRYING, next_at=0.0, worker="", progress=None, errors=[*old.errors, error]
@@ -198,7 +198,7 @@ class Claims:
 
     def _again(self, old: JobRecord, fresh: JobRecord) -> JobRecord:
         """The attempt ended while the server took no records: nobody died, so it counts neither as a crash nor as a failure."""
-        reason = "the attempt ended, but its end could not be recorded"
+        reason = "the attempt ended, but its outcome could not be stored"
         log.warning("job %s runs again: %s", old.job_id, reason)
         record = self._next(old, fresh, attempt=max(1, old.attempt))
         record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)]

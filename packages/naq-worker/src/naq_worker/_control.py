@@ -83,7 +83,7 @@ class Control:
             case "stop_now":
                 worker.stop_now()
             case verb:
-                log.warning("a request of the unknown verb %r was refused", verb)
+                log.warning("rejected a request with the unknown verb %r", verb)
                 done = False
         return ControlReply(done, worker.state)
 
@@ -94,7 +94,7 @@ class Control:
             try:
                 stored = await read_record(self._connection, *active.key)
             except BrokerError as error:
-                log.info("cannot look whether running jobs were cancelled: %s", error)
+                log.info("cannot check whether running jobs were cancelled: %s", error)
                 return
             if stored is not None and stored.record.state.is_final and stored.record.worker == self._worker.worker_id:
                 log.info("job %s was cancelled while the connection was lost", active.delivery.job_id)

@@ -79,12 +79,12 @@ class Finisher:
             await self._dependents.release([record for _, record in ended])
         except JetStreamError as error:
             if len(ended) == 1:
-                log.warning("job %s is left to its next delivery: %s", ended[0][0].job_id, error)
+                log.warning("job %s will be retried on redelivery: %s", ended[0][0].job_id, error)
                 return
             for each in ended:  # one that cannot be finished must not stand in the way of the others
                 await self._finish([each])
         except BrokerError as error:
-            log.warning("%d ended jobs are left to their next delivery: %s", len(ended), error)
+            log.warning("%d ended jobs will be completed on redelivery: %s", len(ended), error)
         else:
             for delivery, _ in ended:
                 await delivery.ack()
@@ -127,7 +127,7 @@ class Finisher:
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
         except WrongSequenceError:
-            log.debug("job %s was put back, or moved, already", delivery.job_id)
+            log.debug("job %s was already requeued or moved", delivery.job_id)
 
     async def outcomes(self, envelope: Envelope) -> tuple[ParentOutcome, ...] | Failed:
         """Return what the parents of a job came to, in its order, or what makes that impossible."""

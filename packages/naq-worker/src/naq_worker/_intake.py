@@ -121,7 +121,7 @@ class Intake:
         if self.is_quiet != self.fetch.is_open:
             return False
         if self.is_quiet:
-            log.info("taking no more jobs; %d run on", len(self.active))
+            log.info("taking no more jobs; %d still running", len(self.active))
             await self.withdraw()
         else:
             log.info("taking jobs again")

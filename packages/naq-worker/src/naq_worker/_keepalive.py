@@ -131,7 +131,7 @@ class KeepAlive:
                 try:
                     await remove_presence(connection, self._worker_id)
                 except BrokerError as error:
-                    log.info("presence not removed (%s): it expires by itself", error)
+                    log.info("presence not removed (%s): it will expire", error)
 
     def beat_soon(self) -> None:
         """Publish the presence at once, as something in it has changed; callable from any thread."""
@@ -195,7 +195,7 @@ class KeepAlive:
             since = time.monotonic() - BLOCKED_AFTER
             frame = sys._current_frames().get(self._main_thread)  # noqa: SLF001 - the documented way to see another thread
             where = "".join(traceback.format_stack(frame)[-4:]) if frame is not None else "unknown"
-            log.warning("a job blocks the worker's event loop for over %g s; it is at:\n%s", BLOCKED_AFTER, where)
+            log.warning("a job has blocked the worker's event loop for over %g s; its stack:\n%s", BLOCKED_AFTER, where)
             while not turned.is_set():  # noqa: ASYNC110 - the other thread sets it
                 await asyncio.sleep(0.2)
-            log.warning("the event loop turns again after %.1f s", time.monotonic() - since)
+            log.warning("the event loop runs again after %.1f s", time.monotonic() - since)

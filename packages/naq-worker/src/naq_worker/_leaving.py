@@ -44,7 +44,7 @@ class Deadline:
 
     def _leave(self, reason: str) -> None:
         try:
-            log.error("leaving by force: %s", reason)
+            log.error("exiting by force: %s", reason)
             self._last()
             logging.shutdown()
             if has_room(sys.stderr):
@@ -62,4 +62,4 @@ def leftover_threads() -> list[threading.Thread]:
 def _what_holds() -> str:
     names = [each.name for each in leftover_threads()]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"threads that jobs have left do not end ({shown})" if names else "the event loop does not end"
+    return f"threads started by jobs are still running ({shown})" if names else "the event loop does not stop"

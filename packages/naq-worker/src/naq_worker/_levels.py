@@ -95,7 +95,7 @@ class Levels:
             async with asyncio.timeout(LONGEST_LOOK):
                 await self._look_if_due()
         except TimeoutError:
-            log.debug("the levels without a consumer could not be looked at within %g s", LONGEST_LOOK)
+            log.debug("priorities without a consumer could not be checked within %g s", LONGEST_LOOK)
 
     async def _look_if_due(self) -> None:
         if self._told:
@@ -119,7 +119,7 @@ class Levels:
         try:
             found = await has_jobs(self._connection, places)
         except NaqError as error:
-            log.debug("the levels without a consumer cannot be looked at: %s", error)
+            log.debug("priorities without a consumer cannot be checked: %s", error)
             return False
         return await self._try_to_open([self._asleep[each] for each, is_used in zip(places, found, strict=True) if is_used])
 
@@ -133,7 +133,7 @@ class Levels:
             except NaqError as error:
                 seen = source in self._complained
                 self._complained.add(source)
-                text = "jobs of priority %s of queue %s wait for a consumer: %s"
+                text = "jobs with priority %s in queue %s wait for a consumer: %s"
                 log.log(logging.DEBUG if seen else logging.ERROR, text, source.level, source.queue, error)
         if is_opened:
             self._wake()

@@ -124,7 +124,7 @@ class Gate:
             try:
                 left = await write_slot(self._connection, self._queue, slot, Holder())
             except BrokerError as error:
-                log.warning("slot %d of queue %s is not given back (%s): others find that out", slot.number, self._queue, error)
+                log.warning("slot %d of queue %s was not released (%s): others will reclaim it", slot.number, self._queue, error)
                 return
             if left is not None:
                 self._left.append(left)

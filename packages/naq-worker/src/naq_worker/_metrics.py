@@ -65,7 +65,7 @@ class Metrics:
                 await self._look()
                 await self._store()
             except Exception:
-                log.exception("figures for charts: a mistake of ours, which concerns no job")
+                log.exception("internal error while collecting metrics; jobs are not affected")
 
     async def store_last(self) -> None:
         """Store what is left, if that goes quickly."""
@@ -85,7 +85,7 @@ class Metrics:
                     if counter.queue in totals:
                         totals[counter.queue] += value
         except NaqError as error:
-            log.debug("the depth of the queues is not known: %s", error)
+            log.debug("cannot read the depth of the queues: %s", error)
             return
         depths: Counter[str] = Counter()
         for (queue, _), waiting in self._depths.items():
@@ -108,7 +108,7 @@ class Metrics:
             # What was counted up to the turn of a stretch belongs to the stretch that has just ended.
             await self._recorder.store(self._connection, self._connection.clock.now() - 1.0)
         except NaqError as error:
-            log.log(logging.DEBUG if self._complained else logging.WARNING, "figures for charts are not stored: %s", error)
+            log.log(logging.DEBUG if self._complained else logging.WARNING, "metrics were not stored: %s", error)
             self._complained = True
 
 

@@ -70,7 +70,7 @@ class Processor:
             if not isinstance(error, BrokerError) and lack_of(error) is None:
                 raise
             # Not acknowledged, so it is delivered again, to whoever can settle it.
-            log.warning("job %s is left to its next delivery: %s", active.delivery.job_id, str(error) or type(error).__name__)
+            log.warning("job %s will be retried on redelivery: %s", active.delivery.job_id, str(error) or type(error).__name__)
             self.claims.unrecorded.append(active.delivery.job_id)
         finally:
             if active.leave is not None and not active.is_given_up:
@@ -230,4 +230,4 @@ class Processor:
 
 def _check_identity(envelope: Envelope, delivery: Delivery) -> None:
     if envelope.id != delivery.job_id:
-        raise DecodeError(f"its subject names job {delivery.job_id}, its envelope {envelope.id!r}")
+        raise DecodeError(f"its subject names job {delivery.job_id}, but its envelope {envelope.id!r}")

@@ -58,9 +58,7 @@ class Running:
         self._drop_timer()
         if self._task is not None and self.outcome is not None:
             self._task = None
-            log.error(
-                "job %s goes on although it was cancelled: its slot is free again, and its result will be dropped", self._job
-            )
+            log.error("job %s ignored its cancellation: its slot is free again and its result will be dropped", self._job)
             self._on_given_up(self.outcome)
 
     def conclude(self, outcome: Outcome) -> None:
@@ -77,7 +75,7 @@ class Running:
             self.give_up()
             return
         if self._cancellations:
-            log.warning("job %s still runs %g s after its cancellation: cancelling it again", self._job, PAUSE)
+            log.warning("job %s is still running %g s after its cancellation; cancelling it again", self._job, PAUSE)
         self._cancellations += 1
         self._task.cancel()
         self._timer = self._loop.call_later(PAUSE, self._cancel)
@@ -87,7 +85,7 @@ class Running:
         self._drop_timer()
         task, self._task = self._task, None
         if task is None:
-            log.warning("job %s, which was given up, has ended: its result is dropped", self._job)
+            log.warning("job %s, which ignored its cancellation, has ended; its result is dropped", self._job)
             return
         if not (count := task.cancelling()):
             return

@@ -89,7 +89,7 @@ class Settler:
                     record.reason = reason
                     await self._end(delivery, claim, JobState.CANCELLED, self._settings.failure_ttl.total_seconds())
                 case Interrupted(lease_lost=lease_lost):
-                    await self._hand_back(delivery, claim, "lease lost" if lease_lost else "handed back by a stopping worker")
+                    await self._hand_back(delivery, claim, "lease lost" if lease_lost else "returned by a stopping worker")
                 case Short():
                     await self._put_back(delivery, options, claim, outcome)
         except LostError:
@@ -105,7 +105,7 @@ class Settler:
             owner = "it was cancelled"
         else:
             owner = "it has ended"
-        log.warning("job %s: %s, this attempt's %s is dropped", record.job_id, owner, type(outcome).__name__)
+        log.warning("job %s: %s; dropping this attempt's %s", record.job_id, owner, type(outcome).__name__)
         if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
             return None
         await self.finish_duties(delivery, stored.record)
@@ -169,12 +169,12 @@ class Settler:
         record = JobRecord(state=JobState.DEAD, job_id=delivery.job_id, queue=delivery.queue, function="?", attempt=0)
         self._note(record, type(error).__name__, str(error))
         record.ended_at = self._now()
-        log.error("queue %s: message %s is refused and goes to the dead ones: %s", delivery.queue, delivery.job_id, error)
+        log.error("queue %s: rejected message %s, moved to the dead-letter subject: %s", delivery.queue, delivery.job_id, error)
         self._counters.failed += 1
         try:
             await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
         except LostError:
-            log.info("job %s has a record already, which stays", delivery.job_id)
+            log.info("job %s already has a record, which is kept", delivery.job_id)
         await self.keep_whole(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
@@ -195,7 +195,7 @@ class Settler:
         try:
             await self._write(claim, None, progress=True)
         except LostError:
-            log.info("job %s: progress refused, it was cancelled or is another worker's now", claim.record.job_id)
+            log.info("job %s: progress dropped; the job was cancelled or taken over by another worker", claim.record.job_id)
             return False
         return True
 
@@ -247,9 +247,9 @@ class Settler:
             self._connection.check_size("the job", len(delivery.data))
             await self._connection.publish(names.aside(delivery.queue, delivery.job_id, state), delivery.data, headers)
         except WrongSequenceError:
-            log.debug("job %s is kept already, or was put back to work", delivery.job_id)
+            log.debug("job %s is already archived, or was requeued", delivery.job_id)
         except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was
-            log.error("job %s cannot be kept for requeue: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
+            log.error("job %s cannot be archived for a retry: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
 
     async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
         record = claim.record
@@ -274,7 +274,7 @@ class Settler:
         try:
             await self._again(delivery, claim, PUT_OFF)
         except LostError:
-            log.debug("job %s is put off by another worker", delivery.job_id)
+            log.debug("job %s was already postponed by another worker", delivery.job_id)
 
     async def _hold(self, delivery: Delivery, delay: float) -> None:
         """Publish the job on its held subject, against its own ready message, so that it can happen only once."""
@@ -286,7 +286,7 @@ class Settler:
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
         except WrongSequenceError:
-            log.debug("job %s is held already", delivery.job_id)
+            log.debug("job %s is already delayed", delivery.job_id)
 
     async def _put_back(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Short) -> None:
         """Hand back a job that the worker could not run, unless it has done so too often and the job may be to blame."""
@@ -370,7 +370,8 @@ class Settler:
                 if self._connection.is_past(deadline):
                     raise
                 if tries == 0:
-                    log.error("job %s has ended, but cannot be recorded: %s. Trying on", record.job_id, error)  # noqa: TRY400 - the error says it all
+                    problem = "job %s finished, but its outcome cannot be stored yet: %s; retrying"
+                    log.error(problem, record.job_id, error)  # noqa: TRY400 - the error says it all
             tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)

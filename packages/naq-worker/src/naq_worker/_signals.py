@@ -31,8 +31,8 @@ class StopOnSignal:
         self._seen += 1
         if self._seen == 1:
             self._first_at = now
-            log.info("%s: finishing the running jobs; once more to stop at once", name)
+            log.info("%s: finishing the running jobs; send it again to stop at once", name)
             self._worker.stop()
         else:
-            log.warning("%s again: handing the running jobs back", name)
+            log.warning("%s again: returning the running jobs to their queues", name)
             self._worker.stop_now()

@@ -64,7 +64,7 @@ def worker(
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return _complain("a job has cancelled the worker; its running jobs were requeued", _CANCELLED)
+        return _complain("a job has cancelled the worker; its running jobs went back to their queues", _CANCELLED)
     except (ConfigurationError, InvalidNameError) as error:
         return _complain(str(error), _USAGE)
     except BrokerUnavailableError as error:

@@ -175,7 +175,7 @@ class Worker:
             RuntimeError: It has run before; or `handle_signals` outside the main thread.
         """
         if self.started_at:
-            raise RuntimeError(f"{self!r} has run already: make another one")
+            raise RuntimeError(f"{self!r} has already run; create a new one")
         self._signals.check_thread()
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self.started_at = time.time()
@@ -189,7 +189,7 @@ class Worker:
             life.cancel()
             return
         if not self._hurry.is_set():
-            log.warning("worker %s was cancelled: handing the running jobs back", self.worker_id)
+            log.warning("worker %s was cancelled; returning the running jobs to their queues", self.worker_id)
         self.stop_now()
         self._interrupt()
 
@@ -290,7 +290,7 @@ class Worker:
                 await self._take_jobs()
                 await self._leave()
         except BaseException as error:
-            log.critical("worker %s stops on an error: %r", self.worker_id, error)
+            log.critical("worker %s stopped by an error: %r", self.worker_id, error)
             self._hurry.set()
             await self._leave()
             raise
@@ -361,7 +361,7 @@ class Worker:
             async with asyncio.timeout(HAND_BACK):
                 await self._finisher.flush()
         except Exception:
-            log.exception("what has ended is left to its next delivery, to be finished")
+            log.exception("ended jobs will be completed on redelivery")
 
     async def _settled(self, patience: float) -> None:
         """Wait until nothing is under way any more but functions that were given up."""
@@ -387,7 +387,7 @@ class Worker:
         _ = self._jobs.start(settle(), "naq-given-up")
 
     def _on_own_error(self, error: BaseException) -> None:
-        log.critical("worker %s stops on an error of its own", self.worker_id, exc_info=error)
+        log.critical("worker %s stopped by an internal error", self.worker_id, exc_info=error)
         self._failure = self._failure or error
         self._hurry.set()
         self._intake.wake.set()

@@ -69,7 +69,7 @@ class _Child:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except msgspec.DecodeError as error:
-            log.warning("a child process has written over what it says to its worker: %s", error)
+            log.warning("a child process corrupted its channel to the worker: %s", error)
         except MemoryError:
             self._answers.put_nowait(ended(Short("the worker has no memory for the result", may_be_the_jobs=True)))
         finally:
@@ -260,7 +260,7 @@ class Processes:
                 try:
                     self._pickled_hooks.append(encode_pickle(hook, f"start-up hook {hook!r}"))
                 except EncodeError as error:
-                    log.warning("%s: it is not called in child processes; make it a function of a module", error)
+                    log.warning("%s: not called in child processes; make it a module-level function", error)
         return self._pickled_hooks
 
     async def _end(self, child: _Child) -> str:
@@ -283,7 +283,7 @@ class Processes:
         self._children.discard(child)
         code = await child.process.wait()
         if code >= 0:
-            return f"the child process exited with code {code} under the job"
+            return f"the child process exited with code {code} while running the job"
         with contextlib.suppress(ValueError):
-            return f"the child process was ended by {signal.Signals(-code).name} under the job"
-        return f"the child process was ended by signal {-code} under the job"
+            return f"the child process was killed by {signal.Signals(-code).name} while running the job"
+        return f"the child process was killed by signal {-code} while running the job"
