@@ -167,9 +167,9 @@ async def test_what_cannot_be_sent_waits_for_the_connection(queue: Queue) -> Non
     connection = await queue.connection()
     await ensure_streams(connection)
     connection.tally.add("default", "m:f", "enqueued", 3)
-    connection._up.clear()
+    connection.is_connected = False
     connection.tally.flush()
-    connection._up.set()
+    connection.is_connected = True
     connection.tally.flush()
     await has_counted(connection, f__enqueued=3)
 

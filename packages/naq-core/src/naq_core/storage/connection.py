@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -83,7 +84,7 @@ class Connection(Link):
         threshold = self.settings.large_threshold
         return min(threshold, (self.client.max_payload - HEADER_ROOM) // 2) if threshold else sys.maxsize
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         body: bytes,
@@ -91,7 +92,7 @@ class Connection(Link):
         *,
         deadline: float | None = None,
         is_repeated: bool = False,
-    ) -> int:
+    ) -> Coroutine[Any, Any, int]:
         """Publish to JetStream, repeating until it is acknowledged or the budget is used up.
 
         Repeat only what is safe to repeat: a write with an expected sequence, or one that replaces itself.
@@ -109,9 +110,9 @@ class Connection(Link):
             BrokerTimeoutError: The budget is used up; it is unknown whether it was stored.
         """
         headers = headers or {}
-        return await repeat(
+        return repeat(
             self,
-            lambda: self.publish_once(subject, body, headers),
+            partial(self.publish_once, subject, body, headers),
             [(subject, body, headers)],
             deadline=deadline or self.budget(),
             is_repeated=is_repeated,

@@ -54,6 +54,9 @@ class Link:
     Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
     """
 
+    is_connected = False
+    """Whether the server can be reached as far as is known."""
+
     def __init__(
         self,
         settings: Settings,
@@ -140,11 +143,6 @@ class Link:
         if self._publisher is None:
             raise BrokerUnavailableError(self.url, "the connection is not open")
         return self._publisher
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the server can be reached as far as is known."""
-        return self._up.is_set()
 
     @property
     def lost(self) -> BrokerError | None:
@@ -244,6 +242,7 @@ class Link:
                     await self.client.flush(timeout=1)
             self._publisher.close()
         await self.client.close()
+        self.is_connected = False
         self._up.clear()
 
     def on_reconnect(self, listener: Callable[[], None]) -> None:
@@ -266,7 +265,7 @@ class Link:
         self.client.check_loop()
         if self._lost is not None:
             raise self._lost
-        if self._up.is_set():
+        if self.is_connected:
             return
         try:
             async with asyncio.timeout_at(deadline):
@@ -332,9 +331,11 @@ class Link:
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()
         self._last_error = self._words = self._plain = None
+        self.is_connected = True
         self._up.set()
 
     def _mark_down(self) -> None:
+        self.is_connected = False
         self._up.clear()
         if self._publisher is not None:
             self._publisher.fail_all("" if self._words is None else self._reason(self._words))

@@ -63,7 +63,13 @@ async def repeat(
     pause = FIRST_PAUSE
     while True:
         try:
-            return await _try(connection, send, messages, deadline=deadline, is_repeated=is_repeated)
+            if not connection.is_connected:
+                await connection.wait_connected(deadline)
+            try:
+                return await send()
+            except WrongSequenceError as error:
+                refused = error
+            return await _look_into(refused, connection, send, messages, deadline=deadline, is_repeated=is_repeated)
         except NotReadyError as error:
             last: BrokerError = error
         except (BrokerTimeoutError, DisconnectedError) as error:
@@ -78,7 +84,8 @@ async def repeat(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _try(
+async def _look_into(
+    refused: WrongSequenceError,
     connection: "Connection",
     send: Callable[[], Awaitable[int]],
     messages: Sequence[BrokerMessage],
@@ -86,11 +93,6 @@ async def _try(
     deadline: float,
     is_repeated: bool,
 ) -> int:
-    await connection.wait_connected(deadline)
-    try:
-        return await send()
-    except WrongSequenceError as error:
-        refused = error
     if await _may_have_been_behind(connection, refused, messages, deadline):
         try:
             return await send()
