@@ -5,7 +5,7 @@ It overrides nats-py's internals (2.16), as no public hook exists; `tests/integr
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from urllib.parse import ParseResult, unquote
 
@@ -132,16 +132,16 @@ class QuickClient(LastingClient):
             self._is_write_due = True
             self._own_loop.call_soon(self._write_pending)
 
-    async def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        """Hand a message to its listener, or to nats-py's subscription."""
+    def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> Awaitable[None] | None:
+        """Hand a message to its listener; where it has none, return how nats-py takes it, to be awaited."""
         handler = self._handlers.get(sid)
         if handler is None:
-            await self._process_msg(sid, subject, reply, data, headers)
-            return
+            return self._process_msg(sid, subject, reply, data, headers)
         try:
             handler(subject, reply, data, headers)
         except Exception:
             log.exception("a message on %r could not be handled", subject)
+        return None
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._handlers.pop(sid, None)
@@ -174,15 +174,16 @@ class QuickClient(LastingClient):
             nats.errors.Error: It was not sent: closed, too large, or the buffer of a lost connection is full.
         """
         size = len(payload)
-        if self.is_closed:
-            raise nats.errors.ConnectionClosedError
+        if self._status != Client.CONNECTED:
+            if self.is_closed:
+                raise nats.errors.ConnectionClosedError
+            if not self.is_draining and size + self._pending_data_size > self._max_pending_size:
+                raise nats.errors.OutboundBufferLimitError
         if size > self._max_payload:
             raise nats.errors.MaxPayloadError
-        if not self.is_connected and size + self._pending_data_size > self._max_pending_size:
-            raise nats.errors.OutboundBufferLimitError
         if headers:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
+            lines = "\r\n".join(map(": ".join, headers.items()))
+            block = f"NATS/1.0\r\n{lines}\r\n\r\n".encode()
             command = b"HPUB %b %d %d\r\n%b%b\r\n" % (
                 f"{subject} {reply}".encode(),
                 len(block),

@@ -5,7 +5,9 @@ All times that are stored or compared with stored ones are of this clock (`docs/
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 log = logging.getLogger("naq_core.connection")
 
@@ -19,9 +21,10 @@ HOLD = 1.0
 """A correction backwards up to so many seconds is waited out, so that later stamps are not smaller than earlier ones."""
 
 
-def boottime() -> float:
-    """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+boottime: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Returns seconds on a clock that nobody sets and that goes on while the machine sleeps."""
 
 
 class ServerClock:

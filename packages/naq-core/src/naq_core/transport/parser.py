@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from naq_core.transport.client import QuickClient
 
 CRLF = b"\r\n"
+HMSG = ord("H")
 LONGEST_LINE = 1 << 20
 """A server's INFO is one line, with the addresses of the whole cluster in it."""
 
@@ -41,40 +42,31 @@ class QuickParser(Parser):
             if len(self._rest) < self._needed:
                 return
             data = bytes(self._rest)
-        self._needed = 0
-        at = 0
-        while True:
-            end = data.find(CRLF, at)
-            if end < 0:
-                if len(data) - at > LONGEST_LINE:
-                    raise ProtocolError
-                break
+        self._needed = at = 0
+        while (end := data.find(CRLF, at)) >= 0:
             line = data[at:end]
             if line[:4] == b"MSG " or line[:5] == b"HMSG ":
-                begin = end + 2
-                headers_end, stop = _sizes(line, begin)
+                arguments = line.split(b" ")  # [H]MSG subject sid [reply] [size of headers] size
+                has_headers = line[0] == HMSG
+                begin = headers_end = end + 2
+                try:
+                    sid, stop = int(arguments[2]), begin + int(arguments[-1])
+                    if has_headers:
+                        headers_end += int(arguments[-2])
+                except (ValueError, IndexError):
+                    raise ProtocolError from None
                 if len(data) < stop + 2:
                     self._needed = stop + 2 - at
                     break
-                arguments = line.split(b" ")
-                has_headers = headers_end > begin
                 reply = arguments[3] if len(arguments) == 5 + has_headers else b""
                 at = stop + 2
-                headers = data[begin:headers_end] if has_headers else b""
-                await self._client.dispatch(int(arguments[2]), arguments[1], reply, data[headers_end:stop], headers)
+                rest = self._client.dispatch(sid, arguments[1], reply, data[headers_end:stop], data[begin:headers_end])
+                if rest is not None:
+                    await rest
             else:
                 at = end + 2
                 self.buf = bytearray(line + CRLF)
                 await super().parse()
+        if end < 0 and len(data) - at > LONGEST_LINE:
+            raise ProtocolError
         self._rest = bytearray(data[at:])
-
-
-def _sizes(line: bytes, begin: int) -> tuple[int, int]:
-    """Return where headers and the whole of a message end."""
-    try:
-        if line[0] == 72:  # HMSG subject sid [reply] header-size total-size
-            _, headers, total = line.rsplit(b" ", 2)
-            return begin + int(headers), begin + int(total)
-        return begin, begin + int(line[line.rindex(b" ") + 1 :])
-    except ValueError:
-        raise ProtocolError from None
