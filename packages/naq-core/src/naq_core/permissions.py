@@ -275,7 +275,13 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         f"{names.tallies}.>",
         *(
             f"$JS.API.STREAM.PURGE.{stream}"
-            for stream in (names.jobs_stream, names.results_stream, names.workers_stream, names.objects_stream)
+            for stream in (
+                names.jobs_stream,
+                names.results_stream,
+                names.workers_stream,
+                names.objects_stream,
+                names.schedules_stream,
+            )
         ),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",

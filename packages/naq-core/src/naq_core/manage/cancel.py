@@ -152,13 +152,18 @@ async def find(connection: Connection, job_id: str, queue: str) -> Found:
     stored, message = await look_up(connection, job_id, queue)
     if stored is None and message is None:
         raise await not_found(connection, job_id, queue)
+    return found_of(stored, message)
+
+
+def found_of(stored: Stored | None, message: Message | None) -> Found:
+    """Return a job's record and its newest message, of which at least one is there."""
     found = Found(stored, message)
     if message is not None:
         found.is_live = state_of_subject(message.subject)[0] not in ASIDE
         try:
             found.envelope = decode_envelope(message.data)
         except DecodeError as error:
-            log.debug("the message of job %s is no job: %s", job_id, error)
+            log.debug("message %s is no job: %s", message.subject, error)
     return found
 
 

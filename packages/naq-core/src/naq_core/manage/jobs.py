@@ -1,11 +1,14 @@
 """Putting a job back to work, and deleting one."""
 
 import logging
+from functools import partial
 
 import msgspec
 
-from naq_core.errors import JobStateError, WrongSequenceError
+from naq_core.dependents import release as release_dependents
+from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
+from naq_core.manage._removed import end_removed, removal, when_there_is_room
 from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
 from naq_core.names import check_place
 from naq_core.record import JobRecord, JobState
@@ -150,6 +153,7 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
         JobNotFoundError: Neither the job nor a record of it exists (any more).
         AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It is running: cancel it first.
+        QueueFullError: There is no room to end the jobs that wait for it; do it again when there is.
         BrokerError: It is unknown whether all was deleted; do it again.
     """
     job_id, queue = check_place(job_id, queue)
@@ -160,21 +164,53 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
         if found.stored is not None and found.stored.record.state is JobState.RUNNING:
             raise JobStateError(job_id, JobState.RUNNING, "it is running: cancel it first")
         if found.is_live and not found.is_ended:
-            await cancel_job(connection, job_id, "deleted", queue=queue)
             ttl = connection.settings.ack_wait.total_seconds() + GRACE
+            try:
+                await cancel_job(connection, job_id, "deleted", queue=queue)
+            except QueueFullError:
+                if await _delete_in_full_store(connection, found, ttl):
+                    return
         elif await _erase(connection, found, ttl):
-            await _forget_edges(connection, job_id)
             return
+
+
+async def _delete_in_full_store(connection: Connection, found: Found, ttl: float) -> bool:
+    """Delete a job that waits, its message first: that makes room for its end. False where it was put back meanwhile."""
+    removed = removal(connection, found, "deleted")
+    if removed is None or not await _remove_messages(connection, found):
+        return False
+    await end_removed(connection, [removed], ttl)
+    return True
 
 
 async def _erase(connection: Connection, found: Found, ttl: float | None) -> bool:
     """Delete what is left of a job that has ended; False where it was put back meanwhile.
 
-    Its messages go before the record: a ready one that was never acknowledged must not find the record gone.
+    Its messages go before the record: a ready one that was never acknowledged must not find the record gone. The jobs that wait
+    for it are looked after in between: who has ended it may have died, or failed, before that.
 
     Args:
         ttl: Seconds after which the record is to go; None means now.
     """
+    if not await _remove_messages(connection, found):
+        return False
+    if found.stored is not None:
+        record, revision = found.stored
+        await when_there_is_room(connection, partial(release_dependents, connection, record))
+        if ttl is not None:
+            try:
+                return await write_record(connection, record, revision, ttl) is not None
+            except QueueFullError:
+                log.info("the record of job %s is deleted now, as there is no room to have it deleted later", record.job_id)
+        if record.large is not None:
+            await objects.remove(connection, record.large)
+        subject = connection.names.result(record.queue, record.job_id)
+        await connection.api(f"STREAM.PURGE.{connection.names.results_stream}", {"filter": subject, "seq": revision + 1})
+    return True
+
+
+async def _remove_messages(connection: Connection, found: Found) -> bool:
+    """Delete a job's messages; False where there is a newer one by now."""
     names = connection.names
     if found.message is not None:
         _, queue, job_id = state_of_subject(found.message.subject)
@@ -182,21 +218,7 @@ async def _erase(connection: Connection, found: Found, ttl: float | None) -> boo
             if last.sequence > found.message.sequence:
                 return False
             await remove(connection, last)
-    if found.stored is not None:
-        record, revision = found.stored
-        if ttl is not None:
-            return await write_record(connection, record, revision, ttl) is not None
-        if record.large is not None:
-            await objects.remove(connection, record.large)
-        subject = names.result(record.queue, record.job_id)
-        await connection.api(f"STREAM.PURGE.{names.results_stream}", {"filter": subject, "seq": revision + 1})
     return True
-
-
-async def _forget_edges(connection: Connection, job_id: str) -> None:
-    """Its end was acted upon long ago; what is still there serves nobody."""
-    names = connection.names
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.namespace}.edges.{job_id}.>"})
 
 
 def _state(found: Found) -> JobState:

@@ -4,14 +4,12 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core.errors import ConfigurationError, JetStreamError, JobNotFoundError
-from naq_core.manage.cancel import CancelOutcome, cancel_job, find
+from naq_core.errors import ConfigurationError, JetStreamError
+from naq_core.manage._removed import end_removed, waiting_parents
 from naq_core.names import check_queue
-from naq_core.record import JobState
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.queues import QueueSettings, change_queue_settings
-from naq_core.storage.records import count_by_subject, find_job
 from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
 from naq_core.terms import LATEST
@@ -119,42 +117,31 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     """Delete every waiting or delayed job of a queue.
 
     A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
-    wait for is cancelled instead, so that they come to an end too. Whoever waits for the result of any other purged job gets
-    `JobNotFoundError` within a minute.
+    wait for is put on record as cancelled, and they are ended or released as after any cancellation. Whoever waits for the
+    result of any other purged job gets `JobNotFoundError` within a minute.
+
+    It works in a full store: what it deletes makes the room for what it writes.
 
     Returns:
         How many were deleted.
+
+    Raises:
+        QueueFullError: The jobs are deleted, but there is no room to end all that wait for them: purge again when there is.
+        BrokerError: Not all may have been done; purge again.
     """
     queue = check_queue(queue)
     await ensure_streams(connection)
     names = connection.names
-    deleted = await _cancel_parents(connection, queue)
+    deleted = 0
+    parents = await waiting_parents(connection, queue, "its queue was purged")
     large = await objects.arguments_of_waiting(connection, queue)
     for state in ("high", "normal", "low", "held"):
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
     for each in large:
         await objects.remove(connection, each)
+    await end_removed(connection, parents, connection.settings.failure_ttl.total_seconds())
     return deleted
-
-
-async def _cancel_parents(connection: Connection, queue: str) -> int:
-    """Cancel the waiting jobs of a queue that others wait for, and return how many they were."""
-    names = connection.names
-    edges = await count_by_subject(connection, names.jobs_stream, f"{names.edges}.>")
-    parents = {subject.split(".")[-3] for subject in edges}
-    cancelled = 0
-    for parent in parents:
-        if await find_job(connection, parent, queue) is None:
-            continue  # of another queue, or ended
-        try:
-            found = await find(connection, parent, queue)
-        except JobNotFoundError:
-            continue  # just gone
-        if found.is_live and (found.stored is None or found.stored.record.state is not JobState.RUNNING):
-            outcome = await cancel_job(connection, parent, "its queue was purged", queue=queue)
-            cancelled += outcome is not CancelOutcome.ALREADY_ENDED
-    return cancelled
 
 
 def _instant(until: datetime, now: datetime) -> str:

@@ -1,6 +1,7 @@
 """Schedules as they are stored: made, read, changed and removed, by compare-and-set."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from naq_core.decoding import complain
 from naq_core.envelope import decode_envelope, encode_envelope
 from naq_core.errors import (
     InvalidScheduleError,
+    QueueFullError,
     ScheduleNotFoundError,
     SignatureError,
     UnreadableError,
@@ -176,12 +178,25 @@ async def delete_schedule(connection: Connection, schedule_id: str) -> None:
     Raises:
         ScheduleNotFoundError: There is none of that id.
     """
-    names = connection.names
-    while True:
+    subject = connection.names.schedule(schedule_id)
+    is_deleted: object = False
+    while not is_deleted:
         _, revision = await _find(connection, schedule_id)
-        if await write_document(connection, names.schedule(schedule_id), b"", revision):
-            log.info("schedule %s is deleted", schedule_id)
-            return
+        try:
+            is_deleted = await write_document(connection, subject, b"", revision)
+        except QueueFullError:
+            is_deleted = await _delete_in_full_store(connection, subject, revision)
+    log.info("schedule %s is deleted", schedule_id)
+
+
+async def _delete_in_full_store(connection: Connection, subject: str, revision: int) -> bool:
+    """Remove a document that is there still, which makes room for the marker that tells those who watch."""
+    request = {"filter": subject, "seq": revision + 1}
+    if not (await connection.api(f"STREAM.PURGE.{connection.names.schedules_stream}", request))["purged"]:
+        return False
+    with contextlib.suppress(QueueFullError):  # a scheduler that is not told finds the schedule gone when it is due
+        await write_document(connection, subject, b"", 0)
+    return True
 
 
 async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleView:

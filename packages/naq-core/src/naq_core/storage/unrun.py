@@ -1,18 +1,24 @@
 """Ending a job that waits: on record, and kept whole beside the dead ones."""
 
+import logging
+
 from naq_core.envelope import Envelope, decode_envelope
-from naq_core.errors import DecodeError
+from naq_core.errors import DecodeError, QueueFullError
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
-from naq_core.storage.messages import move
+from naq_core.storage.messages import move, remove
 from naq_core.storage.records import read_record, write_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.message import Message
 
+log = logging.getLogger(__name__)
+
 
 async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
-    """End a held job: first its record, then its message is laid aside, whole, so that it can be tried again.
+    """End a held job: first its record, then its message is moved to the ended ones, whole, so that it can be tried again.
+
+    Where there is no room for that, the message is deleted: the record says how the job has ended.
 
     Returns:
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
@@ -23,7 +29,11 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     if ended is None:
         return None
     ttl = connection.settings.dead_ttl.total_seconds()
-    await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
+    try:
+        await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
+    except QueueFullError as error:
+        log.warning("job %s is not kept for a retry: %s", job_id, error.description)
+        await remove(connection, message)
     return ended
 
 
