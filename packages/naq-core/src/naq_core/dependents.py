@@ -22,7 +22,7 @@ from naq_core.storage.messages import release as release_message
 from naq_core.storage.messages import released
 from naq_core.storage.parents import Kind, Standing, standing_of, standings
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
-from naq_core.storage.unrun import end_waiting
+from naq_core.storage.unrun import cancel_waiting
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
@@ -260,7 +260,7 @@ class Dependents:
             if verdict.run:
                 await release_message(self.connection, message)
                 return []
-            record = await end_waiting(self.connection, message, JobState.CANCELLED, verdict.reason)
+            record = await cancel_waiting(self.connection, message, verdict.reason)
         except PermissionDeniedError as error:
             # Of a queue that this user may not touch: its own worker acts, when the server has the job looked at.
             log.warning("job %s is left to a worker of queue %s: %s", child[1], child[0], error)

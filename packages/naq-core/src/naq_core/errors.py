@@ -29,7 +29,9 @@ NaqError
 │  ├─ ScheduleNotFoundError (LookupError)
 │  └─ InvalidScheduleError (ValueError)   a cron expression, time zone, policy … that cannot be
 └─ JobError (job_id)
-   ├─ JobNotFoundError (LookupError) · DuplicateJobError · JobStateError
+   ├─ JobNotFoundError (LookupError) · DuplicateJobError
+   ├─ JobStateError                          the job's state does not permit this
+   │  └─ TransitionError                     a move that the table of moves does not have
    ├─ AmbiguousJobError (ValueError)         an id that several queues use; names them
    ├─ AttemptTimeoutError (TimeoutError)     one attempt was stopped
    └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
@@ -411,6 +413,13 @@ class JobStateError(JobError):
         self.state = str(state)
         self.problem = problem
         super().__init__(job_id, f"is {self.state}, nothing was changed: {problem}")
+
+
+class TransitionError(JobStateError):
+    """A move that `naq_core.transitions.MOVES` does not list."""
+
+    def __init__(self, job_id: str, state: str, wanted: str) -> None:
+        super().__init__(job_id, state, f"a job in this state cannot become {wanted}")
 
 
 class JobFailedError(JobError):

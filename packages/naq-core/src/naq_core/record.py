@@ -29,32 +29,11 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether the job has ended: nothing follows, unless it is put back by hand."""
         return self in FINAL
 
 
 FINAL = frozenset({JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED})
-
-TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.HELD, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
-    JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
-    JobState.RUNNING: frozenset(
-        {
-            JobState.SUCCEEDED,
-            JobState.RETRYING,
-            JobState.QUEUED,
-            JobState.DEAD,
-            JobState.CANCELLED,
-            JobState.EXPIRED,
-            JobState.RUNNING,
-        }
-    ),
-    JobState.RETRYING: frozenset({JobState.RUNNING, JobState.DEAD, JobState.CANCELLED, JobState.EXPIRED}),
-    **{state: frozenset() for state in FINAL},
-}
-"""Every move a job can make. RUNNING → RUNNING is a take-over from a worker that is gone, RUNNING → EXPIRED one that comes too
-late to begin another attempt."""
-
 
 UNREADABLE = "?"
 """The function of a job of which nothing can be read."""

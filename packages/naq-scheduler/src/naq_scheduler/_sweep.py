@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from naq_core import transitions
 from naq_core.dependents import Dependents
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import BrokerError, DecodeError
@@ -152,9 +153,10 @@ class Sweeper:
             return False
         record = stored.record
         reason = f"worker {record.worker} is gone and the job was purged or deleted while it ran"
-        record.state, record.ended_at, record.reason = JobState.DEAD, self._connection.clock.now(), reason
-        error = AttemptError("WorkerLost", reason, attempt=record.attempt, at=self._connection.clock.now(), worker=record.worker)
-        record.errors = [*record.errors, error]
+        now = self._connection.clock.now()
+        transitions.note_error(record, AttemptError("WorkerLost", reason, attempt=record.attempt, at=now, worker=record.worker))
+        transitions.dead(record, now)
+        record.reason = reason
         if not await store_end(self._connection, record, stored.revision):
             return False
         log.warning("job %s: %s", job_id, reason)

@@ -4,10 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, UnreadableRecord
 from naq_core.storage.connection import Connection
@@ -72,10 +72,10 @@ class Claims:
             or None where the delivery has been settled, as another worker has the job or its time has not come.
         """
         delivery = active.delivery
-        record = self._first_record(delivery, envelope)
+        record = transitions.claimed(envelope, delivery.queue, self._worker_id, self._now(), delivery.sequence)
         is_late = is_expired(envelope, self._connection)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
-            claim = await self._write(_expired(record, self._now()) if is_late else record, 0)
+            claim = await self._write(self._too_late(record) if is_late else record, 0)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if is_late else claim
         while True:
@@ -94,29 +94,13 @@ class Claims:
                     return None
                 decision.alone, decision.started_at = True, self._now()
             if is_expired(envelope, self._connection) and not decision.state.is_final:
-                decision = _expired(decision, self._now())
+                decision = self._too_late(decision)
             claim = await self._write(decision, revision)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if decision.state.is_final else claim
 
     def _must_be_alone(self, record: JobRecord) -> bool:
         return record.suspect and not is_condemned(record, self._max_crashes)
-
-    def _first_record(self, delivery: Delivery, envelope: Envelope) -> JobRecord:
-        return JobRecord(
-            state=JobState.RUNNING,
-            job_id=delivery.job_id,
-            queue=delivery.queue,
-            function=envelope.fn,
-            run=envelope.run,
-            worker=self._worker_id,
-            enqueued_at=envelope.at,
-            started_at=self._now(),
-            arguments=envelope.args,
-            workflow=envelope.workflow,
-            schedule=envelope.schedule,
-            sequence=delivery.sequence if envelope.run else 0,
-        )
 
     async def _decide(self, delivery: Delivery, stored: Stored | None, fresh: JobRecord) -> JobRecord | Stored | None:
         """Return the record to write, the final one that stands, or None after settling."""
@@ -134,17 +118,15 @@ class Claims:
         if old.superseded == delivery.sequence:
             await delivery.ack()  # its retry lies on the held subject
             return None
-        old_time = self._now()
+        now = self._now()
         match old.state:
             case JobState.RUNNING:
                 return await self._decide_on_running(delivery, old, fresh)
-            case JobState.RETRYING if old.next_at - old_time > EARLY:
-                await delivery.nak(min(old.next_at - old_time, 60))
+            case JobState.RETRYING if old.next_at - now > EARLY:
+                await delivery.nak(min(old.next_at - now, 60))
                 return None
-            case JobState.RETRYING:
-                return self._next(old, fresh, attempt=old.attempt + 1)
-            case _:  # handed back by a worker that stopped: the same attempt again; put back by hand: the first
-                return self._next(old, fresh, attempt=max(1, old.attempt))
+            case _:
+                return transitions.claimed_again(old, fresh, now)
 
     async def _decide_on_running(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
         match await self._owner(old):
@@ -170,39 +152,30 @@ class Claims:
             return None
         return fresh
 
-    def _next(self, old: JobRecord, fresh: JobRecord, *, attempt: int, **changes: Any) -> JobRecord:
-        return msgspec.structs.replace(
-            fresh,
-            attempt=attempt,
-            crashes=old.crashes,
-            excused=old.excused,
-            suspect=old.suspect,
-            errors=old.errors,
-            logs=old.logs,
-            started_at=self._now(),
-            **changes,
-        )
+    def _too_late(self, claim: JobRecord) -> JobRecord:
+        """Return the end of a job in place of the claim."""
+        record = msgspec.structs.replace(claim)
+        transitions.expired(record, self._now())
+        return record
 
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:
         """Return what the death of its worker means for a job, to be stored before it is run again."""
         self._note_redelivered(fresh)
         reason += "; it ran alone" if old.alone else "; other jobs may have been the cause, so it will run alone next"
         error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)
-        record = msgspec.structs.replace(
-            old, state=JobState.RETRYING, next_at=0.0, worker="", progress=None, errors=[*old.errors, error]
-        )
-        charge(record)
-        counted = record.crashes - record.excused
+        transitions.worker_lost(old, error)
+        charge(old)
+        counted = old.crashes - old.excused
         log.warning("job %s: %s (counted crashes: %d of %d)", old.job_id, reason, counted, self._max_crashes)
-        return record
+        return old
 
     def _again(self, old: JobRecord, fresh: JobRecord) -> JobRecord:
         """The attempt ended while the server took no records: nobody died, so it counts neither as a crash nor as a failure."""
         reason = "the attempt ended, but its outcome could not be stored"
         log.warning("job %s runs again: %s", old.job_id, reason)
-        record = self._next(old, fresh, attempt=max(1, old.attempt))
-        record.errors = [*old.errors, AttemptError("ResultLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)]
-        return record
+        now = self._now()
+        error = AttemptError("ResultLost", reason, attempt=old.attempt, at=now, worker=old.worker)
+        return transitions.run_again(old, fresh, now, error)
 
     def _note_redelivered(self, record: JobRecord) -> None:
         """Count a delivery that nobody has asked for, of a job that a worker had."""
@@ -240,13 +213,6 @@ def is_expired(envelope: Envelope, connection: Connection) -> bool:
 def _buried(unreadable: UnreadableRecord, fresh: JobRecord, ended_at: float) -> JobRecord:
     """Return the end of a job whose record cannot be read: it may have run, and ended, so it is not run again unasked."""
     error = AttemptError("UnreadableRecord", f"{unreadable.reason}. The job may have run", at=ended_at)
-    return msgspec.structs.replace(
-        fresh, state=JobState.DEAD, attempt=0, worker="", started_at=0.0, ended_at=ended_at, errors=[error]
-    )
-
-
-def _expired(claim: JobRecord, ended_at: float) -> JobRecord:
-    """Return the end of a job in place of the claim that comes too late."""
-    return msgspec.structs.replace(
-        claim, state=JobState.EXPIRED, attempt=claim.attempt - 1, worker="", started_at=0.0, ended_at=ended_at
-    )
+    record = msgspec.structs.replace(fresh, attempt=0, worker="", started_at=0.0, errors=[error])
+    transitions.dead(record, ended_at)
+    return record

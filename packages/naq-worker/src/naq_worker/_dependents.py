@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from naq_core import transitions
 from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
 from naq_core.envelope import Envelope
@@ -104,7 +105,8 @@ class Finisher:
             await self._dependents.forget_edges(child, envelope.after)
             return True
         if verdict.witness is None:
-            ended = unrun_record(delivery.data, child, JobState.CANCELLED, verdict.reason, self._connection.clock.now())
+            ended = unrun_record(delivery.data, child)
+            transitions.cancelled(ended, self._connection.clock.now(), verdict.reason)
             record = await record_end(self._connection, ended)
             if record is None:
                 await delivery.nak(1)  # it runs: its owner goes on with it

@@ -7,10 +7,11 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.envelope import JobOptions, Large
 from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError, WrongSequenceError
 from naq_core.previews import clean_text
-from naq_core.record import AttemptError, JobRecord, JobState, encode_record
+from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState, encode_record
 from naq_core.results import sign_result
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
@@ -39,9 +40,6 @@ INSIST = 0.1
 MOST_DELIVERIES = 20
 """From this delivery on a job that finds no memory for its arguments or its result has failed: it may be the one to blame."""
 LONGEST_REASON = 500
-MOST_ERRORS = 20
-MOST_TRACEBACKS = 3
-
 
 Finish: TypeAlias = Callable[[Delivery, JobRecord], None]
 """Takes a job whose end is on record: does the duty to its dependents, and then acknowledges."""
@@ -86,8 +84,8 @@ class Settler:
                     record.attempt -= 1  # the next claim adds one: a snooze uses up no attempt
                     await self._again(delivery, claim, delay)
                 case Cancelled(reason=reason):
-                    record.reason = reason
-                    await self._end(delivery, claim, JobState.CANCELLED, self._settings.failure_ttl.total_seconds())
+                    transitions.cancelled(record, self._now(), reason)
+                    await self._end(delivery, claim, self._settings.failure_ttl.total_seconds())
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, "lease lost" if lease_lost else "returned by a stopping worker")
                 case Short():
@@ -118,13 +116,15 @@ class Settler:
         if len(outcome.result) > self._connection.large_limit:
             record.result, record.large = b"", await self._put_result(record, outcome.result, ttl)
         sign_result(self._connection, record)
+        transitions.succeeded(record, self._now())
         try:
-            await self._end(delivery, claim, JobState.SUCCEEDED, ttl)
+            await self._end(delivery, claim, ttl)
         except LostError:
             if record.large is not None:
                 await objects.remove(self._connection, record.large)
             raise
         except PayloadTooLargeError as error:
+            transitions.not_stored(record)
             if record.large is None and len(outcome.result) > self._connection.large_limit:  # the server's limit was lowered
                 await self._succeed(delivery, options, claim, outcome)
                 return
@@ -166,9 +166,9 @@ class Settler:
 
     async def bury(self, delivery: Delivery, error: Exception) -> None:
         """Move a message that is no job to the dead ones, with the reason."""
-        record = JobRecord(state=JobState.DEAD, job_id=delivery.job_id, queue=delivery.queue, function="?", attempt=0)
+        record = transitions.unclaimed(delivery.job_id, delivery.queue, UNREADABLE)
         self._note(record, type(error).__name__, str(error))
-        record.ended_at = self._now()
+        transitions.dead(record, self._now())
         log.error("queue %s: rejected message %s, moved to the dead-letter subject: %s", delivery.queue, delivery.job_id, error)
         self._counters.failed += 1
         try:
@@ -200,24 +200,21 @@ class Settler:
         return True
 
     def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
-        error = AttemptError(
-            kind, clean_text(message, 2000), traceback, attempt=record.attempt, at=self._now(), worker=record.worker
-        )
-        record.errors = shortened([*record.errors, error])
+        text, now = clean_text(message, 2000), self._now()
+        transitions.note_error(record, AttemptError(kind, text, traceback, attempt=record.attempt, at=now, worker=record.worker))
 
-    async def _end(self, delivery: Delivery, claim: Claim, state: JobState, ttl: float) -> None:
-        claim.record.state = state
-        claim.record.ended_at = self._now()
+    async def _end(self, delivery: Delivery, claim: Claim, ttl: float) -> None:
+        """Store that the job has succeeded or was cancelled."""
         await self._write(claim, ttl)
-        if state is JobState.SUCCEEDED:
+        if claim.record.state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
-        elif state is JobState.CANCELLED:
-            await self.keep_whole(delivery, state)
+        else:
+            await self.keep_whole(delivery, JobState.CANCELLED)
         self._finish(delivery, claim.record)
 
     async def _die(self, delivery: Delivery, claim: Claim) -> None:
         record = claim.record
-        record.state, record.ended_at = JobState.DEAD, self._now()
+        transitions.dead(record, self._now())
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         last = record.errors[-1]
@@ -251,9 +248,11 @@ class Settler:
         except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was
             log.error("job %s cannot be archived for a retry: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
 
-    async def _again(self, delivery: Delivery, claim: Claim, delay: float) -> None:
+    async def _again(
+        self, delivery: Delivery, claim: Claim, delay: float, move: Callable[[JobRecord, float], None] = transitions.retrying
+    ) -> None:
         record = claim.record
-        record.state, record.next_at = JobState.RETRYING, self._now() + delay
+        move(record, self._now() + delay)
         ttl = delay + self._settings.failure_ttl.total_seconds()  # for one that is purged meanwhile, and never ends
         if delay <= (LONGEST_NAK_IF_LIMITED if self._is_limited(delivery.queue) else LONGEST_NAK):
             await self._write(claim, ttl)
@@ -269,10 +268,8 @@ class Settler:
         if not self._is_limited(delivery.queue):
             await delivery.nak(PUT_OFF)
             return
-        if claim.record.state is JobState.QUEUED:
-            claim.record.attempt -= 1  # the next claim adds one to that of a job which waits for a retry
         try:
-            await self._again(delivery, claim, PUT_OFF)
+            await self._again(delivery, claim, PUT_OFF, transitions.put_off)
         except LostError:
             log.debug("job %s was already postponed by another worker", delivery.job_id)
 
@@ -298,8 +295,7 @@ class Settler:
         await self._hand_back(delivery, claim, outcome.reason)
 
     async def _hand_back(self, delivery: Delivery, claim: Claim, reason: str) -> None:
-        claim.record.state, claim.record.alone = JobState.QUEUED, False
-        claim.record.reason = clean_text(reason, LONGEST_REASON)
+        transitions.handed_back(claim.record, clean_text(reason, LONGEST_REASON))
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()
 
@@ -375,11 +371,3 @@ class Settler:
             tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
-
-
-def shortened(errors: list[AttemptError]) -> list[AttemptError]:
-    """Keep a long history within bounds: the first error and the newest ones, tracebacks of the last few."""
-    if len(errors) > MOST_ERRORS:
-        errors = [errors[0], *errors[-(MOST_ERRORS - 1) :]]
-    old, new = errors[:-MOST_TRACEBACKS], errors[-MOST_TRACEBACKS:]
-    return [*(msgspec.structs.replace(each, traceback="") for each in old), *new]

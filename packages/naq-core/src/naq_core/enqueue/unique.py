@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from naq_core import transitions
 from naq_core.errors import (
     BrokerError,
     BrokerTimeoutError,
@@ -167,13 +168,12 @@ async def _take_over(connection: Connection, job: Job[Any], place: Place) -> Non
 
 
 def _waiting_record(job: Job[Any]) -> JobRecord:
-    return JobRecord(
-        state=JobState.HELD if job.due else JobState.QUEUED,
-        job_id=job.job_id,
-        queue=job.queue,
-        function=job.function_name,
+    return transitions.unclaimed(
+        job.job_id,
+        job.queue,
+        job.function_name,
+        is_held=bool(job.due),
         run=job.run,
-        attempt=0,
         enqueued_at=job.enqueued_at,
         sequence=job.sequence,
         workflow=job.workflow,

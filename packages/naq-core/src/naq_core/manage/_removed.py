@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.dependents import release
 from naq_core.errors import QueueFullError
 from naq_core.manage.cancel import Found, found_of
-from naq_core.record import JobRecord, JobState
+from naq_core.record import UNREADABLE, JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import edges_of
 from naq_core.storage.parents import Kind, standings
@@ -43,8 +44,9 @@ def removal(connection: Connection, found: Found, reason: str) -> Removed | None
     record, revision = found.to_end()
     if record is None or record.state is JobState.RUNNING:
         return None
-    changes = {"state": JobState.CANCELLED, "ended_at": connection.clock.now(), "next_at": 0.0, "reason": reason}
-    return Removed(msgspec.structs.replace(record, **changes), revision)
+    end = msgspec.structs.replace(record)
+    transitions.cancelled(end, connection.clock.now(), reason)
+    return Removed(end, revision)
 
 
 async def waiting_parents(connection: Connection, queue: str, reason: str) -> list[Removed]:
@@ -80,7 +82,7 @@ async def _waiting_among(connection: Connection, queue: str, ids: Sequence[str],
     unknown = [each for each in ids if each not in messages and records.get(each) is None]
     return [
         *(each for each in removed if each is not None),
-        *(Removed(_gone(queue, each, reason), None) for each in await _gone_of(connection, queue, unknown)),
+        *(Removed(_gone(connection, queue, each, reason), None) for each in await _gone_of(connection, queue, unknown)),
     ]
 
 
@@ -91,8 +93,10 @@ async def _gone_of(connection: Connection, queue: str, ids: Sequence[str]) -> li
     return [key[1] for key, standing in found.items() if standing.kind is Kind.GONE]
 
 
-def _gone(queue: str, job_id: str, reason: str) -> JobRecord:
-    return JobRecord(state=JobState.CANCELLED, job_id=job_id, queue=queue, function="?", reason=reason)
+def _gone(connection: Connection, queue: str, job_id: str, reason: str) -> JobRecord:
+    record = transitions.unclaimed(job_id, queue, UNREADABLE)
+    transitions.cancelled(record, connection.clock.now(), reason)
+    return record
 
 
 async def end_removed(connection: Connection, removed: Sequence[Removed], ttl: float) -> None:

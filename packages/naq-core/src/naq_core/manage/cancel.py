@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.dependents import release
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, SignatureError, WrongSequenceError
@@ -67,8 +68,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
                 await _conclude(connection, job.ended())
             return CancelOutcome.ALREADY_ENDED
         was_running = record.state is JobState.RUNNING
-        record.state, record.ended_at, record.next_at = JobState.CANCELLED, connection.clock.now(), 0.0
-        record.reason = reason
+        transitions.cancelled(record, connection.clock.now(), reason)
         if not await store_end(connection, record, revision):
             continue  # a claim, a report or the end came first: look again
         may_run = was_running or job.is_fast
@@ -133,13 +133,13 @@ class Found(msgspec.Struct):
             return record, revision
         if not self.is_live or (self.stored is not None and self.is_of_record):
             return None, 0
-        return self._fresh(), 0 if self.stored is None else self.stored.revision
+        return self.fresh(), 0 if self.stored is None else self.stored.revision
 
-    def _fresh(self) -> JobRecord:
-        """The record of a job that was never claimed."""
-        assert self.message is not None  # noqa: S101 - of a live job
+    def fresh(self) -> JobRecord:
+        """Return the record of the live or kept job as if it was never claimed."""
+        assert self.message is not None  # noqa: S101 - of a job that is there
         _, queue, job_id = state_of_subject(self.message.subject)
-        return unrun_record(self.message.data, (queue, job_id), JobState.QUEUED, "", 0.0)
+        return unrun_record(self.message.data, (queue, job_id))
 
 
 async def find(connection: Connection, job_id: str, queue: str) -> Found:

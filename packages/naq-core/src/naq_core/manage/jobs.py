@@ -5,13 +5,14 @@ from functools import partial
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage._removed import end_removed, removal, when_there_is_room
 from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
 from naq_core.names import check_place
-from naq_core.record import JobRecord, JobState
+from naq_core.record import JobState
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import Moved, due_of, if_newest, release, remove
@@ -60,7 +61,7 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
     after = found.envelope.after
     if after and (why := await failed_parent(connection, after)):
         raise JobStateError(job_id, _state(found), f"{why}: put that one back first, or the whole workflow")
-    if found.stored is not None and not await _reset(connection, found.stored):
+    if found.stored is not None and not await _reset(connection, found, found.stored):
         return False
     if after:
         await put_back(connection, {(queue, job_id): message})
@@ -72,25 +73,17 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
     return False
 
 
-async def _reset(connection: Connection, stored: Stored) -> bool:
+async def _reset(connection: Connection, found: Found, stored: Stored) -> bool:
     """Make the record that of a job that waits, so that it does not stop the next run."""
-    old = stored.record
-    if old.state is JobState.RUNNING:
-        raise JobStateError(old.job_id, old.state, "it is running")
-    record = JobRecord(
-        state=JobState.QUEUED,
-        job_id=old.job_id,
-        queue=old.queue,
-        function=old.function,
-        run=old.run,
-        attempt=0,
-        enqueued_at=old.enqueued_at,
-        arguments=old.arguments,
-        reason="put back by hand",
-        errors=old.errors,
-        workflow=old.workflow,
-        schedule=old.schedule,
-    )
+    record = stored.record
+    if record.state is JobState.RUNNING:
+        raise JobStateError(record.job_id, record.state, "it is running")
+    if not found.is_of_record:  # the id was used again since, and that run has ended or is lost
+        record = found.fresh()
+    elif record.state is JobState.QUEUED:  # whoever reset it died before moving the job
+        return True
+    else:
+        transitions.put_back(record, "put back by hand")
     ttl = connection.settings.failure_ttl.total_seconds()
     return await write_record(connection, record, stored.revision, ttl) is not None
 
@@ -120,7 +113,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
 
 async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
     """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back."""
-    if state is JobState.SUCCEEDED:
+    if state in {JobState.SUCCEEDED, JobState.EXPIRED}:
         raise JobStateError(job_id, state, "its call is not kept: enqueue it again")
     await keep_whole(connection, message, state)
     return False

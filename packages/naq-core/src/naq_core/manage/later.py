@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from naq_core import transitions
 from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, find, store_end
@@ -125,7 +126,7 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
             return ended.state is JobState.EXPIRED
         if record.state is JobState.RUNNING or not 0 < found.envelope.expires < (connection.clock.now() if now is None else now):
             return False
-        record.state, record.ended_at, record.next_at = JobState.EXPIRED, connection.clock.now(), 0.0
+        transitions.expired(record, connection.clock.now())
         if await store_end(connection, record, revision):
             log.info("job %s (%s) has expired", job_id, record.function)
             await _conclude(connection, record)

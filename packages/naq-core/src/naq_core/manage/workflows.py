@@ -5,8 +5,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
+from naq_core import transitions
 from naq_core.dependents import release
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
@@ -19,7 +18,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
 from naq_core.storage.messages import target_of
 from naq_core.storage.subjects import ASIDE, EXPECTED_SEQUENCE, WAITS, state_of_subject
-from naq_core.storage.unrun import end_waiting
+from naq_core.storage.unrun import cancel_waiting
 from naq_core.storage.workflows import read_workflow
 from naq_core.transport.message import Message
 from naq_core.values import text
@@ -47,7 +46,7 @@ async def cancel_workflow(connection: Connection, workflow_id: str, reason: str 
     keys = [(member.queue, member.job_id) for member in members]
     messages = await read_job_messages(connection, keys)
     waiting = [message for message in messages.values() if WAITS in message.headers and _place(message) == "held"]
-    ended = await _bounded(end_waiting(connection, message, JobState.CANCELLED, why) for message in reversed(waiting))
+    ended = await _bounded(cancel_waiting(connection, message, why) for message in reversed(waiting))
     records = [record for record in ended if record is not None]
     done = {(record.queue, record.job_id) for record in records}
     cancelled = await _bounded(_cancel(connection, key, why) for key in keys if key not in done)
@@ -125,8 +124,7 @@ def _may_be_retried(message: Message, stored: tuple[JobRecord, int] | None) -> b
         return False
     if stored is None:
         return True
-    state = stored[0].state
-    return state is not JobState.SUCCEEDED and (state.is_final or state is JobState.QUEUED)
+    return stored[0].state in {JobState.DEAD, JobState.CANCELLED, JobState.QUEUED}
 
 
 def _is_one_of(parent: Parent, keys: set[Key]) -> bool:
@@ -139,23 +137,10 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
     """Make the record that of a job that has not begun, so that neither workers nor children take it for ended."""
     if not record.state.is_final:
         return
-    fresh = msgspec.structs.replace(
-        record,
-        state=JobState.QUEUED,
-        attempt=0,
-        crashes=0,
-        excused=0,
-        suspect=False,
-        worker="",
-        started_at=0.0,
-        ended_at=0.0,
-        superseded=0,
-        reason="put back with its workflow",
-        progress=None,
-    )
+    transitions.put_back(record, "put back with its workflow")
     subject = connection.names.result(record.queue, record.job_id)
     try:
-        await connection.publish(subject, encode_record(fresh), {EXPECTED_SEQUENCE: str(revision)})
+        await connection.publish(subject, encode_record(record), {EXPECTED_SEQUENCE: str(revision)})
     except WrongSequenceError:
         log.info("job %s is put back by somebody else", record.job_id)
 

@@ -344,7 +344,7 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
     firings = document.firings[::-1]
     records = await asyncio.gather(*(peek_record(connection, queue, each.job_id) for each in firings if each.job_id))
     states = {each.record.job_id: each.record.state for each in records if each is not None}
-    return [msgspec.structs.replace(each, state=states.get(each.job_id)) for each in firings]
+    return [msgspec.structs.replace(firing, state=states.get(firing.job_id)) for firing in firings]
 
 
 async def _find(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument | UnreadableError, int]:

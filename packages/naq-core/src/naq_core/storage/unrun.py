@@ -2,6 +2,7 @@
 
 import logging
 
+from naq_core import transitions
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError, QueueFullError
 from naq_core.record import JobRecord, JobState
@@ -15,8 +16,8 @@ from naq_core.transport.message import Message
 log = logging.getLogger(__name__)
 
 
-async def end_waiting(connection: Connection, message: Message, state: JobState, reason: str) -> JobRecord | None:
-    """End a held job: first its record, then its message is moved to the ended ones, whole, so that it can be tried again.
+async def cancel_waiting(connection: Connection, message: Message, reason: str) -> JobRecord | None:
+    """Cancel a held job: first its record, then its message is moved to the ended ones, whole, so that it can be tried again.
 
     Where there is no room for that, the message is deleted: the record says how the job has ended.
 
@@ -24,7 +25,8 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
     """
     _, queue, job_id = state_of_subject(message.subject)
-    record = unrun_record(message.data, (queue, job_id), state, reason, connection.clock.now())
+    record = unrun_record(message.data, (queue, job_id))
+    transitions.cancelled(record, connection.clock.now(), reason)
     ended = await record_end(connection, record)
     if ended is None:
         return None
@@ -37,24 +39,20 @@ async def end_waiting(connection: Connection, message: Message, state: JobState,
     return ended
 
 
-def unrun_record(body: bytes, key: Key, state: JobState, reason: str, ended_at: float) -> JobRecord:
-    """Return the record of a job that never ran, made from its message, in a state that it takes without running."""
+def unrun_record(body: bytes, key: Key) -> JobRecord:
+    """Return the record of a job that never ran, made from its message: QUEUED, to be ended."""
     queue, job_id = key
     try:
         envelope = decode_envelope(body)
     except DecodeError:
         envelope = Envelope(v=0, id=job_id, fn="?", ct="", body=b"", at=0.0)
-    return JobRecord(
-        state=state,
-        job_id=job_id,
-        queue=queue,
-        function=envelope.fn,
+    return transitions.unclaimed(
+        job_id,
+        queue,
+        envelope.fn,
         run=envelope.run,
-        attempt=0,
         enqueued_at=envelope.at,
-        ended_at=ended_at,
         arguments=envelope.args,
-        reason=reason,
         workflow=envelope.workflow,
         schedule=envelope.schedule,
     )
