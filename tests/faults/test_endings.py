@@ -224,7 +224,7 @@ async def test_a_job_that_swallows_its_cancellation_is_cancelled_again_and_loses
         record = await ended(stubborn)
         assert record.state is JobState.DEAD
         assert record.errors[-1].type.endswith(AttemptTimeoutError.__name__)
-        await eventually(lambda: says(caplog, "has ended: its result is dropped"), FORCE)
+        await eventually(lambda: says(caplog, "has ended; its result is dropped"), FORCE)
         assert worker.counters.succeeded == 1
 
 

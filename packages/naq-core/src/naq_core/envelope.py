@@ -10,6 +10,7 @@ from naq_core.errors import UnknownWireVersionError, UnreadableError
 from naq_core.names import check_job_id, check_queue
 from naq_core.retry import RetryPolicy
 from naq_core.signing import unsealed
+from naq_core.source_text import SourceText
 
 WIRE_VERSION = 1
 
@@ -98,6 +99,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """Not to be started after this time (seconds since the epoch); 0 means never too late."""
     large: Large | None = None
     """Where the body is, if it is not in `body`."""
+    source: tuple[SourceText, ...] = ()
+    """Lines of a function that is in the body, for tracebacks."""
 
     @property
     def parents(self) -> list[str]:

@@ -52,7 +52,17 @@ def shown(value: object) -> str:
 
 
 class NaqError(Exception):
-    """The base of every error that NAQ raises on purpose."""
+    """The base of every error that NAQ raises on purpose. All can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by value: an exception is made again with its message alone, which is not what these constructors take."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[NaqError], args: tuple[object, ...], attributes: dict[str, object]) -> NaqError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class EventLoopError(NaqError, RuntimeError):
@@ -273,9 +283,6 @@ class UnreadableError(DecodeError):
         self.reason = reason
         super().__init__(f"{what} cannot be read: {reason}")
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.what, self.reason)
-
 
 class SignatureError(DecodeError):
     """A job, result, schedule, or request to a worker, without the signature that a process with NAQ_SIGNING_KEY asks for.
@@ -423,13 +430,18 @@ class TransitionError(JobStateError):
 
 
 class JobFailedError(JobError):
-    """The job failed for good; carries what its last attempt raised, as text."""
+    """The job failed for good; carries what its last attempt raised, as text.
+
+    The traceback in the worker is a note too (`__notes__`), so that a program that does not catch this error prints it.
+    """
 
     def __init__(self, job_id: str, error_type: str, error_message: str, error_traceback: str = "") -> None:
         self.error_type = error_type
         self.error_message = error_message
         self.error_traceback = error_traceback
         super().__init__(job_id, f"failed with {error_type}: {error_message}")
+        if error_traceback:
+            self.add_note(f"\nIn the worker:\n{error_traceback.rstrip()}")
 
 
 class JobCancelledError(JobError):

@@ -287,6 +287,7 @@ class Job(Generic[R_co]):
                 body=call.body if self._large is None else b"",
                 at=self.enqueued_at,
                 by_value=call.by_value,
+                source=call.source,
                 run=self.run,
                 args=preview(*shown),
                 opt=self.options,
@@ -344,7 +345,7 @@ class Job(Generic[R_co]):
         Signer(settings.signing_key, settings.namespace).open(data, queue, envelope.id)
         job: Job[Any] = cls("", job_id=envelope.id, queue=queue, serializer=serializer)
         job.options, job._given = envelope.opt, envelope.given
-        job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
+        job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value, envelope.source)
         job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
         job.ties = Ties(envelope.after, envelope.fill, envelope.tell)
         job._large = envelope.large

@@ -13,11 +13,12 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import cloudpickle
 import msgspec
 
+from naq_core import by_value
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 from naq_core.previews import is_plain
+from naq_core.source_text import SourceText, source_of
 from naq_core.typed_json import convert_arguments, encode_json
 
 PICKLE = "pickle"
@@ -41,6 +42,8 @@ class Call(msgspec.Struct, frozen=True):
     content_type: str
     by_value: bool
     """The function itself is inside `body` (lambdas, closures, methods, partials, functions of `__main__`)."""
+    source: tuple[SourceText, ...] = ()
+    """Lines of `__main__` for tracebacks."""
 
 
 def unwrap(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -252,7 +255,8 @@ def encode_call(
             return Call(name, NO_ARGUMENTS, PICKLE, by_value=False)
         return Call(name, encode_pickle((tuple(args), dict(kwargs)), f"the arguments of {name}"), PICKLE, by_value=False)
     label = function_name(function)  # type: ignore[arg-type]  # as above
-    return Call(label, encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments"), PICKLE, by_value=True)
+    body = encode_pickle((function, tuple(args), dict(kwargs)), f"{label} or its arguments")
+    return Call(label, body, PICKLE, by_value=True, source=source_of(function))
 
 
 def _check_fit(function: Callable[..., Any], body: bytes, open_at: Collection[int | str]) -> None:
@@ -343,7 +347,7 @@ def encode_pickle(value: Any, what: str) -> bytes:
     try:
         if is_plain(value):
             return pickle.dumps(value, protocol=5)
-        return bytes(cloudpickle.dumps(value, protocol=5))
+        return by_value.dumps(value)
     except Exception as error:
         raise EncodeError(f"{what} cannot be pickled: {type(error).__name__}: {error}") from error
 

@@ -109,7 +109,7 @@ class Attempts:
         except GeneratorExit as error:
             # From a future that the job awaits, it closes every coroutine up to the task: nothing can be awaited here any more.
             if not running.is_torn_down:
-                running.conclude(of_error(error, options.retry))
+                running.conclude(of_error(error, options.retry, envelope.source))
             raise
         except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
             outcome = await self._of_raised(active, envelope, error)
@@ -136,7 +136,7 @@ class Attempts:
                 return Interrupted(lease_lost=active.lease_lost)
         if isinstance(error, TimeoutError) and envelope.opt.process and envelope.opt.timeout is not None:
             return self._timed_out(active, envelope)
-        return of_error(error, envelope.opt.retry)
+        return of_error(error, envelope.opt.retry, envelope.source)
 
     def _timed_out(self, active: Active, envelope: Envelope) -> Outcome:
         active.flag.is_set = True  # a thread goes on regardless, but can be told

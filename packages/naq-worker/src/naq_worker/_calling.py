@@ -3,7 +3,7 @@
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, TracebackType
 from typing import Any
 
@@ -14,6 +14,7 @@ from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
 from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, Call, decode_call, encode_result
+from naq_core.source_text import SourceText, known
 from naq_core.typed_json import convert_arguments
 from naq_worker._shortage import ShortageError, noticing
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Snoozed
@@ -32,7 +33,7 @@ def prepare(
         ShortageError: There is no memory for it, or no file descriptor to import its module.
     """
     with noticing("the job cannot be read", may_be_the_jobs=True):
-        call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value)
+        call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value, envelope.source)
         function, args, kwargs = decode_call(call, serializer, allowed)
         if parents is not None and envelope.fill:
             args, kwargs = fill_in(envelope, parents, args, kwargs)
@@ -77,11 +78,12 @@ def of_control(control: JobControl) -> Outcome:
             return Failed(type(control).__name__, clean_text(str(control), MESSAGE_LIMIT))
 
 
-def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
+def of_error(error: BaseException, policy: RetryPolicy | None, source: Sequence[SourceText] = ()) -> Outcome:
     """Return the outcome of a function that raised.
 
     Args:
         policy: Its filters decide whether the error may be retried; None means never.
+        source: Lines of the function that its traceback may show.
     """
     if isinstance(error, JobControl):
         return of_control(error)
@@ -94,13 +96,16 @@ def of_error(error: BaseException, policy: RetryPolicy | None) -> Outcome:
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ must not hide that the job failed
         message = f"<no message: {type(broken).__name__}>"
     retry = policy is not None and not isinstance(error, DecodeError | UnknownTaskError) and policy.wants(error)
-    return Failed(name, clean_text(message, MESSAGE_LIMIT), format_traceback(error), retry=retry)
+    # All of it would keep our frames, and the outcome that is in them, alive.
+    BaseException.with_traceback(error, _since_the_call(error))
+    return Failed(name, clean_text(message, MESSAGE_LIMIT), format_traceback(error, source), retry=retry, error=error)
 
 
-def format_traceback(error: BaseException) -> str:
+def format_traceback(error: BaseException, source: Sequence[SourceText] = ()) -> str:
     """Return the traceback as text, bounded; it begins with the job's own frames, where there are any."""
     try:
-        text = "".join(traceback.format_exception(type(error), error, _since_the_call(error), limit=-50))
+        with known(source):
+            text = "".join(traceback.format_exception(type(error), error, _since_the_call(error), limit=-50))
     except BaseException:  # noqa: BLE001 - as above
         return ""
     return clean_text(text, TRACEBACK_LIMIT)
@@ -109,6 +114,11 @@ def format_traceback(error: BaseException) -> str:
 def _since_the_call(error: BaseException) -> TracebackType | None:
     """Leave out how the worker came to call the function: it is the same for every job, and nobody's mistake is in it."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("naq_worker."):
+    while frames is not None and frames.tb_next and _is_ours(frames.tb_frame.f_globals):
         frames = frames.tb_next
     return frames  # the last one stays: a function in C, or one that was called wrongly, has none
+
+
+def _is_ours(module: Mapping[str, Any]) -> bool:
+    """By the package: the name of a child process's module is `__main__`."""
+    return str(module.get("__package__")).partition(".")[0] == "naq_worker"

@@ -71,7 +71,7 @@ class Control:
                 active = self._find(request.queue, request.job_id)
                 done = active is not None
                 if active is not None:
-                    log.info("job %s was cancelled", request.job_id)
+                    log.debug("job %s is to be cancelled", request.job_id)
                     active.cancel()
             case "quiet":
                 worker.quiet()
@@ -97,5 +97,5 @@ class Control:
                 log.info("cannot check whether running jobs were cancelled: %s", error)
                 return
             if stored is not None and stored.record.state.is_final and stored.record.worker == self._worker.worker_id:
-                log.info("job %s was cancelled while the connection was lost", active.delivery.job_id)
+                log.debug("job %s was cancelled while the connection was lost", active.delivery.job_id)
                 active.cancel()

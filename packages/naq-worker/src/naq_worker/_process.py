@@ -16,6 +16,7 @@ from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.records import Stored
+from naq_worker import _attempt_log
 from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
@@ -176,6 +177,7 @@ class Processor:
                 self.counters.succeeded += 1
                 self.metrics.note(active.delivery.queue, envelope.fn, "succeeded", took)
                 await active.delivery.ack()
+                _attempt_log.succeeded(envelope.id, envelope.fn, active.delivery.queue, 1, took)
                 return True
             claim = await self._claim(active, envelope)  # what did not succeed is put on record like any other
             if claim is None:
@@ -186,6 +188,8 @@ class Processor:
         state = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
         if state is not None:
             self.metrics.note(active.delivery.queue, envelope.fn, name_of(outcome, state), took)
+        if state is JobState.SUCCEEDED:
+            _attempt_log.succeeded(envelope.id, envelope.fn, active.delivery.queue, claim.record.attempt, took)
         return state in GONE_FOR_GOOD
 
     async def _run(
@@ -200,6 +204,7 @@ class Processor:
         parents = await self.finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
         if isinstance(parents, Failed):
             return parents
+        _attempt_log.started(envelope.id, envelope.fn, active.delivery.queue, attempt)
         return await self.attempts.run(active, envelope, attempt, fence, reporter, on_given_up, parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:

@@ -20,6 +20,7 @@ from naq_core.storage.events import record_headers
 from naq_core.storage.messages import if_newest, schedule_headers
 from naq_core.storage.records import find_job, read_last, read_record
 from naq_core.storage.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
+from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
 from naq_worker._shortage import ShortageError
 from naq_worker._suspects import acquit, is_condemned
@@ -83,11 +84,14 @@ class Settler:
                     record.reason = reason
                     record.attempt -= 1  # the next claim adds one: a snooze uses up no attempt
                     await self._again(delivery, claim, delay)
+                    _attempt_log.snoozed(record, delay, reason)
                 case Cancelled(reason=reason):
                     transitions.cancelled(record, self._now(), reason)
                     await self._end(delivery, claim, self._settings.failure_ttl.total_seconds())
+                    _attempt_log.cancelled(record, reason)
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, "lease lost" if lease_lost else "returned by a stopping worker")
+                    _attempt_log.interrupted(record, lease_lost=lease_lost)
                 case Short():
                     await self._put_back(delivery, options, claim, outcome)
         except LostError:
@@ -97,15 +101,14 @@ class Settler:
     async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> JobState | None:
         """Drop what an attempt came to that is not this worker's any more; one that was cancelled is still its to clear away."""
         stored = await read_record(self._connection, record.queue, record.job_id)
+        failure = outcome if isinstance(outcome, Failed) else None
         if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
-            owner = "another worker has taken it over"
-        elif stored.record.state is JobState.CANCELLED:
-            owner = "it was cancelled"
-        else:
-            owner = "it has ended"
-        log.warning("job %s: %s; dropping this attempt's %s", record.job_id, owner, type(outcome).__name__)
-        if stored is None or not stored.record.state.is_final or stored.record.run != record.run:
+            _attempt_log.discarded(record, "was taken over by another worker", failure)
             return None
+        if stored.record.state is JobState.CANCELLED:
+            _attempt_log.cancelled(stored.record, stored.record.reason)
+        else:
+            _attempt_log.discarded(record, f"had ended already ({stored.record.state})", failure)
         await self.finish_duties(delivery, stored.record)
         return JobState.CANCELLED if stored.record.state is JobState.CANCELLED else None
 
@@ -142,25 +145,30 @@ class Settler:
         record, policy = claim.record, options.retry
         self._note(record, outcome.type, outcome.message, outcome.traceback)
         failures = record.attempt - record.crashes
+        most = policy.max_retries + 1 + record.crashes
         if outcome.retry and failures <= policy.max_retries:
             self._counters.retried += 1
-            await self._again(delivery, claim, policy.delay(failures) if outcome.delay is None else outcome.delay)
+            delay = policy.delay(failures) if outcome.delay is None else outcome.delay
+            await self._again(delivery, claim, delay)
+            _attempt_log.will_retry(record, outcome, most, delay)
         else:
-            await self._die(delivery, claim)
+            await self._die(delivery, claim, outcome, most)
 
     async def _crash(self, delivery: Delivery, claim: Claim, reason: str) -> None:
         record = claim.record
         record.crashes += 1
         self._note(record, "WorkerLost", reason)
         if is_condemned(record, self._settings.max_crashes):
-            await self._die(delivery, claim)
+            await self._die(delivery, claim, Failed("WorkerLost", reason))
         else:
             await self._again(delivery, claim, 0)
+            _attempt_log.will_retry(record, Failed("WorkerLost", reason), None, 0)
 
     async def die_of_crashes(self, delivery: Delivery, claim: Claim) -> None:
         """End a job that has taken its workers down too often, without running it again."""
+        last = claim.record.errors[-1]
         try:
-            await self._die(delivery, claim)
+            await self._die(delivery, claim, Failed(last.type, last.message))
         except LostError:
             log.info("job %s: taken over by another worker", claim.record.job_id)
 
@@ -212,20 +220,12 @@ class Settler:
             await self.keep_whole(delivery, JobState.CANCELLED)
         self._finish(delivery, claim.record)
 
-    async def _die(self, delivery: Delivery, claim: Claim) -> None:
+    async def _die(self, delivery: Delivery, claim: Claim, failure: Failed, most: int | None = None) -> None:
         record = claim.record
         transitions.dead(record, self._now())
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
-        last = record.errors[-1]
-        log.error(
-            "job %s (%s) failed for good at attempt %d: %s: %s",
-            record.job_id,
-            record.function,
-            record.attempt,
-            last.type,
-            last.message,
-        )
+        _attempt_log.failed_for_good(record, failure, most)
         await self.keep_whole(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
@@ -290,9 +290,9 @@ class Settler:
         if outcome.may_be_the_jobs and delivery.delivered >= MOST_DELIVERIES:
             await self._fail(delivery, options, claim, Failed(ShortageError.__name__, outcome.reason))
             return
-        log.warning("job %s is handed back: %s", claim.record.job_id, outcome.reason)
         self.handed_back += 1
         await self._hand_back(delivery, claim, outcome.reason)
+        _attempt_log.handed_back(claim.record, outcome.reason)
 
     async def _hand_back(self, delivery: Delivery, claim: Claim, reason: str) -> None:
         transitions.handed_back(claim.record, clean_text(reason, LONGEST_REASON))

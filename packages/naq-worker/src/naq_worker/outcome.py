@@ -1,6 +1,6 @@
 """What one attempt came to; `_settle` acts on it, `_attempt` knows nothing of NATS."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -25,6 +25,8 @@ class Failed:
     """Whether the policy's filters let it be retried (the count is decided later)."""
     delay: float | None = None
     """Seconds asked for by `Retry(delay=…)`."""
+    error: BaseException | None = field(default=None, compare=False, repr=False)
+    """What the function raised in this process, with the traceback from the job's own frames on."""
 
 
 @dataclass(frozen=True, slots=True)

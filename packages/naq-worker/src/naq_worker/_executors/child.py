@@ -129,7 +129,7 @@ class Child:
                 value = self._await(value, context)
             return context.run(of_value, value, self._setup.serializer)
         except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome
-            return of_error(error, envelope.opt.retry)
+            return of_error(error, envelope.opt.retry, envelope.source)
 
     def _call(self, run: Run, envelope: Envelope) -> Any:
         function, args, kwargs = prepare(envelope, run.parents, self._setup.serializer, self._setup.allowed)

@@ -93,8 +93,9 @@ def frame(message: ToChild | FromChild) -> bytes:
 
 
 def ended(outcome: Outcome) -> Ended:
-    """Return the frame of an outcome."""
-    return Ended(type(outcome).__name__, {name: getattr(outcome, name) for name in outcome.__dataclass_fields__})
+    """Return the frame of an outcome; an exception stays in its process, its traceback goes as text."""
+    names = outcome.__dataclass_fields__.keys() - {"error"}
+    return Ended(type(outcome).__name__, {name: getattr(outcome, name) for name in names})
 
 
 def outcome_of(message: Ended) -> Outcome:
