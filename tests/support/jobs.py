@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import random
 import resource
 import signal
 import threading
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from naq_core import current_job
+from naq_core import Cancel, Retry, Snooze, current_job
 from tests.support.history import HISTORY_VARIABLE, History
 from tests.support.sink import apply_once
 
@@ -240,6 +241,36 @@ async def ignore_signals(seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _recorded():
         await asyncio.sleep(seconds)
+
+
+def _chance() -> float:
+    """Draw a number for this run of the job, the same one wherever it is drawn."""
+    job = current_job()
+    return random.Random(f"{job.job_id} {job.fence}").random()
+
+
+async def take_a_chance() -> object:
+    """End in any way that a function can, or go on for a while."""
+    chance = _chance()
+    if chance < 0.2:
+        raise RuntimeError("by chance")
+    if chance < 0.3:
+        raise Retry(0.01, "by chance")
+    if chance < 0.4:
+        raise Cancel("by chance")
+    if chance < 0.5:
+        return Snooze(0.01, "by chance")
+    await asyncio.sleep(chance if chance < 0.8 else 0)
+    return None
+
+
+def take_a_chance_in_a_process() -> None:
+    """Return, raise, or take the child process down."""
+    chance = _chance()
+    if chance < 0.3:
+        os._exit(3)
+    if chance < 0.5:
+        raise RuntimeError("by chance")
 
 
 def fail_twice(tries: str) -> int:
