@@ -1,13 +1,18 @@
 """With the JSON serializer a value arrives as what the function's annotations say, or is refused; never as another value."""
 
+import functools
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from naq_client import Queue, group
-from naq_core import DecodeError, EncodeError, Job, JobFailedError, Settings
+from naq_core import DecodeError, EncodeError, InvalidCallError, Job, JobFailedError, Settings
+from naq_core.signatures import check_call
 from naq_core.testing import WorkerRunner
 from naq_core.typed_json import convert_arguments, encode_json
 from tests.integration import typed_work
@@ -110,6 +115,61 @@ def test_a_default_of_none_allows_none() -> None:
     assert convert_arguments(function, (None,), {}) == ((None,), {})
     with pytest.raises(DecodeError, match="argument 'number'"):
         convert_arguments(function, ("1",), {})
+
+
+ONE, TWO = Point(1), Point(2)
+
+
+def passing_on(function: Callable[..., Any]) -> Any:
+    """Return what most decorators make of a function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def two_points(first: Point, second: Point) -> None:
+    """Take two points."""
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "expected"),
+    [
+        (({"x": 1}, {"x": 2}), {}, ((ONE, TWO), {})),
+        (({"x": 2},), {}, ((TWO,), {})),  # what the decorator adds comes first
+        (("x", {"x": 2}), {"note": 3}, (("x", {"x": 2}), {"note": 3})),  # no arguments of the wrapped function
+        ((), {"second": {"x": 2}}, ((), {"second": TWO})),
+    ],
+)
+def test_arguments_of_a_decorated_function_are_those_that_the_decorator_leaves(
+    args: tuple[Any, ...], kwargs: dict[str, Any], expected: Any
+) -> None:
+    """A decorator that adds an argument was refused: the annotation was that of another parameter."""
+    assert convert_arguments(passing_on(two_points), args, kwargs) == expected
+
+
+def test_what_fits_no_parameter_of_a_decorated_function_is_refused() -> None:
+    with pytest.raises(DecodeError, match=r"argument 'second' does not fit .*set __signature__ on what it returns"):
+        convert_arguments(passing_on(two_points), ("x",), {})
+
+
+def test_a_decorator_may_say_what_it_takes() -> None:
+    number = passing_on(two_points)
+    number.__signature__ = inspect.Signature([inspect.Parameter("number", inspect.Parameter.POSITIONAL_ONLY, annotation=UUID)])
+    assert convert_arguments(number, (str(UUID(int=7)),), {}) == ((UUID(int=7),), {})
+    assert convert_arguments(passing_on(number), (str(UUID(int=7)),), {}) == ((UUID(int=7),), {})
+    check_call(number, ("7",), {})
+    with pytest.raises(InvalidCallError):
+        check_call(number, (), {})
+    check_call(passing_on(number), (), {})  # its `__signature__` is a copy
+
+
+async def test_a_decorator_that_adds_an_argument_runs_with_the_others_converted(queue: Queue, naq_worker: WorkerRunner) -> None:
+    job = await queue.enqueue(typed_work.charged, example())
+    await naq_worker.run_until_idle()
+    assert await job.result(0) == ["test", "Order"]
 
 
 def test_the_pickle_serializer_converts_nothing(settings: Settings) -> None:

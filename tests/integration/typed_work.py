@@ -1,5 +1,7 @@
 """Functions with annotations, for jobs whose arguments and results travel as JSON."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -74,6 +76,29 @@ async def same(order: Order) -> Order:
 def total(orders: list[Order]) -> Money:
     """Add up what other jobs return."""
     return Money(sum(order.price.cents for order in orders))
+
+
+def with_account(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an argument, as decorators do that open a connection."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(Account("test"), *args, **kwargs)
+
+    return wrapper
+
+
+@dataclass
+class Account:
+    """Where the money comes from."""
+
+    name: str
+
+
+@with_account
+def charged(account: Account, order: Order) -> list[str]:
+    """Return what it was called with."""
+    return [account.name, type(order).__name__]
 
 
 def anything(value: Any) -> Any:

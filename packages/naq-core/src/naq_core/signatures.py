@@ -8,17 +8,12 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from naq_core._suggest import meant
+from naq_core.decorated import own_signature
 from naq_core.errors import InvalidCallError
 from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.serialization import function_name, unwrap
 
 _LIMITLESS = sys.maxsize
-_SIGNATURE_OPTIONS: dict[str, Any] = {"follow_wrapped": False}
-if sys.version_info >= (3, 14):
-    import annotationlib
-
-    # The values of annotations may only exist for type checkers.
-    _SIGNATURE_OPTIONS["annotation_format"] = annotationlib.Format.FORWARDREF
 
 
 class _Shape(NamedTuple):
@@ -75,7 +70,7 @@ def _shape_of(function: Callable[..., Any]) -> _Shape | None:
 
 def _read(function: Callable[..., Any]) -> _Shape | None:
     try:
-        signature = inspect.signature(function, **_SIGNATURE_OPTIONS)
+        signature = own_signature(function)
     except Exception:  # noqa: BLE001 - it evaluates what users wrote
         return None
     parameters = signature.parameters.values()

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from naq_core.decorated import VARIADIC, face_of
 from naq_core.errors import DecodeError, EncodeError
 
 T = TypeVar("T")
@@ -94,14 +95,16 @@ class Hints:
     callable) stands for any value.
     """
 
-    __slots__ = ("_by_name", "_keywords", "_positions", "_rest")
+    __slots__ = ("_by_name", "_keywords", "_positions", "_required", "_rest", "is_wrapped")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):  # a function in C
-            parameters = []
-        annotations = _annotations(function)
+            function, signature, self.is_wrapped = face_of(function)
+        except Exception:  # noqa: BLE001 - a function in C; or it evaluates what users wrote
+            signature, self.is_wrapped = inspect.Signature(), False
+        parameters = list(signature.parameters.values())
+        annotations = _annotations(function) | _said(function, signature)
+        self._required = {each.name for each in parameters if each.default is each.empty and each.kind not in VARIADIC}
         returns = ANY if inspect.isclass(function) else annotations.get(_RETURN, ANY)
         self._by_name: dict[str, Any] = {_RETURN: _usable(returns)}
         self._positions: list[str] = []
@@ -127,6 +130,25 @@ class Hints:
             name = at if at in self._by_name else self._keywords
         return name or str(at), self._by_name.get(name, ANY)
 
+    def offsets(self, count: int, keywords: Collection[str]) -> list[int]:
+        """Return how many arguments a wrapper may put before those that it is given, the likeliest number first.
+
+        Args:
+            count: How many positional arguments there are.
+            keywords: Names of the others.
+        """
+        if not (self._keywords or self._by_name.keys() - {_RETURN} >= set(keywords)):
+            return []
+        room = len(self._positions) - count
+        if room < 0:
+            return [0] if self._rest else []
+
+        def missing(offset: int) -> int:
+            return len(self._required.difference(self._positions[: offset + count], keywords))
+
+        free = [offset for offset in range(room + 1) if not {*self._positions[: offset + count]}.intersection(keywords)]
+        return sorted(free, key=missing)
+
     @property
     def of_result(self) -> Any:
         """The type of the result."""
@@ -142,6 +164,14 @@ def hints_of(function: Callable[..., Any]) -> Hints:
     if found is None:
         found = _hints[function] = Hints(function)
     return found
+
+
+def _said(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:
+    """Return the annotations of a signature that was set as `__signature__`."""
+    if "__signature__" not in getattr(function, "__dict__", {}):
+        return {}
+    found = {each.name: each.annotation for each in signature.parameters.values()} | {_RETURN: signature.return_annotation}
+    return {name: each for name, each in found.items() if each is not inspect.Parameter.empty and not isinstance(each, str)}
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
@@ -180,7 +210,9 @@ def convert_arguments(
     """Turn arguments as read from JSON into what the function's annotations say.
 
     Args:
-        function: What will be called with them.
+        function: What will be called with them. Where it is a wrapper of `*args` and `**kwargs` (`functools.wraps`), the
+            annotations are those of what it wraps, which may have more parameters in front, for arguments that the wrapper adds.
+            What fits in no place is refused; what cannot be arguments of the wrapped function at all is left as it is.
         args: Positional ones.
         kwargs: Keyword ones.
         open_at: Positions and keywords that are left as they are, as their values are still to come.
@@ -189,8 +221,24 @@ def convert_arguments(
         DecodeError: One does not fit; names it and where in it.
     """
     hints = hints_of(function)
+    if not hints.is_wrapped:
+        return _converted(hints, args, kwargs, open_at)
+    misfit: DecodeError | None = None
+    for offset in hints.offsets(len(args), kwargs):
+        try:
+            return _converted(hints, args, kwargs, open_at, offset)
+        except DecodeError as error:
+            misfit = misfit or error
+    if misfit is not None:
+        raise DecodeError(f"{misfit}. If its decorator takes other arguments, set __signature__ on what it returns") from misfit
+    return tuple(args), dict(kwargs)
+
+
+def _converted(
+    hints: Hints, args: Sequence[Any], kwargs: Mapping[str, Any], open_at: Collection[int | str], offset: int = 0
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (
-        tuple(_convert(value, hints, at) if at not in open_at else value for at, value in enumerate(args)),
+        tuple(_convert(value, hints, at + offset) if at not in open_at else value for at, value in enumerate(args)),
         {name: _convert(value, hints, name) if name not in open_at else value for name, value in kwargs.items()},
     )
 
@@ -204,10 +252,15 @@ def convert_result(function: Callable[..., Any], value: Any) -> Any:
     """Turn a result as read from JSON into what the function's annotation says.
 
     Raises:
-        DecodeError: It does not fit.
+        DecodeError: It does not fit; except for a wrapper of `*args` and `**kwargs`, which may return something else.
     """
-    kind = hints_of(function).of_result
-    return value if kind is ANY else _as(value, kind, "the result")
+    hints = hints_of(function)
+    try:
+        return value if hints.of_result is ANY else _as(value, hints.of_result, "the result")
+    except DecodeError:
+        if hints.is_wrapped:
+            return value
+        raise
 
 
 def _as(value: Any, kind: Any, what: str) -> Any:
