@@ -21,9 +21,9 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.events import record_headers
 from naq_core.storage.figures import ensure_metrics, store_figures
 from naq_core.storage.messages import schedule_headers
-from naq_core.storage.records import stream_span
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, ttl_text
 from naq_core.storage.topology import ensure_queue
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, TTL, ttl_text
+from naq_core.transport.streams import stream_span
 
 FUNCTIONS = (
     ("mail", "shop.mail:send_receipt", 34),

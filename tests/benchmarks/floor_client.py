@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from naq_core import Settings
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from tests.benchmarks.lab import QUEUE, percentile
 
 BODY = bytes(120)

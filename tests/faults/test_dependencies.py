@@ -9,7 +9,7 @@ from typing import Any
 
 from naq_client import Job, Queue, gather
 from naq_core import JobCancelledError, JobState, Settings
-from naq_core.storage.records import read_last
+from naq_core.transport.streams import read_last
 from tests.support import jobs
 from tests.support.eventually import eventually
 from tests.support.forms import short_and_long

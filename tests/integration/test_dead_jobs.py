@@ -13,7 +13,7 @@ from naq_core.manage import bulk, delete_job, retry_job
 from naq_core.record import encode_record
 from naq_core.storage.messages import schedule_headers
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import EXPECTED_SEQUENCE
+from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_core.transport.message import Message
 from naq_core.views import JobFilter
 from tests.conftest import RunWorker

@@ -19,7 +19,7 @@ from naq_core import (
 )
 from naq_core.inspect import get_job
 from naq_core.manage import cancel_job, retry_job
-from naq_core.storage.records import read_last
+from naq_core.transport.streams import read_last
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

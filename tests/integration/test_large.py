@@ -18,9 +18,9 @@ from naq_core.envelope import Large, decode_envelope
 from naq_core.manage import cancel_job
 from naq_core.server import EmbeddedServer
 from naq_core.storage import objects
-from naq_core.storage.records import count_by_subject, each_message
 from naq_core.testing import waiting_jobs
 from naq_core.transport.errors import DisconnectedError
+from naq_core.transport.streams import count_by_subject, each_message
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.integration.test_signing import ended

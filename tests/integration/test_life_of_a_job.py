@@ -27,7 +27,8 @@ from naq_core import (
     get_jetstream_context,
     get_nats_connection,
 )
-from naq_core.storage.records import find_job, read_last
+from naq_core.storage.records import find_job
+from naq_core.transport.streams import read_last
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -12,7 +12,7 @@ from naq_client import Queue
 from naq_core import ConfigurationError, Settings
 from naq_core.inspect import get_queue
 from naq_core.storage.slots import Holder, read_slots
-from naq_core.storage.subjects import EXPECTED_SEQUENCE
+from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -20,8 +20,8 @@ from naq_core import (
 from naq_core.errors import QueueNotFoundError
 from naq_core.record import JobRecord, encode_record
 from naq_core.storage.connection import Connection
-from naq_core.storage.subjects import EXPECTED_SEQUENCE
 from naq_core.storage.topology import ensure_streams
+from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_core.transport.newest_first import Descent
 from naq_core.views import JobCount, JobFilter, JobPage, encode_view
 from tests.conftest import RunWorker

@@ -9,10 +9,12 @@ import pytest_asyncio
 
 from naq_core import Connection, Settings
 from naq_core.storage.messages import Moved, due_of, move, release, remove, reschedule, schedule_headers, target_of
-from naq_core.storage.records import find_job, read_last
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, state_of_subject
+from naq_core.storage.records import find_job
+from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.topology import ensure_queue
+from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_core.transport.message import Message
+from naq_core.transport.streams import read_last
 from tests.support.eventually import eventually
 from tests.support.lost import lose_one_answer
 

@@ -15,10 +15,11 @@ from naq_core.envelope import Envelope, encode_envelope
 from naq_core.record import encode_record
 from naq_core.serialization import PICKLE
 from naq_core.signing import Signer
-from naq_core.storage.records import read_last, read_record
-from naq_core.storage.subjects import SCHEDULE, SCHEDULE_TARGET
+from naq_core.storage.records import read_record
 from naq_core.storage.topology import ensure_queue
 from naq_core.transport.clock import ServerClock
+from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
+from naq_core.transport.streams import read_last
 from naq_worker import _settle
 from tests.conftest import RunWorker
 from tests.integration import work

@@ -19,8 +19,10 @@ from naq_core.connection import Connection
 from naq_core.inspect import read_trust
 from naq_core.permissions import Role, _user, account_config, inbox_of, role_permissions, server_config
 from naq_core.server import EmbeddedServer
-from naq_core.storage.records import find_job, read_last
-from naq_core.storage.subjects import LEVELS, SCHEDULE, SCHEDULE_TARGET, Names
+from naq_core.storage.records import find_job
+from naq_core.storage.subjects import LEVELS, Names
+from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
+from naq_core.transport.streams import read_last
 from tests.integration import work
 from tests.support.eventually import eventually
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
-from naq_core.transport.client import parse_headers
+from naq_core.transport.headers import parse_headers
 from naq_core.transport.parser import QuickParser
 
 token = st.text("abcXYZ09_-$", min_size=1, max_size=12).map(str.encode)

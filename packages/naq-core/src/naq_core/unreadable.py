@@ -15,10 +15,10 @@ from naq_core.storage.lease import decode_lease
 from naq_core.storage.messages import NO_SUCH_SEQUENCE
 from naq_core.storage.presence import decode_presence
 from naq_core.storage.queues import check_queue_document
-from naq_core.storage.records import stream_span
 from naq_core.storage.subjects import ASIDE, is_place
 from naq_core.storage.workflows import check_part
 from naq_core.transport.direct import Entry, get_many
+from naq_core.transport.streams import stream_span
 
 log = logging.getLogger(__name__)
 

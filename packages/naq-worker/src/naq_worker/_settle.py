@@ -18,8 +18,9 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.events import record_headers
 from naq_core.storage.messages import if_newest, schedule_headers
-from naq_core.storage.records import find_job, read_last, read_record
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
+from naq_core.storage.records import find_job, read_record
+from naq_core.transport.headers import EXPECTED_SEQUENCE, TTL, ttl_text
+from naq_core.transport.streams import read_last
 from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
 from naq_worker._shortage import ShortageError

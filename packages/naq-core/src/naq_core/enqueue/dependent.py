@@ -13,10 +13,10 @@ from naq_core.job import Job
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import edge_messages, waiting_headers
 from naq_core.storage.records import queues_of, the_queue
-from naq_core.storage.subjects import SCHEDULE_TARGET
 from naq_core.storage.topology import ensure_queue
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.errors import DisconnectedError
+from naq_core.transport.headers import SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from naq_core.job import Job
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import schedule_headers
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from naq_core.storage.topology import ensure_queue
 from naq_core.terms import NO_TERMS
 from naq_core.transport.batch import BATCH_LIMIT, publish_batch
 from naq_core.transport.errors import DisconnectedError, NotReadyError
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from naq_core.transport.repeat import BrokerMessage
 
 T = TypeVar("T")

@@ -20,12 +20,13 @@ from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import remove, remove_arguments
 from naq_core.storage.records import Stored, peek_record
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, state_of_subject
+from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.topology import ensure_queue
 from naq_core.storage.unique import Place, find_place, hand_over_record
 from naq_core.tasks import beside
 from naq_core.terms import Clash
 from naq_core.transport.batch import BATCH_LIMIT
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from naq_core.transport.message import Message
 from naq_core.transport.repeat import BrokerMessage
 

@@ -7,8 +7,9 @@ from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import UNREADABLE, JobRecord, JobState, UnreadableRecord
 from naq_core.storage.events import PLACES
-from naq_core.storage.subjects import ASIDE, FAR_FUTURE, SCHEDULE, SCHEDULE_TARGET, WAITS, state_of_subject
+from naq_core.storage.subjects import ASIDE, FAR_FUTURE, WAITS, state_of_subject
 from naq_core.transport.direct import Entry
+from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
 from naq_core.views import JobView
 
 

@@ -3,8 +3,8 @@
 from naq_core.record import JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import list_consumers
-from naq_core.storage.records import stream_span
 from naq_core.transport.direct import count_many
+from naq_core.transport.streams import stream_span
 from naq_core.views import JobCount, JobFilter
 
 HELD = frozenset({JobState.HELD, JobState.RETRYING})

@@ -13,10 +13,11 @@ from naq_core.masks import Mask, masked
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import list_consumers
-from naq_core.storage.records import stored_of, stream_span
+from naq_core.storage.records import stored_of
 from naq_core.storage.subjects import LEVELS, STATE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
 from naq_core.transport.newest_first import Descent
+from naq_core.transport.streams import stream_span
 from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
 

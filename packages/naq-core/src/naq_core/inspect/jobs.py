@@ -13,6 +13,7 @@ from naq_core.names import check_place, is_job_id
 from naq_core.storage import records
 from naq_core.storage.connection import Connection
 from naq_core.transport.direct import Entry, get_many
+from naq_core.transport.streams import count_by_subject
 from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 
@@ -140,5 +141,5 @@ async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobVi
 
 async def _children(connection: Connection, job_id: str) -> list[str]:
     names = connection.names
-    edges = await records.count_by_subject(connection, names.jobs_stream, f"{names.edges}.{job_id}.>")
+    edges = await count_by_subject(connection, names.jobs_stream, f"{names.edges}.{job_id}.>")
     return sorted(subject.rsplit(".", 1)[1] for subject in edges)[:MOST_CHILDREN]

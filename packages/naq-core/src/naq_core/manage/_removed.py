@@ -20,9 +20,10 @@ from naq_core.record import UNREADABLE, JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import edges_of
 from naq_core.storage.parents import Kind, standings
-from naq_core.storage.records import count_by_subject, read_record, stored_of, write_record
+from naq_core.storage.records import read_record, stored_of, write_record
 from naq_core.transport.many import CHUNK, read_many
 from naq_core.transport.message import Message
+from naq_core.transport.streams import count_by_subject
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from naq_core.storage.control import ControlRequest, ask_worker
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
-from naq_core.storage.subjects import ASIDE, TTL, state_of_subject, ttl_text
+from naq_core.storage.subjects import ASIDE, state_of_subject
 from naq_core.storage.unrun import unrun_record
+from naq_core.transport.headers import TTL, ttl_text
 from naq_core.transport.message import Message
 from naq_core.values import text
 

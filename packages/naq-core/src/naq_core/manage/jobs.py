@@ -16,9 +16,10 @@ from naq_core.record import JobState
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import Moved, due_of, if_newest, release, remove
-from naq_core.storage.records import Stored, read_last, write_record
+from naq_core.storage.records import Stored, write_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.message import Message
+from naq_core.transport.streams import read_last
 
 log = logging.getLogger(__name__)
 

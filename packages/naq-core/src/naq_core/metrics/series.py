@@ -11,7 +11,7 @@ from naq_core.errors import UnreadableError
 from naq_core.metrics.figures import LEVELS, Figures, Level, Stretch, level_of, quantile
 from naq_core.storage.connection import Connection
 from naq_core.storage.figures import load_figures
-from naq_core.storage.records import stream_span
+from naq_core.transport.streams import stream_span
 
 AT_ONCE = 100
 """Messages of figures that are read without a pause."""

@@ -33,10 +33,11 @@ from naq_core.schedules.document import (
 from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
 from naq_core.signing import unsealed
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import peek_record, stream_span
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
+from naq_core.storage.records import peek_record
 from naq_core.storage.topology import ensure_queue, ensure_schedules
 from naq_core.transport.buckets import list_documents, read_document, write_document
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
+from naq_core.transport.streams import stream_span
 from naq_core.values import flag
 from naq_core.views import Firing, ScheduleView
 

@@ -4,13 +4,13 @@ import hashlib
 import re
 
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import stream_span
 from naq_core.storage.stream_configs import audit_config
-from naq_core.storage.subjects import EXPECTED_SEQUENCE
 from naq_core.storage.topology import ensure_stream_config
 from naq_core.transport.buckets import list_documents
 from naq_core.transport.direct import Entry, count_many, get_many
+from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_core.transport.newest_first import Descent
+from naq_core.transport.streams import stream_span
 
 FEW = 200
 """Up to so many notes are read all, as a descent through a long trail takes long to find the few that there are."""

@@ -1,31 +1,20 @@
-"""What is done over a supervised NATS connection: writes and requests that are repeated and never lose an answer silently."""
+"""The connection of NAQ's parts to the server: JetStream's, and what it knows of NAQ's names and keys."""
 
 import asyncio
-import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import msgspec
-import nats.errors
-from nats.aio.msg import Msg
-
-from naq_core.errors import BrokerError, BrokerTimeoutError, JetStreamError, MissingError, PayloadTooLargeError
+from naq_core.errors import PermissionDeniedError
 from naq_core.settings import Settings
-from naq_core.transport.clock import ServerClock, boottime
-from naq_core.transport.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError, api_error
-from naq_core.transport.keeper import CHECK_INTERVAL, CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, Keeper
-from naq_core.transport.link import Link
-from naq_core.transport.repeat import repeat
-
-log = logging.getLogger("naq_core.connection")
-
-HEADER_ROOM = 1024
-"""Bytes kept free below `max_payload` for headers."""
+from naq_core.signing import Signer
+from naq_core.storage.ends import Ends
+from naq_core.storage.subjects import Names
+from naq_core.storage.tally import Tally
+from naq_core.transport.clock import ServerClock
+from naq_core.transport.jetstream import HEADER_ROOM, JetStream
 
 
-class Connection(Link):
+class Connection(JetStream):
     """One client connection with what NAQ needs on top of nats-py.
 
     Args:
@@ -48,12 +37,35 @@ class Connection(Link):
         keeps: bool = False,
         clock: ServerClock | None = None,
     ) -> None:
-        super().__init__(settings, name=name, patient=patient, is_hidden=is_hidden, clock=clock)
-        self.keeper = Keeper(self)
-        self._keeps = keeps
-        self._checked_at = self._loop.time()
+        super().__init__(settings, name=name, patient=patient, is_hidden=is_hidden, keeps=keeps, clock=clock)
+        self.names = Names(settings.namespace)
+        self.signer = Signer(settings.signing_key, settings.namespace)
+        self.clock_stream = self.names.jobs_stream
+        self.ready: set[str] = set()
+        """Streams and consumers known to exist; for `topology`."""
+        self.topology_lock = asyncio.Lock()
+        self.ends = Ends(self.client, self.names)
+        """The jobs whose ends are waited for here."""
+        self.on_reconnect(self.ends.look_again)
+        self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
+        """Counters for those who look on."""
         self.elsewhere: Callable[[], Awaitable[Connection]] | None = None
         """Opens a connection with the same settings on the event loop that asks, where it is one of `LoopConnections`."""
+
+    def stream_of(self, subject: str) -> str:
+        """Return the stream that takes a subject of NAQ's."""
+        return self.names.stream_of(subject)
+
+    def _before_close(self) -> None:
+        self.tally.close()
+
+    def _harmless(self, denied: PermissionDeniedError) -> str:
+        subject = denied.subject.lower()
+        if subject.startswith(f"{self.names.tallies}.".lower()):
+            return "such jobs are not counted"
+        if subject == self.names.consumer_advisory("*").lower():
+            return "the first job of a priority is found a second later"
+        return ""
 
     async def here(self) -> "Connection":
         """Return this connection, or the one that takes its place on another event loop or after it was lost for good.
@@ -69,184 +81,7 @@ class Connection(Link):
         return self
 
     @property
-    def max_payload(self) -> int:
-        """The server's limit for one message, in bytes."""
-        return self.client.max_payload
-
-    @property
-    def is_clustered(self) -> bool:
-        """Whether the server is one of a cluster, so that a stream may have several leaders, one after the other."""
-        return self.client.is_clustered
-
-    @property
     def large_limit(self) -> int:
         """How many bytes arguments or a result may take inside a message; more go to the object store."""
         threshold = self.settings.large_threshold
         return min(threshold, (self.client.max_payload - HEADER_ROOM) // 2) if threshold else sys.maxsize
-
-    def publish(
-        self,
-        subject: str,
-        body: bytes,
-        headers: dict[str, str] | None = None,
-        *,
-        deadline: float | None = None,
-        is_repeated: bool = False,
-    ) -> Coroutine[Any, Any, int]:
-        """Publish to JetStream, repeating until it is acknowledged or the budget is used up.
-
-        Repeat only what is safe to repeat: a write with an expected sequence, or one that replaces itself.
-
-        Args:
-            deadline: In loop time, until which it is repeated; None: as the settings say.
-            is_repeated: The outcome of an earlier try is unknown.
-
-        Returns:
-            The stream sequence.
-
-        Raises:
-            WrongSequenceError: The expected sequence was wrong, by somebody else's message.
-            BrokerUnavailableError: The server could not be reached; nothing was stored.
-            BrokerTimeoutError: The budget is used up; it is unknown whether it was stored.
-        """
-        headers = headers or {}
-        return repeat(
-            self,
-            partial(self.publish_once, subject, body, headers),
-            [(subject, body, headers)],
-            deadline=deadline or self.budget(),
-            is_repeated=is_repeated,
-        )
-
-    async def publish_once(self, subject: str, body: bytes, headers: dict[str, str] | None) -> int:
-        """Publish to JetStream without repeating; only where the stream was missing and is created again, once more.
-
-        Raises:
-            BrokerError: Refused, not sent, or the outcome is unknown. MissingError: The stream is missing for good.
-        """
-        publisher = self.publisher
-        try:
-            return await (
-                publisher.post(subject, body, headers) if publisher.has_room else await publisher.send(subject, body, headers)
-            )
-        except NobodyThereError:
-            if not await self.keeper.restore(self.keeper.stream_of(subject)):
-                raise
-        return await (await publisher.send(subject, body, headers))
-
-    async def tell_all(self, subjects: Iterable[str], body: bytes, *, timeout: float) -> bool:
-        """Send the same to many subjects without answers, and return whether the server has got it all, by a round trip."""
-        try:
-            for subject in subjects:
-                await self.client.publish(subject, body)
-            await self.client.flush(timeout=timeout)
-        except CLIENT_ERRORS as error:
-            log.warning("no round trip to NATS: %r", error)
-            return False
-        return True
-
-    async def request(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        *,
-        timeout: float = 5.0,
-        deadline: float | None = None,
-        restores: bool = True,
-    ) -> Msg:
-        """Send an idempotent request, repeating it while nobody answers.
-
-        Args:
-            timeout: Seconds to wait for each answer.
-            deadline: In loop time, until which it is repeated; None: as the settings say.
-            restores: Create a stream again that nobody answers for, as it is missing.
-
-        Raises:
-            MissingError: The stream is missing for good.
-            BrokerUnavailableError, BrokerTimeoutError: The budget is used up.
-            PermissionDeniedError: This user may not ask that, or may not receive answers.
-        """
-        deadline = deadline or self.budget()
-        pause = 0.05
-        while True:
-            await self.wait_connected(deadline)
-            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
-            try:
-                async with asyncio.timeout(None) as scope:
-                    with self.denials.interrupting(subject, scope):
-                        return await self.client.request(subject, payload, timeout=timeout)
-            except (TimeoutError, *CLIENT_ERRORS) as error:
-                last = error
-            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
-            is_missing = restores and isinstance(last, nats.errors.NoRespondersError)
-            if is_missing and await self.keeper.restore(self.keeper.stream_of(subject)):
-                continue
-            if self._loop.time() + pause > deadline:
-                raise BrokerTimeoutError(f"request to {subject} ({last})", self._budget) from last
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
-
-    async def api(
-        self, operation: str, body: dict[str, Any] | None = None, *, deadline: float | None = None, restores: bool = True
-    ) -> dict[str, Any]:
-        """Call the JetStream API and return its answer.
-
-        Args:
-            deadline: In loop time, until which it is repeated; None: as the settings say.
-            restores: Create the stream or consumer again that the call is about, where it is missing, and repeat the call.
-
-        Raises:
-            BrokerError: As `naq_core.transport.errors.api_error` translates it.
-        """
-        deadline = deadline or self.budget()
-        payload = msgspec.json.encode(body) if body is not None else b""
-        while True:
-            asked = boottime()
-            message = await self.request(f"$JS.API.{operation}", payload, deadline=deadline, restores=restores)
-            answer: dict[str, Any] = msgspec.json.decode(message.data)
-            if "ts" in answer:
-                self.clock.note(answer["ts"], asked, boottime())
-            if "error" not in answer:
-                return answer
-            error = api_error(operation, answer["error"])
-            if restores and isinstance(error, JetStreamError) and await self._restores(operation, error):
-                continue
-            if not isinstance(error, NotReadyError) or self._loop.time() + 0.2 > deadline:
-                raise error
-            await asyncio.sleep(0.2)
-
-    async def _restores(self, operation: str, error: JetStreamError) -> bool:
-        """Create again what an API call found missing; return whether to repeat the call.
-
-        Where it cannot be created the call ends as the server has answered it: for who reads, nothing is there.
-        """
-        if ".DELETE." in operation:
-            return False
-        tokens = operation.split(".")
-        try:
-            if error.err_code == STREAM_NOT_FOUND:
-                return await self.keeper.restore(self.keeper.stream_of(f"$JS.API.{operation}"))
-            if error.err_code == CONSUMER_NOT_FOUND and tokens[-2] == self.names.jobs_stream:
-                return await self.keeper.restore(tokens[-1])
-        except MissingError as missing:
-            log.debug("%s: %s", operation, missing)
-        return False
-
-    async def _look_after(self) -> None:
-        """See to what may have been deleted unnoticed, every few seconds."""
-        if not self._keeps or self._loop.time() - self._checked_at < CHECK_INTERVAL:
-            return
-        try:
-            await self.keeper.check()
-        except BrokerError as error:
-            log.debug("the streams cannot be looked at: %s", error)
-        self._checked_at = self._loop.time()
-
-    def check_size(self, what: str, size: int) -> None:
-        """Refuse what the server would not take.
-
-        Raises:
-            PayloadTooLargeError: `size` and room for headers exceed `max_payload`.
-        """
-        if size + HEADER_ROOM > self.client.max_payload:
-            raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)

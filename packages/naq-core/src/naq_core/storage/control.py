@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable
 
 import msgspec
-import nats.errors
-from nats.aio.msg import Msg
 
 from naq_core.decoding import Decoder, complain
 from naq_core.errors import SignatureError, UnreadableError
 from naq_core.names import new_id
 from naq_core.signing import CONTROL, REPLY, Signer
 from naq_core.storage.connection import Connection
+from naq_core.transport.client import Msg
 from naq_core.transport.errors import CLIENT_ERRORS
 
 log = logging.getLogger(__name__)
@@ -81,8 +80,6 @@ async def ask_worker(
         try:
             answer = await connection.client.request(subject, body, timeout=left)
             reply = _verified_reply(connection.signer, worker_id, request, answer.data)
-        except nats.errors.NoRespondersError:
-            await asyncio.sleep(min(PAUSE, left))
         except SignatureError as error:
             forged = error  # by somebody who was faster than the worker, or by a worker that has no key
             await asyncio.sleep(min(PAUSE, left))

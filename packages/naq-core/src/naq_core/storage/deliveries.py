@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
-from nats.aio.subscription import Subscription
 
 from naq_core.decoding import whole
 from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.connection import Connection
 from naq_core.storage.subjects import NORMAL, WAITS
-from naq_core.transport.client import parse_headers
+from naq_core.transport.client import Subscription
 from naq_core.transport.errors import CLIENT_ERRORS
+from naq_core.transport.headers import parse_headers
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
-from nats.aio.subscription import Subscription
-
 from naq_core.storage.events import is_end
 from naq_core.storage.subjects import Names
-from naq_core.transport.client import QuickClient
+from naq_core.transport.client import QuickClient, Subscription
 
 Key: TypeAlias = tuple[str, str]
 """Queue and job id."""

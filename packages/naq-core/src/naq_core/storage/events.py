@@ -6,8 +6,8 @@ from math import isfinite
 from naq_core.decoding import whole
 from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, Progress
-from naq_core.storage.subjects import ABOUT, EXPECTED_SEQUENCE, PROGRESS, SCHEDULER, STATE, state_of_subject
-from naq_core.transport.client import parse_headers
+from naq_core.storage.subjects import ABOUT, PROGRESS, STATE, state_of_subject
+from naq_core.transport.headers import EXPECTED_SEQUENCE, SCHEDULER, parse_headers
 from naq_core.views import Event
 
 LONGEST_NAME = 120

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from naq_core.decoding import whole
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import stream_span
 from naq_core.storage.stream_configs import metrics_config
-from naq_core.storage.subjects import TTL
 from naq_core.storage.topology import ensure_stream_config
 from naq_core.transport.buckets import list_documents
+from naq_core.transport.headers import TTL
+from naq_core.transport.streams import stream_span
 
 LATEST = 253_402_300_799
 """The end of the year 9999, in seconds since the epoch."""

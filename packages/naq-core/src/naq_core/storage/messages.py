@@ -14,20 +14,15 @@ from naq_core.errors import DecodeError, JetStreamError, WrongSequenceError
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import (
+from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL, SCHEDULED, WAITS, state_of_subject
+from naq_core.transport.headers import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
-    FAR_FUTURE,
-    LEVELS,
-    NORMAL,
     SCHEDULE,
     SCHEDULE_NEXT,
     SCHEDULE_TARGET,
-    SCHEDULED,
     SCHEDULER,
     TTL,
-    WAITS,
-    state_of_subject,
     ttl_text,
 )
 from naq_core.transport.message import Message

@@ -15,12 +15,13 @@ import msgspec
 
 from naq_core.envelope import Large
 from naq_core.errors import BrokerError, BrokerTimeoutError, LargePayloadError, PayloadTooLargeError
-from naq_core.storage.connection import HEADER_ROOM, Connection
-from naq_core.storage.records import count_by_subject, each_message
-from naq_core.storage.subjects import ASIDE, TTL, state_of_subject, ttl_text
+from naq_core.storage.connection import Connection
+from naq_core.storage.subjects import ASIDE, state_of_subject
 from naq_core.storage.topology import ensure_objects
-from naq_core.transport.client import parse_headers
 from naq_core.transport.errors import CLIENT_ERRORS, DisconnectedError, NobodyThereError, NotReadyError
+from naq_core.transport.headers import TTL, parse_headers, ttl_text
+from naq_core.transport.jetstream import HEADER_ROOM
+from naq_core.transport.streams import count_by_subject, each_message
 
 log = logging.getLogger(__name__)
 

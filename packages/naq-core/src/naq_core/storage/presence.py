@@ -8,11 +8,11 @@ from naq_core.decoding import Count, Decoder, Instant, check_value, complain
 from naq_core.errors import UnreadableError
 from naq_core.names import check_queue
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import read_last
 from naq_core.storage.topology import ensure_streams
 from naq_core.transport.direct import Entry
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
+from naq_core.transport.streams import read_last
 
 log = logging.getLogger(__name__)
 

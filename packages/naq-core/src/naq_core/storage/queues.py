@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from nats.aio.msg import Msg
 
 from naq_core.decoding import Decoder, complain
 from naq_core.errors import BrokerError, UnreadableError
@@ -15,6 +14,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.slots import decode_holder
 from naq_core.storage.subjects import Names
 from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.client import Msg
 from naq_core.transport.direct import Entry
 
 log = logging.getLogger(__name__)

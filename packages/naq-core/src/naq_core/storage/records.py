@@ -2,27 +2,22 @@
 
 import asyncio
 import logging
-from base64 import b64decode
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from naq_core.decoding import Decoder, complain
+from naq_core.decoding import complain
 from naq_core.errors import (
     AmbiguousJobError,
-    BrokerError,
-    JetStreamError,
     JobNotFoundError,
-    UnreadableError,
     WrongSequenceError,
 )
 from naq_core.record import JobRecord, UnreadableRecord, encode_record, record_at
 from naq_core.storage.connection import Connection
 from naq_core.storage.events import record_headers
-from naq_core.storage.subjects import TTL, ttl_text
 from naq_core.transport.direct import Entry
-from naq_core.transport.errors import NO_MESSAGE, api_error
-from naq_core.transport.keeper import STREAM_NOT_FOUND
-from naq_core.transport.message import Message, stored_message
+from naq_core.transport.headers import TTL, ttl_text
+from naq_core.transport.message import Message
+from naq_core.transport.streams import count_by_subject, read_direct, read_last
 
 log = logging.getLogger(__name__)
 
@@ -35,45 +30,12 @@ class Stored(NamedTuple):
     revision: int
 
 
-_error = Decoder("an answer of the server", dict[str, Any])
-
-
 def stored_of(message: Message | Entry) -> Stored | None:
     """Return the record that a message of the results bucket holds, None for the marker that a deletion leaves."""
     record = record_at(message.subject, message.data)
     if isinstance(record, UnreadableRecord):
         complain(log, message.subject, record.reason, "that of a dead job")
     return None if record is None else Stored(record, message.sequence)
-
-
-async def read_last(connection: Connection, stream: str, subject: str, *, deadline: float | None = None) -> Message | None:
-    """Read the last message of a subject, which may hold wildcards, from the stream's leader."""
-    try:
-        answer: dict[str, Any] = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, deadline=deadline)
-    except JetStreamError as error:
-        if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
-            return None
-        raise
-    return stored_message(answer["message"])
-
-
-async def read_direct(connection: Connection, stream: str, subject: str) -> Message | None:
-    """Read the last message of one subject from any replica: cheap, and possibly a moment old."""
-    message = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
-    headers = message.headers or {}
-    status = headers.get("Status")
-    if status == "404":
-        return None
-    if status is not None or "Nats-Sequence" not in headers:
-        raise _unexpected(message.data, f"direct get of {subject}: status {status}")
-    return Message(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data)
-
-
-def _unexpected(data: bytes, what: str) -> BrokerError:
-    try:
-        return api_error(what, _error.decode(data)["error"])
-    except (UnreadableError, KeyError, TypeError):
-        return BrokerError(what)
 
 
 async def read_record(connection: Connection, queue: str, job_id: str) -> Stored | None:
@@ -170,57 +132,3 @@ async def queues_of(connection: Connection, job_id: str) -> list[str]:
 async def not_found(connection: Connection, job_id: str, queue: str) -> JobNotFoundError:
     """Return the error that says that a queue has no such job, and which queues have one of its id."""
     return JobNotFoundError(job_id, queue, [] if queue == "*" else await queues_of(connection, job_id))
-
-
-async def count_by_subject(connection: Connection, stream: str, subject: str) -> dict[str, int]:
-    """Return how many messages lie on each subject that matches, over all pages of the server's answer."""
-    counts: dict[str, int] = {}
-    while True:
-        request = {"subjects_filter": subject, "offset": len(counts)}
-        try:
-            answer = await connection.api(f"STREAM.INFO.{stream}", request)
-        except JetStreamError as error:
-            if error.err_code == STREAM_NOT_FOUND:
-                return {}
-            raise
-        page = answer["state"].get("subjects") or {}
-        counts |= page
-        if not page or len(counts) >= int(answer.get("total", 0)):
-            return counts
-
-
-async def each_message(connection: Connection, stream: str, subject: str) -> AsyncIterator[Message]:
-    """Read every message of a subject, which may hold wildcards, one after the other, in the order of the stream."""
-    sequence = 1
-    while True:
-        try:
-            answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence, "next_by_subj": subject})
-        except JetStreamError as error:
-            if error.err_code in {NO_MESSAGE, STREAM_NOT_FOUND}:
-                return
-            raise
-        message = answer["message"]
-        sequence = message["seq"] + 1
-        yield Message(message["subject"], message["seq"], b64decode(message.get("data", "")))
-
-
-class StreamSpan(NamedTuple):
-    """The sequences a stream holds; `last` is 0 where it is missing or empty."""
-
-    first: int
-    last: int
-    messages: int = 0
-    created: str = ""
-    """When it was created: another time means another stream, whose sequences begin again."""
-
-
-async def stream_span(connection: Connection, stream: str) -> StreamSpan:
-    """Return from where to where a stream goes."""
-    try:
-        answer = await connection.api(f"STREAM.INFO.{stream}")
-    except JetStreamError as error:
-        if error.err_code == STREAM_NOT_FOUND:
-            return StreamSpan(0, 0)
-        raise
-    state = answer["state"]
-    return StreamSpan(state["first_seq"], state["last_seq"], state["messages"], answer["created"])

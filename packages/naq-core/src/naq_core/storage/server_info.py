@@ -12,7 +12,7 @@ PATIENCE = 5
 
 def server_facts(connection: Connection) -> dict[str, Any]:
     """Return what the server said of itself when the connection was made."""
-    return dict(connection.client._server_info)  # noqa: SLF001 - nats-py shows the version alone
+    return connection.client.server_facts
 
 
 async def round_trip(connection: Connection) -> float:

@@ -1,6 +1,5 @@
-"""Every stream, bucket, consumer, subject and header name of NAQ."""
+"""The names of NAQ's streams, buckets, consumers, subjects and headers."""
 
-import math
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,18 +7,6 @@ from urllib.parse import quote, unquote
 
 from naq_core.names import is_job_id, is_queue
 
-EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
-EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
-TTL = "Nats-TTL"
-SCHEDULE = "Nats-Schedule"
-SCHEDULE_TARGET = "Nats-Schedule-Target"
-SCHEDULE_NEXT = "Nats-Schedule-Next"
-BATCH_ID = "Nats-Batch-Id"
-BATCH_SEQUENCE = "Nats-Batch-Sequence"
-BATCH_COMMIT = "Nats-Batch-Commit"
-MESSAGE_ID = "Nats-Msg-Id"
-INCREMENT = "Nats-Incr"
-KV_OPERATION = "KV-Operation"
 STATE = "Naq-State"
 """Our own header on a record: its state. Events are headers only, so waiters learn the end without a read."""
 WAITS = "Naq-Waits"
@@ -29,7 +16,6 @@ ABOUT = "Naq-About"
 """Attempt, worker and function of a record, for events."""
 PROGRESS = "Naq-Progress"
 """Done, total and note, on a record that was written for its progress or log lines alone."""
-SCHEDULER = "Nats-Scheduler"
 
 LEVELS = ("high", "normal", "low")
 """Priorities of ready jobs, first to last: a subject token each, with a consumer each."""
@@ -43,11 +29,6 @@ SCHEDULED = ASIDE | {"held"}
 FAR_FUTURE = "2200-01-01T00:00:00Z"
 LONGEST_TOKEN = 200
 """Characters of a text that become a token."""
-
-
-def ttl_text(seconds: float) -> str:
-    """Return the value of a `Nats-TTL`, in whole seconds: never shorter than asked for, and the server takes none below 1."""
-    return f"{max(1, math.ceil(seconds))}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from naq_core.errors import PermissionDeniedError
-from naq_core.storage.subjects import INCREMENT, Names, token_of
+from naq_core.storage.subjects import Names, token_of
 from naq_core.transport.client import QuickClient
 from naq_core.transport.denials import Denials
 from naq_core.transport.errors import CLIENT_ERRORS
+from naq_core.transport.headers import INCREMENT
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import msgspec
 from naq_core.decoding import Decoder, whole
 from naq_core.errors import UnreadableError
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import stream_span
 from naq_core.storage.subjects import text_of
 from naq_core.transport.many import read_all
+from naq_core.transport.streams import stream_span
 
 
 class Counter(NamedTuple):

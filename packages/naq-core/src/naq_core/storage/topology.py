@@ -175,7 +175,9 @@ async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) 
     await ensure_streams(connection)
     if not await has_consumer(connection, queue, level):
         await create_consumer(connection, queue, level)
-    connection.keeper.keep_consumer(connection.names.consumer(queue, level), partial(create_consumer, connection, queue, level))
+    names = connection.names
+    create = partial(create_consumer, connection, queue, level)
+    connection.keeper.keep_consumer(names.jobs_stream, names.consumer(queue, level), create)
     connection.ready.add(known)
 
 

@@ -13,7 +13,8 @@ from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record, read_record, write_record
-from naq_core.storage.subjects import ASIDE, EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULED, SCHEDULER, state_of_subject
+from naq_core.storage.subjects import ASIDE, SCHEDULED, state_of_subject
+from naq_core.transport.headers import EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULER
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
 

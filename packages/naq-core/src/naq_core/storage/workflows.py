@@ -8,14 +8,14 @@ from naq_core.decoding import Count, Decoder, Instant
 from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
 from naq_core.names import check_job_id, check_queue, new_id
 from naq_core.storage.connection import Connection
-from naq_core.storage.records import read_last
 from naq_core.storage.stream_configs import bucket_config
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core.storage.topology import ensure_stream_config
 from naq_core.transport.direct import Entry
+from naq_core.transport.headers import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core.transport.keeper import STREAM_NOT_FOUND
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
+from naq_core.transport.streams import read_last
 
 HEAD = "head"
 PART_SIZE = 256 * 1024

@@ -10,8 +10,8 @@ from typing import Any
 from naq_core.connection import Connection
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
-from naq_core.storage.records import count_by_subject
 from naq_core.storage.subjects import state_of_subject
+from naq_core.transport.streams import count_by_subject
 
 log = logging.getLogger(__name__)
 

@@ -3,16 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from naq_core.errors import BrokerError, BrokerTimeoutError
-from naq_core.names import new_id
-from naq_core.storage.connection import Connection
-from naq_core.storage.subjects import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
 from naq_core.transport.errors import CLIENT_ERRORS, DisconnectedError, NotReadyError
+from naq_core.transport.headers import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE
+from naq_core.transport.jetstream import JetStream
 from naq_core.transport.repeat import BrokerMessage, repeat
 
 BATCH_LIMIT = 1000
 
 
-async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage]) -> None:
+async def publish_batch(connection: JetStream, messages: Sequence[BrokerMessage]) -> None:
     """Store all messages or none.
 
     Repeated while the outcome is unknown; a message must carry an expected sequence, so that a batch which was stored after all
@@ -21,7 +20,7 @@ async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage
 
     Raises:
         WrongSequenceError: A precondition failed, by somebody else's message; nothing was stored.
-        BrokerError: As `Connection.publish`.
+        BrokerError: As `JetStream.publish`.
     """
     if len(messages) == 1:
         await connection.publish(*messages[0])
@@ -40,9 +39,9 @@ async def publish_batch(connection: Connection, messages: Sequence[BrokerMessage
     await repeat(connection, send, messages, deadline=connection.budget())
 
 
-async def _send(connection: Connection, messages: Sequence[BrokerMessage]) -> int:
+async def _send(connection: JetStream, messages: Sequence[BrokerMessage]) -> int:
     """Make one try; each message but the last goes out without a reply, as the commit's answer speaks for all."""
-    batch = new_id()
+    batch = connection.client.new_token()
     for number, (subject, body, headers) in enumerate(messages[:-1], 1):
         await connection.client.publish(subject, body, headers={**headers, BATCH_ID: batch, BATCH_SEQUENCE: str(number)})
     subject, body, headers = messages[-1]

@@ -3,12 +3,11 @@
 from typing import NamedTuple
 
 from naq_core.errors import WrongSequenceError
-from naq_core.storage.connection import Connection
-from naq_core.storage.records import read_last
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, KV_OPERATION, TTL
-from naq_core.transport.client import parse_headers
 from naq_core.transport.direct import Entry
+from naq_core.transport.headers import EXPECTED_SEQUENCE, KV_OPERATION, TTL, parse_headers
+from naq_core.transport.jetstream import JetStream
 from naq_core.transport.many import read_all
+from naq_core.transport.streams import read_last
 
 DELETED_FOR = 3600
 """Seconds that a deletion stays visible, for those who follow the bucket and were away."""
@@ -22,14 +21,14 @@ class Document(NamedTuple):
     """The stream sequence to compare-and-set against."""
 
 
-async def read_document(connection: Connection, stream: str, subject: str) -> Document:
+async def read_document(connection: JetStream, stream: str, subject: str) -> Document:
     """Read a document from the leader."""
     message = await read_last(connection, stream, subject)
     return Document(b"", 0) if message is None else Document(message.data, message.sequence)
 
 
 async def write_document(
-    connection: Connection,
+    connection: JetStream,
     subject: str,
     data: bytes,
     revision: int,
@@ -58,7 +57,7 @@ async def write_document(
         return None
 
 
-async def list_documents(connection: Connection, stream: str, subjects: str, start: int = 1) -> list[Entry]:
+async def list_documents(connection: JetStream, stream: str, subjects: str, start: int = 1) -> list[Entry]:
     """Return every message of matching subjects, from a sequence on, by pages of batched direct gets; any replica answers."""
     found: list[Entry] = []
     for each in await read_all(connection, stream, subjects, start):

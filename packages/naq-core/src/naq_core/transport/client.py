@@ -17,8 +17,11 @@ from nats.protocol.parser import Parser
 
 from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
+from naq_core.transport.headers import parse_headers
 from naq_core.transport.lasting import LastingClient
 from naq_core.transport.parser import QuickParser
+
+__all__ = ["Msg", "QuickClient", "Subscription"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,6 @@ Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 
 RECONNECT_PAUSE = 0.1
 CLOSE_PATIENCE = 2.0
-STATUS_AT = len("NATS/1.0")
 CONGESTED = 1 << 20
 """Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
 
@@ -85,9 +87,18 @@ class QuickClient(LastingClient):
         return str(self._server_info.get("server_id", ""))
 
     @property
+    def server_facts(self) -> dict[str, Any]:
+        """What that server says of itself."""
+        return dict(self._server_info)
+
+    @property
     def is_clustered(self) -> bool:
         """Whether that server is one of a cluster."""
         return bool(self._server_info.get("cluster"))
+
+    def new_token(self) -> str:
+        """Return a text that nobody else makes, for the name of something that does not live long."""
+        return self._nuid.next().decode()
 
     async def listen(self, subject: str, handler: Handler) -> Subscription:
         """Subscribe with a plain function, called as the message is read: no queue, no task, no message object."""
@@ -349,18 +360,3 @@ class QuickClient(LastingClient):
 
 async def _ignore(message: Msg) -> None:
     """Stand in for a callback where a listener takes the messages."""
-
-
-def parse_headers(block: bytes | None) -> dict[str, str]:
-    """Return a header block as a dictionary; an inline status becomes `Status` and `Description`."""
-    if not block:
-        return {}
-    first, *lines = block.decode(errors="replace").split("\r\n")
-    parsed: dict[str, str] = {}
-    if len(first) > STATUS_AT:
-        parsed["Status"], _, parsed["Description"] = first[STATUS_AT:].strip().partition(" ")
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            parsed[name] = value.strip()
-    return parsed

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from naq_core.errors import BrokerError, BrokerTimeoutError
-from naq_core.storage.connection import Connection
-from naq_core.transport.client import parse_headers
 from naq_core.transport.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError
+from naq_core.transport.headers import parse_headers
+from naq_core.transport.jetstream import JetStream
 
 TIMEOUT = 5.0
 AT_ONCE = 512
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     data: bytes
 
 
-async def get_many(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+async def get_many(connection: JetStream, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
     """Make direct gets, such as `{"seq": 17}`, and return their messages in the same order, None where there is none.
 
     Answered by any replica: for showing, not for deciding.
@@ -45,7 +45,7 @@ async def get_many(connection: Connection, stream: str, requests: Sequence[dict[
     return found
 
 
-async def _repeated(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+async def _repeated(connection: JetStream, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
     deadline = connection.budget()
     while True:
         await connection.wait_connected(deadline)
@@ -60,7 +60,7 @@ async def _repeated(connection: Connection, stream: str, requests: Sequence[dict
         await asyncio.sleep(0.1)
 
 
-async def _get(connection: Connection, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
+async def _get(connection: JetStream, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
     answers: list[Entry | None] = [None] * len(requests)
     missing = len(requests)
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -107,7 +107,7 @@ def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None
     return Entry(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)
 
 
-async def count_many(connection: Connection, stream: str, subjects: Sequence[str]) -> list[int]:
+async def count_many(connection: JetStream, stream: str, subjects: Sequence[str]) -> list[int]:
     """Return how many messages match each subject; some 0.3 microseconds of the server's time for each match.
 
     A batched get says how many more there are, about four times as cheaply as the stream's information with a filter.

@@ -1,7 +1,7 @@
 """Creates the streams and consumers of a connection again where somebody has deleted them: once, for all callers.
 
 What was created or found by `topology` is registered here. An answer that says that it is missing leads to `restore`, from
-`Connection` for publishing, reading and API calls alike; a process that only waits asks for `check`, every few seconds.
+`JetStream` for publishing, reading and API calls alike; a process that only waits asks for `check`, every few seconds.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from naq_core.errors import BrokerError, JetStreamError, MissingError, NaqError,
 from naq_core.transport.errors import CLIENT_ERRORS, NotReadyError, api_error
 
 if TYPE_CHECKING:
-    from naq_core.storage.connection import Connection
+    from naq_core.transport.jetstream import JetStream
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,11 @@ Create: TypeAlias = Callable[[], Awaitable[bool]]
 class Keeper:
     """What one connection needs on the server. Used from its event loop."""
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "JetStream") -> None:
         self._connection = connection
         self._streams: dict[str, dict[str, Any]] = {}
-        self._consumers: dict[str, Create] = {}
+        self._consumers: dict[str, tuple[str, Create]] = {}
+        """The stream of each, and what creates it."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._made: dict[str, int] = {}
         """How often each was created again."""
@@ -57,9 +58,9 @@ class Keeper:
         """Create this stream again from now on when it is found missing."""
         self._streams[config["name"]] = config
 
-    def keep_consumer(self, consumer: str, create: Create) -> None:
-        """Create this consumer of the jobs stream again from now on when it is found missing."""
-        self._consumers[consumer] = create
+    def keep_consumer(self, stream: str, consumer: str, create: Create) -> None:
+        """Create this consumer of a stream again from now on when it is found missing."""
+        self._consumers[consumer] = stream, create
 
     def forget(self) -> None:
         """Keep nothing any more: the namespace is being deleted."""
@@ -115,7 +116,7 @@ class Keeper:
             log.debug("whether %s is there is not known: %r", name, error)
             return False
         try:
-            is_ours = await (self._create_stream(name) if is_stream else self._consumers[name]())
+            is_ours = await (self._create_stream(name) if is_stream else self._consumers[name][1]())
         except NotReadyError:
             return False
         except (JetStreamError, PermissionDeniedError) as error:
@@ -128,15 +129,15 @@ class Keeper:
         if is_ours:
             kind, state = ("stream", ", empty") if is_stream else ("consumer", "")
             log.warning("%s %s was deleted: it was created again%s", kind, name, state)
-        if name == self._connection.names.jobs_stream:
-            await self._restore_all(tuple(self._consumers))
+        if is_stream:
+            await self._restore_all([consumer for consumer, (stream, _) in self._consumers.items() if stream == name])
         return True
 
     async def _is_missing(self, name: str) -> bool:
         kind, missing = (
             (f"STREAM.INFO.{name}", STREAM_NOT_FOUND)
             if name in self._streams
-            else (f"CONSUMER.INFO.{self._connection.names.jobs_stream}.{name}", CONSUMER_NOT_FOUND)
+            else (f"CONSUMER.INFO.{self._consumers[name][0]}.{name}", CONSUMER_NOT_FOUND)
         )
         try:
             await self._ask(kind)
@@ -166,7 +167,7 @@ class Keeper:
         return bool(answer.get("did_create"))
 
     async def _ask(self, operation: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Call the API once: `Connection.api` would repeat it, and come here for a stream that is missing."""
+        """Call the API once: `JetStream.api` would repeat it, and come here for a stream that is missing."""
         subject = f"$JS.API.{operation}"
         connection = self._connection
         payload = b"" if body is None else msgspec.json.encode(body)

@@ -16,10 +16,6 @@ from naq_core.errors import (
     PermissionDeniedError,
 )
 from naq_core.settings import Settings, redact_url
-from naq_core.signing import Signer
-from naq_core.storage.ends import Ends
-from naq_core.storage.subjects import Names
-from naq_core.storage.tally import Tally
 from naq_core.tasks import Background, beside, finish
 from naq_core.transport.account import INFO, check_server
 from naq_core.transport.auth import cannot_connect, is_refusal, reason_of, wants_tls, without_secrets
@@ -57,6 +53,9 @@ class Link:
     is_connected = False
     """Whether the server can be reached as far as is known."""
 
+    clock_stream = ""
+    """The stream whose information tells the server's time; without one it is known from other answers alone."""
+
     def __init__(
         self,
         settings: Settings,
@@ -77,20 +76,13 @@ class Link:
             clock: The clock of another connection to the same server; by default one of its own.
         """
         self.settings = settings
-        self.names = Names(settings.namespace)
-        self.signer = Signer(settings.signing_key, settings.namespace)
         self.client = QuickClient(is_hidden=is_hidden)
         self.background = Background(self._on_own_error, is_hidden=is_hidden)
         """Tasks that live as long as the connection; an unexpected error of one is told by `lost`."""
         self.clock = clock or ServerClock()
         """The server's time: all times that are stored or compared with stored ones are its."""
-        self.ends = Ends(self.client, self.names)
-        """The jobs whose ends are waited for here."""
         self.generation = 0
         self.connected_at = 0.0
-        self.ready: set[str] = set()
-        """Streams and consumers known to exist; for `topology`."""
-        self.topology_lock = asyncio.Lock()
         self._name = name
         self._publisher: Publisher | None = None
         self.reader = BatchReader(self.client, timeout=settings.publish_timeout.total_seconds())
@@ -108,8 +100,6 @@ class Link:
         self._patient = patient
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.denials = Denials()
-        self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
-        """Counters for those who look on."""
         self._end_of_loop = self._close_with_loop()
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -236,7 +226,7 @@ class Link:
         self._closing = True
         await self.background.close()
         if self._publisher is not None:
-            self.tally.close()  # goes out with the flush
+            self._before_close()
             if self.client.is_connected and self.client.is_reading:
                 with contextlib.suppress(Exception):  # closing must not fail because the server is away
                     await self.client.flush(timeout=1)
@@ -244,6 +234,9 @@ class Link:
         await self.client.close()
         self.is_connected = False
         self._up.clear()
+
+    def _before_close(self) -> None:
+        """Send what is still to be sent; it goes out with a flush."""
 
     def on_reconnect(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each reconnect, from the event loop."""
@@ -312,7 +305,9 @@ class Link:
 
     async def _measure_clock(self) -> None:
         """Ask for the server's time. The stream may not be there yet, or its information not be this user's to have."""
-        subject = f"$JS.API.STREAM.INFO.{self.names.jobs_stream}"
+        if not self.clock_stream:
+            return
+        subject = f"$JS.API.STREAM.INFO.{self.clock_stream}"
         for _ in range(CLOCK_TRIES):
             asked = boottime()
             try:
@@ -405,18 +400,19 @@ class Link:
 
     def _on_denied(self, denied: PermissionDeniedError) -> None:
         """Tell whoever waits for what the server has just refused."""
-        if denied.subject.lower().startswith(f"{self.names.tallies}.".lower()):
-            log.info("NATS at %s: %s: such jobs are not counted", self.url, denied)
-            return
-        if denied.subject.lower() == self.names.consumer_advisory("*").lower():
-            log.info("NATS at %s: %s: the first job of a priority is found a second later", self.url, denied)
+        if consequence := self._harmless(denied):
+            log.info("NATS at %s: %s: %s", self.url, denied, consequence)
             return
         log.error("NATS at %s: %s", self.url, denied)
         if denied.verb == PUBLISH and self._publisher is not None:
             self._publisher.fail_subject(denied)
-        self.ends.look_again()
         for listener in tuple(self._listeners):
             listener()
+
+    def _harmless(self, denied: PermissionDeniedError) -> str:
+        """Return what follows from a refusal that nobody waits for and everything works without; empty for any other."""
+        del denied
+        return ""
 
     async def _on_disconnected(self) -> None:
         self._mark_down()
@@ -428,7 +424,6 @@ class Link:
         self.denials.forget()
         self._mark_up()
         log.info("connected to NATS at %s again", self.url)
-        self.ends.look_again()
         for listener in tuple(self._listeners):
             listener()
 

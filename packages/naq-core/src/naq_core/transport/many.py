@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from naq_core.errors import BrokerTimeoutError
-from naq_core.storage.connection import Connection
-from naq_core.storage.records import read_last
 from naq_core.transport.errors import DisconnectedError, NobodyThereError, NotReadyError
+from naq_core.transport.jetstream import JetStream
 from naq_core.transport.message import Message
 from naq_core.transport.reader import Batch, TooManyError
+from naq_core.transport.streams import read_last
 
 CHUNK = 500
 MOST = 1024
@@ -18,7 +18,7 @@ PAGE = 1000
 PAUSE = 0.02
 
 
-async def read_many(connection: Connection, stream: str, subjects: Sequence[str], newest: str) -> list[Message]:
+async def read_many(connection: JetStream, stream: str, subjects: Sequence[str], newest: str) -> list[Message]:
     """Read the last message of each subject that has one: for decisions; subjects may hold wildcards.
 
     One batched direct get for every 500 subjects. With replicas such a read may be a moment old, so it is compared with what
@@ -36,7 +36,7 @@ async def read_many(connection: Connection, stream: str, subjects: Sequence[str]
     return found
 
 
-async def _read_chunk(connection: Connection, stream: str, subjects: list[str], newest: str) -> list[Message]:
+async def _read_chunk(connection: JetStream, stream: str, subjects: list[str], newest: str) -> list[Message]:
     deadline = connection.budget()
     while True:
         await connection.wait_connected(deadline)
@@ -59,7 +59,7 @@ async def _read_chunk(connection: Connection, stream: str, subjects: list[str], 
         await asyncio.sleep(PAUSE)
 
 
-async def read_all(connection: Connection, stream: str, subject: str, start: int = 1) -> list[Message]:
+async def read_all(connection: JetStream, stream: str, subject: str, start: int = 1) -> list[Message]:
     """Read every message of a subject, which may hold wildcards, from a sequence on; any replica answers.
 
     Raises:
@@ -76,7 +76,7 @@ async def read_all(connection: Connection, stream: str, subject: str, start: int
         start = found[-1].sequence + 1
 
 
-async def _get(connection: Connection, stream: str, request: dict[str, Any], deadline: float) -> Batch | None:
+async def _get(connection: JetStream, stream: str, request: dict[str, Any], deadline: float) -> Batch | None:
     """Make a batched direct get, again while it is lost on the way or there is no leader; None where too many match."""
     while True:
         await connection.wait_connected(deadline)

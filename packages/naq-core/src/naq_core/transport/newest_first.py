@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from naq_core.storage.connection import Connection
 from naq_core.transport.direct import Entry, get_many
+from naq_core.transport.jetstream import JetStream
 
 MOST_PROBES = 256
 FEWEST_PROBES = 16
@@ -35,7 +35,7 @@ class Descent:
     """
 
     def __init__(
-        self, connection: Connection, stream: str, subject: str | None, *, below: int, first: int, is_rare: bool = False
+        self, connection: JetStream, stream: str, subject: str | None, *, below: int, first: int, is_rare: bool = False
     ) -> None:
         self._connection = connection
         self._stream = stream

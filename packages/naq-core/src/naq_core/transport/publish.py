@@ -9,8 +9,9 @@ import msgspec
 import nats.errors
 
 from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError, PermissionDeniedError
-from naq_core.transport.client import QuickClient, parse_headers
+from naq_core.transport.client import QuickClient
 from naq_core.transport.errors import DisconnectedError, NobodyThereError, NotReadyError, api_error, decode_ack
+from naq_core.transport.headers import parse_headers
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,9 @@ import msgspec
 import nats.errors
 
 from naq_core.errors import BrokerError, BrokerTimeoutError
-from naq_core.transport.client import QuickClient, parse_headers
+from naq_core.transport.client import QuickClient
 from naq_core.transport.errors import DisconnectedError, NobodyThereError, NotReadyError
+from naq_core.transport.headers import parse_headers
 from naq_core.transport.message import Message
 
 TOO_MANY = "413"

@@ -18,12 +18,12 @@ from naq_core.errors import (
     PermissionDeniedError,
     WrongSequenceError,
 )
-from naq_core.storage.subjects import EXPECTED_SEQUENCE, SCHEDULE
 from naq_core.transport.errors import NO_MESSAGE, DisconnectedError, NotReadyError
+from naq_core.transport.headers import EXPECTED_SEQUENCE, SCHEDULE
 from naq_core.transport.message import Message, stored_message
 
 if TYPE_CHECKING:
-    from naq_core.storage.connection import Connection
+    from naq_core.transport.jetstream import JetStream
 
 FIRST_PAUSE = 0.02
 """Seconds before the second try; each later pause is twice as long, up to `LONGEST_PAUSE`."""
@@ -37,7 +37,7 @@ BrokerMessage: TypeAlias = tuple[str, bytes, dict[str, str]]
 
 
 async def repeat(
-    connection: "Connection",
+    connection: "JetStream",
     send: Callable[[], Awaitable[int]],
     messages: Sequence[BrokerMessage],
     *,
@@ -86,7 +86,7 @@ async def repeat(
 
 async def _look_into(
     refused: WrongSequenceError,
-    connection: "Connection",
+    connection: "JetStream",
     send: Callable[[], Awaitable[int]],
     messages: Sequence[BrokerMessage],
     *,
@@ -101,13 +101,13 @@ async def _look_into(
     return await _find_ours(connection, refused, messages, deadline=deadline, is_repeated=is_repeated)
 
 
-def _unknown(connection: "Connection", messages: Sequence[BrokerMessage], why: BrokerError) -> BrokerTimeoutError:
+def _unknown(connection: "JetStream", messages: Sequence[BrokerMessage], why: BrokerError) -> BrokerTimeoutError:
     what = f"publish to {messages[-1][0]}" if len(messages) == 1 else f"atomic batch of {len(messages)} messages"
     return BrokerTimeoutError(f"{what} ({why})", connection.settings.publish_budget.total_seconds())
 
 
 async def _find_ours(
-    connection: "Connection",
+    connection: "JetStream",
     refused: WrongSequenceError,
     messages: Sequence[BrokerMessage],
     *,
@@ -122,7 +122,7 @@ async def _find_ours(
     """
     if not is_repeated or refused.last == 0:
         raise refused
-    stream = connection.names.stream_of(messages[-1][0])
+    stream = connection.stream_of(messages[-1][0])
     found = None if refused.last is None else await _read(connection, stream, refused.last, deadline)
     if found is None:
         raise NotReadyError(f"{refused}: what was there is gone") from refused
@@ -145,7 +145,7 @@ def _is_same(found: Message, message: BrokerMessage) -> bool:
     return found.subject == subject and found.headers.get(SCHEDULE) == headers.get(SCHEDULE)
 
 
-async def _read(connection: "Connection", stream: str, sequence: int, deadline: float) -> Message | None:
+async def _read(connection: "JetStream", stream: str, sequence: int, deadline: float) -> Message | None:
     try:
         answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence}, deadline=deadline)
     except PermissionDeniedError as error:
@@ -158,7 +158,7 @@ async def _read(connection: "Connection", stream: str, sequence: int, deadline: 
 
 
 async def _may_have_been_behind(
-    connection: "Connection", refused: WrongSequenceError, messages: Sequence[BrokerMessage], deadline: float
+    connection: "JetStream", refused: WrongSequenceError, messages: Sequence[BrokerMessage], deadline: float
 ) -> bool:
     """Whether a refusal may come from a leader that has not got as far as the expected sequence, but is a leader no more.
 
@@ -171,7 +171,7 @@ async def _may_have_been_behind(
     expected = max((int(headers.get(EXPECTED_SEQUENCE, "0")) for _, _, headers in messages), default=0)
     if not connection.is_clustered or refused.last is None or refused.last >= expected:
         return False
-    stream = connection.names.stream_of(messages[-1][0])
+    stream = connection.stream_of(messages[-1][0])
     try:
         answer = await connection.api(f"STREAM.INFO.{stream}", deadline=deadline)
     except PermissionDeniedError:

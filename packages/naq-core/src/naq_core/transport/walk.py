@@ -1,8 +1,8 @@
 """Going through a whole stream in small steps, oldest first, for as long as it takes: for sweeps."""
 
-from naq_core.storage.connection import Connection
-from naq_core.storage.records import stream_span
 from naq_core.transport.direct import Entry, get_many
+from naq_core.transport.jetstream import JetStream
+from naq_core.transport.streams import stream_span
 
 STEP = 1000
 """Sequences looked at with one round of direct gets, some 15 ms."""
@@ -14,7 +14,7 @@ class Walk:
     Direct gets of single sequences are used: a batched get makes the server count all that is still to come, at each step.
     """
 
-    def __init__(self, connection: Connection, stream: str) -> None:
+    def __init__(self, connection: JetStream, stream: str) -> None:
         self._connection = connection
         self._stream = stream
         self._next = 0

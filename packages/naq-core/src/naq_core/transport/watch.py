@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 from nats.aio.subscription import Subscription
 
 from naq_core.errors import BrokerError
-from naq_core.names import new_id
-from naq_core.storage.connection import Connection
 from naq_core.transport.buckets import DELETED_FOR
-from naq_core.transport.client import parse_headers
 from naq_core.transport.errors import CLIENT_ERRORS
+from naq_core.transport.headers import parse_headers
+from naq_core.transport.jetstream import JetStream
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Watch:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: JetStream,
         stream: str,
         subjects: str,
         on_change: Callable[[Change], None],
@@ -118,7 +117,7 @@ class Watch:
     async def _create_consumer(self, inbox: str) -> int:
         """Create the consumer, and return how many messages it will deliver at first."""
         await self._check_stream()
-        name = f"naq-watch-{new_id()}"
+        name = f"naq-watch-{self._connection.client.new_token()}"
         start: dict[str, Any] = {"deliver_policy": "last_per_subject"}
         if self._last:
             start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._last + 1}
