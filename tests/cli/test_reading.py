@@ -206,7 +206,7 @@ class TestDoctor:
         assert done.returncode == 1
         assert "1 schedule is active and no scheduler is the leader\tStart one: naq scheduler" in done.stdout
         with started("naq_cli", "scheduler", **here) as process:
-            wait_for_line(process.stderr, "leads")
+            wait_for_line(process.stderr, "is the leader")
             assert " is the leader, 1 schedule is active" in naq("doctor", **here).stdout
             process.terminate()
             process.communicate(timeout=20)

@@ -40,7 +40,7 @@ class TestScheduler:
         monkeypatch.chdir(tmp_path)
         options = ("--imports", "shop_tasks", "--http-port", "0", "--instance-id", "first")
         with started(*start, *options, NAQ_NATS_URL=settings.nats_url, NAQ_NAMESPACE=settings.namespace) as process:
-            said = await asyncio.to_thread(wait_for_line, process.stderr, "leads")
+            said = await asyncio.to_thread(wait_for_line, process.stderr, "is the leader")
             assert "scheduler first-" in said
             address = said.partition("health and metrics at ")[2].split()[0]
 
@@ -63,7 +63,7 @@ class TestScheduler:
             (tmp_path / "shop_tasks.py").write_text(tasks)
             variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
             with started(*start, "--no-enable-ha", "--imports", "shop_tasks", **variables) as process:
-                await asyncio.to_thread(wait_for_line, process.stderr, "runs at")
+                await asyncio.to_thread(wait_for_line, process.stderr, "started at")
                 process.send_signal(signal.SIGINT)
                 await asyncio.to_thread(process.communicate, timeout=20)
             if tasks:

@@ -87,7 +87,7 @@ async def test_a_scheduler_with_a_wrong_clock_does_not_lead_until_it_is_set_righ
         clock.set(-HOUR)  # and wrong again, while it leads
         await eventually(lambda: said(wrong.output(), "behind the NATS server's, and at most"), 20)
         standby = fleet.start_scheduler()
-        await eventually(lambda: said(standby.output(), "leads"), 20)
+        await eventually(lambda: said(standby.output(), "is the leader"), 20)
 
 
 async def test_a_scheduler_that_is_a_little_ahead_fires_in_time(settings: Settings, fleet: Fleet, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ async def test_a_schedule_that_a_wrong_clock_has_put_ahead_is_named_and_comes_ba
         await queue.schedule(jobs.work, interval=0.5, schedule_id="tick")
         await put_ahead(connection, "tick", timedelta(days=3650))
         scheduler = fleet.start_scheduler()
-        await eventually(lambda: said(scheduler.output(), "schedule tick does not fire before"), 20)
-        await eventually(lambda: said(scheduler.output(), "leads"), 20)
+        await eventually(lambda: said(scheduler.output(), "schedule tick will not fire before"), 20)
+        await eventually(lambda: said(scheduler.output(), "is the leader"), 20)
         if cure == "replace":
             spec = decode_document(await stored(connection, "tick")).spec
             await put_schedule(connection, spec)

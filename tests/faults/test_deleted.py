@@ -102,7 +102,7 @@ async def test_a_worker_creates_again_what_is_deleted(fleet: Fleet, operator: Op
 async def test_a_scheduler_creates_again_what_is_deleted(fleet: Fleet, operator: Operator, settings: Settings) -> None:
     names = operator.names
     scheduler = fleet.start_scheduler()
-    await eventually(lambda: _says(scheduler, "leads"), PATIENCE)
+    await eventually(lambda: _says(scheduler, "is the leader"), PATIENCE)
     streams = (names.results_stream, names.workers_stream, names.queues_stream, names.tally_stream, names.jobs_stream)
     await loses_each(operator, scheduler, *streams, names.schedules_stream, names.leases_stream)
     # It leads again, and follows the new bucket: a schedule that comes now is fired.
