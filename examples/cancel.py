@@ -20,7 +20,7 @@ def count(seconds: float) -> int:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if current_job().is_cancelled:
-            print(f"told to stop: {done > 0}", flush=True)
+            print(f"asked to stop: {done > 0}", flush=True)
             return done
         time.sleep(0.01)
         done += 1

@@ -37,7 +37,7 @@ EXPECTED = {
         r"coroutine: while_running, .*was cancelled: we have seen the coroutine; within a second: (True|False)",
         r"thread: while_running, .*within a second: (True|False)",
         r"process: while_running, .*within a second: (True|False)",
-        r"told to stop: True",  # printed by the job's thread, at any time after its cancellation
+        r"asked to stop: True",  # printed by the job's thread, at any time after its cancellation
         r"again: already_ended\n",
         r"put back: True",
     ],

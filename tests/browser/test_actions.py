@@ -94,7 +94,7 @@ def test_jobs_that_failed_alike_are_put_back_together(address: str, settings: Se
     expect(page).to_have_url(re.compile("/jobs\\?bulk="))
     expect(page.locator("#live-list")).to_contain_text("3 jobs put back.")
     page.goto(f"{address}/errors")
-    expect(page.get_by_text("Nothing has failed for good")).to_be_visible()
+    expect(page.get_by_text("No dead jobs")).to_be_visible()
 
 
 @pytest.mark.parametrize("scripts", [True, False])

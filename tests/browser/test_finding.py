@@ -123,5 +123,5 @@ def test_a_form_says_before_it_is_filled_in_that_one_may_not(serve: Serve, watch
     with serve(read_only="1") as address:
         for path, button in (("new-job", "Enqueue job"), ("new-schedule", "Create schedule")):
             page = watched.open(f"{address}/{path}")
-            expect(page.locator("main")).to_contain_text("You may look, but not")
+            expect(page.locator("main")).to_contain_text("You are not allowed to")
             expect(page.get_by_role("button", name=button)).to_be_disabled()

@@ -15,7 +15,7 @@ from tests.integration import work
 
 def test_a_worker_that_starts_appears_by_itself(address: str, settings: Settings, watched: Watched) -> None:
     page = watched.open(f"{address}/workers")
-    expect(page.get_by_text("No worker is up")).to_be_visible()
+    expect(page.get_by_text("No worker is running")).to_be_visible()
     expect(page.locator("#live-badge")).to_have_text("live")
     with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
         expect(page.locator("tbody tr")).to_have_count(1)

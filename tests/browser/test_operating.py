@@ -35,7 +35,7 @@ def test_what_is_done_appears_in_the_open_trail_and_on_the_queues_page(
     with SyncQueue("mail", settings=settings) as queue:
         queue.enqueue(work.add, 1, 1)
     trail = watched.open(f"{address}/audit")
-    expect(trail.locator("#live-trail")).to_contain_text("Nobody has done anything")
+    expect(trail.locator("#live-trail")).to_contain_text("No actions yet")
     page = watched.open(f"{address}/queues/mail")
     page.get_by_role("button", name="Pause").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
@@ -44,7 +44,7 @@ def test_what_is_done_appears_in_the_open_trail_and_on_the_queues_page(
     expect(row).to_contain_text(re.compile("nobody.*pause-queue.*mail.*done", re.DOTALL))
     row.get_by_role("link", name="mail").click()
     expect(trail).to_have_url(re.compile("/queues/mail$"))
-    trail.get_by_role("link", name="All of it").click()
+    trail.get_by_role("link", name="All activity").click()
     expect(trail).to_have_url(re.compile("/audit[?]kind=queue&target=mail$"))
     expect(trail.locator("#live-trail tbody tr")).to_have_count(1)
     assert watched.complaints == []
@@ -56,7 +56,7 @@ def test_a_queue_gets_a_limit_and_loses_it(address: str, settings: Settings, wat
     page = watched.open(f"{address}/queues/mail")
     for limit, shown in (("3", "limit 3"), ("", "no limit")):
         page.get_by_role("button", name="Limit").first.click()
-        page.get_by_label("At most at once").fill(limit)
+        page.get_by_label("Jobs at once").fill(limit)
         page.get_by_role("button", name="Set the limit").click()
         expect(page.locator("#live-tiles")).to_contain_text(shown)
     assert watched.complaints == []
@@ -85,7 +85,7 @@ def test_a_schedule_is_made_edited_triggered_and_deleted(address: str, watched: 
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_role("button", name="Delete").first.click()
     page.get_by_role("button", name="Delete the schedule").click()
-    expect(page.get_by_text("No schedule yet")).to_be_visible()
+    expect(page.get_by_text("No schedules yet")).to_be_visible()
 
 
 def test_a_worker_goes_quiet_comes_back_and_stops(address: str, settings: Settings, watched: Watched) -> None:
@@ -98,7 +98,7 @@ def test_a_worker_goes_quiet_comes_back_and_stops(address: str, settings: Settin
         page.locator("tbody td.main a").click()
         page.get_by_role("button", name="Stop").first.click()
         page.get_by_role("button", name="Stop the worker").click()
-        expect(page.locator("#away")).to_contain_text("lives")
+        expect(page.locator("#away")).to_contain_text("no running worker")
         assert process.wait(timeout=20) == 0
     assert watched.complaints == []
 

@@ -117,7 +117,7 @@ def test_a_job_is_cancelled_and_found_without_scripts(address: str, settings: Se
         queue.options(depends_on=[waiting]).enqueue(print, "child")
     page = watched.open(f"{address}/jobs/{waiting.job_id}", java_script_enabled=False)
     page.get_by_role("button", name="Cancel").first.click()
-    page.get_by_label("Why? (kept with the job)").fill("not needed")
+    page.get_by_label("Reason (stored with the job)").fill("not needed")
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.locator(".notice").first).to_contain_text("The job is cancelled")
     expect(page.locator("#live-state")).to_contain_text("not needed")

@@ -151,7 +151,7 @@ class TestPasswords:
     def test_roles_are_names_or_actions(self) -> None:
         assert parse_access("admin") == ADMIN
         assert parse_access("retry-job") == frozenset({Action.RETRY_JOB})
-        with pytest.raises(ValueError, match="no role"):
+        with pytest.raises(ValueError, match="not a role"):
             parse_access("emperor")
 
 

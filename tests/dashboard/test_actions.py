@@ -60,7 +60,7 @@ async def test_a_job_is_cancelled_and_put_back(dashboard: Client, queue: Queue) 
     assert answer.status_code == 200, answer.text
     seen = (await dashboard.get(f"/api/jobs/{job.job_id}")).json()
     assert (seen["state"], seen["reason"]) == ("cancelled", "changed my mind")
-    assert (await dashboard.post(f"/api/jobs/{job.job_id}/cancel")).json()["notice"].startswith("The job had ended")
+    assert (await dashboard.post(f"/api/jobs/{job.job_id}/cancel")).json()["notice"].startswith("The job had already ended")
 
 
 async def test_a_dead_job_is_retried_and_deleted(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:
@@ -229,7 +229,7 @@ class TestNewJobs:
         first = await dashboard.post("/api/jobs", json=order)
         again = await dashboard.post("/api/jobs", json=order)
         assert [first.json()["job_id"], again.json()["job_id"]] == ["once", "once"]
-        assert "was there already" in again.json()["notice"]
+        assert "already exists" in again.json()["notice"]
         seen = (await dashboard.get("/api/jobs/once")).json()
         assert seen["state"] == "held"
         assert datetime.fromisoformat(seen["due_at"]) > datetime.now(UTC) + timedelta(minutes=50)

@@ -27,7 +27,7 @@ class TestMistakes:
             ("/api/jobs?stat=dead", "did you mean state?"),
             ("/api/jobs?nothing=1", "limit, cursor, q, state"),
             ("/api/jobs/count?limit=3", "'limit'"),
-            ("/api/queues?name=mail", "there are none"),
+            ("/api/queues?name=mail", "this operation has no parameters"),
             ("/api/workflows?offset=3", "limit, cursor"),
             ("/api/jobs?limit=many", "limit: "),
             ("/api/jobs?limit=0", "limit: "),

@@ -41,7 +41,7 @@ async def test_an_action_is_in_the_trail_with_what_came_of_it(dashboard: Client,
     assert (await trail(queue, action="purge-queue"))[0].reason == "to confirm, type the name exactly: default"
     (done,) = await trail(queue, outcome="done")
     assert done.details == {"reason": "why not"}
-    assert done.reason == "The job is cancelled; nothing of it will run."
+    assert done.reason == "The job is cancelled and will not run."
 
 
 async def test_it_says_who_and_how_they_are_known(open_dashboard: OpenDashboard, queue: Queue) -> None:
@@ -226,4 +226,4 @@ async def test_read_only_dashboards_note_refusals_too(open_dashboard: OpenDashbo
         headers = {"Authorization": "Bearer full-token"}
         assert (await client.post("/api/queues/default/pause", headers=headers)).status_code == 403
     (entry,) = await trail(queue)
-    assert (entry.outcome, entry.reason) == ("refused", "token may not pause-queue")
+    assert (entry.outcome, entry.reason) == ("refused", "token is not allowed to pause-queue")

@@ -74,14 +74,14 @@ async def test_a_mistake_can_be_stopped(dashboard: Client, queue: Queue, gates: 
     run_id = await begin(dashboard)
     if form:
         told = await dashboard.post("/do/stop-bulk", data={"run_id": run_id}, headers={"Accept": "application/json"})
-        assert told.json()["notice"] == "It stops after the jobs it has in hand."
+        assert told.json()["notice"] == "It stops after the jobs in progress."
     else:
         answer = await dashboard.post(f"/api/bulk/{run_id}/stop")
         assert (answer.status_code, answer.json()["ended_at"]) == (200, None)
     gates.set()
     await eventually(lambda: has_ended(dashboard, run_id))
     state = await state_of(dashboard, run_id)
-    assert "by somebody" in state["error"]
+    assert "by an anonymous user" in state["error"]
     assert state["done"] == 200, "what it had in hand was done"
     assert (await get_queue(await queue.connection(), "default")).waiting == 250
     (entry,) = (await read_trail(await queue.connection())).entries
@@ -139,7 +139,7 @@ async def test_a_workflow_is_cancelled_and_its_failed_part_retried(
     await naq_worker.run_until_idle()
     assert (await get_workflow(connection, workflow_id)).counts == {"dead": 1, "cancelled": 1}
     retried = await dashboard.post(f"/api/workflows/{workflow_id}/retry")
-    assert (retried.status_code, retried.json()["notice"]) == (200, "2 jobs of the workflow put back to work.")
+    assert (retried.status_code, retried.json()["notice"]) == (200, "2 jobs of the workflow requeued.")
     cancelled = await dashboard.post(f"/api/workflows/{workflow_id}/cancel", json={"reason": "enough"})
     assert cancelled.status_code == 200, cancelled.text
     assert (await get_workflow(connection, workflow_id)).counts == {"cancelled": 2}

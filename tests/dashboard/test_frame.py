@@ -44,7 +44,7 @@ async def test_a_worker_has_its_page(dashboard: Client, run_worker: RunWorker) -
         await eventually(there)
     gone = await dashboard.get("/workers/nobody", headers={"Accept": "text/html"})
     assert gone.status_code == 404
-    assert "no worker" in gone.text
+    assert "no running worker" in gone.text
 
 
 async def test_health_is_good_while_nats_answers(dashboard: Client) -> None:

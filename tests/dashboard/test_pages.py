@@ -65,7 +65,7 @@ async def test_pages_of_jobs_follow_each_other(dashboard: Client, queue: Queue) 
 
 async def test_a_failed_job_tells_why(dashboard: Client, failed: Any) -> None:
     text = await shown(dashboard, f"/jobs/{failed.job_id}")
-    assert "Failed for good" in text
+    assert "Failed permanently" in text
     assert "the printer burns" in text
     assert "Traceback" in text
     seen = (await dashboard.get(f"/api/jobs/{failed.job_id}")).json()

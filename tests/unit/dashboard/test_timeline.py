@@ -22,9 +22,9 @@ def job(state: JobState, failures: int = 0, **fields: Any) -> JobView:
 @pytest.mark.parametrize(
     ("view", "names"),
     [
-        (job(JobState.QUEUED), ["Enqueued", "Waits for a worker"]),
+        (job(JobState.QUEUED), ["Enqueued", "Waiting for a worker"]),
         (job(JobState.HELD, due_at=BEGIN), ["Enqueued", "Due"]),
-        (job(JobState.HELD), ["Enqueued", "Waits for other jobs"]),
+        (job(JobState.HELD), ["Enqueued", "Waiting for other jobs"]),
         (job(JobState.RUNNING, attempt=1, started_at=BEGIN), ["Enqueued", "Started", "Running"]),
         (
             job(JobState.RETRYING, 1, attempt=1, started_at=BEGIN, due_at=BEGIN),
@@ -32,7 +32,7 @@ def job(state: JobState, failures: int = 0, **fields: Any) -> JobView:
         ),
         (
             job(JobState.DEAD, 2, attempt=2, started_at=BEGIN, ended_at=BEGIN),
-            ["Enqueued", "Attempt 1 failed", "Attempt 2 started", "Failed for good"],
+            ["Enqueued", "Attempt 1 failed", "Attempt 2 started", "Failed permanently"],
         ),
         (
             job(JobState.SUCCEEDED, 5, attempt=6, started_at=BEGIN, ended_at=BEGIN),

@@ -79,7 +79,7 @@ class ManagedQueue(ABC):
         await pause_queue(await self.connection(), self.name, until)
 
     async def resume(self) -> None:
-        """Deliver the jobs of a paused queue again."""
+        """Resume a paused queue."""
         await resume_queue(await self.connection(), self.name)
 
     async def set_limit(self, limit: int | None) -> None:

@@ -139,7 +139,7 @@ async def _note_late(connection: Connection, subject: str, note: _Note) -> None:
     try:
         await append_once(connection, subject, msgspec.json.encode(note), deadline=deadline)
     except NaqError as error:
-        log.warning("not in the audit trail: %s %r by %r: %s", note.action, note.target, note.by or "nobody", error)
+        log.warning("not stored in the audit trail: %s %r by %r: %s", note.action, note.target, note.by or "nobody", error)
 
 
 async def note_refusal(

@@ -62,7 +62,7 @@ def parse_access(text: str) -> Access:
         return frozenset(Action(word) for word in text.split("+"))
     except ValueError as error:
         known = f"{', '.join(ROLES)}, or actions joined by '+': {', '.join(Action)}"
-        raise ValueError(f"{text!r} is no role; there are {known}") from error
+        raise ValueError(f"{text!r} is not a role; use {known}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,9 +135,9 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     faults = _faults(request, error)
     detail = "; ".join(f"{each['name']}: {each['detail']}" for each in faults) or error.detail
     if error.status_code == 404 and not error.extra and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = f"there is nothing at {request.scope['path'][:200]}"
+        detail = f"nothing found at {request.scope['path'][:200]}"
     if _wants_page(request):
-        return error_page(request, error.status_code, _TITLES.get(error.status_code, "That did not work"), detail)
+        return error_page(request, error.status_code, _TITLES.get(error.status_code, "Error"), detail)
     response = problem(error.status_code, detail, **({"errors": faults} if faults else {}))
     response.headers.update(error.headers or {})
     return response
@@ -175,19 +175,19 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
 def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """Log a mistake of the dashboard's own, and say no more than that it is one."""
     log.error("%s %r failed", request.method, request.url.path, exc_info=error)
-    text = "The dashboard has made a mistake; its log says which."
+    text = "Internal error; see the dashboard's log."
     return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)
 
 
 _TITLES = {
-    400: "That cannot be asked",
+    400: "Bad request",
     401: "Not logged in",
     403: "Not allowed",
     404: "Not found",
-    405: "Not done this way",
-    409: "Not in this state",
-    429: "Too many tries",
+    405: "Method not allowed",
+    409: "Not possible in this state",
+    429: "Too many attempts",
     501: "Not installed",
-    500: "That was our mistake",
+    500: "Internal error",
     503: "NATS does not answer",
 }

@@ -71,7 +71,7 @@ class Audit:
             PermissionDeniedException: It is not among their actions.
         """
         if not viewer.may(action):
-            told = f"{viewer.name or 'whoever is not logged in'} may not {action}"
+            told = f"{viewer.name or 'an anonymous user'} is not allowed to {action}"
             self.refused(_actor(viewer), verb, target, told)
             raise PermissionDeniedException(told)
 
@@ -99,7 +99,7 @@ class Audit:
             try:
                 await work
             except NaqError as error:
-                log.warning("not in the audit trail: %s", error)
+                log.warning("not stored in the audit trail: %s", error)
 
         _ = self._background.start(run(), "naq-dashboard-audit")
 

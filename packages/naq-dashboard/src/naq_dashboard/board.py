@@ -86,7 +86,7 @@ class Board:
                 begun = loop.time()
                 await connection.api("INFO", deadline=begun + READY)
         except TimeoutError as error:
-            raise BrokerTimeoutError("the question whether JetStream is there", READY) from error
+            raise BrokerTimeoutError("JetStream health check", READY) from error
         return loop.time() - begun
 
     async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH) -> T:

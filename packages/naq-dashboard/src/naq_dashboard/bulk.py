@@ -81,7 +81,7 @@ def bulk_action(verb: str) -> Action:
     """
     action = BULK.get(verb)
     if action is None:
-        raise ValidationException(f"there is no action {verb!r} for many jobs; there are {', '.join(BULK)}")
+        raise ValidationException(f"unknown bulk action {verb!r}; use {', '.join(BULK)}")
     return action
 
 
@@ -119,14 +119,14 @@ class BulkRuns:
         meant = describe_filter(wanted)
         self._audit.require(viewer, bulk_action(verb), f"{verb}-jobs", meant)
         if len(self.under_way()) >= MOST_AT_ONCE:
-            raise ValidationException(f"{MOST_AT_ONCE} of these are under way: wait for one to end, or stop it")
+            raise ValidationException(f"{MOST_AT_ONCE} bulk actions are running: wait for one to end, or stop one")
         if expected is None:
             counted = await count_jobs(connection, _with_states(wanted, verb), COUNTED, mask=self._mask)
             expected = counted.count if counted.is_exact else None
         else:
             counted = await count_jobs(connection, wanted, mask=self._mask)
             if counted.count > expected:
-                raise ValidationException(f"{counted.count} jobs match by now, more than the {expected} expected")
+                raise ValidationException(f"{counted.count} jobs match now, more than the {expected} expected")
         run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), filter=meant, expected=expected)
         stack = AsyncExitStack()
         entry = await stack.enter_async_context(self._audit.recorded(connection, viewer, f"{verb}-jobs", meant or "all"))
@@ -145,11 +145,11 @@ class BulkRuns:
         """
         run = self._runs.get(run_id)
         if run is None:
-            raise NotFoundException(f"no bulk action {run_id[:60]!r} was begun here")
+            raise NotFoundException(f"there is no bulk action {run_id[:60]!r} in this process")
         self._audit.require(viewer, run.action, f"{run.verb}-jobs", f"stop {run_id}")
         if run.ended_at is None and run.stopped_by is None:
             run.stopped_by = viewer.name
-            log.info("bulk %s %s is stopped by %r", run.verb, run_id, viewer.name)
+            log.info("bulk %s %s is being stopped by %r", run.verb, run_id, viewer.name)
             self._changed()
         return run
 
@@ -183,7 +183,7 @@ class BulkRuns:
                         mask=self._mask,
                     )
                 except _StoppedError:
-                    run.error = f"by {run.stopped_by or 'somebody who is not logged in'}"
+                    run.error = f"by {run.stopped_by or 'an anonymous user'}"
                     entry.outcome = "stopped"
                 entry.reason = run.sentence.replace(" so far", "")
         except NaqError as error:

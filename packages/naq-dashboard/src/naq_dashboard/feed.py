@@ -64,7 +64,7 @@ class Feed:
             except NaqError as error:
                 log.debug("events: %s", error)
             except Exception:
-                log.exception("the feed of events starts again")
+                log.exception("restarting the event feed")
             await asyncio.sleep(PAUSE)
 
     async def _listen(self) -> None:

@@ -263,14 +263,14 @@ class Gate(ASGIMiddleware):
         for host in self._hosts:
             if host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])):
                 return
-        raise PermissionDeniedException(f"Host {given!r} is not answered here; NAQ_DASHBOARD_ALLOWED_HOSTS lists the names")
+        raise PermissionDeniedException(f"host {given!r} is not allowed; NAQ_DASHBOARD_ALLOWED_HOSTS lists the allowed names")
 
     def _check_peer(self, request: Request[Any, Any, Any]) -> None:
         """Answer other machines only where that is wanted: under a server of its own choice we do not know where it listens."""
         if self._is_open_to_all or is_here(request.scope):
             return
         raise PermissionDeniedException(
-            "other machines are not answered while nobody has to log in: set NAQ_DASHBOARD_PASSWORD or _ALLOWED_HOSTS"
+            "without a login only this machine is served: set NAQ_DASHBOARD_PASSWORD or _ALLOWED_HOSTS"
         )
 
     def _send_to_login(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -365,7 +365,7 @@ def check_origin(request: Request[Any, Any, Any]) -> None:
             return
         raise PermissionDeniedException(f"this request comes from another site ({origin})")
     if request.headers.get("Cookie"):
-        raise PermissionDeniedException("this request has a cookie but does not say where it comes from")
+        raise PermissionDeniedException("this request has a cookie but no Sec-Fetch-Site or Origin header")
 
 
 async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -382,7 +382,7 @@ async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: 
         target = next((str(value) for value in connection.path_params.values()), "")
         board.audit.require(viewer, action, handler.opt.get("verb", str(action)), target)
     elif not handler.opt.get("checks_action"):
-        raise PermissionDeniedException("no action is named for this: nobody may do it")
+        raise PermissionDeniedException("no permission is defined for this action")
     await check_form_token(connection, viewer, board.signer)
 
 
@@ -400,7 +400,7 @@ async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewe
     if token is None and isinstance(connection, Request) and "form" in headers.get("Content-Type", ""):
         token = str((await connection.form()).get("_csrf_token", ""))
     if not token or not signer.is_form_token(viewer.name, token):
-        raise PermissionDeniedException("this page is too old, or not ours: load it again and repeat what you did")
+        raise PermissionDeniedException("this page has expired: reload it and try again")
 
 
 def problem(status: int, detail: str, **more: Any) -> Response[Any]:

@@ -147,7 +147,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
             place = ""
     elif verb == "stop-bulk":
         run = board.operations.runs.stop(viewer, words.get("run_id", ""))
-        told = Told("It had ended already." if run.ended_at else "It stops after the jobs it has in hand.")
+        told = Told("It had already ended." if run.ended_at else "It stops after the jobs in progress.")
         place = ""
     else:
         told = await board.operations.perform(viewer, verb, words)
@@ -165,7 +165,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
 @get("/{path:path}", include_in_schema=False)
 async def nothing_here(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
     """Say that there is no such page."""
-    return error_page(request, 404, "No such page", f"There is nothing at {path[:200]}.")
+    return error_page(request, 404, "No such page", f"Nothing found at {path[:200]}.")
 
 
 def _session_cookie(request: AnyRequest, value: str, seconds: int) -> Cookie:

@@ -100,7 +100,7 @@ class Topic:
         except HTTPException as error:  # what was shown is not there any more
             changed, self.error = error.detail != self.error, error.detail
         except Exception:
-            log.exception("a live page cannot be rendered")
+            log.exception("cannot render a live page")
             changed, self.error = not self.error, "This page cannot be rendered; the dashboard's log says why."
         else:
             changed, self.error = bool(self.error), ""

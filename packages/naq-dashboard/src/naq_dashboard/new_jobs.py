@@ -32,7 +32,7 @@ async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
         NaqError: It cannot be enqueued.
     """
     if not can_enqueue():
-        raise HTTPException("jobs can be enqueued here when naq-client is installed too: pip install naq-client", status_code=501)
+        raise HTTPException("enqueueing needs naq-client: pip install naq-client", status_code=501)
     function = read_function(words.get("function", ""))
     args, kwargs = read_call(words)
     name = words.get("queue", "").strip() or connection.settings.default_queue
@@ -40,7 +40,7 @@ async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
     queue.settings = dataclasses.replace(queue.settings, job_serializer=SERIALIZER)
     job = await queue.options(**_options(words, connection.clock.utc())).enqueue(function, *args, **kwargs)
     if not job.is_new:
-        return f"Job {job.job_id} was there already; it stays as it is."
+        return f"Job {job.job_id} already exists and was not changed."
     return f"Enqueued as {job.job_id} on queue {job.queue}."
 
 
@@ -57,7 +57,7 @@ def _options(words: Mapping[str, str], now: datetime) -> dict[str, Any]:
     if "max_retries" in given:
         text = given["max_retries"]
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST_RETRIES):
-            raise ValidationException(f"max_retries must be a whole number up to {MOST_RETRIES:,}, not {text[:40]!r}")
+            raise ValidationException(f"max_retries must be an integer from 0 to {MOST_RETRIES:,}, not {text[:40]!r}")
         options["max_retries"] = int(text)
     if "timeout" in given:
         try:

@@ -29,25 +29,25 @@ _MODULES: tuple[ModuleType, ...] = (views, record, metrics, acting, plans, readi
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {
-    "overview": "Everything in numbers.",
-    "jobs": "Jobs in every state, one by one, all that match a filter, and new ones.",
-    "errors": "Dead jobs, grouped by what went wrong.",
-    "queues": "Depth, pause and limit.",
+    "overview": "The figures of the overview.",
+    "jobs": "List, show, enqueue and change jobs, one by one or by filter.",
+    "errors": "Dead jobs, grouped by error.",
+    "queues": "Depth, pause and limit of queues.",
     "workers": "The worker processes.",
-    "schedules": "Jobs that are enqueued again and again.",
+    "schedules": "Recurring jobs.",
     "workflows": "Jobs that depend on each other.",
-    "events": "What happens to jobs, as it happens.",
-    "audit": "Who did what, and what was refused.",
+    "events": "Job events as they happen.",
+    "audit": "Who did what, including refused actions.",
     "metrics": "Figures over time.",
     "health": "For load balancers and orchestrators.",
 }
-_ANSWERS = {"200": "Done, or found.", "201": "Made; `Location` says where.", "202": "Begun."}
+_ANSWERS = {"200": "Success.", "201": "Created; `Location` is its address.", "202": "Begun."}
 _REFUSALS = {
-    "400": "A parameter or the body is wrong; `detail` and `errors` name what.",
+    "400": "A parameter or the body is invalid; see `detail` and `errors`.",
     "401": "Log in, or send a token.",
-    "403": "Whoever asks may not do it, or it comes from another site.",
-    "404": "There is no such thing (any more).",
-    "409": "It is not in a state in which that can be done.",
+    "403": "The user is not allowed to do this, or the request comes from another site.",
+    "404": "Not found.",
+    "409": "The state does not allow this action.",
     "503": "NATS does not answer.",
 }
 
@@ -93,7 +93,7 @@ def _described() -> dict[str, Any]:
     schemas["Problem"] = _PROBLEM_SCHEMA
     document["components"] |= {"responses": _responses(), "securitySchemes": _SECURITY}
     document["info"]["description"] = (
-        "The dashboard's operations, with the documents that `naq … --json` prints. Errors are problem documents (RFC 9457)."
+        "The dashboard's operations. Documents are those that `naq … --json` prints. Errors are problem documents (RFC 9457)."
     )
     used = {tag: "" for item in document["paths"].values() for operation in item.values() for tag in operation["tags"]}
     texts = {name: text for name, text in TAGS.items() if name in used}
@@ -227,17 +227,17 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 """What stands in the `curl` lines: a body that means something."""
 _PROBLEM_SCHEMA = {
     "title": "Problem",
-    "description": "What is wrong, in the form of RFC 9457.",
+    "description": "A problem document (RFC 9457).",
     "type": "object",
     "required": ["type", "status", "title", "detail"],
     "properties": {
-        "type": {"type": "string", "description": "`about:blank`: there is no more to read than `title` and `detail`."},
+        "type": {"type": "string", "description": "Always `about:blank`; `title` and `detail` describe the problem."},
         "status": {"type": "integer"},
         "title": {"type": "string"},
-        "detail": {"type": "string", "description": "What is wrong, and what to do."},
+        "detail": {"type": "string", "description": "What is wrong, and how to fix it."},
         "errors": {
             "type": "array",
-            "description": "Where parameters or fields are wrong: each of them.",
+            "description": "The invalid parameters or fields, one entry each.",
             "items": {
                 "type": "object",
                 "properties": {"name": {"type": "string"}, "in": {"type": "string"}, "detail": {"type": "string"}},
@@ -248,5 +248,5 @@ _PROBLEM_SCHEMA = {
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`NAQ_DASHBOARD_TOKEN`, or `_READ_TOKEN` for reading."},
     "basic": {"type": "http", "scheme": "basic", "description": "Name and password of a user."},
-    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What logging in in a browser sets."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The cookie that a browser gets at login."},
 }

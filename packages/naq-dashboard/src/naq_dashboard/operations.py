@@ -62,7 +62,7 @@ class Operations:
         """
         known = VERBS.get(verb)
         if known is None:
-            raise ValidationException(f"there is no action {verb!r}")
+            raise ValidationException(f"unknown action {verb!r}")
         action, function = known
         if action is Action.ENQUEUE_JOB and not words.get("job_id", "").strip():
             words = {**words, "job_id": new_id()}
@@ -84,9 +84,9 @@ class Operations:
         chosen = list(dict.fromkeys(job_ids))
         self._audit.require(viewer, bulk_action(verb), f"{verb}-job", " ".join(chosen))
         if not chosen:
-            raise ValidationException("no job is chosen")
+            raise ValidationException("no job is selected")
         if len(chosen) > MOST_CHOSEN:
-            raise ValidationException(f"{len(chosen)} jobs are too many to choose one by one: take all that match")
+            raise ValidationException(f"{len(chosen)} jobs are too many to select one by one: use all that match")
         connection = await self._broker.connection()
         room, refusals = asyncio.Semaphore(AT_ONCE), [""]
 
@@ -94,7 +94,7 @@ class Operations:
             try:
                 async with room, self._audit.recorded(connection, viewer, f"{verb}-job", job_id) as entry:
                     done = await _ONE[verb](connection, job_id)
-                    entry.reason = "" if done else "it had ended already"
+                    entry.reason = "" if done else "it had already ended"
             except NaqError as error:
                 refusals.append(str(error))
                 return False
@@ -105,7 +105,7 @@ class Operations:
         left = len(chosen) - done
         return Told(
             f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}."
-            + (f" {left} left as they are: {refusals[-1] or 'they had ended already'}" if left else "")
+            + (f" {left} left as they are: {refusals[-1] or 'they had already ended'}" if left else "")
         )
 
     async def bulk(self, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None) -> BulkRun:
@@ -158,27 +158,27 @@ def _until(words: Words, now: datetime) -> datetime | None:
     except ValueError as error:
         raise ValidationException(f"duration {error}") from error
     if length <= timedelta(0):
-        raise ValidationException("duration must be longer than nothing")
+        raise ValidationException("duration must be positive")
     return now + length
 
 
 async def _retry_job(connection: Connection, words: Words) -> str:
     await manage.retry_job(connection, _word(words, "job_id"))
-    return "The job is put back to work."
+    return "The job is requeued."
 
 
 async def _cancel_job(connection: Connection, words: Words) -> str:
     outcome = await manage.cancel_job(connection, _word(words, "job_id"), words.get("reason", ""))
     return {
-        CancelOutcome.BEFORE_START: "The job is cancelled; nothing of it will run.",
-        CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker has been told to stop it.",
-        CancelOutcome.ALREADY_ENDED: "The job had ended already; nothing was changed.",
+        CancelOutcome.BEFORE_START: "The job is cancelled and will not run.",
+        CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker was asked to stop it.",
+        CancelOutcome.ALREADY_ENDED: "The job had already ended; nothing was changed.",
     }[outcome]
 
 
 async def _delete_job(connection: Connection, words: Words) -> str:
     await manage.delete_job(connection, _word(words, "job_id"))
-    return "The job is deleted with its record."
+    return "The job and its record are deleted."
 
 
 async def _run_job(connection: Connection, words: Words) -> str:
@@ -195,21 +195,21 @@ async def _reschedule_job(connection: Connection, words: Words) -> str:
 async def _pause_queue(connection: Connection, words: Words) -> str:
     queue, until = _word(words, "queue"), _until(words, connection.clock.utc())
     await manage.pause_queue(connection, queue, until)
-    return f"Queue {queue} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; what runs goes on."
+    return f"Queue {queue} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; running jobs continue."
 
 
 async def _resume_queue(connection: Connection, words: Words) -> str:
     queue = _word(words, "queue")
     await manage.resume_queue(connection, queue)
-    return f"Queue {queue} is delivered again."
+    return f"Queue {queue} is resumed."
 
 
 async def _limit_queue(connection: Connection, words: Words) -> str:
     queue, text = _word(words, "queue"), words.get("limit", "").strip()
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValidationException(f"limit must be a whole number, or empty for none, not {text[:40]!r}")
+        raise ValidationException(f"limit must be an integer, or empty for no limit, not {text[:40]!r}")
     await manage.set_queue_limit(connection, queue, int(text) if text else None)
-    return f"Queue {queue} runs at most {text} jobs at once." if text else f"Queue {queue} has no limit any more."
+    return f"Queue {queue} runs at most {text} jobs at once." if text else f"Queue {queue} no longer has a limit."
 
 
 async def _purge_queue(connection: Connection, words: Words) -> str:
@@ -220,7 +220,7 @@ async def _purge_queue(connection: Connection, words: Words) -> str:
 
 async def _quiet_worker(connection: Connection, words: Words) -> str:
     await manage.quiet_worker(connection, _word(words, "worker_id"))
-    return "The worker takes no more jobs and finishes those it has."
+    return "The worker takes no new jobs and finishes its running ones."
 
 
 async def _resume_worker(connection: Connection, words: Words) -> str:
@@ -230,7 +230,7 @@ async def _resume_worker(connection: Connection, words: Words) -> str:
 
 async def _stop_worker(connection: Connection, words: Words) -> str:
     await manage.stop_worker(connection, _word(words, "worker_id"))
-    return "The worker stops: running jobs may finish within its grace, the rest is handed back."
+    return "The worker is stopping: it waits for running jobs up to its grace time and requeues the rest."
 
 
 async def _trigger_schedule(connection: Connection, words: Words) -> str:
@@ -251,12 +251,12 @@ async def _resume_schedule(connection: Connection, words: Words) -> str:
 async def _delete_schedule(connection: Connection, words: Words) -> str:
     schedule_id = _word(words, "schedule_id")
     await schedules.delete_schedule(connection, schedule_id)
-    return f"Schedule {schedule_id} is deleted; the jobs it has made stay."
+    return f"Schedule {schedule_id} is deleted; its jobs are kept."
 
 
 async def _retry_workflow(connection: Connection, words: Words) -> str:
     count = await manage.retry_workflow(connection, _word(words, "workflow_id"))
-    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow put back to work."
+    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow requeued."
 
 
 async def _cancel_workflow(connection: Connection, words: Words) -> str:

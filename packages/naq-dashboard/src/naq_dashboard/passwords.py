@@ -33,7 +33,7 @@ def check_hash(name: str, stored: str) -> None:
             salt, digest = (_bytes(part) for part in stored.removeprefix(MARK).split("$"))
         except ValueError as error:
             raise ConfigurationError(
-                "password", f"of user {name!r} is no hash that `naq dashboard --hash-password` made"
+                "password", f"of user {name!r} is not a hash made by `naq dashboard --hash-password`"
             ) from error
         if not salt or not digest:
             raise ConfigurationError("password", f"of user {name!r} is an incomplete hash")

@@ -18,15 +18,15 @@ __all__ = ["Facts", "encode"]
 
 TASK = ("queue", "task")
 COUNTERS = (
-    ("enqueued", "naq_jobs_enqueued", "Jobs that were enqueued, also for later."),
-    ("started", "naq_jobs_started", "Attempts that began."),
-    ("redelivered", "naq_jobs_redelivered", "Deliveries of jobs that a worker had: it died, or its acknowledgement was lost."),
+    ("enqueued", "naq_jobs_enqueued", "Jobs that were enqueued, including delayed ones."),
+    ("started", "naq_jobs_started", "Started attempts."),
+    ("redelivered", "naq_jobs_redelivered", "Redeliveries of jobs whose worker died or whose acknowledgement was lost."),
     ("fired", "naq_scheduler_fired", "Jobs made by schedules."),
     ("missed", "naq_scheduler_missed", "Scheduled runs that were missed and made no job, by misfire policy."),
 )
 HISTOGRAMS = (
-    ("run", "naq_job_duration_seconds", "How long attempts ran."),
-    ("wait", "naq_job_wait_seconds", "How long jobs waited for a worker, from the moment in which they could be run."),
+    ("run", "naq_job_duration_seconds", "Run time of attempts."),
+    ("wait", "naq_job_wait_seconds", "Time that jobs waited for a worker after they became ready."),
 )
 STATES: tuple[tuple[str, Callable[[QueueView], int]], ...] = (
     ("waiting", lambda each: each.waiting),
@@ -58,8 +58,8 @@ class Facts(Collector):
         yield from self._histograms()
         yield from self._queues()
         yield from self._workers()
-        yield _gauge("naq_scheduler_leader", "Whether a scheduler leads.", int(self.has_leader))
-        yield _gauge("naq_scheduler_schedules", "Recurring schedules, paused ones among them.", self.schedules)
+        yield _gauge("naq_scheduler_leader", "Whether a scheduler is the leader.", int(self.has_leader))
+        yield _gauge("naq_scheduler_schedules", "Recurring schedules, including paused ones.", self.schedules)
         yield _gauge("naq_dashboard_streams", "Open live pages.", self.streams)
         build = {"version": __version__, "python": platform.python_version()}
         yield _labelled("naq_build_info", "The dashboard's versions.", tuple(build), [(tuple(build.values()), 1)])
@@ -71,7 +71,7 @@ class Facts(Collector):
                 families[each.kind].add_metric((each.queue, each.function), value)
         yield from families.values()
         finished = CounterMetricFamily(
-            "naq_jobs_finished", "Attempts by what they came to, and jobs that were cancelled before.", labels=(*TASK, "outcome")
+            "naq_jobs_finished", "Finished attempts by outcome, and jobs cancelled before an attempt.", labels=(*TASK, "outcome")
         )
         for queue, function in sorted({each[:2] for each in self.counters if each.kind in {"started", *OUTCOMES}}):
             for outcome in OUTCOMES:  # also those that are 0: a rate needs a first value
@@ -94,25 +94,25 @@ class Facts(Collector):
     def _queues(self) -> Iterator[Metric]:
         now, queue = self.now, ("queue",)
         depths = [((each.queue, state), count(each)) for each in self.queues for state, count in STATES]
-        yield _labelled("naq_queue_depth", "Jobs of a queue by where they are.", ("queue", "state"), depths)
+        yield _labelled("naq_queue_depth", "Jobs of a queue by state.", ("queue", "state"), depths)
         ages = [((each.queue,), _age(each, now)) for each in self.queues]
-        yield _labelled("naq_queue_oldest_job_age_seconds", "How long the oldest waiting job has waited.", queue, ages)
+        yield _labelled("naq_queue_oldest_job_age_seconds", "Age of the oldest waiting job.", queue, ages)
         pauses = [((each.queue,), int(each.paused)) for each in self.queues]
         yield _labelled("naq_queue_paused", "Whether the queue is paused.", queue, pauses)
         workers = [((each.queue,), each.workers) for each in self.queues]
-        yield _labelled("naq_queue_workers", "Living workers of the queue.", queue, workers)
+        yield _labelled("naq_queue_workers", "Running workers of the queue.", queue, workers)
         running = Sums({each.queue: 0 for each in self.queues})
         for worker in self.workers:
             running.update(worker.get("in_progress", {}))
         in_progress = [((name,), count) for name, count in sorted(running.items())]
-        yield _labelled("naq_jobs_in_progress", "Jobs that run, as of the workers' last signs of life.", queue, in_progress)
+        yield _labelled("naq_jobs_in_progress", "Running jobs, according to the workers' last heartbeats.", queue, in_progress)
 
     def _workers(self) -> Iterator[Metric]:
         alive = [each for each in self.workers if "unreadable" not in each]
-        yield _gauge("naq_workers", "Workers that live.", len(alive))
+        yield _gauge("naq_workers", "Running workers.", len(alive))
         for name, text, key in (
             ("naq_worker_slots", "How many jobs the worker runs at a time.", "concurrency"),
-            ("naq_worker_last_heartbeat_timestamp_seconds", "The worker's last sign of life.", "at"),
+            ("naq_worker_last_heartbeat_timestamp_seconds", "Time of the worker's last heartbeat.", "at"),
         ):
             values = [((each["worker_id"],), each.get(key, 0)) for each in alive]
             yield _labelled(name, text, ("worker",), values)

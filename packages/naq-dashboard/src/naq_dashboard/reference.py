@@ -42,7 +42,7 @@ async def attempt(request: AnyRequest) -> Response[bytes]:
     shown = Reference(await _described(request), "", needs_login=False)
     operation = next((each for group in shown.groups() for each in group.operations if each.name == name and each.can_try), None)
     if operation is None:
-        raise ValidationException(f"there is no operation {name[:60]!r} to be opened")
+        raise ValidationException(f"unknown operation {name[:60]!r}")
     names = {each.name for each in operation.parameters if each.place == "query"}
     query = [(key, value) for key, value in pairs if key in names]
     address = f"{base_of(request)}{_filled(operation, dict(pairs))}{'?' if query else ''}{urlencode(query)}"

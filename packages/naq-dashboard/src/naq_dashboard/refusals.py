@@ -40,7 +40,7 @@ class Refusals:
     def add(self, refusal: Refusal, target: str = "") -> None:
         """Count an attempt."""
         if refusal not in self._more and len(self._more) >= MOST_KINDS:
-            refusal = Refusal(Actor("", refusal.actor.how), refusal.action, "refused, among too many others to list", "")
+            refusal = Refusal(Actor("", refusal.actor.how), refusal.action, "refused (not listed separately: too many)", "")
         if refusal in self._more:
             self._more[refusal] = (self._more[refusal][0] + 1, target)
             return

@@ -25,9 +25,9 @@ async def create_schedule(connection: Connection, words: Mapping[str, str]) -> s
         **_options(words),
     )
     if connection.signer:
-        raise ValidationException("jobs are signed here: schedules are made where the key is, in a program or with naq schedule")
+        raise ValidationException("jobs are signed: create schedules in a program or with naq schedule")
     view = await schedules.put_schedule(connection, spec, must_be_new=True)
-    return f"Schedule {view.schedule_id} is made."
+    return f"Schedule {view.schedule_id} is created."
 
 
 async def edit_schedule(connection: Connection, words: Mapping[str, str]) -> str:

@@ -108,7 +108,7 @@ class DashboardSettings:
             )
         if self.user_header and not self.trusted_proxies:
             raise ConfigurationError(
-                "user_header", f"is believed from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"
+                "user_header", f"is accepted from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"
             )
         if len(self.secret) < 16:
             raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")
@@ -192,7 +192,7 @@ class DashboardSettings:
         if not (self.is_loopback or self.needs_login or self.insecure_no_auth):
             raise ConfigurationError(
                 "host",
-                f"{self.host!r} can be reached from other machines and nobody would have to log in: set {PREFIX}PASSWORD, "
+                f"{self.host!r} is reachable from other machines without a login: set {PREFIX}PASSWORD, "
                 f"{PREFIX}USERS or {PREFIX}TOKEN, or {PREFIX}USER_HEADER behind a proxy, or give --insecure-no-auth",
             )
 
@@ -231,7 +231,7 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
 def _masks(value: object, name: str) -> tuple[str, ...]:
     for word in (words := _texts(value, name)):
         if not plain_word(word):
-            raise ConfigurationError(name, f"{word!r} has no ASCII letter or digit to compare, and would hide every value")
+            raise ConfigurationError(name, f"{word!r} has no ASCII letter or digit and would hide every value")
     return words
 
 

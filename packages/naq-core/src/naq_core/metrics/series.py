@@ -28,7 +28,7 @@ class SeriesPoint(msgspec.Struct, kw_only=True):
     enqueued: int = 0
     """As far as a worker of the queue looked."""
     started: int = 0
-    """Attempts that began."""
+    """Started attempts."""
     succeeded: int = 0
     failed: int = 0
     """For good, however."""

@@ -136,24 +136,24 @@ _TARGETS: dict[str, tuple[str, Any]] = {
 
 
 _SENTENCES = {
-    "retry-job": "Put a dead or cancelled job back to work, from its first attempt, or run one now that waits for its retry.",
-    "cancel-job": "End a job as cancelled, whether it waits, is held or runs. `reason` is kept with it.",
-    "delete-job": "Delete a job that waits or has ended, and its record.",
-    "run-job": "Let a job that is held until a time start now.",
-    "reschedule-job": "Give a held job another time: `duration` from now, such as `2h`, or an instant.",
-    "pause-queue": "Deliver no more jobs of the queue; running ones go on. `duration`, such as `1h`, ends it by itself.",
-    "resume-queue": "Deliver the jobs of a paused queue again.",
-    "limit-queue": "Let at most `limit` of the queue's jobs run at once over all workers; without it there is no limit.",
-    "purge-queue": "Delete every job of the queue that waits. `confirm` must be the queue's name.",
-    "quiet-worker": "Let a worker take no more jobs; it finishes those it has.",
-    "resume-worker": "Let a worker that was told to be quiet take jobs again.",
-    "stop-worker": "Stop a worker: running jobs may finish within its grace, the rest is handed back.",
-    "trigger-schedule": "Enqueue the schedule's job now, whatever its times say.",
-    "pause-schedule": "Let a schedule not fire until it is resumed.",
-    "resume-schedule": "Let a paused schedule fire again.",
-    "delete-schedule": "Delete a schedule; the jobs it has made stay.",
-    "retry-workflow": "Put the dead and cancelled jobs of a workflow back to work.",
-    "cancel-workflow": "Cancel the jobs of a workflow that have not ended. `reason` is kept with them.",
+    "retry-job": "Requeue a dead or cancelled job, from its first attempt, or run a job that waits for its retry now.",
+    "cancel-job": "Cancel a waiting, delayed or running job. `reason` is stored in its record.",
+    "delete-job": "Delete a waiting or ended job and its record.",
+    "run-job": "Run a delayed job now.",
+    "reschedule-job": "Change the time of a delayed job: `duration` from now, such as `2h`, or a time.",
+    "pause-queue": "Pause a queue; running jobs continue. With a `duration`, such as `1h`, it resumes automatically.",
+    "resume-queue": "Resume a paused queue.",
+    "limit-queue": "Run at most `limit` jobs of the queue at once across all workers; without `limit`, remove the limit.",
+    "purge-queue": "Delete every waiting or delayed job of the queue. `confirm` must be the queue's name.",
+    "quiet-worker": "Stop a worker from taking new jobs; it finishes its running jobs.",
+    "resume-worker": "Let a quiet worker take jobs again.",
+    "stop-worker": "Stop a worker: it waits for running jobs up to its grace time and requeues the rest.",
+    "trigger-schedule": "Enqueue the schedule's job now, in addition to its times.",
+    "pause-schedule": "Pause a schedule.",
+    "resume-schedule": "Resume a paused schedule.",
+    "delete-schedule": "Delete a schedule; its jobs are kept.",
+    "retry-workflow": "Requeue the dead and cancelled jobs of a workflow.",
+    "cancel-workflow": "Cancel the jobs of a workflow that have not ended. `reason` is stored in their records.",
 }
 
 
@@ -217,7 +217,7 @@ async def bulk_state(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     """Tell how far an action on many jobs is."""
     run = board_of(request).operations.runs.get(run_id)
     if run is None:
-        raise NotFoundException(f"no bulk action {run_id!r} was begun here")
+        raise NotFoundException(f"there is no bulk action {run_id!r} in this process")
     return _state(run, board_of(request).mask)
 
 

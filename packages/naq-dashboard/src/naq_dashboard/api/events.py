@@ -32,11 +32,11 @@ Kind = Literal[
 Kinds = Annotated[
     list[Kind] | None,
     QueryParameter(
-        name="kind", max_items=20, description="May stand several times. From `enqueued` on, with `NAQ_JOB_EVENTS=on` only."
+        name="kind", max_items=20, description="May be repeated. `enqueued` and later kinds need `NAQ_JOB_EVENTS=on`."
     ),
 ]
-OfQueue = Annotated[str, QueryParameter(max_length=100, description="Of this queue only.")]
-OfJob = Annotated[str, QueryParameter(max_length=200, description="Of the job with this id only.")]
+OfQueue = Annotated[str, QueryParameter(max_length=100, description="Only events of this queue.")]
+OfJob = Annotated[str, QueryParameter(max_length=200, description="Only events of this job.")]
 
 
 @get(

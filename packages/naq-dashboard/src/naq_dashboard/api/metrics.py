@@ -17,7 +17,7 @@ __all__ = ["METRICS"]
 
 SCHEDULES_FRESH = 30.0
 """Seconds between two readings of all schedules, to know how many there are."""
-Hours = Annotated[float, QueryParameter(gt=0, le=72, description="How far back.")]
+Hours = Annotated[float, QueryParameter(gt=0, le=72, description="The time range.")]
 Name = Annotated[str, QueryParameter(max_length=500)]
 
 

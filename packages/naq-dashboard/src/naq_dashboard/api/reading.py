@@ -22,18 +22,18 @@ from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["READING", "Overview"]
 
-Limit = Annotated[int, QueryParameter(ge=1, le=500, description="The most jobs on the page.")]
-Cursor = Annotated[str, QueryParameter(description="What the page before this one returned.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="Maximum number of jobs per page.")]
+Cursor = Annotated[str, QueryParameter(description="The cursor that the previous page returned.")]
 Words = Annotated[
-    str, QueryParameter(max_length=2000, description="As in the search field: `state:dead queue:mail since:2h alice`.")
+    str, QueryParameter(max_length=2000, description="A filter, as in the search field: `state:dead queue:mail since:2h alice`.")
 ]
-When = Annotated[str, QueryParameter(max_length=100, description="A time, or how long ago, such as `2h`.")]
+When = Annotated[str, QueryParameter(max_length=100, description="A time, or a duration before now, such as `2h`.")]
 States = Annotated[list[JobState] | None, QueryParameter(name="state", max_items=8)]
 Short = Annotated[str, QueryParameter(max_length=500)]
 
 
 class Overview(msgspec.Struct, kw_only=True):
-    """Everything in numbers."""
+    """The figures of the overview."""
 
     totals: dict[str, int]
     queues: list[QueueView]

@@ -28,8 +28,8 @@ def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     for name in sorted(given - set(known)):
         close = get_close_matches(name, known, n=1)
         meant = f" (did you mean {close[0]}?)" if close else ""
-        rest = f"there are {', '.join(known)}" if known else "there are none"
-        raise ValidationException(f"there is no parameter {name[:60]!r} here{meant}; {rest}")
+        rest = f"use {', '.join(known)}" if known else "this operation has no parameters"
+        raise ValidationException(f"unknown parameter {name[:60]!r}{meant}; {rest}")
 
 
 def query_names(handler: BaseRouteHandler) -> dict[str, str]:

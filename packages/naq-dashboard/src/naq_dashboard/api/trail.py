@@ -16,13 +16,13 @@ __all__ = ["TRAIL"]
 @get("/api/audit", tags=["audit"])
 async def audit_trail(
     request: AnyRequest,
-    by: Annotated[str, QueryParameter(max_length=200, description="Only by this user.")] = "",
-    action: Annotated[str, QueryParameter(max_length=200, description="Only this, such as `cancel-job`.")] = "",
-    kind: Annotated[str, QueryParameter(max_length=200, description="Only to a job, jobs, queue, …, or login.")] = "",
-    target: Annotated[str, QueryParameter(max_length=200, description="Only to what has this in its id or name.")] = "",
-    outcome: Annotated[str, QueryParameter(max_length=200, description="Only what is begun, done, refused, …")] = "",
-    limit: Annotated[int, QueryParameter(ge=1, le=500, description="The most entries on the page.")] = 50,
-    cursor: Annotated[str, QueryParameter(max_length=20, description="What the page before this one returned.")] = "",
+    by: Annotated[str, QueryParameter(max_length=200, description="Only actions of this user.")] = "",
+    action: Annotated[str, QueryParameter(max_length=200, description="Only this action, such as `cancel-job`.")] = "",
+    kind: Annotated[str, QueryParameter(max_length=200, description="Only this kind of target: job, queue, …, or login.")] = "",
+    target: Annotated[str, QueryParameter(max_length=200, description="Only targets with this text in their id or name.")] = "",
+    outcome: Annotated[str, QueryParameter(max_length=200, description="Only this outcome: begun, done, refused, …")] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=500, description="Maximum number of entries per page.")] = 50,
+    cursor: Annotated[str, QueryParameter(max_length=20, description="The cursor that the previous page returned.")] = "",
 ) -> AuditPage:
     """List what was done with the dashboard and the command line, and what was refused, the newest first."""
     board = board_of(request)

@@ -28,7 +28,7 @@ async def list_all_workers(request: AnyRequest) -> Response[list[dict[str, Any]]
     try:
         board.last_workers = await board.read(list_workers)
     except BrokerError as error:
-        log.info("workers are told from memory: %s", error)
+        log.info("serving the last known workers: %s", error)
         return Response(board.last_workers, headers={"NAQ-Stale": "true"})
     return Response(board.last_workers)
 
@@ -43,7 +43,7 @@ async def one_worker(request: AnyRequest, worker_id: FromPath[str]) -> dict[str,
     for worker in await board_of(request).read(list_workers):
         if worker.get("worker_id") == worker_id:
             return worker
-    raise NotFoundException(f"there is no worker {worker_id[:200]!r} (any more)")
+    raise NotFoundException(f"no running worker with id {worker_id[:200]!r}")
 
 
 WORKERS: list[Any] = [list_all_workers, one_worker]

@@ -35,10 +35,10 @@ SEARCH_TERMS = (
     ("queue:mail", "of this queue"),
     ("function:report", "a part of the function's name"),
     ("error:TimeoutError", "whose last error has this type"),
-    ("worker:ID", "taken last by this worker"),
-    ("workflow:ID schedule:ID", "made by these"),
+    ("worker:ID", "last run by this worker"),
+    ("workflow:ID schedule:ID", "created by these"),
     ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
-    ('"two words"', "together, as they stand"),
+    ('"two words"', "the exact phrase"),
 )
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
@@ -150,7 +150,7 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
     """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
     steps: list[dict[str, Any]] = [_step("Enqueued", view.enqueued_at, "queued")]
     if view.state is JobState.HELD:
-        steps.append(_step("Due" if view.due_at else "Waits for other jobs", view.due_at, "held", done=False))
+        steps.append(_step("Due" if view.due_at else "Waiting for other jobs", view.due_at, "held", done=False))
     failed = view.errors[:-1] if view.state is JobState.DEAD else view.errors
     if len(failed) > MOST_FAILED:
         steps.append(_step(f"{len(failed) - MOST_FAILED} more failed", None, "failed"))
@@ -163,9 +163,9 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
     elif view.state is JobState.RUNNING:
         steps.append(_step("Running", None, "running", done=False))
     elif view.state is JobState.QUEUED:
-        steps.append(_step("Waits for a worker", None, "queued", done=False))
+        steps.append(_step("Waiting for a worker", None, "queued", done=False))
     elif view.state.is_final:
-        name = {"dead": "Failed for good"}.get(view.state.value, view.state.value.capitalize())
+        name = {"dead": "Failed permanently"}.get(view.state.value, view.state.value.capitalize())
         steps.append(_step(name, view.ended_at, view.state.value))
     for before, step in pairwise(steps):
         known = before["at"] is not None and step["at"] is not None

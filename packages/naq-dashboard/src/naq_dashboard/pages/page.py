@@ -37,7 +37,7 @@ class Query:
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise ValidationException(f"{name} must be a whole number, not {text[:40]!r}")
+            raise ValidationException(f"{name} must be an integer, not {text[:40]!r}")
         return max(low, min(int(text), high))
 
     def asdict(self) -> Mapping[str, list[str]]:

@@ -55,5 +55,5 @@ async def edit_schedule(board: Board, query: Query) -> dict[str, Any]:
     """Show the form with what is stored."""
     view = await board.read(get_schedule, query.get("schedule_id"))
     if view.unreadable:
-        raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it, or store it again")
+        raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it or replace it")
     return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "zones": ZONES, "stream": ""}

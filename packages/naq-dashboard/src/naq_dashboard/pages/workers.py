@@ -42,7 +42,7 @@ async def worker(board: Board, query: Query) -> dict[str, Any]:
     rows = [row for row in worker_rows(board, await board.read(list_workers)) if row["worker_id"] == worker_id]
     if not rows:
         raise NotFoundException(
-            f"no worker {worker_id!r} lives; a worker that has stopped leaves nothing behind but its jobs' records"
+            f"no running worker with id {worker_id!r}; a stopped worker is only named in the records of its jobs"
         )
     views = await board.read(_jobs_in_hand, tuple(each["job_id"] for each in rows[0]["jobs"][:MOST_JOBS]))
     return {"title": worker_id, "worker": rows[0], "views": views, "activity": await done_to(board, "worker", worker_id)}

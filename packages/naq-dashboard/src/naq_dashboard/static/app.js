@@ -4,7 +4,7 @@
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // Times: the server writes the instant, the distance from now is the browser's to keep.
+  // Times: the server writes the instant, the browser keeps the relative time up to date.
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   function distance(seconds) {
     const size = Math.abs(seconds);
@@ -56,7 +56,7 @@
     lastState = state;
   }
   // Rows do not move away under a pointer that is about to click: new ones wait until it leaves them or rests. Nothing piles
-  // up meanwhile, as the server sends only the newest state to whoever reads slowly.
+  // up meanwhile, as the server sends only the newest state to a slow reader.
   const REST = 1500;
   let movedAt = -REST, onRows = false, release = null;
   const moves = () => onRows && performance.now() - movedAt < REST;
@@ -103,7 +103,7 @@
     source.addEventListener("htmx:sse:after:message", () => {
       calm();
       tick(); recount();
-      // A row that moves, or was away for one frame, loses the focus; whoever walks through rows goes on from there.
+      // A row that moves, or was away for one frame, loses the focus; keyboard navigation continues from there.
       if (document.activeElement === document.body && focused) {
         const again = focused.isConnected ? focused : document.getElementById(focusedRow)?.querySelector("td.main a");
         again?.focus({ preventScroll: true });
@@ -122,7 +122,7 @@
   }
   // This script comes before htmx, so that it hears of the stream whenever that opens; here both are there.
   document.addEventListener("DOMContentLoaded", () => {
-    // What somebody has opened stays open when new content is morphed in.
+    // What the user has opened stays open when new content is morphed in.
     window.htmx?.registerExtension("naq", {
       htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
       htmx_before_morph_node: (element) => !(element.matches?.("[popover]:popover-open")),
@@ -158,7 +158,7 @@
         $$("input[name=chosen]:checked").forEach((box) => { box.checked = false; });
         recount();
       } else {
-        toast(told.detail || `That did not work (${answer.status}).`, true);
+        toast(told.detail || `Error ${answer.status}.`, true);
       }
     } catch (error) {
       toast("The dashboard does not answer.", true);
@@ -205,7 +205,7 @@
     }
   });
 
-  // Keys: g and a letter goes to a page, / to the search, j and k walk rows, x chooses, ? tells.
+  // Keys: g and a letter goes to a page, / focuses the search, j and k move between rows, x selects, ? shows the keys.
   const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events", a: "audit" };
   let going = false;
   document.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// Before the first paint, so that nobody sees the wrong colours flash.
+// Before the first paint, so that the wrong colours do not flash.
 (function () {
   try {
     var choice = localStorage.getItem("naq-theme");
