@@ -215,19 +215,28 @@ def test_the_demo_says_when_there_is_nothing_to_count(tmp_path: Path) -> None:
     assert "no text files" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_leaves_nothing_behind_when_it_is_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+STAGES = ["Looking for", "Counting the words", "enqueued"]
+
+
+@pytest.mark.parametrize(
+    ("line", "number"), [*((line, signal.SIGINT) for line in STAGES), ("enqueued", signal.SIGTERM), ("enqueued", signal.SIGHUP)]
+)
+def test_the_demo_leaves_nothing_behind_when_it_is_interrupted(line: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole process group, after the named line of the output."""
     for index in range(3000):
         (tmp_path / f"{index}.txt").write_text("word " * 200, encoding="utf-8")
     mark = secrets.token_hex(8)
     marked = {**environment(), "TMPDIR": str(tmp_path), "NAQ_TEST_MARK": mark}
     command = [sys.executable, str(EXAMPLES / "wordcount" / "demo.py"), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=marked) as demo:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=marked, start_new_session=True) as demo:
         assert demo.stdout is not None
-        assert "NATS server" in demo.stdout.readline()
-        demo.send_signal(number)
-        demo.communicate(timeout=30)
+        while line not in (shown := demo.stdout.readline()):
+            assert shown, "the demo ended before"
+        os.killpg(demo.pid, number)
+        _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130
+    assert "Traceback" not in errors
     deadline = time.monotonic() + 10
     while (left := processes_marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)

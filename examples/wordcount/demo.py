@@ -1,20 +1,24 @@
-"""Count the words of a folder's text and source files with NAQ, everything included.
+"""Count the words of a folder's text and source files with NAQ.
 
-It starts a NATS server in a temporary folder and a worker process, enqueues one job per file and one that adds the
-counts up, prints the most frequent words, and stops what it started; at Ctrl-C too.
+The demo starts a NATS server in a temporary folder and a worker process, enqueues one job per file and one that adds
+up the counts, prints the most frequent words, and stops what it started. Ctrl-C stops it at any time.
 
     python examples/wordcount/demo.py [FOLDER ...] [--top 15]
 """
 
+# ruff: noqa: E402 - the imports take a moment, in which Ctrl-C should not print a traceback either
+import os
+import signal
+
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until there is something to stop
+
 import argparse
 import asyncio
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ import tasks
 
 from naq_client import Job, Queue
 from naq_core import JobFailedError
-from naq_core.server import EmbeddedServer
+from naq_core.server import EmbeddedServer, tie_to_this_process
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -50,10 +54,10 @@ def text_files(folders: Iterable[Path]) -> Iterator[Path]:
 def worker(url: str) -> Iterator[None]:
     """Run a worker process; stop it at the end."""
     command = [sys.executable, "-m", "naq_worker", "wordcount", "--nats-url", url, "--log-level", "WARNING"]
-    # The worker imports `tasks` from its current folder. In a session of its own it is not hit by the terminal's
-    # Ctrl-C, so that it is stopped once and in order: first the worker, then the server.
+    # The worker imports `tasks` from its current folder. In its own session it does not receive the terminal's Ctrl-C,
+    # so the order is always the same: first the worker stops, then the server.
     process = subprocess.Popen(
-        command,
+        [*tie_to_this_process(), *command],
         cwd=HERE,
         env={**os.environ, "NAQ_NATS_URL": url, "NAQ_SHUTDOWN_GRACE": "2"},
         start_new_session=True,
@@ -69,8 +73,39 @@ def worker(url: str) -> Iterator[None]:
             process.wait()
 
 
+class Interruption:
+    """Ctrl-C, SIGTERM or a closed terminal: cancels what runs in the event loop, so that everything is stopped in order.
+
+    Signals that arrive while something starts or stops wait until that is done.
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+        self._task: asyncio.Task[None] | None = None
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        if not self.happened and self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+        self.happened = True
+
+    async def stops(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await work until it is done or a signal arrives."""
+        self._task = asyncio.create_task(work)
+        if self.happened:
+            self._task.cancel()
+        try:
+            await asyncio.wait([self._task])
+            if not self.happened:
+                self._task.result()
+        finally:
+            self._task = None
+
+
 class Progress:
-    """One line that is written over, where the output is a terminal."""
+    """A progress line, redrawn in place if the output is a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -141,18 +176,16 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", type=Path, default=default, help="default: NAQ's own docs and packages")
     parser.add_argument("--top", type=int, default=15, help="rows of the table")
     given = parser.parse_args()
+    print("Looking for text files in", *given.folders, flush=True)
     paths = list(text_files(given.folders))
     if not paths:
-        print("no text files there:", *given.folders, file=sys.stderr)
+        print("no text files found", file=sys.stderr)
         return 2
-    # A SIGTERM or a closed terminal shall stop everything in order too: the same way as Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        with EmbeddedServer() as server, worker(server.url):
-            print(f"NATS server {server.url}, one worker, {len(paths):,} files", flush=True)
-            asyncio.run(count(server.url, paths, given.top))
-    except KeyboardInterrupt:
+    interruption = Interruption()
+    with EmbeddedServer() as server, worker(server.url):
+        print(f"Counting the words of {len(paths):,} files with one worker and a NATS server at {server.url}", flush=True)
+        asyncio.run(interruption.stops(count(server.url, paths, given.top)))
+    if interruption.happened:
         print("\ninterrupted; everything is stopped", file=sys.stderr)
         return 130
     return 0
