@@ -87,7 +87,7 @@ async def test_nothing_in_the_trail_can_be_changed_or_removed(naq_connection: Co
         await naq_connection.publish(note, forged, {"Nats-Expected-Last-Subject-Sequence": "0"})
     await naq_connection.publish(names.audit_end(before[0].entry_id), b'{"at":0.0,"outcome":"refused"}')
     entries = await trail(naq_connection)
-    assert entries == before, "the first word on what came of it counts"
+    assert entries == before, "the first outcome counts"
 
 
 async def test_pages_and_filters(naq_connection: Connection) -> None:

@@ -32,7 +32,7 @@ class Session:
         return self.connection.settings
 
     def acting(self, action: str, target: str, **details: object) -> AbstractAsyncContextManager[Recording]:
-        """Note in the audit trail what is about to be changed, and afterwards what came of it.
+        """Note a change in the audit trail before it is made, and its outcome afterwards.
 
         Raises:
             ConfigurationError, BrokerError: It cannot be noted, so it must not be done.

@@ -202,7 +202,7 @@ class Chain(Step[R_co]):
 
 
 class Group(Step[list[R_co]], Generic[R_co]):
-    """Parts that run side by side; its result is the list of theirs, in their order: of groups in it, lists of lists."""
+    """Steps that run in parallel; its result is the list of their results, in order. Nested groups give nested lists."""
 
     def __init__(self, steps: "Iterable[Step[R_co] | Job[R_co]]") -> None:
         self.steps = [_checked(step) for step in steps]

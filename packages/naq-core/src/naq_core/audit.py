@@ -39,7 +39,7 @@ FREEING = frozenset({"purge", "delete", "remove"})
 """Verbs of actions that make room, and so must not need any: where the store is full their note is stored after them."""
 LOGINS = frozenset({"log-in", "log-out"})
 PATIENCE = 2.0
-"""Seconds in which what came of an action is added: it is over, and nobody is to wait for long."""
+"""Timeout in seconds for recording an action's outcome: the action is over, so the caller must not wait long."""
 
 
 class Actor(NamedTuple):
@@ -90,7 +90,7 @@ async def recorded(
     *,
     refusals: tuple[type[Exception], ...] = (NaqError,),
 ) -> AsyncIterator[Recording]:
-    """Note an action, let it be carried out inside, and add what came of it.
+    """Note an action, run the body, and add its outcome.
 
     Args:
         action: A verb and a kind, such as `cancel-job`: 1 to 64 letters, digits, `_` or `-`.
@@ -147,7 +147,7 @@ async def note_refusal(
 ) -> None:
     """Note an attempt that was refused before anything began, as its maker may not do it, or is not who they say.
 
-    Of these attempts the newest 10,000 are kept, so that whoever makes many pushes out nothing else.
+    Only the newest 10,000 of these attempts are kept, so that a flood of them pushes out nothing else.
 
     Raises:
         ConfigurationError, BrokerError: It is not known to be stored.
@@ -216,7 +216,7 @@ async def activity(connection: Connection, kind: str, target: str, limit: int = 
 
 
 async def _entries(connection: Connection, batch: list[Entry], wanted: AuditFilter, mask: Mask | None) -> dict[int, AuditEntry]:
-    """Return the entries among messages, with what came of them, by their sequence."""
+    """Return the entries among messages, with their outcomes, by sequence."""
     names = connection.names
     found: dict[int, AuditEntry] = {}
     open_notes: list[AuditEntry] = []

@@ -60,13 +60,13 @@ class JobContext:
 
     @property
     def parents(self) -> dict[str, ParentOutcome]:
-        """What the jobs it waited for came to, by their ids.
+        """The outcomes of the job's parents, by id.
 
         Raises:
-            NaqError: It was enqueued without `parent_results=True` (or arguments by `result_of`), so it was not told.
+            NaqError: The job was enqueued without `parent_results=True` (or arguments by `result_of`).
         """
         if self._parents is None:
-            raise NaqError("this job was not told what its parents came to: enqueue it with parent_results=True")
+            raise NaqError("the outcomes of the parents are not available: enqueue the job with parent_results=True")
         return {parent.job_id: parent for parent in self._parents}
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:

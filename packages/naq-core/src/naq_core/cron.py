@@ -178,7 +178,7 @@ def _matches(expression: str, after: datetime) -> Iterator[datetime]:
 
     iterator = _iterator(expression)
     while True:
-        # The iterators are shared, so that each expression is parsed once: place it anew at each step.
+        # The iterators are shared, so that each expression is parsed once: reset the position at each step.
         iterator.set_current(after, force=True)
         try:
             after = iterator.get_next(datetime)

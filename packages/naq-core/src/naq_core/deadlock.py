@@ -1,4 +1,4 @@
-"""Jobs that wait for jobs: if they take all places of the workers that could run the others, they wait for ever."""
+"""Jobs that wait for jobs: if they take all slots of the workers that could run the others, none of them ever ends."""
 
 import logging
 import time

@@ -53,7 +53,7 @@ class Decoder(Generic[T]):
         """Return the document.
 
         Raises:
-            UnreadableError: It is none, or holds a value that cannot be.
+            UnreadableError: The document is malformed or has an impossible value.
         """
         try:
             found = self._decode(data)

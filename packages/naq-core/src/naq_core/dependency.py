@@ -103,7 +103,7 @@ def _checked(job: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ParentOutcome:
-    """What a parent came to."""
+    """The outcome of a parent."""
 
     job_id: str
     state: JobState | None

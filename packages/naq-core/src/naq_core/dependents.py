@@ -1,8 +1,8 @@
 """The duty after every end: release the jobs that waited for it, or end those that waited in vain.
 
-Who records a job's end looks its edges up afterwards; who stores a waiting job looks at its parents afterwards: at least one of
-the two sees the other. What both do is a compare-and-move, so doing it twice changes nothing, and whoever dies on the way is
-followed by a re-delivery that begins again, or by the server's own timer (`docs/adr/0010-dependencies.md`).
+The process that records a job's end then reads its edges; the one that stores a waiting job then reads its parents. At least one
+sees the other. Both do a compare-and-move, so doing it twice changes nothing. If a process dies on the way, a redelivery
+or the server's own timer starts again (`docs/adr/0010-dependencies.md`).
 """
 
 import asyncio
@@ -280,7 +280,7 @@ async def release(connection: Connection, *records: JobRecord) -> None:
 
 
 async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tuple[ParentOutcome, ...]:
-    """Return what parents that have ended came to, in their order.
+    """Return the outcomes of parents that have ended, in order.
 
     Raises:
         SignatureError: A result does not bear the signature that `signing_key` asks for.

@@ -89,9 +89,9 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     after: tuple[Parent, ...] = ()
     """The jobs it waits for."""
     fill: tuple[Fill, ...] = ()
-    """Arguments to be filled with results of theirs."""
+    """Arguments to fill with results of the parents."""
     tell: bool = False
-    """Give the job what its parents came to (`parent_results`)."""
+    """Pass the parents' outcomes to the job (`parent_results`)."""
     workflow: str = ""
     schedule: str = ""
     """The schedule that fired it."""

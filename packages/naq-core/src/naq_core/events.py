@@ -24,7 +24,7 @@ LOOK = 1.0
 async def events(
     connection: Connection, queue: str = "*", *, most_waiting: int = MOST_WAITING, is_resumed: bool = False
 ) -> AsyncGenerator[Event, None]:
-    """Yield what happens to jobs from now on, for ever.
+    """Yield job events from now on, without end.
 
     Kinds from records: `started`, `progress` (or log lines), `retrying`, `returned` (handed back by a worker that stopped),
     `succeeded`, `failed`, `cancelled`, `expired`. With the setting `job_events=on` also from jobs: `enqueued`, `held`, `dead`,

@@ -71,7 +71,7 @@ class TaskOptions(RunOptions, total=False):
     allow_failure: bool
     """The job starts when all that it depends on have ended, however."""
     parent_results: bool
-    """The job can read in `current_job().parents` what its parents came to; see also `result_of`."""
+    """The job can read its parents' outcomes in `current_job().parents`; see also `result_of`."""
     publish_budget: Delay | None
     """Seconds the enqueue is repeated while the server is away. Default: the setting `publish_budget`, 30 s."""
 

@@ -93,7 +93,7 @@ _result_preview = _ResultRepr()
 
 
 def preview_result(value: Any, size: int = SMALL + 1) -> str:
-    """Return a result as short text, for people: whoever shows jobs needs no unpickling. Empty for None.
+    """Return a result as short text for display, so that showing jobs needs no unpickling. Empty for None.
 
     Args:
         size: Length of its serialized form: what is small and plain needs no care.

@@ -151,7 +151,7 @@ def decode_record(data: bytes, subject: str = "") -> JobRecord:
 def record_at(subject: str, data: bytes) -> JobRecord | None:
     """Return what lies under a record's subject: the record, or None for the marker that a deletion leaves.
 
-    One that cannot be read is returned as an `UnreadableRecord`, so whoever waits for the job, lists it or depends on it is
+    One that cannot be read is returned as an `UnreadableRecord`, so a caller that waits for the job, lists it or depends on it is
     told that it failed, and why.
     """
     if not data:

@@ -2,7 +2,7 @@
 
 HMAC-SHA256 with a shared key. A signature binds the bytes to what they are (a job, a result) and to the names under which
 they lie (namespace, queue, job id), so that nothing valid can be moved elsewhere. It stands in the body, not in a header:
-whoever moves a job, and be it the server's scheduler, moves its signature along.
+the signature travels with the job, even through the server's own schedules.
 """
 
 import hmac

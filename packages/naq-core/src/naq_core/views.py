@@ -234,7 +234,7 @@ class AuditEntry(msgspec.Struct, kw_only=True):
     """How they were recognised: session, password, token, proxy, host, nobody; `command line`."""
     details: dict[str, str] = {}
     outcome: str = "begun"
-    """begun (under way, or whoever did it went away), done, refused, failed, stopped."""
+    """begun (in progress, or its process died), done, refused, failed, stopped."""
     reason: str = ""
     """What was told of the outcome."""
     ended_at: datetime | None = None

@@ -53,7 +53,7 @@ class Audit:
     def recorded(
         self, connection: Connection, viewer: Viewer, action: str, target: str, words: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[Recording]:
-        """Note an action, let it be carried out inside, and add what came of it.
+        """Note an action, run the body, and add its outcome.
 
         Raises:
             NaqError: It cannot be noted, so it must not be done.

@@ -1,4 +1,4 @@
-"""The dashboard's one connection to NATS: made at the first need, made again for ever, and honest while it is away."""
+"""The dashboard's one connection to NATS: opened on first use, reopened without end, and reported as lost meanwhile."""
 
 import asyncio
 import dataclasses

@@ -120,7 +120,7 @@ def _listen(own: DashboardSettings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((own.host, own.port))
-        listener.listen(BACKLOG)  # whoever reads the address below may come at once
+        listener.listen(BACKLOG)  # clients that read the address below can connect at once
     except OSError:
         listener.close()
         raise

@@ -181,7 +181,7 @@ def _session_cookie(request: AnyRequest, value: str, seconds: int) -> Cookie:
 
 
 def _local(target: str, home: str) -> str:
-    """Return the target of a redirect if it is a path of ours; an address of elsewhere would make us a trap."""
+    """Return the target of a redirect if it is a path of the dashboard; others would make it an open redirect."""
     is_sound = target.isascii() and target.isprintable() and "\\" not in target
     return target if is_sound and target.startswith(home) and not target.startswith("//") else home
 

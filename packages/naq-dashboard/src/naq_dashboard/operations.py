@@ -37,7 +37,7 @@ Verb: TypeAlias = Callable[[Connection, Words], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of an action, for people, and where to go now if not back."""
+    """The result of an action as a sentence, and the page to go to if not back."""
 
     notice: str
     place: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ def password_matches(given: str, stored: str) -> bool:
 
 
 class Signer:
-    """Makes and checks signed words. Whoever knows the secret can make any."""
+    """Signs and verifies tokens. Anyone who knows the secret can make them."""
 
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()
@@ -57,7 +57,7 @@ class Signer:
         """Return what a browser keeps to stay logged in.
 
         Args:
-            password: As it is stored: whoever changes it ends the sessions of that user.
+            password: The stored password: changing it ends the sessions of that user.
         """
         return self._sign(f"session {password}", f"{int(time.time() + seconds)}.{_text(user.encode())}")
 

@@ -88,7 +88,7 @@ class Links:
         return name not in {"", ".", ".."} and "/" not in name
 
     def static(self, path: str) -> str:
-        """Return the address of a static file; it changes with the file, so that browsers may keep it for ever."""
+        """Return the address of a static file; it changes with the file, so that browsers can cache it without limit."""
         return f"{self.base}/static/{path}?v={assets()[path].version}"
 
 

@@ -65,7 +65,7 @@ class DashboardSettings:
     environment: str = ""
     """A word for a badge beside the title, such as `production`."""
     read_only: bool = False
-    """Refuse every action, whoever asks. Default off."""
+    """Refuse every action, for every user. Default: off."""
     insecure_no_auth: bool = False
     """Listen on any address without a way to log in. Default off."""
     password: str | None = field(default=None, repr=False)

@@ -70,7 +70,7 @@ class Agenda:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Forget everything (for the watch, which tells it anew)."""
+        """Forget everything (for the watch, which reports it again)."""
         self._entries.clear()
         self._heap.clear()
 

@@ -1,8 +1,8 @@
 """Firing one schedule: the job first, then the watermark, each safe to do again.
 
 A job of a firing has an id made of schedule and nominal time, and one id makes one job that runs at most once to an end. So
-whoever fires a time again, because a leader died, was stopped or lost an answer between the two, changes nothing. The watermark
-is compared-and-set after it: no time is passed over, and a schedule that was changed meanwhile is looked at anew.
+firing a time again, because a leader died, was stopped or lost an answer between the two, changes nothing. The watermark
+is compared-and-set after it: no time is skipped, and a schedule that was changed meanwhile is read again.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ class Firer:
             await cancel_job(self._connection, document.last_job, reason, queue=document.spec.queue)
 
     async def _store(self, entry: Entry, revision: int, document: ScheduleDocument) -> bool:
-        """Compare-and-set the watermark; where the schedule was changed, take what stands there to look at it anew."""
+        """Compare-and-set the watermark; if the schedule was changed, read it again."""
         names = self._connection.names
         subject = names.schedule(entry.key)
         data = encode_document(document)
@@ -144,7 +144,7 @@ class Firer:
 
 
 class _Done:
-    """What came of one look at a schedule."""
+    """The result of checking one schedule."""
 
     __slots__ = ("late", "skipped")
 

@@ -126,7 +126,7 @@ class Scheduler:
 
         Raises:
             RuntimeError: It has run before; or `handle_signals` outside the main thread.
-            BrokerUnavailableError: No server answers at the start. A connection lost later is made again for ever.
+            BrokerUnavailableError: No server answers at the start. A connection lost later is reopened without limit.
             JetStreamDisabledError, ServerTooOldError, ConfigurationError: Not the server NAQ needs.
             OSError: The HTTP port cannot be had.
         """

@@ -71,7 +71,7 @@ def handed_back(record: JobRecord, reason: str) -> None:
 
 
 def discarded(record: JobRecord, why: str, failure: Failed | None) -> None:
-    """Log that the job belongs to this worker no more, and what its attempt came to does not count, at WARNING."""
+    """Log at WARNING that the job no longer belongs to this worker and the outcome of its attempt is dropped."""
     _say(logging.WARNING, record, f"{why}: the outcome of this attempt is discarded", failure)
 
 

@@ -112,7 +112,7 @@ def format_traceback(error: BaseException, source: Sequence[SourceText] = ()) ->
 
 
 def _since_the_call(error: BaseException) -> TracebackType | None:
-    """Leave out how the worker came to call the function: it is the same for every job, and nobody's mistake is in it."""
+    """Leave out the worker's own frames: they are the same for every job and irrelevant to the error."""
     frames = error.__traceback__
     while frames is not None and frames.tb_next and _is_ours(frames.tb_frame.f_globals):
         frames = frames.tb_next

@@ -60,7 +60,7 @@ class Claims:
         self.handed_back = 0
         """How many suspects were handed back for a moment."""
         self.unrecorded: deque[str] = deque(maxlen=MOST_UNRECORDED)
-        """Ids of jobs that this worker has left to their next delivery, as the server did not take a record of theirs."""
+        """Ids of jobs that this worker has left to be redelivered, because the server did not accept their record."""
         self._failure_ttl = connection.settings.failure_ttl.total_seconds()
         self._busy_delay = min(BUSY_DELAY, connection.settings.ack_wait.total_seconds() / 3)
 

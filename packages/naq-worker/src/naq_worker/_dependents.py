@@ -132,7 +132,7 @@ class Finisher:
             log.debug("job %s was already requeued or moved", delivery.job_id)
 
     async def outcomes(self, envelope: Envelope) -> tuple[ParentOutcome, ...] | Failed:
-        """Return what the parents of a job came to, in its order, or what makes that impossible."""
+        """Return the outcomes of a job's parents, in order, or what makes that impossible."""
         known = [self._outcomes.get((parent.queue, parent.id)) for parent in envelope.after]
         if all(known):
             return tuple(each for each in known if each is not None)

@@ -213,7 +213,7 @@ class Fetch:
                 await source.waiting.popleft().delivery.nak()
 
     async def is_drained(self, *, has_retries: bool) -> bool:
-        """Return whether all queues are empty and nothing of theirs waits here or, with `has_retries`, for its retry."""
+        """Return whether all queues are empty and none of their jobs waits here or, with `has_retries`, for its retry."""
         if self._held() or self._count or not all(pull.is_empty and pull.credit == 0 for pull in self._pulls.values()):
             return False
         if await self._levels.look():
@@ -222,7 +222,7 @@ class Fetch:
             state = await consumer_state(self._connection, source.queue, source.level)
             if (state.pending and not state.is_paused) or (
                 state.unsettled and has_retries
-            ):  # a retry of ours is not due yet: look again soon
+            ):  # a retry is not due yet: check again soon
                 self._loop.call_later(BURST_PAUSE, self._wake)
                 return False
         return not (self._held() or self._count)

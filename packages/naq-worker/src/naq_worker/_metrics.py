@@ -113,7 +113,7 @@ class Metrics:
 
 
 def name_of(outcome: Outcome, state: JobState) -> str:
-    """Return what an attempt came to, in the words of `naq_core.metrics.OUTCOMES`, from its outcome and the state it left."""
+    """Return the outcome of an attempt as one of `naq_core.metrics.OUTCOMES`, from its outcome and the state it left."""
     match state:
         case JobState.SUCCEEDED | JobState.CANCELLED:
             return state.value

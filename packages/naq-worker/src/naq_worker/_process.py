@@ -70,7 +70,7 @@ class Processor:
         except Exception as error:
             if not isinstance(error, BrokerError) and lack_of(error) is None:
                 raise
-            # Not acknowledged, so it is delivered again, to whoever can settle it.
+            # Not acknowledged, so it is redelivered, to a worker that can settle it.
             log.warning("job %s will be retried on redelivery: %s", active.delivery.job_id, str(error) or type(error).__name__)
             self.claims.unrecorded.append(active.delivery.job_id)
         finally:

@@ -1,4 +1,4 @@
-"""Stopping a user's function by cancelling its task: again where it goes on, and not for ever."""
+"""Stopping a user's function by cancelling its task: repeatedly if it ignores that, up to a limit."""
 
 import asyncio
 import contextlib

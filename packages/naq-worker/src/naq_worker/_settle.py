@@ -65,7 +65,7 @@ class Settler:
         """How many jobs were handed back as the worker was short of something."""
 
     async def settle(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Outcome) -> JobState | None:
-        """Record what the attempt came to and acknowledge, or hand the job on to its next attempt.
+        """Record the outcome of the attempt and acknowledge, or hand the job on to its next attempt.
 
         Returns:
             The state it leaves the job in; None where the job is somebody else's by now.
@@ -100,7 +100,7 @@ class Settler:
         return record.state
 
     async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> JobState | None:
-        """Drop what an attempt came to that is not this worker's any more; one that was cancelled is still its to clear away."""
+        """Drop the outcome of an attempt that no longer belongs to this worker; a cancelled job is still acknowledged."""
         stored = await read_record(self._connection, record.queue, record.job_id)
         failure = outcome if isinstance(outcome, Failed) else None
         if stored is None or not stored.record.state.is_final or stored.record.run != record.run:

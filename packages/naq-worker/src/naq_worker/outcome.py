@@ -1,4 +1,4 @@
-"""What one attempt came to; `_settle` acts on it, `_attempt` knows nothing of NATS."""
+"""The outcome of one attempt; `_settle` acts on it, `_attempt` knows nothing of NATS."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -35,7 +35,7 @@ class Keeper:
         self._changed.set()
 
     async def run(self) -> None:
-        """Run it for ever; the process itself is ended by whoever cancels this."""
+        """Run it until cancelled; the canceller ends the process itself."""
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()

@@ -58,7 +58,7 @@ def seconds_of(text: str | None, option: str) -> float | None:
     """Return a duration of the command line in seconds.
 
     Raises:
-        CommandError: It is none.
+        CommandError: The value is not valid.
     """
     if text is None:
         return None

@@ -53,13 +53,13 @@ class Wanted:
 
 
 async def print_events(session: Session, wanted: Wanted, count: int | None) -> None:
-    """Print events as they come, for ever or so many."""
+    """Print events as they come, without end or up to a count."""
     for kind in wanted.kinds - KINDS.keys():
         raise CommandError(f"there is no event of kind {kind}; there are {', '.join(KINDS)}", ExitCode.USAGE)
     await ensure_streams(session.connection)  # else the subscription would wait for it
     async with contextlib.aclosing(events(session.connection, wanted.queue)) as feed:
         async with beside(anext(feed)) as first:
-            # A round trip behind the subscription: whoever reads the header knows that no event is missed from now on.
+            # A round trip after the subscription: once the header is printed, no event is missed.
             await broker_info(session.connection)
             _announce(session)
             event = await first

@@ -36,7 +36,7 @@ async def follow_job(session: Session, job_id: str, timeout: float | None = None
     async with beside(follow()) as following, beside(wait_for_job(connection, job_id, timeout)) as end:
         await asyncio.wait((end, following), return_when=asyncio.FIRST_COMPLETED)
         if not end.done():
-            following.result()  # it follows for ever, unless it fails
+            following.result()  # it only returns by failing
         job = await end
     shown.update(job)
     return job

@@ -119,7 +119,7 @@ async def _has_nothing_to_hand_over(look: "asyncio.Future[Stored | None]") -> bo
 
 
 async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> None:
-    """Publish on the held subject: the server puts it in place of what waits there, and its time begins anew.
+    """Publish on the held subject: the server replaces the waiting message, and its delay restarts.
 
     It may be repeated, as it is always the same incarnation; so no answer is needed of what was there before.
     """

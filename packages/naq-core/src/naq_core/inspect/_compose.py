@@ -85,7 +85,7 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     if view.state in {JobState.QUEUED, JobState.HELD}:
         view.state = PLACES.get(state, JobState.QUEUED)  # the record is older than the move
     if state in ASIDE and not view.state.is_final:
-        view.state = PLACES[state]  # whoever was putting it back died on the way
+        view.state = PLACES[state]  # the process that was requeueing it died on the way
     if state in PLACES:  # its level is that of the subject it becomes ready on
         target = message.headers.get(SCHEDULE_TARGET, "")
         view.priority = target.split(".")[-3] if target.count(".") >= 3 else "normal"

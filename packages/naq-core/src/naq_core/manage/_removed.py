@@ -1,7 +1,7 @@
-"""The ends of jobs whose messages were removed: put on record, and told to the jobs that wait for them.
+"""The ends of jobs whose messages were removed: recorded, and reported to the jobs that wait for them.
 
-The messages go first, which needs no room and makes some: in a full store the rest could not be written otherwise. Whoever dies
-in between leaves the edges: the server's timer has the waiting jobs looked at, and the same removal, done again, goes on here.
+The messages are removed first, which frees space: in a full store the rest could not be written otherwise. A process that dies in
+between leaves the edges: the server's timer has the waiting jobs checked, and repeating the removal continues here.
 """
 
 import asyncio

@@ -90,7 +90,7 @@ class Found(msgspec.Struct):
     envelope: Envelope | None = None
     """Of the message; None where it is no job."""
     is_live: bool = False
-    """The message is ready or held, not laid aside."""
+    """The message is ready or delayed, not archived."""
 
     @property
     def queue(self) -> str:
@@ -212,7 +212,7 @@ def _is_of_run(message: Message, run: str) -> bool:
 
 
 async def keep_whole(connection: Connection, message: Message, ended: JobState) -> None:
-    """Lay a job that ended so aside, whole, so that it can be put back to work; whoever was faster did the same."""
+    """Archive the call of a job that ended, so that it can be requeued. If another process was faster, it did the same."""
     state, queue, job_id = state_of_subject(message.subject)
     aside = connection.names.aside(queue, job_id, ended)
     ttl = connection.settings.dead_ttl.total_seconds()

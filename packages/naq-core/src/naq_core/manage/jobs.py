@@ -28,11 +28,11 @@ GRACE = 5.0
 
 
 async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:
-    """Put a dead job back to work, or run a job now that waits for its retry.
+    """Requeue a dead job, or run a job now that waits for its retry.
 
-    A dead or cancelled job is kept whole for `NAQ_DEAD_TTL`: it begins anew with its first attempt, on the level it was enqueued
-    to; its earlier errors stay in the record. First the record is compared-and-set to queued, then the job
-    is moved back in one atomic step: whoever dies in between leaves a job that still counts as dead.
+    A dead or cancelled job is archived with its call for `NAQ_DEAD_TTL`. It restarts with its first attempt and its old priority;
+    its earlier errors stay in the record. First the record is compared-and-set to queued, then the job is moved back in one
+    atomic step: a process that dies in between leaves a job that still counts as dead.
 
     Args:
         queue: Its queue; by default it is looked for in all.
@@ -81,7 +81,7 @@ async def _reset(connection: Connection, found: Found, stored: Stored) -> bool:
         raise JobStateError(record.job_id, record.state, "it is running")
     if not found.is_of_record:  # the id was used again since, and that run has ended or is lost
         record = found.fresh()
-    elif record.state is JobState.QUEUED:  # whoever reset it died before moving the job
+    elif record.state is JobState.QUEUED:  # the process that reset it died before moving the job
         return True
     else:
         transitions.put_back(record, "put back by hand")

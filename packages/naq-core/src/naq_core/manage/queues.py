@@ -67,7 +67,7 @@ async def _pause_consumers(connection: Connection, queue: str, paused_until: str
         except JetStreamError as error:
             if error.err_code != CONSUMER_NOT_FOUND:
                 raise
-            # Not made yet, or deleted. Whoever creates it reads the settings, perhaps before ours: pause it anyway.
+            # It does not exist yet, or was deleted. Its creator reads the settings, perhaps before this write: pause it anyway.
             await create_consumer(connection, queue, level)
             await connection.api(operation, {"pause_until": paused_until})
 
@@ -94,7 +94,7 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
     await ensure_queue(connection, queue)
     for level in LEVELS:
         if not await limit_consumer(connection, queue, level, limit):
-            # As above: whoever creates it reads the settings, perhaps before ours.
+            # As above: its creator reads the settings, perhaps before this write.
             await create_consumer(connection, queue, level)
             await limit_consumer(connection, queue, level, limit)
 
@@ -117,7 +117,7 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     """Delete every waiting or delayed job of a queue.
 
     A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
-    wait for is put on record as cancelled, and they are ended or released as after any cancellation. Whoever waits for the
+    wait for is recorded as cancelled, and they are cancelled or released as after any cancellation. A caller that waits for the
     result of any other purged job gets `JobNotFoundError` within a minute.
 
     It works in a full store: what it deletes makes the room for what it writes.

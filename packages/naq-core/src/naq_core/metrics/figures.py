@@ -48,7 +48,7 @@ read). After `retried` another attempt follows."""
 
 
 class Figures(msgspec.Struct, omit_defaults=True):
-    """What the jobs of one queue and function came to within a stretch."""
+    """Outcomes of the jobs of one queue and function within an interval."""
 
     queue: str
     function: str

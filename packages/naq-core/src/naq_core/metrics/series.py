@@ -81,7 +81,7 @@ class SeriesReader:
             try:
                 stretch = _decoder.decode(each.data)
             except UnreadableError:
-                continue  # not of ours, or of a version to come
+                continue  # foreign, or written by a newer version
             known[each.at, each.source] = stretch
         oldest = connection.clock.now() - level.keep
         for key in [key for key in known if key[0] < oldest]:

@@ -54,7 +54,7 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.watermark > at + AHEAD
 
     def rewind(self, at: datetime) -> None:
-        """Begin anew at `at` what a wrong clock has put ahead; a time that was fired already makes no second job."""
+        """Restart at `at` a schedule that a wrong clock has put ahead; a run that was already fired makes no second job."""
         if self.is_ahead(at):
             self.watermark = at
             self.anchor = min(self.anchor, at)

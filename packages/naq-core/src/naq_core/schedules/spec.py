@@ -58,7 +58,7 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def timing(self) -> tuple[object, ...]:
-        """What decides when it fires; where it changes, the count begins anew."""
+        """What decides when it fires; a change restarts the sequence of times."""
         return self.cron, self.interval, self.timezone, self.start_at
 
     def job(self) -> Envelope:

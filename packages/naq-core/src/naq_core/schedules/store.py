@@ -98,7 +98,7 @@ async def put_schedule(
     """Store a schedule made by `make_spec`: a new one, or a change of the one that has this id.
 
     A change keeps its count of runs, its history and whether it is paused. Where it fires at other times than before, it
-    begins anew now: no time that has passed counts as missed.
+    restarts now: no time in the past counts as missed.
 
     Args:
         paused: Whether it is paused from now on; None: as before, a new one is not.
@@ -212,7 +212,7 @@ async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleVi
 async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
     """Let a paused schedule fire again, from now on: the times that passed in between are not made up for.
 
-    One that is silent because a scheduler with a wrong clock has fired it far ahead begins anew now, paused or not.
+    A schedule that does not fire because a wrong clock has put it ahead restarts now, paused or not.
 
     Raises:
         ScheduleNotFoundError: There is none of that id.
@@ -262,7 +262,7 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
         deadline: In loop time, until which it is repeated; None: as the settings say.
 
     Raises:
-        SignatureError: The schedule is not signed with a key of ours, or is and we have none.
+        SignatureError: The schedule is not signed with one of this process's keys, or is signed and the process has no key.
         BrokerError: It is unknown whether it was stored.
     """
     template = connection.signer.open(spec.template, spec.queue, _template_name(spec))

@@ -1,4 +1,4 @@
-"""The stream of the audit trail: a note of each action before it, and after it one more message that says what came of it."""
+"""The stream of the audit trail: a note of each action before it, and a second message with its outcome."""
 
 import hashlib
 import re

@@ -192,7 +192,7 @@ class Pull:
         if reply:
             if self.credit > 0:
                 self.credit -= 1
-            # A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever.
+            # A subject that is not UTF-8 must not raise: the server stores such messages and would redeliver it without end.
             self._on_delivery(
                 Delivery(self._connection, subject.decode(errors="replace"), reply.decode(errors="replace"), data, header_block)
             )

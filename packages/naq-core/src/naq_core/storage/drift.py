@@ -163,7 +163,7 @@ async def _update_consumer(connection: Connection, name: str) -> None:
         config = (await connection.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
     except JetStreamError as error:
         if error.err_code == CONSUMER_NOT_FOUND:
-            return  # deleted meanwhile; whoever needs it creates it
+            return  # deleted meanwhile; the next process that needs it creates it
         raise
     config["ack_wait"] = int(connection.settings.ack_wait.total_seconds() * 1e9)
     subject = f"CONSUMER.CREATE.{stream}.{name}.{config['filter_subject']}"

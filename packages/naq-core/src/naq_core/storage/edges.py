@@ -22,7 +22,7 @@ from naq_core.transport.message import Message
 log = logging.getLogger(__name__)
 
 FIRST_LOOK = 60.0
-"""Seconds after which a waiting job is looked at in any case: whoever stored it may have died before looking at its parents."""
+"""Seconds after which a waiting job is checked in any case: its producer may have died before checking its parents."""
 LONGEST_LOOK = 6 * 3600.0
 
 Key = tuple[str, str]
@@ -85,7 +85,7 @@ def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -
 def waiting_headers(ready: str, now: float, expires: float = 0, looks: int = 0) -> dict[str, str]:
     """Return the headers of a held job that waits for others.
 
-    Its schedule is not for ever: after a while the server makes it ready, and a worker looks at its parents and puts it back.
+    Its timer is a safety net: after a while the server makes it ready, and a worker checks its parents and puts it back.
     So no crash, anywhere, can leave it waiting for a parent that has ended, and no other process is needed for that.
 
     Args:

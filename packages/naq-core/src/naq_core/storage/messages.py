@@ -1,6 +1,6 @@
 """Moving a job between its subjects: one atomic compare-and-move of the server, safe to repeat.
 
-A message on a held or dead subject is a schedule of the server's. Publishing it anew as that schedule's firing
+A message on a held or dead subject is a schedule of the server's. Publishing it again as that schedule's message
 (`Nats-Scheduler`, `Nats-Schedule-Next: purge`) stores the new message and removes the old one in one step, if the old one is
 still the job's newest: so of a release, a requeue, a cancellation and the schedule itself exactly one wins. A message on a
 ready subject is no schedule: it cannot be moved, it ends by its record and the acknowledgement, or `remove`.
@@ -39,7 +39,7 @@ class Moved(StrEnum):
     ALREADY = "already"
     """The job lies on the target: another one, or its own schedule, has moved it."""
     CHANGED = "changed"
-    """The job lies somewhere else, or was rewritten where it lay: read it again and decide anew."""
+    """The job was moved or rewritten meanwhile: read it again and decide again."""
     GONE = "gone"
     """No message of the job is left: it has ended, or was deleted."""
 

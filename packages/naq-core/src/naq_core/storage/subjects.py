@@ -118,7 +118,7 @@ class Names:
         return f"{self.jobs}.{level}.{queue}.*"
 
     def place_of(self, consumer: str) -> tuple[str, str] | None:
-        """Return queue and level of a consumer's name; None where it is not one of ours."""
+        """Return queue and priority of a consumer's name; None if it is not a consumer of NAQ."""
         for level in LEVELS:
             if consumer.startswith(prefix := self.consumer("", level)):
                 return consumer.removeprefix(prefix), level
@@ -189,7 +189,7 @@ class Names:
         return f"{self.audit}.{kind}.{target}.{entry_id}"
 
     def audit_end(self, entry_id: str) -> str:
-        """Where what came of it is added."""
+        """The subject of an action's outcome."""
         return f"{self.audit}.end.{entry_id}"
 
     def audit_refused(self) -> str:

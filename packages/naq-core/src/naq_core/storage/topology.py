@@ -75,7 +75,7 @@ async def ensure_tally(connection: Connection) -> None:
 
 
 async def ensure_objects(connection: Connection) -> None:
-    """Create the bucket of large payloads; done by whoever has the first one."""
+    """Create the bucket of large payloads; done by the process that stores the first one."""
     await ensure_stream_config(connection, objects_config(connection))
 
 

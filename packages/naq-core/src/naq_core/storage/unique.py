@@ -37,7 +37,7 @@ class Place(NamedTuple):
     is_waiting: bool = True
     """No worker has started it."""
     spent: Message | None = None
-    """A job that is kept dead, in the way of nobody."""
+    """An archived job, which does not block its key."""
 
     def headers(self, subject: str, *, replace: bool) -> dict[str, str]:
         """Return what makes a publish to `subject` take this place, in one step with the removal of what it replaces."""

@@ -19,7 +19,7 @@ from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
 
 FIRST_LOOK = 1.0
-"""Seconds after which a wait looks whether its job is still there: time for whoever is only just enqueueing it."""
+"""Seconds after which a wait checks that its job exists: time for a producer that is just enqueueing it."""
 LONGEST_LOOK = 60.0
 
 IsEnd = Callable[[JobRecord], bool]

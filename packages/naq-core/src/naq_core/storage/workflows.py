@@ -138,7 +138,7 @@ def check_part(part: Message | Entry) -> None:
     """Refuse what is no part of a workflow.
 
     Raises:
-        UnreadableError: It is none.
+        UnreadableError: The document is malformed.
     """
     (_head if part.subject.endswith(f".{HEAD}") else _members).decode(part.data)
 

@@ -18,7 +18,7 @@ _GIVEN = ("nats_user", "nats_password", "nats_token", "nats_creds", "nats_nkey",
 
 
 def check_credentials(settings: Settings) -> None:
-    """Check the files of credentials and seeds; nats-py would fail on them in odd ways, or read for ever.
+    """Check the files of credentials and seeds; nats-py would fail on them in odd ways, or never stop reading.
 
     Raises:
         ConfigurationError: A file cannot be read or is not what it should be, or the package `nkeys` is missing.

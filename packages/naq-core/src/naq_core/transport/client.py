@@ -60,7 +60,7 @@ class QuickClient(LastingClient):
         """Prepare a client.
 
         Args:
-            is_hidden: Its tasks go on until `close`, whoever cancels all tasks of the event loop.
+            is_hidden: Its tasks continue until `close`, even if all tasks of the event loop are cancelled.
         """
         super().__init__()
         self._is_hidden = is_hidden
@@ -238,8 +238,8 @@ class QuickClient(LastingClient):
     ) -> Msg:
         """Ask and wait for one answer.
 
-        nats-py waits with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes with the answer: whoever
-        asks within a time-out would then wait for ever.
+        nats-py waits with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes with the answer: a
+        caller with a time-out would then wait without end.
 
         Raises:
             nats.errors.NoRespondersError: Nobody listens. nats.errors.TimeoutError: Nobody answered.
@@ -330,7 +330,7 @@ class QuickClient(LastingClient):
         await super()._process_pong()
 
     async def _attempt_reconnect(self) -> None:
-        """Reconnect for ever: without this an unforeseen error ends the task, and the connection never comes back."""
+        """Reconnect without end: otherwise an unforeseen error ends the task, and the connection never comes back."""
         self._hide_this_task()
         while not self.is_closed:
             try:
@@ -347,7 +347,7 @@ class QuickClient(LastingClient):
         return parse_headers(headers) or None
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Msg:
-        """A subject that is not UTF-8 must not raise: the server stores such messages and would deliver it for ever."""
+        """A subject that is not UTF-8 must not raise: the server stores such messages and would redeliver them."""
         return self.msg_class(
             subject=subject.decode(errors="replace"),
             reply=reply.decode(errors="replace"),

@@ -1,4 +1,4 @@
-"""What the server does not permit: it says so beside the stream of answers, so whoever waits for one has to be told."""
+"""Permission errors: the server reports them outside the replies, so the callers that wait for a reply have to be notified."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ PUBLISH = "publish to"
 
 
 class Denials:
-    """The denials of one connection; kept until it is made anew, since rights do not change before.
+    """The denials of one connection, kept until it reconnects, since permissions do not change before.
 
     nats-py hands the server's message on in lower case, so subjects are compared so.
     """
@@ -77,5 +77,5 @@ class Denials:
                 self._waiting.pop(subject.lower(), None)
 
     def forget(self) -> None:
-        """The connection was made anew, perhaps with other rights."""
+        """The connection was reopened, perhaps with other permissions."""
         self._found.clear()

@@ -1,4 +1,4 @@
-"""The life of a NATS connection: it reconnects for ever, notices a dead peer, and tells whoever waits that it was lost."""
+"""The life of a NATS connection: it reconnects, detects a dead peer, and notifies waiting callers of a loss."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ PENDING_SIZE = 16 * 1024 * 1024
 class Link:
     """The life of one client connection: what nats-py leaves open about making, losing and closing it.
 
-    Used as `async with`. `generation` grows at each reconnect, so that whoever waits for an event can look again.
+    Used as `async with`. `generation` grows at each reconnect, so that a caller that waits for an event can check again.
     """
 
     is_connected = False
@@ -210,7 +210,7 @@ class Link:
                 await self._close()
 
     async def _connect(self, options: dict[str, Any]) -> None:
-        """Connect; nats-py tries for ever, so a refusal or impatience stops it."""
+        """Connect; nats-py tries without end, so a refusal or the time limit stops it."""
         async with beside(self.client.connect(**options), "naq-connect") as connecting:
             await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
@@ -383,7 +383,7 @@ class Link:
         return connect_options(self.settings)
 
     def _on_own_error(self, error: BaseException) -> None:
-        """Report that a task of ours died: without the watchdog, say, a dead connection is not noticed.
+        """Report that an internal task died: without the watchdog, say, a dead connection is not noticed.
 
         What is under way may still be finished; services look at `lost` and end, handing back what they have.
         """
@@ -399,7 +399,7 @@ class Link:
         return without_secrets(self.settings, reason_of(error))
 
     def _on_denied(self, denied: PermissionDeniedError) -> None:
-        """Tell whoever waits for what the server has just refused."""
+        """Notify the callers that wait for what the server has just refused."""
         if consequence := self._harmless(denied):
             log.info("NATS at %s: %s: %s", self.url, denied, consequence)
             return

@@ -9,7 +9,7 @@ STEP = 1000
 
 
 class Walk:
-    """A position in a stream that goes on from step to step, and begins anew at the end.
+    """A position in a stream that moves on from step to step, and restarts at the end.
 
     Direct gets of single sequences are used: a batched get makes the server count all that is still to come, at each step.
     """

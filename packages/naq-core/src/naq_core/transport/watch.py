@@ -2,7 +2,7 @@
 
 An ephemeral push consumer delivers them. It answers for nothing itself, so whatever may have been lost (a gap in its count, a
 missing heartbeat, a reconnect) makes a new one, which goes on after the last change seen. What was deleted stays there as an
-empty document for an hour; who was away for longer begins anew.
+empty document for an hour; a watcher that was away for longer starts over.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Watch:
         stream: The bucket's stream.
         subjects: Which of its subjects.
         on_change: Called from the event loop, in order; a document may be told again. It must not raise.
-        on_reset: Called before everything is told anew.
+        on_reset: Called before everything is reported again.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ Text = Annotated[str, msgspec.Meta(max_length=2000)]
 
 
 class Done(msgspec.Struct):
-    """What came of an action."""
+    """The result of an action."""
 
     notice: str
 
@@ -61,7 +61,7 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Enqueued(msgspec.Struct, kw_only=True):
-    """What came of it."""
+    """The result of the action."""
 
     job_id: str
     notice: str

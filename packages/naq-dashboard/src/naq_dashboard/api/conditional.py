@@ -12,7 +12,7 @@ __all__ = ["ConditionalGet"]
 
 
 class ConditionalGet(ASGIMiddleware):
-    """Gives JSON answers an `ETag`, and says 304 to whoever has that one already (`If-None-Match`)."""
+    """Gives JSON answers an `ETag`, and answers 304 if the client has that version already (`If-None-Match`)."""
 
     scopes = (ScopeType.HTTP,)
 

@@ -31,7 +31,7 @@ class Query:
         """Return a whole number within bounds.
 
         Raises:
-            ValidationException: It is none.
+            ValidationException: The value is not valid.
         """
         text = self.get(name)
         if not text:

@@ -70,7 +70,7 @@ class Line(msgspec.Struct, tag=True):
 
 
 class Ended(msgspec.Struct, tag=True):
-    """What the job came to: the name of an outcome class and its fields."""
+    """The outcome of the job: the name of an outcome class and its fields."""
 
     kind: str
     fields: dict[str, Any]

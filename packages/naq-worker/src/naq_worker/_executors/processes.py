@@ -163,7 +163,7 @@ class Processes:
         self._pickled_hooks: list[bytes] | None = None
 
     async def run(self, run: Run, timeout: float | None, reporter: Reporter) -> Outcome:
-        """Run one job and return what it came to.
+        """Run one job and return its outcome.
 
         Raises:
             TimeoutError: It took longer than `timeout` seconds and was killed.
