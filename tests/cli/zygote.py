@@ -21,15 +21,27 @@ for package in (naq_cli.actions, naq_cli.commands):
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
 
+def stream(number, target, **options):
+    if target == "closed":
+        os.close(number)
+        return None
+    if target == "pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(target, os.O_WRONLY)
+    os.dup2(writing, number)
+    return open(number, "w", closefd=False, **options)
+
 def child(task):
     os.environ.clear()
     os.environ.update(task["env"])
     os.chdir(task["cwd"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(os.open(task["out"], os.O_WRONLY), 1)
-    os.dup2(os.open(task["err"], os.O_WRONLY), 2)
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    sys.stdin = open(0, closefd=False)
+    encoding = task["encoding"]
+    sys.stdout = stream(1, task["out"], encoding=encoding, errors="surrogateescape")
+    sys.stderr = stream(2, task["err"], encoding=encoding, errors="backslashreplace", buffering=1)
     try:
         naq_cli.app.main(task["words"])
     except SystemExit as end:
@@ -41,7 +53,7 @@ for line in sys.stdin:
         code = 70
         try:
             code = child(json.loads(line))
-            sys.stdout.flush()
+            sys.stdout.flush()  # as the interpreter does at its end
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -59,20 +71,43 @@ class Zygote:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, words: tuple[str, ...], env: dict[str, str], cwd: Path | None) -> subprocess.CompletedProcess[str]:
-        """Run `naq` with these words to its end."""
+    def run(
+        self,
+        words: tuple[str, ...],
+        env: dict[str, str],
+        cwd: Path | None,
+        to: dict[str, str] | None = None,
+        encoding: str = "utf-8",
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `naq` with these words to its end.
+
+        Args:
+            words: Its command line.
+            env: Its environment.
+            cwd: Its folder.
+            to: Where "out" and "err" go instead of into the result: a file, "closed", or "pipe" for one that nobody reads.
+            encoding: Of its terminal.
+        """
         with self._lock, tempfile.TemporaryDirectory() as folder:
             process = self._started()
             out, err = Path(folder, "out"), Path(folder, "err")
             out.touch()
             err.touch()
-            task = {"words": words, "env": env, "cwd": str(cwd or Path.cwd()), "out": str(out), "err": str(err)}
+            task = {
+                "words": words,
+                "env": env,
+                "cwd": str(cwd or Path.cwd()),
+                "out": str(out),
+                "err": str(err),
+                "encoding": encoding,
+            }
+            task |= to or {}
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()
             code = int(process.stdout.readline())
-            texts = [path.read_text(encoding="utf-8") for path in (out, err)]
+            texts = [path.read_text(encoding=encoding) for path in (out, err)]
         return subprocess.CompletedProcess(["naq", *words], code, *texts)
 
     def _started(self) -> subprocess.Popen[str]:

@@ -87,7 +87,7 @@ def test_words_are_json_where_they_are_json() -> None:
     ],
 )
 def test_all_arguments_may_be_one_json_document(text: str, call: object) -> None:
-    assert read_json_arguments(text) == call
+    assert read_json_arguments(text.encode()) == call
 
 
 @pytest.mark.parametrize(("attempt", "when"), [(0, "before its first attempt"), (2, "at attempt 2/3")])

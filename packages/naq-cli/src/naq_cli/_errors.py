@@ -39,6 +39,7 @@ from naq_core.errors import (
     WrongSequenceError,
 )
 from naq_core.settings import Settings
+from naq_core.standard_streams import output_failure
 
 
 class CommandError(Exception):
@@ -101,6 +102,8 @@ def explain(error: BaseException, settings: Settings | None) -> Complaint:
 
 def report(command: str, error: BaseException, settings: Settings | None) -> ExitCode:
     """Write an error to standard error and return the exit code; anything unforeseen is named as the bug it is."""
+    if output_failure() is not None:  # what comes of it is no news; run_process says what it was
+        return ExitCode.FAILED
     if is_debugging():
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, CommandError | NaqError | BrokerError):

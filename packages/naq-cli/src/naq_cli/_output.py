@@ -1,6 +1,8 @@
 """Where a command's answer goes: tables on a terminal, tab-separated lines in a pipe, JSON where it is asked for."""
 
 import contextlib
+import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 Form = Literal["auto", "json", "jsonl"]
 
 
@@ -137,7 +140,9 @@ class Output:
         from rich.text import Text
 
         text = for_people(value)
-        return Text(text, style=STATE_COLORS.get(text, "dim" if text == NOTHING else ""))
+        if text == NOTHING:
+            return Text(text, style="dim")
+        return Text(_encodable(text), style=STATE_COLORS.get(text, ""))
 
     def json(self, document: Any) -> None:
         """Write one JSON document, indented where people read it."""
@@ -198,7 +203,7 @@ class Output:
             raise CommandError(f"{question} There is no terminal to confirm on: add --yes.", ExitCode.USAGE)
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if sys.stdin.buffer.readline().strip().lower() not in {b"y", b"yes"}:  # whatever the keyboard's encoding
             raise CommandError("nothing was changed.", ExitCode.FAILED)
 
     @contextlib.contextmanager
@@ -215,7 +220,19 @@ class Output:
             yield lambda done: bar.update(task, completed=done)
 
     def _write(self, data: bytes) -> None:
-        sys.stdout.write(data.decode())
+        text = data.decode()
+        # JSON has escapes of its own for what the terminal lacks; those of Python would not be JSON.
+        sys.stdout.write(text if text == _encodable(text) else _NOT_ASCII.sub(_json_escape, text))
+
+
+def _encodable(text: str) -> str:
+    """Escape what standard output cannot show, before its width is measured."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _json_escape(found: "re.Match[str]") -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def _one_line(text: "Text") -> "Text":

@@ -78,8 +78,6 @@ def offline(command: str, options: Common, work: Callable[[Settings, Output], in
             nats_url=options.nats_url, nats_context=options.context, namespace=options.namespace, **overrides
         )
         code = work(settings, output)
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the user gets a line and a code
         return report(command, error, settings)
     return ExitCode.OK if code is None else code

@@ -4,14 +4,16 @@
 imported, so that a broken package cannot take the other commands down with it.
 """
 
+import contextlib
 import inspect
-import os
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 from naq_cli._catalog import ALIASES, COMMANDS, resolve_alias
 from naq_cli._plugins import Plugin, find_plugins, own_version
@@ -21,6 +23,8 @@ from naq_cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
+_TAKES_PATHS = {"dev", "server"}
+"""Commands whose words go on to the system, or to other processes, as they came."""
 _HELP, _VERSION = {"--help", "-h", "help"}, {"--version", "version"}
 
 
@@ -30,18 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The command line without the program's name; None takes the process's own.
     """
-    if os.getpid() == 1 or None in {sys.stdin, sys.stdout, sys.stderr}:
-        from naq_core.starting import prepare_process
-
-        prepare_process()
     signal.signal(signal.SIGTERM, _terminate)
-    code = run(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of the output has gone, as `head` does; Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if _is_for_help(words) and None not in {sys.stdin, sys.stdout, sys.stderr}:
+        sys.exit(_print_help(words))
+    from naq_core.starting import run_process
+
+    run_process(partial(run, words))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -66,8 +65,41 @@ def run(arguments: Sequence[str]) -> int:
         return _run_command(words)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return ExitCode.OK
+
+
+def _is_for_help(words: list[str]) -> bool:
+    options = words[: words.index("--")] if "--" in words else words
+    return not words or words[0] in _HELP | _VERSION or not {"--help", "-h", "--version"}.isdisjoint(options)
+
+
+class _Text(io.StringIO):
+    """Collects what is printed, and looks like the stream that it is for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def _print_help(words: list[str]) -> int:
+    """Print help in one write, so that naq_core, which is slow to import, is needed only where that fails."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        with contextlib.redirect_stdout(_Text(sys.stdout)) as text:
+            code = run(words)
+        sys.stdout.write(text.getvalue())
+        sys.stdout.flush()
+    except OSError as error:
+        from naq_core.standard_streams import unwritable
+
+        return unwritable(error)
+    return code
 
 
 def build(only: str | None = None, plugins: dict[str, Plugin] | None = None) -> "App":
@@ -110,18 +142,41 @@ def _run_command(words: list[str]) -> int:
         app = build(name, plugins)
         if name in plugins and not _is_own(name):
             app = _with_plugin(app, plugins[name])
+        if _is_own(name) and name not in _TAKES_PATHS:
+            words = [_readable(word, at) for at, word in enumerate(words)]
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(_usage_problem(error), ExitCode.USAGE)
     except PluginImportError as error:
         return _complain(str(error), ExitCode.IMPORT_FAILED)
-    except (BrokenPipeError, KeyboardInterrupt):
+    except UnreadableWordError as error:
+        return _complain(str(error), ExitCode.USAGE)
+    except KeyboardInterrupt:
         raise
     except Exception as error:  # noqa: BLE001 - the last boundary: a line and a code instead of a traceback
         from naq_cli._errors import report
 
         return report(name, error, None)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+class UnreadableWordError(Exception):
+    """A word of the command line is not text."""
+
+    def __init__(self, word: str, position: int) -> None:
+        super().__init__(f"naq: argument {position} is not UTF-8: {word!r}")
+
+
+def _readable(word: str, position: int) -> str:
+    """Return a word as it was typed, also where the locale is C."""
+    if word.isascii():
+        return word
+    from naq_core.values import from_system
+
+    try:
+        return from_system(word)
+    except ValueError:
+        raise UnreadableWordError(word, position) from None
 
 
 class PluginImportError(Exception):

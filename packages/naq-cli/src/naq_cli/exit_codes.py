@@ -28,5 +28,7 @@ class ExitCode(IntEnum):
     """The distribution that brings the command is not installed."""
     INTERRUPTED = 130
     """Ctrl-C before the command was done."""
+    BROKEN_PIPE = 141
+    """Whoever read the output has gone, as `head` does."""
     TERMINATED = 143
     """SIGTERM before the command was done."""

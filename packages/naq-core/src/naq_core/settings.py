@@ -20,7 +20,7 @@ from naq_core._settings_values import check, names, parse_duration, redact_url, 
 from naq_core._suggest import meant
 from naq_core.errors import ConfigurationError, InvalidOptionError
 from naq_core.secret_files import read_secret
-from naq_core.values import exact_text
+from naq_core.values import exact_text, from_system
 
 __all__ = ["OtherSettings", "ServiceSettings", "Settings", "parse_duration", "redact_url"]
 
@@ -341,6 +341,11 @@ def _from_environment(name: str) -> tuple[str, str] | None:
         if variable is None:
             continue
         if value := os.environ.get(variable):
+            if name in _SECRETS or name in {"nats_url", "nats_user"}:
+                try:
+                    value = from_system(value)
+                except ValueError as error:
+                    raise ConfigurationError(name, str(error), variable) from None
             return value, variable
         if name in _SECRETS and (path := os.environ.get(f"{variable}_FILE")):
             return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"

@@ -3,14 +3,33 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from naq_core.standard_streams import OutputError, flush_output, guard_standard_streams
 
 
-def prepare_process() -> None:
-    """Open the standard streams that are missing, and be the init process where this is process 1.
+def run_process(main: Callable[[], int]) -> NoReturn:
+    """Run a command as this process: prepare it, and exit with the command's code or with that of output that failed.
 
     To be called before threads are started and files are opened.
     """
+    prepare_process()
+    code: object = 0
+    try:
+        code = main()
+    except SystemExit as end:  # a signal, or a parser that has printed its help
+        code = end.code
+    except OutputError:
+        pass
+    failed = flush_output()
+    sys.exit(code if failed is None else failed)  # type: ignore[arg-type]
+
+
+def prepare_process() -> None:
+    """Open the standard streams that are missing, guard them, and be the init process where this is process 1."""
     open_missing_streams()
+    guard_standard_streams()
     if os.getpid() == 1:
         fork_from_init()
 

@@ -5,6 +5,7 @@ is formatted as `Names.MAIL` into a subject. Therefore a check never hands on th
 `float` or `bool`, or a `datetime` in UTC.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
 
 from naq_core.errors import ConfigurationError, shown
@@ -17,6 +18,26 @@ LARGEST_COUNT = 2**31 - 1
 def exact_text(value: object) -> str | None:
     """Return text as a plain `str` (of an enum member its value), and None for what is not text."""
     return str.__str__(value) if isinstance(value, str) else None
+
+
+def from_system(value: str) -> str:
+    """Return text of the command line or the environment as it was meant, although the locale may be C or POSIX.
+
+    Python then decodes what is not ASCII to lone surrogates. NAQ takes the bytes for UTF-8, whatever the locale.
+
+    Raises:
+        ValueError: The bytes are not UTF-8.
+    """
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(value).decode()
+        except UnicodeDecodeError:
+            raise ValueError("is not UTF-8") from None
+    return value
 
 
 def text(value: object, name: str, most: int = 10_000) -> str:

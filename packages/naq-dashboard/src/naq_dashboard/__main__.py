@@ -1,15 +1,17 @@
 """`python -m naq_dashboard`, for machines without naq-cli."""
 
 import argparse
-import sys
 
-from naq_core.starting import prepare_process
+from naq_core.starting import run_process
 from naq_dashboard.command import dashboard
 
 
-def main() -> None:
-    """Run the dashboard with the options of `naq dashboard`."""
-    prepare_process()
+def main() -> int:
+    """Run the dashboard with the options of `naq dashboard`.
+
+    Returns:
+        Its exit code.
+    """
     parser = argparse.ArgumentParser(prog="naq-dashboard", description="Serve the dashboard until a signal stops it.")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (8080)")
@@ -19,8 +21,8 @@ def main() -> None:
     parser.add_argument("--insecure-no-auth", action="store_true", help="listen on any address without a login")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     parser.add_argument("--hash-password", action="store_true", help="ask for a password, print its hash, and exit")
-    sys.exit(dashboard(**vars(parser.parse_args())))
+    return dashboard(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
-    main()
+    run_process(main)

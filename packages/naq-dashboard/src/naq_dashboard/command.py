@@ -13,6 +13,7 @@ from naq_core.commands import configure_logging
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 from naq_core.signals import SIGNALS
+from naq_core.standard_streams import treat_output_as_log
 from naq_dashboard.app import create_app
 from naq_dashboard.board import Board
 from naq_dashboard.passwords import hash_password
@@ -57,6 +58,7 @@ def dashboard(
     """
     if hash_password:
         return _print_hash()
+    treat_output_as_log()
     try:
         settings = Settings.load(nats_url=nats_url, log_level=log_level)
         own = DashboardSettings.load(
@@ -129,7 +131,13 @@ def _listen(own: DashboardSettings) -> socket.socket:
 
 
 def _print_hash() -> int:
-    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+    else:  # as UTF-8 whatever the locale: the browser sends it so
+        try:
+            password = sys.stdin.buffer.readline().rstrip(b"\r\n").decode()
+        except UnicodeDecodeError:
+            return _complain("the password is not UTF-8", _USAGE)
     if not password:
         return _complain("an empty password protects nothing", _USAGE)
     sys.stdout.write(f"{hash_password(password)}\n")

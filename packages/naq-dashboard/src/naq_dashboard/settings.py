@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 from naq_core.errors import ConfigurationError, shown
 from naq_core.secret_files import read_secret
 from naq_core.settings import is_service_link
-from naq_core.values import flag, number, text, whole
+from naq_core.values import flag, from_system, number, text, whole
 from naq_dashboard.access import ADMIN, VIEWER, Access, Action, parse_access
 from naq_dashboard.masking import plain_word
 from naq_dashboard.passwords import check_hash
@@ -286,7 +286,10 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 def _variable(name: str) -> tuple[str, str]:
     variable = f"{PREFIX}{name.upper()}"
-    text = os.environ.get(variable, "").strip()
+    try:
+        text = from_system(os.environ.get(variable, "").strip())
+    except ValueError as error:
+        raise ConfigurationError(name, str(error), variable) from None
     if text and not is_service_link(variable, text):
         return text, variable
     if path := os.environ.get(f"{variable}_FILE"):

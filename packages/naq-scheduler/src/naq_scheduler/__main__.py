@@ -1,9 +1,8 @@
 """`python -m naq_scheduler`: the scheduler process without naq-cli."""
 
 import argparse
-import sys
 
-from naq_core.starting import prepare_process
+from naq_core.starting import run_process
 from naq_scheduler.command import scheduler
 
 
@@ -13,7 +12,6 @@ def main() -> int:
     Returns:
         The exit code of `naq_scheduler.command.scheduler`.
     """
-    prepare_process()
     parser = argparse.ArgumentParser(prog="python -m naq_scheduler", description="Run a scheduler process.")
     parser.add_argument("--enable-ha", action=argparse.BooleanOptionalAction, default=True, help="elect a leader (default)")
     parser.add_argument("--instance-id", help="its name in logs")
@@ -27,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -7,6 +7,7 @@ from naq_core.commands import configure_logging, import_modules, loop_factory, m
 from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
 from naq_core.schedules import declared_specs, file_specs
 from naq_core.settings import Settings
+from naq_core.standard_streams import treat_output_as_log
 from naq_scheduler.scheduler import Scheduler
 
 __all__ = ["scheduler"]
@@ -43,6 +44,7 @@ def scheduler(
         The exit code: 0 stopped cleanly, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
         module cannot be imported, 130 interrupted during start-up.
     """
+    treat_output_as_log()
     try:
         settings = Settings.load(nats_url=nats_url, log_level=log_level)
         configure_logging(settings.log_level)

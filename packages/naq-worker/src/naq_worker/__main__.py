@@ -1,9 +1,8 @@
 """`python -m naq_worker QUEUE...`: the worker process without naq-cli."""
 
 import argparse
-import sys
 
-from naq_core.starting import prepare_process
+from naq_core.starting import run_process
 from naq_worker.command import worker
 
 
@@ -13,7 +12,6 @@ def main() -> int:
     Returns:
         The exit code of `naq_worker.command.worker`.
     """
-    prepare_process()
     parser = argparse.ArgumentParser(prog="python -m naq_worker", description="Run a worker process.")
     parser.add_argument("queues", nargs="*", metavar="QUEUE", help="queues to take jobs from (NAQ_DEFAULT_QUEUE)")
     parser.add_argument("-c", "--concurrency", type=int, help="how many jobs run at a time (NAQ_CONCURRENCY)")
@@ -33,4 +31,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

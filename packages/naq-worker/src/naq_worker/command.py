@@ -14,6 +14,7 @@ from naq_core.errors import (
 )
 from naq_core.log_lines import has_room
 from naq_core.settings import Settings
+from naq_core.standard_streams import treat_output_as_log
 from naq_worker._leaving import PATIENCE, Deadline, leftover_threads
 from naq_worker.worker import Worker
 
@@ -53,6 +54,7 @@ def worker(
         The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
         3 no usable NATS server, 4 a module cannot be imported, 130 interrupted during start-up.
     """
+    treat_output_as_log()
     try:
         settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
         configure_logging(settings.log_level)

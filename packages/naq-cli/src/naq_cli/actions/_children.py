@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from naq_core.server import tie_to_this_process
+from naq_core.standard_streams import OutputError
 from naq_core.tasks import Background
 
 _RESET = "\033[0m"
@@ -30,12 +31,15 @@ class Log:
         self._color = color
 
     def line(self, name: str, text: str) -> None:
-        """Print one line."""
+        """Print one line; where standard output cannot be written, stop this process as its supervisor would."""
         prefix = f"{name:<{_WIDTH}} |"
         if self._color:
             prefix = f"{COLORS.get(name, '')}{prefix}{_RESET}"
-        sys.stdout.write(f"{prefix} {text}\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"{prefix} {text}\n")
+            sys.stdout.flush()
+        except OutputError:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class Child:

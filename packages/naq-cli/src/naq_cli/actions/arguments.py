@@ -35,7 +35,8 @@ def read_call(arguments: Sequence[str], json_args: str | None) -> Call:
         return read_arguments(arguments)
     if arguments:
         raise CommandError(f"--json-args gives all arguments: remove {arguments[0]!r}", ExitCode.USAGE)
-    return read_json_arguments(sys.stdin.read() if json_args == "-" else json_args)
+    # Bytes: JSON is UTF-8, whatever the locale.
+    return read_json_arguments(sys.stdin.buffer.read() if json_args == "-" else json_args.encode())
 
 
 def read_arguments(words: Sequence[str]) -> Call:
@@ -59,7 +60,7 @@ def read_arguments(words: Sequence[str]) -> Call:
     return args, kwargs
 
 
-def read_json_arguments(text: str) -> Call:
+def read_json_arguments(text: bytes) -> Call:
     """Read the arguments of a call from one JSON document.
 
     Raises:

@@ -69,7 +69,7 @@ def enqueue(
     function: str,
     /,
     *arguments: str,
-    json_args: str | None = None,
+    json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     job: JobOptions = NO_OPTIONS,
     waiting: Waiting = NO_WAITING,
     options: Reading = READING,
@@ -79,7 +79,7 @@ def enqueue(
     An argument that is valid JSON (2, true, [1, 2], "2") is decoded, anything else is passed as text; name=value is a keyword
     argument. The function is imported by the worker, not here. Put -- before arguments that begin with a dash.
 
-    Examples: naq enqueue math:sqrt 2 --wait · naq enqueue shop.mail:send ada@example.org subject=Hi --queue mail
+    Examples: naq enqueue math:sqrt 2 --wait; naq enqueue shop.mail:send ada@example.org subject=Hi --queue mail
 
     Args:
         function: The function, as module:function.

@@ -86,7 +86,7 @@ def add(
     *arguments: str,
     id_: Annotated[str | None, Parameter(name="--id")] = None,
     queue: Annotated[str | None, Parameter(alias="-Q")] = None,
-    json_args: str | None = None,
+    json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     max_retries: int | None = None,
     paused: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,

@@ -25,6 +25,7 @@ from naq_core.envelope import Envelope, decode_envelope
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
 from naq_core.signals import SIGNALS
+from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
 from naq_worker._calling import format_traceback, of_error, of_value, prepare
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
@@ -275,6 +276,8 @@ def main() -> None:
     """Serve the socket given by its file descriptor."""
     channel = int(sys.argv[1])
     fork_under_guard(channel)
+    guard_standard_streams()
+    treat_output_as_log()
     _keep_signals()
     _ForkedSignals().install()
     # The pipe breaks when the worker is gone: no reason to go on.
