@@ -25,7 +25,7 @@ COMMANDS = {
     "server": Command(RUN, "Run a nats-server with JetStream in the foreground.", "naq_cli.commands.server:server"),
     "enqueue": Command(LOOK, "Enqueue a function call.", "naq_cli.commands.enqueue:enqueue"),
     "job": Command(LOOK, "List, show, retry, cancel and delete jobs.", "naq_cli.commands.job:app"),
-    "queue": Command(LOOK, "List, show, pause, limit and purge queues.", "naq_cli.commands.queue:app"),
+    "queue": Command(LOOK, "List, show, pause, limit, purge and delete queues.", "naq_cli.commands.queue:app"),
     "schedule": Command(LOOK, "List, add, pause and trigger recurring schedules.", "naq_cli.commands.schedule:app"),
     "workflow": Command(LOOK, "List, show, cancel and retry workflows.", "naq_cli.commands.workflow:app"),
     "workers": Command(LOOK, "List, show, quiet and stop worker processes.", "naq_cli.commands.workers:app"),

@@ -28,6 +28,7 @@ from naq_core.errors import (
     PayloadTooLargeError,
     PermissionDeniedError,
     QueueFullError,
+    QueueInUseError,
     QueueNotFoundError,
     ScheduleNotFoundError,
     SerializationError,
@@ -60,7 +61,10 @@ class Complaint(NamedTuple):
 _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
     ((BrokerUnavailableError, JetStreamDisabledError, ServerTooOldError), ExitCode.UNREACHABLE),
     ((BrokerTimeoutError, EnqueueUnknownError), ExitCode.TIMED_OUT),
-    ((DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError, PermissionDeniedError), ExitCode.REFUSED),
+    (
+        (DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError, QueueInUseError, PermissionDeniedError),
+        ExitCode.REFUSED,
+    ),
     ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
     (UnknownTaskError, ExitCode.IMPORT_FAILED),
     ((AmbiguousJobError, InvalidNameError, InvalidScheduleError), ExitCode.USAGE),

@@ -21,6 +21,7 @@ NaqError
 ├─ SerializationError
 │  ├─ EncodeError · DecodeError · UnknownWireVersionError · SignatureError · LargePayloadError
 ├─ QueueNotFoundError (LookupError)     nothing was ever enqueued to a queue of that name
+├─ QueueInUseError                      a queue that has jobs or workers, and is to be deleted
 ├─ WorkflowError (ValueError)           jobs that cannot be put together: a cycle, a job that is there twice
 │  └─ WorkflowNotFoundError (LookupError)  no workflow of that id (any more)
 ├─ UnknownTaskError (LookupError)       a function the worker may not or cannot run
@@ -37,7 +38,7 @@ NaqError
    └─ JobFailedError · JobCancelledError · JobExpiredError · JobTimeoutError (TimeoutError)   raised by `Job.result()`
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 LONGEST_SHOWN = 200
 
@@ -314,6 +315,25 @@ class QueueNotFoundError(NaqError, LookupError):
     def __init__(self, queue: str) -> None:
         self.queue = queue
         super().__init__(f"there is no queue {queue!r}: nothing was enqueued to it and no worker serves it")
+
+
+class QueueInUseError(NaqError):
+    """The queue has jobs or workers, so it was not deleted.
+
+    Attributes:
+        queue: Its name.
+        jobs: How many jobs it has in each state that has any: waiting, running, held, dead, cancelled.
+        workers: How many workers take jobs from it.
+    """
+
+    def __init__(self, queue: str, jobs: Mapping[str, int], workers: int = 0) -> None:
+        self.queue = queue
+        self.jobs = {state: count for state, count in jobs.items() if count}
+        self.workers = workers
+        found = [f"{count:,} {state} job{'' if count == 1 else 's'}" for state, count in self.jobs.items()]
+        if workers:
+            found.append(f"{workers:,} worker{'' if workers == 1 else 's'}")
+        super().__init__(f"queue {queue!r} has {', '.join(found)}: only an empty queue without workers can be deleted")
 
 
 class UnknownTaskError(NaqError, LookupError):

@@ -285,6 +285,7 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         ),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.CONSUMER.PAUSE.{names.jobs_stream}.*",
+        f"$JS.API.CONSUMER.DELETE.{names.jobs_stream}.*",  # of a queue that was made by a typing error
         *(  # a queue's limit is a property of its consumers
             f"$JS.API.CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{subject}"
             for queue in queues

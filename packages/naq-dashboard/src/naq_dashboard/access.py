@@ -17,6 +17,7 @@ class Action(StrEnum):
     RESUME_QUEUE = "resume-queue"
     LIMIT_QUEUE = "limit-queue"
     PURGE_QUEUE = "purge-queue"
+    DELETE_QUEUE = "delete-queue"
     QUIET_WORKER = "quiet-worker"
     STOP_WORKER = "stop-worker"
     TRIGGER_SCHEDULE = "trigger-schedule"

@@ -128,6 +128,8 @@ def _place(verb: str, words: Words) -> tuple[str, ...]:
             return ("jobs", words["job_id"].strip())
         case "delete-schedule":
             return ("schedules",)
+        case "delete-queue":
+            return ("queues",)
         case "delete-job":
             return ("jobs",)
         case _:
@@ -218,6 +220,12 @@ async def _purge_queue(connection: Connection, words: Words) -> str:
     return f"{count:,} jobs of queue {queue} are deleted."
 
 
+async def _delete_queue(connection: Connection, words: Words) -> str:
+    queue = _word(words, "queue")
+    await manage.delete_queue(connection, queue)
+    return f"Queue {queue} is deleted."
+
+
 async def _quiet_worker(connection: Connection, words: Words) -> str:
     await manage.quiet_worker(connection, _word(words, "worker_id"))
     return "The worker takes no new jobs and finishes its running ones."
@@ -275,6 +283,7 @@ VERBS: dict[str, tuple[Action, Verb]] = {
     "resume-queue": (Action.RESUME_QUEUE, _resume_queue),
     "limit-queue": (Action.LIMIT_QUEUE, _limit_queue),
     "purge-queue": (Action.PURGE_QUEUE, _purge_queue),
+    "delete-queue": (Action.DELETE_QUEUE, _delete_queue),
     "quiet-worker": (Action.QUIET_WORKER, _quiet_worker),
     "resume-worker": (Action.QUIET_WORKER, _resume_worker),
     "stop-worker": (Action.STOP_WORKER, _stop_worker),

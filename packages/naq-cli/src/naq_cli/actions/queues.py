@@ -6,10 +6,10 @@ from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.actions.jobs import COLUMNS as JOB_COLUMNS
 from naq_cli.exit_codes import ExitCode
-from naq_core.errors import QueueNotFoundError
+from naq_core.errors import QueueInUseError, QueueNotFoundError
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
-from naq_core.manage import pause_queue, purge_queue, resume_queue, set_queue_limit
+from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 
@@ -122,3 +122,15 @@ async def purge(session: Session, queue: str, *, yes: bool) -> None:
         deleted = await purge_queue(session.connection, queue)
         entry.reason = f"{deleted:,} jobs deleted"
     session.output.done(f"{deleted:,} jobs of {queue} were deleted.", names=[str(deleted)])
+
+
+async def delete(session: Session, queue: str) -> None:
+    """Delete a queue that is empty; nothing can be lost, so nobody is asked."""
+    await get_queue(session.connection, queue)
+    try:
+        async with session.acting("delete-queue", queue):
+            await delete_queue(session.connection, queue)
+    except QueueInUseError as error:
+        advice = f"naq queue purge {queue} deletes waiting and held jobs, naq job delete queue:{queue} those that have ended"
+        raise CommandError(f"{error}. {advice if error.jobs else f'See: naq queue show {queue}'}", ExitCode.REFUSED) from error
+    session.output.done(f"{queue} was deleted.", names=[queue])

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
 
-app = App(name="queue", help="List, show, pause, limit and purge queues.")
+app = App(name="queue", help="List, show, pause, limit, purge and delete queues.")
 
 
 @app.command(name="list")
@@ -99,3 +99,18 @@ def purge(queue: str, /, *, options: Destroying = DESTROYING) -> int:
     from naq_cli.actions import queues
 
     return online("queue purge", options, lambda session: queues.purge(session, queue, yes=options.yes))
+
+
+@app.command
+def delete(queue: str, /, *, options: Common = COMMON) -> int:
+    """Delete an empty queue that no worker serves, with its pause and limit, such as one made by a typing error.
+
+    Records of jobs that have ended stay. The queue comes back when a job is enqueued to it.
+
+    Args:
+        queue: The queue.
+    """
+    from naq_cli._session import online
+    from naq_cli.actions import queues
+
+    return online("queue delete", options, lambda session: queues.delete(session, queue))

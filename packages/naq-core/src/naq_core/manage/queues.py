@@ -1,18 +1,21 @@
-"""Operations on whole queues: pause, resume, limit, purge."""
+"""Operations on whole queues: pause, resume, limit, purge, delete."""
 
 from datetime import datetime
 
 import msgspec
 
-from naq_core.errors import ConfigurationError, JetStreamError
+from naq_core.errors import ConfigurationError, JetStreamError, QueueInUseError
+from naq_core.inspect import get_queue
 from naq_core.manage._removed import end_removed, waiting_parents
 from naq_core.names import check_queue
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
-from naq_core.storage.queues import QueueSettings, change_queue_settings
+from naq_core.storage.queues import QueueSettings, change_queue_settings, delete_queue_settings
+from naq_core.storage.slots import delete_slots
 from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
-from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, limit_consumer
+from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, forget_queue, limit_consumer
 from naq_core.terms import LATEST
+from naq_core.transport.direct import count_many
 from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
 
@@ -142,6 +145,38 @@ async def purge_queue(connection: Connection, queue: str) -> int:
         await objects.remove(connection, each)
     await end_removed(connection, parents, connection.settings.failure_ttl.total_seconds())
     return deleted
+
+
+async def delete_queue(connection: Connection, queue: str) -> None:
+    """Delete an empty queue that no worker takes jobs from: its consumers, pause, limit and slots.
+
+    It is for a queue made by a typing error. Records of its jobs that have ended stay until their time to live is over. The queue
+    comes back when somebody enqueues to it or a worker serves it.
+
+    Raises:
+        QueueNotFoundError: There is no such queue.
+        QueueInUseError: It has jobs (waiting, running, held, or dead or cancelled and kept for a retry) or workers; says how
+            many. Nothing was deleted.
+        BrokerError: Not all may have been done; delete it again.
+    """
+    view = await get_queue(connection, queue)
+    queue, names = view.queue, connection.names
+    jobs = {"waiting": view.waiting, "running": view.running, "held": view.held, "dead": view.dead}
+    count = (await count_many(connection, names.jobs_stream, [names.any_state(queue, "*")]))[0]
+    if count or view.workers:
+        raise QueueInUseError(queue, {**jobs, "cancelled": max(0, count - sum(jobs.values()))}, view.workers)
+    await delete_queue_settings(connection, queue)  # first: from now on nobody creates the consumers again only to keep them
+    for consumer, _ in names.consumers(queue):
+        try:
+            await connection.api(f"CONSUMER.DELETE.{names.jobs_stream}.{consumer}", restores=False)
+        except JetStreamError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+    forget_queue(connection, queue)
+    if late := (await count_many(connection, names.jobs_stream, [names.any_state(queue, "*")]))[0]:
+        await ensure_queue(connection, queue)  # it must be seen that they wait
+        raise QueueInUseError(queue, {"new": late})
+    await delete_slots(connection, queue)
 
 
 def _instant(until: datetime, now: datetime) -> str:

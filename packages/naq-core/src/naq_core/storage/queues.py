@@ -87,6 +87,35 @@ async def change_queue_settings(
             return new
 
 
+async def delete_queue_settings(connection: Connection, queue: str) -> None:
+    """Delete a queue's settings. The mark of the deletion stays for an hour, see `was_deleted`.
+
+    Raises:
+        BrokerError: It is unknown whether they were deleted.
+    """
+    subject = connection.names.queue_setting(queue)
+    while True:
+        _, revision = await _read(connection, queue)
+        if await write_document(connection, subject, b"", revision) is not None:
+            return
+
+
+async def was_deleted(connection: Connection, queue: str) -> bool:
+    """Whether somebody has deleted a queue lately, and nobody has used it since."""
+    names = connection.names
+    found = await read_document(connection, names.queues_stream, names.queue_setting(queue))
+    return found.revision > 0 and not found.data
+
+
+async def revive_queue(connection: Connection, queue: str) -> None:
+    """Remove the mark of a queue's deletion: it is used again."""
+    if await was_deleted(connection, queue):
+        settings, revision = await _read(connection, queue)
+        data = _encoder.encode(settings or QueueSettings())
+        # Where somebody else was faster, the mark is gone too.
+        await write_document(connection, connection.names.queue_setting(queue), data, revision)
+
+
 async def follow_queue_settings(connection: Connection, queue: str, handle: Callable[[QueueSettings], None]) -> None:
     """Call `handle` with a queue's settings now, and again whenever they change, until the connection is closed.
 

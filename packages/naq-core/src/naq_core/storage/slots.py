@@ -86,3 +86,9 @@ async def write_slot(connection: Connection, queue: str, slot: Slot, holder: Hol
     names = connection.names
     revision = await write_document(connection, names.slot(queue, slot.number), _encode(holder), slot.revision)
     return None if revision is None else Slot(slot.number, revision, holder)
+
+
+async def delete_slots(connection: Connection, queue: str) -> None:
+    """Delete the slots of a queue that nothing runs of."""
+    for slot in (await read_slots(connection, queue)).values():
+        await write_document(connection, connection.names.slot(queue, slot.number), b"", slot.revision)

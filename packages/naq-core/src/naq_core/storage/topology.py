@@ -6,14 +6,15 @@ An existing stream is left as it is, with two exceptions: what its events need, 
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from naq_core.errors import BrokerError, ConfigurationError, ConsumerLimitError, JetStreamError
+from naq_core.errors import BrokerError, ConfigurationError, ConsumerLimitError, JetStreamError, PermissionDeniedError
 from naq_core.storage.connection import Connection
-from naq_core.storage.queues import read_queue_settings
+from naq_core.storage.queues import read_queue_settings, revive_queue, was_deleted
 from naq_core.storage.stream_configs import MAX_CONSUMERS, bucket_config, objects_config, stream_configs, tally_config
-from naq_core.storage.subjects import NORMAL
+from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.transport.keeper import CONSUMER_NOT_FOUND, NAME_IN_USE, STREAM_NOT_FOUND
 
 log = logging.getLogger(__name__)
@@ -174,11 +175,28 @@ async def ensure_queue(connection: Connection, queue: str, level: str = NORMAL) 
         return
     await ensure_streams(connection)
     if not await has_consumer(connection, queue, level):
+        with suppress(PermissionDeniedError):  # a mark that stays hurts less than a queue that cannot be used
+            await revive_queue(connection, queue)
         await create_consumer(connection, queue, level)
     names = connection.names
-    create = partial(create_consumer, connection, queue, level)
+    create = partial(_create_again, connection, queue, level)
     connection.keeper.keep_consumer(names.jobs_stream, names.consumer(queue, level), create)
     connection.ready.add(known)
+
+
+async def _create_again(connection: Connection, queue: str, level: str) -> bool:
+    """Create a consumer that is missing, unless somebody has deleted its queue."""
+    if await was_deleted(connection, queue):
+        forget_queue(connection, queue)
+        return False
+    return await create_consumer(connection, queue, level)
+
+
+def forget_queue(connection: Connection, queue: str) -> None:
+    """Keep the consumers of a queue no longer; the next job that this connection enqueues to it creates them again."""
+    for level in LEVELS:
+        connection.keeper.forget_consumer(connection.names.consumer(queue, level))
+        connection.ready.discard(queue if level == NORMAL else f"{queue}.{level}")
 
 
 async def ensure_queues(connection: Connection, queues: Sequence[str]) -> None:

@@ -62,6 +62,10 @@ class Keeper:
         """Create this consumer of a stream again from now on when it is found missing."""
         self._consumers[consumer] = stream, create
 
+    def forget_consumer(self, consumer: str) -> None:
+        """Keep this consumer no longer: its queue was deleted on purpose."""
+        self._consumers.pop(consumer, None)
+
     def forget(self) -> None:
         """Keep nothing any more: the namespace is being deleted."""
         self._streams.clear()

@@ -145,6 +145,7 @@ _SENTENCES = {
     "resume-queue": "Resume a paused queue.",
     "limit-queue": "Run at most `limit` jobs of the queue at once across all workers; without `limit`, remove the limit.",
     "purge-queue": "Delete every waiting or delayed job of the queue. `confirm` must be the queue's name.",
+    "delete-queue": "Delete a queue that has no jobs and no workers, with its pause and limit; otherwise the answer is 409.",
     "quiet-worker": "Stop a worker from taking new jobs; it finishes its running jobs.",
     "resume-worker": "Let a quiet worker take jobs again.",
     "stop-worker": "Stop a worker: it waits for running jobs up to its grace time and requeues the rest.",
@@ -191,6 +192,12 @@ async def enqueue_job(request: AnyRequest, data: RequestBody[NewJob]) -> Respons
 async def remove_job(request: AnyRequest, job_id: FromPath[str]) -> Done:
     """Delete a job that waits or has ended, and its record; the same as its action `delete`."""
     return await _act(request, "job_id", job_id, None)
+
+
+@delete("/api/queues/{queue:str}", tags=["queues"], status_code=200, opt={"action": Action.DELETE_QUEUE, "verb": "delete-queue"})
+async def remove_queue(request: AnyRequest, queue: FromPath[str]) -> Done:
+    """Delete a queue that has no jobs and no workers; the same as its action `delete`."""
+    return await _act(request, "queue", queue, None)
 
 
 @delete(
@@ -242,4 +249,4 @@ def _state(run: BulkRun, mask: Mask) -> BulkState:
     )
 
 
-ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_schedule, begin_bulk, bulk_state, stop_bulk]
+ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_queue, remove_schedule, begin_bulk, bulk_state, stop_bulk]
