@@ -88,6 +88,18 @@ async def test_a_queue_is_paused_resumed_and_purged(dashboard: Client, queue: Qu
     assert (await get_queue(connection, "default")).waiting == 0
 
 
+async def test_an_empty_queue_is_deleted(dashboard: Client, queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    refused = await dashboard.delete("/api/queues/default")
+    assert refused.status_code == 409
+    assert "queue 'default' has 1 waiting job" in refused.json()["detail"]
+    await queue.purge()
+    form = await dashboard.post("/do/delete-queue", data={"queue": "default"}, headers={"Accept": "application/json"})
+    assert form.json() == {"notice": "Queue default is deleted.", "location": "/queues"}
+    assert (await dashboard.delete("/api/queues/default")).status_code == 404
+    assert "delete-queue" in (await dashboard.get("/audit")).text
+
+
 async def test_a_delayed_job_gets_another_time_and_runs_now(dashboard: Client, queue: Queue) -> None:
     job = await queue.enqueue_in(timedelta(hours=1), work.add, 1, 1)
     assert job.job_id in (await dashboard.get("/delayed")).text
@@ -193,6 +205,7 @@ class TestRoles:
             for name, path, status in (
                 ("vera", f"/api/jobs/{job.job_id}/cancel", 403),
                 ("olga", "/api/queues/default/purge", 403),
+                ("olga", "/api/queues/default/delete", 403),
                 ("olga", f"/api/jobs/{job.job_id}/delete", 403),
                 ("olga", f"/api/jobs/{job.job_id}/cancel", 200),
             ):

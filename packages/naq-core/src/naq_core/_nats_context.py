@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from naq_core.errors import ConfigurationError
+from naq_core.values import utf8
 
 _FIELDS = {
     "url": "nats_url",
@@ -42,12 +43,16 @@ def read_context(name: str, source: str) -> tuple[Path, dict[str, str]]:
     except RuntimeError as error:  # a container's user may have neither HOME nor a line in /etc/passwd
         problem = f"{name!r} cannot be looked for: this user has no home directory. Set HOME or XDG_CONFIG_HOME"
         raise ConfigurationError("nats_context", problem, source) from error
+    context: Any = None
+    problem = ""
     try:
-        context: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        context = json.loads(utf8(path.read_bytes()))
     except FileNotFoundError as error:
         raise ConfigurationError("nats_context", f"no context {name!r}: {path} does not exist", source) from error
     except (OSError, ValueError) as error:
-        raise ConfigurationError("nats_context", f"{path} cannot be read: {error}", source) from error
+        problem = str(error)
+    if problem:  # raised here, for an error of the parser holds the whole document, with its password
+        raise ConfigurationError("nats_context", f"{path} cannot be read: {problem}", source)
     if not isinstance(context, dict):
         raise ConfigurationError("nats_context", f"{path} holds no context", source)
     for field in _UNSUPPORTED:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from naq_core.errors import ConfigurationError
+from naq_core.values import utf8
 
 
 def read_settings_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -49,6 +50,8 @@ def _normal(table: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(path.name, f"cannot be read: {error}", str(path)) from error
+        return tomllib.loads(utf8(path.read_bytes()).replace("\r\n", "\n"))
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    # Raised here, for an error of the parser may hold the whole document, with its passwords.
+    raise ConfigurationError(path.name, f"cannot be read: {problem}", str(path))

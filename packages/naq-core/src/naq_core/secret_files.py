@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from naq_core.errors import ConfigurationError
+from naq_core.values import utf8
 
 
 def read_secret(name: str, path: str, source: str) -> str:
@@ -18,9 +19,7 @@ def read_secret(name: str, path: str, source: str) -> str:
             take it as "no secret" would switch off a password or signatures without a word.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:  # its message shows bytes of the secret
-        raise ConfigurationError(name, f"cannot be read from {path}: the file is not UTF-8 text", source) from None
+        text = utf8(Path(path).read_bytes()).strip()
     except (OSError, ValueError) as error:
         raise ConfigurationError(name, f"cannot be read from {path}: {error}", source) from error
     if not text:

@@ -5,7 +5,7 @@ is formatted as `Names.MAIL` into a subject. Therefore a check never hands on th
 `float` or `bool`, or a `datetime` in UTC.
 """
 
-import os
+import re
 from datetime import UTC, datetime, timedelta
 
 from naq_core.errors import ConfigurationError, shown
@@ -13,6 +13,7 @@ from naq_core.errors import ConfigurationError, shown
 LONGEST_TIME = 1e9
 """Seconds, some 31 years: a longer delay or time-out overflows what the server or an event loop can hold."""
 LARGEST_COUNT = 2**31 - 1
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 def exact_text(value: object) -> str | None:
@@ -28,16 +29,19 @@ def from_system(value: str) -> str:
     Raises:
         ValueError: The bytes are not UTF-8.
     """
-    if value.isascii():
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(value).decode()
-        except UnicodeDecodeError:
-            raise ValueError("is not UTF-8") from None
-    return value
+    return utf8(value.encode("utf-8", "surrogateescape")) if _LONE.search(value) else value
+
+
+def utf8(data: bytes) -> str:
+    """Return UTF-8 as text, without a byte order mark.
+
+    Raises:
+        ValueError: It is not UTF-8. Unlike the codec's own error, this one does not hold the data, which may be a secret.
+    """
+    found = data.decode("utf-8-sig", "surrogateescape")
+    if _LONE.search(found):
+        raise ValueError("it is not UTF-8 text")
+    return found
 
 
 def text(value: object, name: str, most: int = 10_000) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from naq_core.errors import AuthenticationError, BrokerUnavailableError, ConfigurationError, TlsNotOfferedError
 from naq_core.settings import Settings, redact_url
 from naq_core.transport.secure import PlainTextServerError
+from naq_core.values import utf8
 
 _REFUSALS = ("authorization violation", "authentication timeout", "authentication expired", "authentication revoked")
 _TLS_FILES = ("nats_tls_ca", "nats_tls_cert", "nats_tls_key")
@@ -33,18 +34,21 @@ def check_credentials(settings: Settings) -> None:
         except ImportError as error:
             raise ConfigurationError(name, 'needs the package nkeys: pip install "naq-core[nkeys]"', source) from error
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = utf8(Path(path).read_bytes())
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
+            reason = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(name, f"{path} cannot be read: {reason}", source) from None
         if name == "nats_creds":
             if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
                 raise ConfigurationError(name, f"{path} is no credentials file: it holds no user JWT and seed", source)
             continue
+        is_seed = True
         try:
             nkeys.from_seed(bytearray(text.strip().encode())).wipe()
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, and its message might show the seed
-            raise ConfigurationError(name, f"{path} does not hold the seed of an NKey", source) from None
+        except Exception:  # noqa: BLE001 - whatever is wrong with it
+            is_seed = False
+        if not is_seed:  # raised here, for the error before might show the seed
+            raise ConfigurationError(name, f"{path} does not hold the seed of an NKey", source)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
