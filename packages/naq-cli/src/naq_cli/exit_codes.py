@@ -29,6 +29,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C before the command was done."""
     BROKEN_PIPE = 141
-    """Whoever read the output has gone, as `head` does."""
+    """The reader of the output has gone, as `head` does."""
     TERMINATED = 143
     """SIGTERM before the command was done."""
