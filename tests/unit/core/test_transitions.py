@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from naq_core import transitions
@@ -99,6 +100,10 @@ def test_a_first_claim_is_made_from_the_job() -> None:
     )
 
 
+def test_only_an_id_with_several_runs_has_the_sequence_of_its_message_on_record() -> None:
+    assert transitions.claimed(msgspec.structs.replace(ENVELOPE, run=""), "q", "w", 2.0, 7).sequence == 0
+
+
 def test_another_claim_keeps_the_history() -> None:
     old = JobRecord(RETRYING, "j", "q", attempt=2, crashes=3, excused=1, suspect=True, errors=[ERROR], worker="old", next_at=1.0)
     claim = transitions.claimed_again(old, a_claim(), 5.0)
@@ -189,7 +194,7 @@ def test_what_is_put_back_is_as_new_but_for_its_errors() -> None:
 
 
 def test_a_job_begins_queued_or_held_without_an_attempt() -> None:
-    assert transitions.unclaimed("j", "q", "m:f").state is QUEUED
+    assert transitions.unclaimed("j", "q", "m:f") == JobRecord(QUEUED, "j", "q", function="m:f", attempt=0)
     record = transitions.unclaimed(
         "j", "q", "m:f", is_held=True, run="r", enqueued_at=1.0, arguments="1", workflow="w", schedule="s", sequence=7
     )
