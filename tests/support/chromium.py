@@ -7,7 +7,6 @@ package, which only root may install. Without any the tests are skipped, and the
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -112,6 +111,8 @@ def provide() -> str:
 
 def _provide_once(folder: Path) -> str:
     """As `provide`, but once for all processes of a run: the first one looks, the others read what it found."""
+    import fcntl  # noqa: PLC0415 - Windows has none, and every test run imports this module
+
     answer = folder / "chromium"
     with (folder / "chromium.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
