@@ -22,7 +22,8 @@ class Active:
     """On the same clock: when it began to wait for a slot; 0 where it did not have to."""
     started_at: float = 0.0
     """Wall clock of the claim; 0 while it waits for a slot."""
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] = field(init=False)
+    """What runs the job, once it has begun."""
     has_slot: bool = False
     """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
     has_place: bool = False

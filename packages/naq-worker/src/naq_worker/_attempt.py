@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from naq_core.context import JobContext, set_current_job
@@ -19,7 +20,7 @@ from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
 from naq_worker._report import Reporter
-from naq_worker._running import Running, let_cancellation_arrive
+from naq_worker._running import Running, let_cancellation_arrive, take_back
 from naq_worker._shortage import ShortageError
 from naq_worker.outcome import Interrupted, Outcome, Short
 
@@ -53,24 +54,38 @@ class Attempts:
             on_given_up: Called with the outcome where the function goes on after its cancellation; what this method returns
                 later is to be ignored then, as `active.is_given_up` says.
         """
+        if active.stopping:
+            return Interrupted(lease_lost=active.lease_lost)
         options = envelope.opt
-        context = self._context(active, envelope, attempt, fence, reporter, parents)
-        if options.process:
-            set_current_job(context)  # for the log records of the child, which are handled here
-            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents)
-            job: Any = self.processes.run(run, options.timeout, reporter)
+        try:
+            call = self._call(active, envelope, attempt, fence, reporter, parents)
+        except ShortageError as error:
+            call = partial(_raise, error)
+        except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
+            return of_error(error, None)
+        running = active.running = Running(active.task, (envelope.id, envelope.fn), on_given_up)
+        if options.timeout is not None and not options.process:  # that of a child process begins when the job has one
+            running.limit(options.timeout, lambda: self._timed_out(active, envelope))
+        try:
+            value = await call()
+            outcome = value if options.process else of_value(value, self.settings.job_serializer)
+        except GeneratorExit as error:
+            # From a future that the job awaits, it closes every coroutine up to the task: nothing can be awaited here any more.
+            if not running.is_torn_down:
+                running.conclude(of_error(error, options.retry, envelope.source))
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
+            outcome = await self._of_raised(active, envelope, error)
+        if isinstance(outcome, Short):
+            await self._back_off(running)
         else:
-            try:
-                function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
-            except ShortageError as error:
-                return await self._bounded(active, envelope, _raise(error), on_given_up)
-            except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
-                return of_error(error, None)
-            set_current_job(context)
-            job = self._call(function, args, kwargs)
-        return await self._bounded(active, envelope, job, on_given_up)
+            self.shortages = 0
+        if cancellations := running.end():
+            await take_back(active.task, cancellations)
+        active.running = None
+        return outcome if running.outcome is None else running.outcome
 
-    def _context(
+    def _call(
         self,
         active: Active,
         envelope: Envelope,
@@ -78,8 +93,9 @@ class Attempts:
         fence: int,
         reporter: Reporter,
         parents: tuple[ParentOutcome, ...] | None,
-    ) -> JobContext:
-        return JobContext(
+    ) -> Callable[[], Awaitable[Any]]:
+        """Return what calls the function where it belongs, with the job as the current one."""
+        context = JobContext(
             job_id=envelope.id,
             queue=active.delivery.queue,
             function=envelope.fn,
@@ -93,36 +109,21 @@ class Attempts:
             _keeps_logs=self.settings.job_logs == "on",
             _stop=active.flag,
         )
+        if envelope.opt.process:
+            set_current_job(context)  # for the log records of the child, which are handled here
+            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents)
+            return partial(self.processes.run, run, envelope.opt.timeout, reporter)
+        function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
+        set_current_job(context)
+        call = partial(function, *args, **kwargs)
+        return call if is_async(function) else partial(self._in_thread, call)
 
-    async def _bounded(self, active: Active, envelope: Envelope, job: Any, on_given_up: Callable[[Outcome], None]) -> Outcome:
-        """Await the call within the job's time-out; a child process's time-out begins when it has one."""
-        options = envelope.opt
-        if active.stopping:
-            job.close()
-            return Interrupted(lease_lost=active.lease_lost)
-        running = active.running = Running(f"{envelope.id} ({envelope.fn})", on_given_up)
-        if options.timeout is not None and not options.process:
-            running.limit(options.timeout, lambda: self._timed_out(active, envelope))
-        try:
-            value = await job
-            outcome = value if options.process else of_value(value, self.settings.job_serializer)
-        except GeneratorExit as error:
-            # From a future that the job awaits, it closes every coroutine up to the task: nothing can be awaited here any more.
-            if not running.is_torn_down:
-                running.conclude(of_error(error, options.retry, envelope.source))
-            raise
-        except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
-            outcome = await self._of_raised(active, envelope, error)
-        await self._back_off(running, outcome)
-        await running.end()
-        active.running = None
-        return outcome if running.outcome is None else running.outcome
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        result = await self.threads.run(call)
+        return await result if inspect.isawaitable(result) else result
 
-    async def _back_off(self, running: Running, outcome: Outcome) -> None:
+    async def _back_off(self, running: Running) -> None:
         """Keep the slot for a moment where the worker is short of something, so that it does not go through its whole queue."""
-        if not isinstance(outcome, Short):
-            self.shortages = 0
-            return
         pause = PAUSES[min(self.shortages, len(PAUSES) - 1)]
         self.shortages += 1
         running.lift_limit()
@@ -142,12 +143,6 @@ class Attempts:
         active.flag.is_set = True  # a thread goes on regardless, but can be told
         return of_error(AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0), envelope.opt.retry)
 
-    async def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_async(function):
-            return await function(*args, **kwargs)
-        result = await self.threads.run(lambda: function(*args, **kwargs))
-        return await result if inspect.isawaitable(result) else result
 
-
-async def _raise(error: Exception) -> NoReturn:
+def _raise(error: Exception) -> NoReturn:
     raise error

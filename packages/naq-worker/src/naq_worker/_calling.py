@@ -16,7 +16,7 @@ from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, Call, decode_call, encode_result
 from naq_core.source_text import SourceText, known
 from naq_core.typed_json import convert_arguments
-from naq_worker._shortage import ShortageError, noticing
+from naq_worker._shortage import ShortageError, shortage_of
 from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Snoozed
 
 TRACEBACK_LIMIT = 20_000
@@ -32,14 +32,18 @@ def prepare(
         DecodeError, UnknownTaskError: As `decode_call`; or JSON arguments do not fit the function's annotations.
         ShortageError: There is no memory for it, or no file descriptor to import its module.
     """
-    with noticing("the job cannot be read", may_be_the_jobs=True):
+    try:
         call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value, envelope.source)
         function, args, kwargs = decode_call(call, serializer, allowed)
         if parents is not None and envelope.fill:
             args, kwargs = fill_in(envelope, parents, args, kwargs)
         if envelope.ct == JSON:
             args, kwargs = convert_arguments(function, args, kwargs)
-        return function, args, kwargs
+    except BaseException as error:
+        if (shortage := shortage_of("the job cannot be read", error, may_be_the_jobs=True)) is None:
+            raise
+        raise shortage from error
+    return function, args, kwargs
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -58,10 +62,12 @@ def of_value(value: Any, serializer: str) -> Outcome:
     if control is not None:
         return of_control(control)
     try:
-        with noticing("the result cannot be serialized", may_be_the_jobs=True):
-            content_type, data = encode_result(value, serializer)
-    except (EncodeError, ShortageError) as error:
-        return of_error(error, None)
+        content_type, data = encode_result(value, serializer)
+    except BaseException as error:
+        shortage = shortage_of("the result cannot be serialized", error, may_be_the_jobs=True)
+        if shortage is None and not isinstance(error, EncodeError):
+            raise
+        return of_error(shortage or error, None)
     return Completed(content_type, data, preview_result(value, len(data)))
 
 

@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Large, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, InvalidNameError, LargePayloadError, UnknownWireVersionError
 from naq_core.names import check_job_id
@@ -61,12 +63,13 @@ class Processor:
 
     def process(self, active: Active) -> Coroutine[Any, Any, None]:
         """Take one delivery from claim to acknowledgement."""
-        return self._guarded(active, self._process(active))
+        return self._guarded(active, partial(self._begin, active))
 
-    async def _guarded(self, active: Active, work: Awaitable[object]) -> None:
+    async def _guarded(self, active: Active, begin: Callable[[], Awaitable[object] | None]) -> None:
         """Leave a job to its next delivery where the server does not take what is to be recorded of it, or memory is short."""
         try:
-            await work
+            if (work := begin()) is not None:
+                await work
         except Exception as error:
             if not isinstance(error, BrokerError) and lack_of(error) is None:
                 raise
@@ -77,32 +80,36 @@ class Processor:
             if active.leave is not None and not active.is_given_up:
                 await self._leave(active)
 
-    async def _process(self, active: Active) -> None:
+    def _begin(self, active: Active) -> Awaitable[object] | None:
+        """Decode a delivery and return what is to be done with it; None where it was put back."""
+        delivery = active.delivery
         try:
-            check_job_id(active.delivery.job_id)
+            check_job_id(delivery.job_id)
         except InvalidNameError as error:  # a wildcard or a stray byte: no record can be kept under such a name
-            log.error("queue %s: dropped a foreign message: %s", active.delivery.queue, error)  # noqa: TRY400 - the error says it all
-            await active.delivery.ack()
-            return
+            log.error("queue %s: dropped a foreign message: %s", delivery.queue, error)  # noqa: TRY400 - the error says it all
+            return delivery.ack()
         try:
-            delivery = active.delivery
-            body = self.connection.signer.open(delivery.data, delivery.queue, delivery.job_id)
-            envelope = decode_envelope(body)
-            _check_identity(envelope, active.delivery)
+            envelope = decode_envelope(self.connection.signer.open(delivery.data, delivery.queue, delivery.job_id))
+            if envelope.id != delivery.job_id:
+                raise DecodeError(f"its subject names job {delivery.job_id}, but its envelope {envelope.id!r}")  # noqa: TRY301
         except UnknownWireVersionError as error:
-            await self._leave_to_newer(active.delivery, error)
-            return
+            return self._leave_to_newer(delivery, error)
         except DecodeError as error:
-            await self._bury(active.delivery, error)
-            return
+            return self._bury(delivery, error)
         if envelope.opt.process and not self.finds_place(active):
-            return
-        if (active.delivery.looks is not None or self.limits.gates) and not await self._may_begin(active, envelope):
-            return
+            return None
+        if delivery.looks is not None or self.limits.gates:
+            return self._attempt_if_it_may(active, envelope)
+        return self._attempt_any(active, envelope)
+
+    def _attempt_any(self, active: Active, envelope: Envelope) -> Awaitable[object]:
         if envelope.large is None:
-            await self._attempt(active, envelope)
-        else:
-            await self._attempt_large(active, envelope, envelope.large)
+            return self._attempt(active, envelope)
+        return self._attempt_large(active, envelope, envelope.large)
+
+    async def _attempt_if_it_may(self, active: Active, envelope: Envelope) -> None:
+        if await self._may_begin(active, envelope):
+            await self._attempt_any(active, envelope)
 
     async def _may_begin(self, active: Active, envelope: Envelope) -> bool:
         """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
@@ -146,18 +153,19 @@ class Processor:
             claim = await self._claim(active, envelope)
             if claim is None:
                 return False
-        envelope = with_declared_options(envelope, self.connection.settings)
+        if envelope.given is not None:
+            envelope = with_declared_options(envelope, self.connection.settings)
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
-        reporter = self.reports.reporter(active, claim)
+        reporter = Reporter(self.reports, active, claim)
         if claim is not None and claim.record.alone:
             self.isolation.share_after(active, window(claim.record), reporter.share)
 
         def give_up(outcome: Outcome) -> None:
             active.is_given_up = True
-            ending = self._conclude(active, envelope, claim, reporter, outcome, begun)
-            self.on_given_up(active, self._guarded(active, ending))
+            conclude = partial(self._conclude, active, envelope, claim, reporter, outcome, begun)
+            self.on_given_up(active, self._guarded(active, conclude))
 
         outcome: Outcome = failure or await self._run(active, envelope, claim, reporter, give_up)
         if active.is_given_up:
@@ -192,20 +200,23 @@ class Processor:
             _attempt_log.succeeded(envelope.id, envelope.fn, active.delivery.queue, claim.record.attempt, took)
         return state in GONE_FOR_GOOD
 
-    async def _run(
+    def _run(
         self,
         active: Active,
         envelope: Envelope,
         claim: Claim | None,
         reporter: Reporter,
         on_given_up: Callable[[Outcome], None],
-    ) -> Outcome:
+    ) -> Awaitable[Outcome]:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
-        parents = await self.finisher.outcomes(envelope) if envelope.fill or envelope.tell else None
-        if isinstance(parents, Failed):
-            return parents
         _attempt_log.started(envelope.id, envelope.fn, active.delivery.queue, attempt)
-        return await self.attempts.run(active, envelope, attempt, fence, reporter, on_given_up, parents)
+        run = partial(self.attempts.run, active, envelope, attempt, fence, reporter, on_given_up)
+        return self._run_told(envelope, run) if envelope.fill or envelope.tell else run()
+
+    async def _run_told(self, envelope: Envelope, run: Callable[[tuple[ParentOutcome, ...]], Awaitable[Outcome]]) -> Outcome:
+        """Run an attempt that is to know what the parents of its job came to."""
+        parents = await self.finisher.outcomes(envelope)
+        return parents if isinstance(parents, Failed) else await run(parents)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self.claims.claim(active, envelope)
@@ -231,8 +242,3 @@ class Processor:
     async def _bury(self, delivery: Delivery, error: DecodeError) -> None:
         await self.settler.bury(delivery, error)
         self.metrics.note(delivery.queue, "?", "dead")
-
-
-def _check_identity(envelope: Envelope, delivery: Delivery) -> None:
-    if envelope.id != delivery.job_id:
-        raise DecodeError(f"its subject names job {delivery.job_id}, but its envelope {envelope.id!r}")

@@ -24,7 +24,7 @@ _creating = threading.RLock()
 
 @dataclass(slots=True)
 class Reports:
-    """Makes the reporters of one worker."""
+    """What the reporters of one worker share."""
 
     write: Callable[[Claim], Coroutine[Any, Any, bool]]
     """Writes a record; returns whether the job is still this worker's."""
@@ -34,13 +34,9 @@ class Reports:
     clock: ServerClock
     """A line is stamped by the clock of this machine, perhaps in a child process; it is stored in the server's time."""
 
-    def reporter(self, active: Active, claim: Claim | None) -> "Reporter":
-        """Return the reporter of an attempt; without a claim there is no record to write."""
-        return Reporter(self, active, claim)
-
 
 class Reporter:
-    """Takes what one attempt reports, from any thread."""
+    """Takes what one attempt reports, from any thread; without a claim there is no record to write."""
 
     __slots__ = ("_active", "_again", "_claim", "_log", "_not_before", "_reports", "_then", "_timer")
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from naq_worker.outcome import Outcome
 
@@ -22,19 +23,20 @@ class Running:
     has swallowed its cancellation.
 
     Args:
-        job: How to call the job in the log.
+        task: The current task.
+        job: Its id and its function, for the log.
         on_given_up: Called with the outcome when the function ignores its cancellation; it may still run for any time.
     """
 
     __slots__ = ("_cancellations", "_job", "_loop", "_on_given_up", "_task", "_timer", "outcome")
 
-    def __init__(self, job: str, on_given_up: Callable[[Outcome], None]) -> None:
+    def __init__(self, task: "asyncio.Task[Any]", job: tuple[str, str], on_given_up: Callable[[Outcome], None]) -> None:
         self.outcome: Outcome | None = None
         """What the attempt ends as because it was stopped; None while it was not."""
         self._job = job
         self._on_given_up = on_given_up
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._loop = task.get_loop()
+        self._task: asyncio.Task[Any] | None = task
         self._timer: asyncio.TimerHandle | None = None
         self._cancellations = 0
 
@@ -58,7 +60,7 @@ class Running:
         self._drop_timer()
         if self._task is not None and self.outcome is not None:
             self._task = None
-            log.error("job %s ignored its cancellation: its slot is free again and its result will be dropped", self._job)
+            log.error("job %s (%s) ignored its cancellation: its slot is free again and its result will be dropped", *self._job)
             self._on_given_up(self.outcome)
 
     def conclude(self, outcome: Outcome) -> None:
@@ -75,23 +77,23 @@ class Running:
             self.give_up()
             return
         if self._cancellations:
-            log.warning("job %s is still running %g s after its cancellation; cancelling it again", self._job, PAUSE)
+            log.warning("job %s (%s) is still running %g s after its cancellation; cancelling it again", *self._job, PAUSE)
         self._cancellations += 1
         self._task.cancel()
         self._timer = self._loop.call_later(PAUSE, self._cancel)
 
-    async def end(self) -> None:
-        """Take note that the function has ended, and take back the cancellations that were meant for it: the task goes on."""
+    def end(self) -> int:
+        """Take note that the function has ended.
+
+        Returns:
+            How many cancellations were meant for it, which the task has to take back: it goes on.
+        """
         self._drop_timer()
         task, self._task = self._task, None
         if task is None:
-            log.warning("job %s, which ignored its cancellation, has ended; its result is dropped", self._job)
-            return
-        if not (count := task.cancelling()):
-            return
-        await let_cancellation_arrive()  # the last one may still be to come
-        for _ in range(count):
-            task.uncancel()
+            log.warning("job %s (%s), which ignored its cancellation, has ended; its result is dropped", *self._job)
+            return 0
+        return task.cancelling()
 
     @property
     def is_torn_down(self) -> bool:
@@ -105,6 +107,13 @@ class Running:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def take_back(task: "asyncio.Task[Any]", cancellations: int) -> None:
+    """Take back cancellations of the current task, of which the last may still be to come."""
+    await let_cancellation_arrive()
+    for _ in range(cancellations):
+        task.uncancel()
 
 
 async def let_cancellation_arrive() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -326,7 +327,7 @@ class Settler:
             if progress:
                 claim.revision = await self._connection.publish(subject, body, headers)
             else:
-                claim.revision = await self._insist(record, lambda: self._connection.publish(subject, body, headers))
+                claim.revision = await self._insist(record, partial(self._connection.publish, subject, body, headers))
         except WrongSequenceError as error:
             found = await read_last(self._connection, self._connection.names.results_stream, subject)
             if found is not None and found.data:

@@ -62,9 +62,18 @@ def noticing(what: str, *, may_be_the_jobs: bool = False) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if (lack := lack_of(error)) is None:
+        if (shortage := shortage_of(what, error, may_be_the_jobs=may_be_the_jobs)) is None:
             raise
-        raise ShortageError(_sentence(what, error, lack), may_be_the_jobs=may_be_the_jobs) from error
+        raise shortage from error
+
+
+def shortage_of(what: str, error: BaseException, *, may_be_the_jobs: bool = False) -> ShortageError | None:
+    """Return what `noticing` raises in place of an error, None where it lets the error pass.
+
+    For code that runs once for every job, where a context manager would cost more than the work in it.
+    """
+    lack = lack_of(error)
+    return None if lack is None else ShortageError(_sentence(what, error, lack), may_be_the_jobs=may_be_the_jobs)
 
 
 @contextlib.contextmanager

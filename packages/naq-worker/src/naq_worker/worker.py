@@ -374,9 +374,8 @@ class Worker:
 
     def _settle_without(self, active: Active, ending: Coroutine[Any, Any, None]) -> None:
         """Settle a job whose function goes on after its cancellation, in a task of its own."""
-        if active.task is not None:
-            self._stuck.add(active.task)
-            active.task.add_done_callback(self._stuck.discard)
+        self._stuck.add(active.task)
+        active.task.add_done_callback(self._stuck.discard)
 
         async def settle() -> None:
             try:
