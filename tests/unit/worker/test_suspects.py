@@ -149,8 +149,7 @@ class Hands:
 
     def drop(self, active: Active) -> None:
         self.held.remove(active)
-        self.isolation.leave(active)
-        self.isolation.note_end()
+        self.isolation.note_end(active)
 
 
 @pytest.fixture

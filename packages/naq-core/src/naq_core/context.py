@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from naq_core.dependency import ParentOutcome
 from naq_core.errors import JobCancelledError, NaqError
@@ -27,8 +28,7 @@ class StopFlag:
         self.is_set = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobContext:
+class JobContext(msgspec.Struct, frozen=True):
     """The job that runs here."""
 
     job_id: str
@@ -42,12 +42,15 @@ class JobContext:
     enqueued_at: datetime
     workflow: str = ""
     """Id of the workflow it belongs to; empty where there is none."""
-    _parents: tuple[ParentOutcome, ...] | None = field(default=None, repr=False)
-    _report: Callable[[float, float | None, str], None] | None = field(default=None, repr=False)
-    _stop: StopFlag | None = field(default=None, repr=False)
-    _log: Callable[[LogLine], None] | None = field(default=None, repr=False)
-    _keeps_logs: bool = field(default=False, repr=False)
+    _parents: tuple[ParentOutcome, ...] | None = None
+    _report: Callable[[float, float | None, str], None] | None = None
+    _stop: StopFlag | None = None
+    _log: Callable[[LogLine], None] | None = None
+    _keeps_logs: bool = False
     """Whether what the job logs through `logging` is kept with it."""
+
+    def __repr__(self) -> str:
+        return f"<JobContext of job {self.job_id} on {self.queue!r}, attempt {self.attempt}>"
 
     @property
     def is_cancelled(self) -> bool:

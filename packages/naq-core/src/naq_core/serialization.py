@@ -333,7 +333,11 @@ def _registered_object(name: str) -> Callable[..., Any] | None:
 def _arguments(decoded: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(decoded, list | tuple) and len(decoded) == 2:
         args, kwargs = decoded
-        if isinstance(args, list | tuple) and isinstance(kwargs, dict) and all(isinstance(key, str) for key in kwargs):
+        if (
+            isinstance(args, list | tuple)
+            and isinstance(kwargs, dict)
+            and (not kwargs or all(isinstance(key, str) for key in kwargs))
+        ):
             return tuple(args), kwargs
     raise DecodeError("the payload is not a list of arguments and a mapping of keyword arguments")
 

@@ -45,7 +45,7 @@ class Active:
     @property
     def key(self) -> tuple[str, str]:
         """What the job is known by in this worker."""
-        return self.delivery.queue, self.delivery.job_id
+        return self.delivery.key
 
     @property
     def is_running(self) -> bool:

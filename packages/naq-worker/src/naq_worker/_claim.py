@@ -72,7 +72,8 @@ class Claims:
             or None where the delivery has been settled, as another worker has the job or its time has not come.
         """
         delivery = active.delivery
-        record = transitions.claimed(envelope, delivery.queue, self._worker_id, self._now(), delivery.sequence)
+        active.started_at = self._now()
+        record = transitions.claimed(envelope, delivery.queue, self._worker_id, active.started_at, delivery.sequence)
         is_late = is_expired(envelope, self._connection)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
             claim = await self._write(self._too_late(record) if is_late else record, 0)

@@ -140,13 +140,13 @@ class Intake:
 
     def forget(self, active: Active) -> None:
         """Take a job off the table: it is settled, or left to its next delivery."""
-        if self.active.get(active.key) is active:
-            del self.active[active.key]
+        key = active.delivery.key
+        if self.active.get(key) is active:
+            del self.active[key]
         if active.is_put_back:
             self._put_back(active)
         self._free_slot(active)
-        self.isolation.leave(active)
-        self.isolation.note_end()
+        self.isolation.note_end(active)
         self.wake.set()
 
     def _put_back(self, active: Active) -> None:
@@ -159,7 +159,7 @@ class Intake:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         active = Active(delivery, boottime() + self._lease)
-        if active.key in self.active:
+        if delivery.key in self.active:
             self._note_again(active)
         elif self.is_stopping or self.is_quiet:
             _ = self._background.start(delivery.nak(), "naq-nak")
@@ -178,7 +178,7 @@ class Intake:
             _ = self._background.start(active.delivery.nak(SECOND_MESSAGE_DELAY), "naq-nak")
 
     def _begin(self, active: Active) -> None:
-        self.active[active.key] = active
+        self.active[active.delivery.key] = active
         active.has_slot = True
         self.slots_taken += 1
         active.task = self._background.start(self._work_off(active), "naq-job", context=self.context.copy())
@@ -210,7 +210,7 @@ class Intake:
             if following is None:
                 self.wake.set()
                 return
-            if following.key in self.active:
+            if following.delivery.key in self.active:
                 self.places.leave(following)
                 self._note_again(following)
             else:

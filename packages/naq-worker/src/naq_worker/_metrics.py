@@ -37,6 +37,8 @@ class Metrics:
     ) -> None:
         self._connection = connection
         self._recorder = Recorder(worker_id)
+        self.note = self._recorder.note
+        """Counts an attempt that has come to its end; without `run` one that never began."""
         self._places = places
         self._queues = list(queues)
         # A reader for each of a few queues, as there may be many others; one for all where there are many here.
@@ -49,10 +51,6 @@ class Metrics:
         """Count an attempt that begins; how long it has waited is known where its message was never handed back."""
         wait = self._connection.clock.now() - delivery.ready_at if delivery.delivered == 1 else None
         self._recorder.note_start(delivery.queue, function, wait)
-
-    def note(self, queue: str, function: str, outcome: str, seconds: float | None = None) -> None:
-        """Count an attempt that has come to its end; without `seconds` one that never began."""
-        self._recorder.note(queue, function, outcome, seconds)
 
     async def run(self) -> None:
         """Store the figures every ten seconds until cancelled; `store_last` stores the rest."""

@@ -149,7 +149,6 @@ class Processor:
         fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope, self.connection)
         claim: Claim | None = None
         if not fast:
-            active.started_at = self.connection.clock.now()
             claim = await self._claim(active, envelope)
             if claim is None:
                 return False

@@ -127,9 +127,11 @@ class Isolation:
             self.is_open, self._not_before = True, now + (now - self._since)
             self._reopened()
 
-    def note_end(self) -> None:
-        """A job is no longer held: the worker may be free now."""
-        self._changed.set()
+    def note_end(self, active: Active) -> None:
+        """A job is no longer held: its isolation ends, or the worker may be free for a suspect now."""
+        if self._suspect is not None:
+            self.leave(active)
+            self._changed.set()
 
     def stop(self) -> None:
         """Begin no more suspects: the worker stops."""

@@ -42,7 +42,7 @@ class Recorder:
             row.wait[place] = row.wait.get(place, 0) + 1
             row.wait_sum += max(0.0, wait)
 
-    def note(self, queue: str, function: str, outcome: str, run: float | None) -> None:
+    def note(self, queue: str, function: str, outcome: str, run: float | None = None) -> None:
         """Count the end of an attempt.
 
         Args:

@@ -45,6 +45,7 @@ class Delivery:
         "data",
         "delivered",
         "job_id",
+        "key",
         "level",
         "looks",
         "pending",
@@ -72,6 +73,7 @@ class Delivery:
         self.pending = int(tokens[at + 4])
         """How many more jobs waited at its delivery."""
         self.level, self.queue, self.job_id = subject.rsplit(".", 3)[1:]
+        self.key = self.queue, self.job_id
 
     async def ack(self) -> None:
         """Done: the server may forget the message. A lost acknowledgement is repaired by the record on re-delivery."""
