@@ -1,5 +1,6 @@
 """Who asks for TLS gets it or an error: a server without TLS gets neither credentials nor jobs. No address shows its secrets."""
 
+import asyncio
 import json
 import os
 import traceback
@@ -15,6 +16,7 @@ from naq_core.commands import unreachable
 from naq_core.server import EmbeddedServer
 from naq_core.settings import redact_url
 from naq_core.transport.auth import without_secrets
+from naq_core.transport.link import CONNECT_TIMEOUT
 from naq_worker import Worker
 from tests.integration import work
 from tests.support.eventually import eventually
@@ -69,7 +71,8 @@ async def test_a_real_server_without_tls_is_refused_by_everything_that_connects(
     with pytest.raises(TlsNotOfferedError):
         await Worker("default").run()
     with pytest.raises(TlsNotOfferedError):
-        await get_nats_connection()
+        async with asyncio.timeout(CONNECT_TIMEOUT / 2):  # it is said at once
+            await get_nats_connection()
     assert "naq server" not in unreachable(None, caught.value)  # the advice to start one would not help
 
 

@@ -11,7 +11,8 @@ from nats.js.errors import NotFoundError
 
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
-from naq_core.transport.auth import cannot_connect, wants_tls
+from naq_core.tasks import beside
+from naq_core.transport.auth import cannot_connect, is_refusal, wants_tls
 from naq_core.transport.link import CONNECT_TIMEOUT
 from naq_core.transport.options import connect_options
 from naq_core.transport.secure import PlainTextServerError, SecureClient
@@ -24,24 +25,37 @@ async def get_nats_connection(url: str | None = None) -> Client:
         url: The server, or a comma list of them; by default the setting `nats_url`.
 
     Raises:
-        BrokerUnavailableError: Nobody answers there within 5 s; `AuthenticationError` where the credentials are refused.
+        BrokerUnavailableError: Nobody answers there within 5 s. At once: `AuthenticationError` where the credentials are refused,
+            `TlsNotOfferedError` where TLS is asked for and no server has it.
     """
     settings = Settings.load(nats_url=url)
-    last: list[BaseException] = []
+    errors: list[Exception] = []
+    given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def on_error(error: Exception) -> None:
-        last.append(error)
+        errors.append(error)
+        lacks_tls = len(errors) >= len(client.servers) and any(isinstance(each, PlainTextServerError) for each in errors)
+        if (lacks_tls or is_refusal(error)) and not given_up.done():
+            given_up.set_result(None)
 
-    options = connect_options(settings)
     client = SecureClient()
     client.needs_tls = wants_tls(settings)
+    connecting = beside(client.connect(**connect_options(settings), error_cb=on_error), "naq-connect")
+    last: BaseException = TimeoutError()
     try:
-        await asyncio.wait_for(client.connect(**options, error_cb=on_error), CONNECT_TIMEOUT)
+        async with asyncio.timeout(CONNECT_TIMEOUT), connecting as task:
+            await asyncio.wait((task, given_up), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return client
     except (OSError, nats.errors.Error, TimeoutError) as error:
+        last = error
+    except BaseException:  # cancelled
         await client.close()
-        plain = next((each for each in last if isinstance(each, PlainTextServerError)), None)
-        raise cannot_connect(settings, plain or (last[-1] if last else error)) from None
-    return client
+        raise
+    await client.close()
+    plain = next((each for each in errors if isinstance(each, PlainTextServerError)), None)
+    raise cannot_connect(settings, plain or (errors[-1] if errors else last))
 
 
 async def get_jetstream_context(nc: Client) -> JetStreamContext:
