@@ -54,8 +54,8 @@ def program(*arguments: str, environment: dict[str, str]) -> Iterator[subprocess
 
 
 @contextmanager
-def worker(environment: dict[str, str]) -> Iterator[None]:
-    with program("naq_worker", environment=environment) as process:
+def worker(environment: dict[str, str], *arguments: str) -> Iterator[None]:
+    with program("naq_worker", *arguments, environment=environment) as process:
         drain(process)
         yield
 
@@ -124,6 +124,27 @@ def test_django_enqueues_when_it_commits(environment: dict[str, str]) -> None:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     assert receipts(environment) == 1
+
+
+GREETINGS = """
+import django_app
+import django_jobs
+from django.contrib.auth.models import User
+
+user = User.objects.create(username="ada")
+for process in (False, True):
+    queue = django_app.queue.options(process=process, max_retries=0)
+    print(queue.enqueue(django_jobs.greeting, user.pk).result(timeout=60))
+    print(queue.enqueue(django_jobs.initial, user).result(timeout=60))
+"""
+
+
+def test_django_models_work_in_jobs_in_threads_and_in_processes(environment: dict[str, str]) -> None:
+    migrate(environment)
+    with worker(environment, "--imports", "django_jobs"):
+        command = [sys.executable, "-c", GREETINGS]
+        done = subprocess.run(command, cwd=PROGRAMS, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split("\n") == ["Welcome, ada!", "a", "Welcome, ada!", "a", ""], done.stderr
 
 
 def receipts(environment: dict[str, str]) -> int:
