@@ -101,6 +101,19 @@ def test_other_signals_end_it_cleanly_too(tmp_path: Path, number: signal.Signals
     ended(child, tmp_path)
 
 
+def test_it_goes_on_under_nohup_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the child inherits it
+    try:
+        child, url = start(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    child.expect_exact("takes jobs from default")
+    child.kill(signal.SIGHUP)
+    assert naq("workers", "-q", NAQ_NATS_URL=url).stdout.strip()
+    child.kill(signal.SIGTERM)
+    ended(child, tmp_path)
+
+
 def test_jobs_are_kept_where_that_was_asked_for(tmp_path: Path) -> None:
     for expected in ("", "1"):
         child, url = start(tmp_path, "--headless", "--persist", str(tmp_path / "kept"))

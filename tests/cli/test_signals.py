@@ -10,7 +10,7 @@ from tests.cli.commands import started, wait_for_line
 
 SERVICES = {
     "worker": " takes jobs from ",
-    "scheduler": " runs at ",
+    "scheduler": " started at ",
     "dashboard": "http://",
 }
 

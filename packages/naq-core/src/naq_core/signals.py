@@ -15,12 +15,20 @@ from typing import Any, Self
 log = logging.getLogger(__name__)
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
-"""A closed terminal or ssh session sends SIGHUP; not to be handled where it is ignored, as under `nohup`."""
+"""Those that stop a service; `stopping` is for who handles them."""
 
 _receivers: "list[SignalReceiver]" = []
 """Those that are told, all of them: two services of one process stop together."""
 _before: dict[signal.Signals, Any] = {}
 """The program's own handlers, put back when the last receiver leaves."""
+
+
+def stopping() -> list[signal.Signals]:
+    """Return the signals that stop a service of this process.
+
+    A closed terminal or ssh session sends SIGHUP, which is left alone where it is ignored, as under `nohup`.
+    """
+    return [each for each in SIGNALS if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 class SignalReceiver:
@@ -52,8 +60,7 @@ class SignalReceiver:
         self._loop = asyncio.get_running_loop()
         _receivers.append(self)
         if len(_receivers) == 1:
-            ignored = {each for each in SIGNALS if each.name == "SIGHUP" and signal.getsignal(each) is signal.SIG_IGN}
-            _before.update((each, signal.signal(each, _receive)) for each in SIGNALS if each not in ignored)
+            _before.update((each, signal.signal(each, _receive)) for each in stopping())
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -12,7 +12,7 @@ import uvicorn
 from naq_core.commands import configure_logging
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
-from naq_core.signals import SIGNALS
+from naq_core.signals import stopping
 from naq_core.standard_streams import treat_output_as_log
 from naq_dashboard.app import create_app
 from naq_dashboard.board import Board
@@ -92,8 +92,8 @@ def dashboard(
         proxy_headers=False,
     )
     server = Server(config, app.state.naq_dashboard)
-    for each in SIGNALS:  # uvicorn handles the others
-        if each.name == "SIGHUP" and signal.getsignal(each) is not signal.SIG_IGN:
+    for each in stopping():
+        if each.name == "SIGHUP":  # uvicorn handles the others
             signal.signal(each, server.handle_exit)
     try:
         server.run(sockets=[listener])

@@ -24,6 +24,7 @@ from naq_core.events import events
 from naq_core.inspect import list_queues
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
+from naq_core.signals import stopping
 from naq_core.tasks import services
 
 _NATS_PORT, _DASHBOARD_PORT = 4222, 8080
@@ -113,8 +114,7 @@ class _Development:
     async def run(self) -> int:
         """Start everything, wait for a signal, stop everything."""
         loop = asyncio.get_running_loop()
-        # A terminal that is closed sends SIGHUP.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in stopping():
             loop.add_signal_handler(number, self._on_signal)
         plugins = {} if self._options.headless else find_plugins()
         self._greet(dashboard="dashboard" in plugins)

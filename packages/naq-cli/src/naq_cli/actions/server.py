@@ -9,7 +9,7 @@ from types import FrameType
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import ConfigurationError
 from naq_core.server import EmbeddedServer
-from naq_core.signals import SIGNALS
+from naq_core.signals import stopping
 
 _LOOK_SECONDS = 0.1
 
@@ -54,9 +54,8 @@ class _StopFlag:
 
     def __init__(self) -> None:
         self.is_set = False
-        for number in SIGNALS:
-            if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
-                signal.signal(number, self._set)
+        for number in stopping():
+            signal.signal(number, self._set)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -24,7 +24,7 @@ from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
-from naq_core.signals import SIGNALS
+from naq_core.signals import SIGNALS, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
 from naq_worker._calling import format_traceback, of_error, of_value, prepare
 from naq_worker._executors.frames import (
@@ -235,9 +235,7 @@ def _keep_signals() -> None:
 
     By a handler: unlike `SIG_IGN` it ends with `exec`, so that the programs which a job starts can be terminated.
     """
-    for each in SIGNALS:
-        if each.name == "SIGHUP" and signal.getsignal(each) is signal.SIG_IGN:
-            continue  # nohup: what a job starts is to inherit that
+    for each in stopping():
         signal.signal(each, _stay)
         signal.siginterrupt(each, False)
 
