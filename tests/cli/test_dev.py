@@ -22,7 +22,7 @@ def start(folder: Path, *words: str, **variables: str) -> Any:
         child = terminal("dev", "--nats-port", "0", *words, width=120, TMPDIR=str(folder), NAQ_TEST_MARK=str(folder), **variables)
     finally:
         os.chdir(before)
-    child.expect(r"NATS server at (nats://\S+);")
+    child.expect(r"NATS server at (nats://\S+)")
     return child, child.match[1]
 
 
@@ -38,7 +38,9 @@ def ended(child: Any, folder: Path) -> None:
 def test_one_command_runs_jobs_reloads_and_ends_cleanly(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("def price(): return 'cheap'\n")
     child, url = start(tmp_path, "shop")
-    child.expect_exact("takes jobs from default")
+    child.expect_exact("takes jobs from default, 10 at a time")
+    shown = plain(child.before + child.after).split("\r\n")
+    assert max(map(len, shown)) <= 80, "no line wraps in an ordinary terminal"
     assert naq("enqueue", "shop:price", "--wait", NAQ_NATS_URL=url).stdout == '"cheap"\n'
     (tmp_path / "shop.py").write_text("def price(): return 'dear'\n")
     child.expect_exact("shop.py changed")

@@ -47,6 +47,7 @@ class OtherSettings(TypedDict, total=False):
     nats_tls_cert: str | None
     nats_tls_key: str | None
     log_level: str | None
+    log_format: Literal["console", "json", "logfmt"] | None
 
 
 class ServiceSettings(OtherSettings, total=False):

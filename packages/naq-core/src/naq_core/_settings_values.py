@@ -26,6 +26,7 @@ _CHOICES = {
     "job_events": ("keep", "on", "off"),
     "job_logs": ("on", "off"),
     "job_serializer": ("pickle", "json"),
+    "log_format": ("console", "json", "logfmt"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }
 

@@ -1,4 +1,4 @@
-"""What the commands that run a service share: logging, imports, the event loop, and what is said when NATS is away."""
+"""What the commands that run a service share: imports, the event loop, and what is said when NATS is away."""
 
 import asyncio
 import importlib
@@ -6,7 +6,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +13,9 @@ from types import FrameType
 from typing import NoReturn
 
 from naq_core.errors import BrokerUnavailableError, TlsNotOfferedError
-from naq_core.log_lines import LineHandler
 from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
-def configure_logging(level: str) -> None:
-    """Log to stderr, one line a record, with times in UTC."""
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = LineHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 def make_current_directory_importable() -> None:

@@ -137,6 +137,8 @@ class Settings:
     """Path of the client key's PEM file. Fall-back: `NATS_KEY`."""
     log_level: str = "INFO"
     """Level of the log of NAQ's own commands. Default INFO."""
+    log_format: Literal["console", "json", "logfmt"] = "console"
+    """Form of that log: lines for people, JSON objects, or `name=value` pairs. Default console."""
     sources: Mapping[str, str] = field(default_factory=lambda: types.MappingProxyType({}), compare=False)
     """Where each field's value comes from; written by `load`, read through `source`."""
 

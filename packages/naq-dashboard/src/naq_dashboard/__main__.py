@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--read-only", action="store_true", help="refuse every action")
     parser.add_argument("--insecure-no-auth", action="store_true", help="listen on any address without a login")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    parser.add_argument("--log-format", help="console, json or logfmt (NAQ_LOG_FORMAT)")
     parser.add_argument("--hash-password", action="store_true", help="ask for a password, print its hash, and exit")
     return dashboard(**vars(parser.parse_args()))
 

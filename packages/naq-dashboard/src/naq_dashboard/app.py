@@ -107,6 +107,7 @@ class NaqDashboardPlugin(InitPlugin):
 def _application(board: Board) -> Dashboard:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        board.broker.begin()  # who starts it learns at once that NATS is away
         yield
         await board.aclose()
 

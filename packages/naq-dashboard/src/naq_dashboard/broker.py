@@ -62,6 +62,11 @@ class Broker:
             raise self._reason
         raise BrokerUnavailableError(self.url, str(self._reason or "the connection is lost, reconnecting"))
 
+    def begin(self) -> None:
+        """Begin to connect, unless that has begun."""
+        if not self._closed and self._connecting is None and (self._connection is None or self._connection.lost is not None):
+            self._connecting = self._background.start(self._connect(), "naq-dashboard-connect")
+
     async def close(self) -> None:
         """Close the connection; nothing can be asked any more."""
         self._closed = True
@@ -71,10 +76,7 @@ class Broker:
 
     async def _wait_a_little(self) -> None:
         """Begin to connect where nobody does, and wait for it as long as a person may be kept waiting."""
-        if self._closed:
-            return
-        if (self._connection is None or self._connection.lost is not None) and self._connecting is None:
-            self._connecting = self._background.start(self._connect(), "naq-dashboard-connect")
+        self.begin()
         if self._connecting is not None:
             await asyncio.wait({self._connecting}, timeout=PATIENCE if self._reason is None else PATIENCE / 5)
 
@@ -87,7 +89,7 @@ class Broker:
                     await ensure_streams(connection)
                 except NaqError as error:
                     if self._reason is None:
-                        log.warning("%s", error)
+                        log.warning("%s. Trying again every %g s", str(error).rstrip("."), PAUSE)
                     self._reason = error
                     await connection.close()
                     await asyncio.sleep(PAUSE)

@@ -9,8 +9,8 @@ from types import FrameType
 
 import uvicorn
 
-from naq_core.commands import configure_logging
 from naq_core.errors import ConfigurationError
+from naq_core.logs import complain, logging_set_up, say
 from naq_core.settings import Settings
 from naq_core.signals import stopping
 from naq_core.standard_streams import treat_output_as_log
@@ -21,13 +21,14 @@ from naq_dashboard.settings import DashboardSettings
 
 __all__ = ["dashboard"]
 
+_NAME = "dashboard"
 _USAGE, _CANNOT_LISTEN, _INTERRUPTED = 2, 1, 130
 GRACE = 2
 """Seconds that requests may take to end after a signal; streams end at once."""
 BACKLOG = 2048
 
 
-def dashboard(
+def dashboard(  # noqa: PLR0913 - options by keyword
     *,
     host: str | None = None,
     port: int | None = None,
@@ -36,6 +37,7 @@ def dashboard(
     read_only: bool = False,
     insecure_no_auth: bool = False,
     log_level: str | None = None,
+    log_format: str | None = None,
     hash_password: bool = False,
 ) -> int:
     """Serve the dashboard until a signal stops it.
@@ -51,6 +53,7 @@ def dashboard(
         read_only: Refuse every action, for every user.
         insecure_no_auth: Listen on any address without a login.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+        log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
         hash_password: Ask for a password, print its hash for NAQ_DASHBOARD_PASSWORD or _USERS, and exit.
 
     Returns:
@@ -59,8 +62,10 @@ def dashboard(
     if hash_password:
         return _print_hash()
     treat_output_as_log()
+    shape = "console"
     try:
-        settings = Settings.load(nats_url=nats_url, log_level=log_level)
+        settings = Settings.load(nats_url=nats_url, log_level=log_level, log_format=log_format)
+        shape = settings.log_format
         own = DashboardSettings.load(
             host=host,
             port=port,
@@ -70,17 +75,18 @@ def dashboard(
         )
         own.check_exposure()
     except ConfigurationError as error:
-        return _complain(str(error), _USAGE)
-    configure_logging(settings.log_level)
+        return complain(_NAME, str(error), _USAGE, shape)
+    with logging_set_up(settings):
+        pass
     if settings.log_level != "DEBUG":  # uvicorn's four lines at each start and stop; where to go is printed anyway
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
     app = create_app(settings, own)
     try:
         listener = _listen(own)
     except OSError as error:
-        return _complain(f"cannot listen on {own.host}, port {own.port}: {error.strerror}", _CANNOT_LISTEN)
+        return complain(_NAME, f"cannot listen on {own.host}, port {own.port}: {error.strerror}", _CANNOT_LISTEN, shape)
     shown = f"[{own.host}]" if ":" in own.host else own.host
-    sys.stderr.write(f"naq dashboard: http://{shown}:{listener.getsockname()[1]}{own.root_path}\n")
+    say(_NAME, f"http://{shown}:{listener.getsockname()[1]}{own.root_path}", shape)
     # uvicorn would put the address that a proxy names in the place of the proxy's, by which we know whom to believe.
     config = uvicorn.Config(
         app,
@@ -137,13 +143,8 @@ def _print_hash() -> int:
         try:
             password = sys.stdin.buffer.readline().rstrip(b"\r\n").decode()
         except UnicodeDecodeError:
-            return _complain("the password is not UTF-8", _USAGE)
+            return complain(_NAME, "the password is not UTF-8", _USAGE)
     if not password:
-        return _complain("an empty password protects nothing", _USAGE)
+        return complain(_NAME, "an empty password protects nothing", _USAGE)
     sys.stdout.write(f"{hash_password(password)}\n")
     return 0
-
-
-def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"naq dashboard: {message}\n")
-    return code

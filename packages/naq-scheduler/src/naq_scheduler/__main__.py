@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--http-host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--nats-url", help="the server's address (NAQ_NATS_URL)")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL)")
+    parser.add_argument("--log-format", help="console, json or logfmt (NAQ_LOG_FORMAT)")
     given = parser.parse_args()
     return scheduler(**{**vars(given), "imports": tuple(given.imports)})
 

@@ -1,10 +1,10 @@
 """The command that runs a scheduler process: `naq scheduler` and `python -m naq_scheduler`."""
 
 import asyncio
-import sys
 
-from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
+from naq_core.commands import import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
+from naq_core.logs import complain, logging_set_up
 from naq_core.schedules import declared_specs, file_specs
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
@@ -12,6 +12,7 @@ from naq_scheduler.scheduler import Scheduler
 
 __all__ = ["scheduler"]
 
+_NAME = "scheduler"
 _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
 
 
@@ -24,6 +25,7 @@ def scheduler(
     http_host: str = "127.0.0.1",
     nats_url: str | None = None,
     log_level: str | None = None,
+    log_format: str | None = None,
 ) -> int:
     """Run a scheduler process until a signal stops it.
 
@@ -39,30 +41,34 @@ def scheduler(
         http_host: The address to listen on; 0.0.0.0 for every interface.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+        log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
     Returns:
         The exit code: 0 stopped cleanly, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
         module cannot be imported, 130 interrupted during start-up.
     """
     treat_output_as_log()
+    shape = "console"
     try:
-        settings = Settings.load(nats_url=nats_url, log_level=log_level)
-        configure_logging(settings.log_level)
-        make_current_directory_importable()
-        if (problem := import_modules(imports)) is not None:
-            return _complain(problem, _IMPORT_FAILED)
+        settings = Settings.load(nats_url=nats_url, log_level=log_level, log_format=log_format)
+        shape = settings.log_format
+        with logging_set_up(settings):
+            make_current_directory_importable()
+            problem = import_modules(imports)
+        if problem is not None:
+            return complain(_NAME, problem, _IMPORT_FAILED, shape)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run(settings, enable_ha, instance_id, imports, http_port, http_host))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (ConfigurationError, InvalidNameError, InvalidScheduleError) as error:
-        return _complain(str(error), _USAGE)
+        return complain(_NAME, str(error), _USAGE, shape)
     except BrokerUnavailableError as error:
-        return _complain(unreachable(nats_url, error), _UNREACHABLE)
+        return complain(_NAME, unreachable(nats_url, error), _UNREACHABLE, shape)
     except BrokerError as error:
-        return _complain(str(error), _UNREACHABLE)
+        return complain(_NAME, str(error), _UNREACHABLE, shape)
     except OSError as error:
-        return _complain(f"cannot listen on {http_host}:{http_port}: {error}", _USAGE)
+        return complain(_NAME, f"cannot listen on {http_host}:{http_port}: {error}", _USAGE, shape)
     return 0
 
 
@@ -83,8 +89,3 @@ async def _run(
         declared=declared_specs(settings, imports) | file_specs(settings),
         handle_signals=True,
     ).run()
-
-
-def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"naq scheduler: {message}\n")
-    return code

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--nats-url", help="the server's address (NAQ_NATS_URL)")
     parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="import this module first")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL)")
+    parser.add_argument("--log-format", help="console, json or logfmt (NAQ_LOG_FORMAT)")
     given = parser.parse_args()
     return worker(
         *given.queues,
@@ -27,6 +28,7 @@ def main() -> int:
         nats_url=given.nats_url,
         imports=tuple(given.imports),
         log_level=given.log_level,
+        log_format=given.log_format,
     )
 
 

@@ -9,12 +9,11 @@ from types import TracebackType
 from typing import TypeAlias
 
 from naq_core.errors import JobFailedError
+from naq_core.log_formats import JOB_FIELDS
 from naq_core.record import JobRecord
 from naq_worker.outcome import Failed
 
 log = logging.getLogger("naq_worker.jobs")
-
-FIELDS = ("job_id", "function", "queue", "attempt")
 
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -93,7 +92,7 @@ def _emit(level: int, job: tuple[str, str, str, int], what: str, failure: Failed
     raised = None if failure is None or not failure.traceback else _exc_info(job_id, failure)
     record = log.makeRecord(log.name, level, __file__, 0, "job %s (%s) %s", (job_id, function, what), raised)
     # Not by `extra`: that refuses names which the program's own factory of records has set.
-    record.__dict__.update(fields, **dict(zip(FIELDS, job, strict=True)))
+    record.__dict__.update(fields, **dict(zip(JOB_FIELDS, job, strict=True)))
     if failure is not None and raised is not None:
         record.exc_text = (
             failure.traceback.rstrip()

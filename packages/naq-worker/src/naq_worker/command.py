@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 
-from naq_core.commands import configure_logging, import_modules, loop_factory, make_current_directory_importable, unreachable
+from naq_core.commands import import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -13,6 +13,7 @@ from naq_core.errors import (
     InvalidNameError,
 )
 from naq_core.log_lines import has_room
+from naq_core.logs import complain, logging_set_up
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
 from naq_worker._leaving import PATIENCE, Deadline, leftover_threads
@@ -23,6 +24,7 @@ __all__ = ["SHORT_OPTIONS", "worker"]
 SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
 """Short spellings that `naq worker` adds."""
 
+_NAME = "worker"
 _CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ def worker(
     nats_url: str | None = None,
     imports: tuple[str, ...] = (),
     log_level: str | None = None,
+    log_format: str | None = None,
 ) -> int:
     """Run a worker process until a signal stops it.
 
@@ -49,30 +52,34 @@ def worker(
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
         imports: A module to import first, so that its tasks are registered. May be repeated.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
+        log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
     Returns:
         The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
         3 no usable NATS server, 4 a module cannot be imported, 130 interrupted during start-up.
     """
     treat_output_as_log()
+    shape = "console"
     try:
-        settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level)
-        configure_logging(settings.log_level)
-        make_current_directory_importable()
-        if (problem := import_modules(imports)) is not None:
-            return _complain(problem, _IMPORT_FAILED)
+        settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level, log_format=log_format)
+        shape = settings.log_format
+        with logging_set_up(settings):
+            make_current_directory_importable()
+            problem = import_modules(imports)
+        if problem is not None:
+            return complain(_NAME, problem, _IMPORT_FAILED, shape)
         names = _weighted(queues) or [settings.default_queue]
         _serve(Worker(names, settings=settings, burst=burst, handle_signals=True, imports=imports))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return _complain("a job has cancelled the worker; its running jobs went back to their queues", _CANCELLED)
+        return complain(_NAME, "a job has cancelled the worker; its running jobs went back to their queues", _CANCELLED, shape)
     except (ConfigurationError, InvalidNameError) as error:
-        return _complain(str(error), _USAGE)
+        return complain(_NAME, str(error), _USAGE, shape)
     except BrokerUnavailableError as error:
-        return _complain(unreachable(nats_url, error), _UNREACHABLE)
+        return complain(_NAME, unreachable(nats_url, error), _UNREACHABLE, shape)
     except BrokerError as error:
-        return _complain(str(error), _UNREACHABLE)
+        return complain(_NAME, str(error), _UNREACHABLE, shape)
     return 0
 
 
@@ -128,8 +135,3 @@ def _run(runner: asyncio.Runner, worker: Worker) -> None:
                 raise
             log.error("a job stopped the event loop (%r); restarting it", error)  # noqa: TRY400 - the job's record has the rest
             main = go_on()
-
-
-def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"naq worker: {message}\n")
-    return code

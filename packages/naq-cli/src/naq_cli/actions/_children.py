@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from naq_core.log_formats import FORMATTERS
 from naq_core.server import tie_to_this_process
 from naq_core.standard_streams import OutputError
 from naq_core.tasks import Background
@@ -22,6 +25,7 @@ COLORS = {
 }
 _WIDTH = max(map(len, COLORS))
 _LINE_LIMIT = 1024 * 1024
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT(?P<time>[\d:]{8})\.\d{3}Z (?P<level>[A-Z]+) [\w.]+: (?P<message>.*)")
 
 
 class Log:
@@ -29,17 +33,64 @@ class Log:
 
     def __init__(self, *, color: bool) -> None:
         self._color = color
+        self.format = "console"
+        """The setting `log_format`: in the others a line has no prefix, and those of children are left as they are."""
 
     def line(self, name: str, text: str) -> None:
-        """Print one line; where standard output cannot be written, stop this process as its supervisor would."""
+        """Print a line of this process's own."""
+        fields = {"name": "naq.dev" if name == "naq" else f"naq.{name}", "levelname": "INFO", "msg": text}
+        self.record(logging.makeLogRecord(fields), name)
+
+    def record(self, record: logging.LogRecord, name: str = "naq") -> None:
+        """Print a log record of this process."""
+        if self.format == "console":
+            self._print(name, record.getMessage())
+        else:
+            self._write(FORMATTERS[self.format]().format(record))
+
+    def output(self, name: str, text: str) -> None:
+        """Print a line that a child has printed, in the console format with a short time and without the logger."""
+        if self.format == "console":
+            self._print(name, _shortened(name, text))
+        else:
+            self._write(text)
+
+    def _print(self, name: str, text: str) -> None:
         prefix = f"{name:<{_WIDTH}} |"
         if self._color:
             prefix = f"{COLORS.get(name, '')}{prefix}{_RESET}"
+        self._write(f"{prefix} {text}")
+
+    @staticmethod
+    def _write(line: str) -> None:
+        """Print a line; where standard output cannot be written, stop this process as its supervisor would."""
         try:
-            sys.stdout.write(f"{prefix} {text}\n")
+            sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
         except OutputError:
             signal.raise_signal(signal.SIGTERM)
+
+
+class LogHandler(logging.Handler):
+    """Prints what is logged in this process as lines of its own."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self._log.record(record)
+
+
+def _shortened(name: str, text: str) -> str:
+    """Leave out of a log line what is always the same here: the date, the level INFO, the logger, and the worker's id."""
+    found = _LOG_LINE.fullmatch(text)
+    if found is None:
+        return text
+    level = "" if found["level"] == "INFO" else f"{found['level']} "
+    message = re.sub(rf"^{name} [\w.-]+-[0-9a-f]{{8}} ", "", found["message"])
+    return f"{found['time']} {level}{message}"
 
 
 class Child:
@@ -119,4 +170,4 @@ class Child:
             if not line:
                 return
             self.has_spoken.set()
-            self._log.line(self.name, line.decode(errors="replace").rstrip())
+            self._log.output(self.name, line.decode(errors="replace").rstrip())

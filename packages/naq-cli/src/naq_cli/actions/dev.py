@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 from naq_cli._errors import CommandError, report
 from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
-from naq_cli.actions._children import Child, Log
+from naq_cli.actions._children import Child, Log, LogHandler
 from naq_cli.actions._events import describe_event
 from naq_cli.actions._keeping import Keeper
 from naq_cli.exit_codes import ExitCode
@@ -48,6 +49,7 @@ class DevOptions:
     reload: bool
     headless: bool
     log_level: str | None
+    log_format: str | None
     color: bool | None
 
 
@@ -56,7 +58,9 @@ def develop(options: DevOptions) -> int:
     log = Log(color=uses_color(sys.stdout, forced=options.color))
     settings: Settings | None = None
     try:
-        settings = Settings.load(log_level=options.log_level)
+        settings = Settings.load(log_level=options.log_level, log_format=options.log_format)
+        log.format = settings.log_format
+        logging.getLogger().addHandler(LogHandler(log))
         _need_signals()
         if not options.headless:
             _need_worker()
@@ -91,7 +95,8 @@ def _server(options: DevOptions, log: Log) -> Iterator[EmbeddedServer]:
         raise CommandError(f"port {port} (from --nats-port) is in use. Use a free one: --nats-port 0", ExitCode.FAILED)
     with EmbeddedServer(port=port, store_dir=options.persist) as server:
         if options.nats_port is None and server.port != _NATS_PORT:
-            log.line("naq", f"Port {_NATS_PORT} is in use. In other terminals, first run: export NAQ_NATS_URL={server.url}")
+            log.line("naq", f"Port {_NATS_PORT} is in use. In other terminals, type this first:")
+            log.line("naq", f"  export NAQ_NATS_URL={server.url}")
         yield server
 
 
@@ -157,8 +162,9 @@ class _Development:
     def _greet(self, *, dashboard: bool) -> None:
         say = self._log.line
         options = self._options
-        kept = f"jobs are kept in {options.persist}" if options.persist else "jobs are deleted at exit; --persist DIR keeps them"
-        say("naq", f"NATS server at {self._server.url}; {kept}.")
+        say("naq", f"NATS server at {self._server.url}")
+        kept = f"Jobs are kept in {options.persist}" if options.persist else "Jobs are deleted at exit; --persist DIR keeps them."
+        say("naq", kept)
         if options.headless:
             say("naq", "Ctrl-C stops it.")
             return
@@ -166,7 +172,8 @@ class _Development:
             self._dashboard_port = options.dashboard_port or (_DASHBOARD_PORT if _is_free(_DASHBOARD_PORT) else _free_port())
             say("naq", f"Dashboard at http://127.0.0.1:{self._dashboard_port}")
         call = f"{options.modules[0]}:your_function" if options.modules else "math:sqrt 2"
-        say("naq", f"Try in another terminal: naq enqueue {call} --wait. Ctrl-C here stops everything.")
+        say("naq", f"In another terminal: naq enqueue {call} --wait")
+        say("naq", "Ctrl-C stops everything.")
 
     def _keep(self, name: str) -> Keeper:
         """Make the keeper of one service."""
@@ -175,8 +182,8 @@ class _Development:
         arguments = self._worker_arguments() if name == "worker" else ["-m", "naq_cli", name, *_import_options(imports)]
         if name == "dashboard":
             arguments += ["--host", "127.0.0.1", "--port", str(self._dashboard_port)]
-        if options.log_level is not None and name != "worker":
-            arguments += ["--log-level", options.log_level]
+        if name != "worker":
+            arguments += self._log_options()
         grace = self._settings.shutdown_grace.total_seconds() if name == "worker" else 0
         keeper = Keeper(
             Child(name, arguments, self._environment, self._log),
@@ -200,9 +207,11 @@ class _Development:
         arguments = ["-m", "naq_worker", *self._queues, *_import_options(options.modules)]
         if options.concurrency is not None:
             arguments += ["--concurrency", str(options.concurrency)]
-        if options.log_level is not None:
-            arguments += ["--log-level", options.log_level]
-        return arguments
+        return arguments + self._log_options()
+
+    def _log_options(self) -> list[str]:
+        given = {"--log-level": self._options.log_level, "--log-format": self._options.log_format}
+        return [each for name, value in given.items() if value is not None for each in (name, value)]
 
     async def _follow(self, worker: Keeper) -> None:
         """Print how jobs end, which the worker's log does not say, and look for new queues."""

@@ -8,45 +8,50 @@ from types import FrameType
 
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import ConfigurationError
+from naq_core.logs import complain, say
 from naq_core.server import EmbeddedServer
+from naq_core.settings import Settings
 from naq_core.signals import stopping
 
+_NAME = "server"
 _LOOK_SECONDS = 0.1
 
 
-def serve(*, host: str, port: int, store_dir: Path | None) -> int:
+def serve(*, host: str, port: int, store_dir: Path | None, log_format: str | None = None) -> int:
     """Run the server until a signal stops it."""
+    try:
+        shape = Settings.load(log_format=log_format).log_format
+    except ConfigurationError as error:
+        return complain(_NAME, str(error), ExitCode.USAGE)
     stop = _StopFlag()
     embedded = EmbeddedServer(port=port, host=host, store_dir=store_dir)
     try:
         embedded.start()
     except ConfigurationError as error:
-        return _refused(error, host, port)
+        return _refused(error, host, port, shape)
     try:
         kept = f"Jobs are kept in {store_dir}." if store_dir else "Jobs are deleted when it stops (see --store-dir)."
         sys.stdout.write(f"{embedded.url}\n")
         sys.stdout.flush()
-        sys.stderr.write(f"naq server: nats-server {embedded.pid} is ready. {kept} Ctrl-C stops it.\n")
+        say(_NAME, f"nats-server {embedded.pid} is ready. {kept} Ctrl-C stops it.", shape)
         while not stop.is_set:
             if not embedded.is_running:
-                sys.stderr.write("naq server: nats-server exited unexpectedly.\n")
-                return ExitCode.FAILED
+                return complain(_NAME, "nats-server exited unexpectedly.", ExitCode.FAILED, shape)
             time.sleep(_LOOK_SECONDS)
     finally:
         embedded.stop()
-    sys.stderr.write("naq server: stopped.\n")
+    say(_NAME, "stopped.", shape)
     return ExitCode.OK
 
 
-def _refused(error: ConfigurationError, host: str, port: int) -> int:
+def _refused(error: ConfigurationError, host: str, port: int, shape: str) -> int:
     if "address already in use" in str(error):
-        sys.stderr.write(
-            f"naq server: port {port} on {host} (from --port) is in use, perhaps by another NATS server."
-            " Use a free one: naq server --port 0\n"
+        problem = (
+            f"port {port} on {host} (from --port) is in use, perhaps by another NATS server. Use a free one: naq server --port 0"
         )
-        return ExitCode.FAILED
-    sys.stderr.write(f"naq server: {error}\n")
-    return ExitCode.USAGE if error.setting == "NATS_SERVER_BIN" else ExitCode.FAILED
+        return complain(_NAME, problem, ExitCode.FAILED, shape)
+    code = ExitCode.USAGE if error.setting == "NATS_SERVER_BIN" else ExitCode.FAILED
+    return complain(_NAME, str(error), code, shape)
 
 
 class _StopFlag:

@@ -18,6 +18,7 @@ def dev(
     reload: bool = True,
     headless: Annotated[bool, Parameter(negative="")] = False,
     log_level: str | None = None,
+    log_format: str | None = None,
     color: Annotated[bool | None, Parameter(group=OUTPUT)] = None,
 ) -> int:
     """Run a NATS server, a worker and, if installed, the scheduler and the dashboard, until Ctrl-C.
@@ -35,6 +36,7 @@ def dev(
         reload: Restart the worker when files change.
         headless: Run only the server: no worker, scheduler or dashboard.
         log_level: Log level of all processes: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        log_format: The same: console, json or logfmt.
         color: Use colour; by default on a terminal unless NO_COLOR is set.
     """
     from naq_cli.actions.dev import DevOptions, develop
@@ -50,6 +52,7 @@ def dev(
             reload=reload,
             headless=headless,
             log_level=log_level,
+            log_format=log_format,
             color=color,
         )
     )

@@ -32,6 +32,8 @@ from naq_core.transport.secure import PlainTextServerError
 log = logging.getLogger("naq_core.connection")  # one name for all that a connection says: programs filter by it
 
 CONNECT_TIMEOUT = 5.0
+SILENT = 0.7
+"""Seconds that making the first connection may take without a word about it."""
 WATCHDOG_INTERVAL = 3.0
 WATCHDOG_PATIENCE = 3.0
 CLOCK_INTERVAL = 30.0
@@ -97,6 +99,7 @@ class Link:
         self._plain: PlainTextServerError | None = None
         """TLS is asked for, and a server did not offer it since the connection was there last."""
         self._failures = 0
+        self._waits = False
         self._patient = patient
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.denials = Denials()
@@ -171,6 +174,7 @@ class Link:
             skip_subject_validation=True,
         )
         self.client.needs_tls = wants_tls(self.settings)
+        waiting = self._loop.call_later(SILENT, self._say_that_it_waits, f"no answer from NATS at {self.url} yet")
         try:
             await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
@@ -180,6 +184,8 @@ class Link:
         except BaseException:  # cancelled
             await self.close()
             raise
+        finally:
+            waiting.cancel()
         self._publisher = Publisher(
             self.client,
             timeout=self.settings.publish_timeout.total_seconds(),
@@ -352,14 +358,20 @@ class Link:
         impatient = (not self._patient or self._plain is not None) and self._failures >= len(self.client.servers)
         if (impatient or is_refusal(error)) and not self._given_up.done():
             self._given_up.set_result(None)
-        if self._publisher is None and self._failures == 1 and not self._given_up.done():
-            log.warning("no NATS at %s yet (%s): trying for %g s", self.url, self._reason(error), CONNECT_TIMEOUT)
+        if self._publisher is None and not self._given_up.done():
+            self._say_that_it_waits(f"cannot reach NATS at {self.url} yet ({self._reason(error)})")
         if not self._closing:
             log.log(
                 logging.DEBUG if isinstance(error, OSError | nats.errors.Error | ConfigurationError) else logging.ERROR,
                 "NATS: %s",
                 self._reason(error),
             )
+
+    def _say_that_it_waits(self, what: str) -> None:
+        """Say it once, while the first connection is being made."""
+        if not self._waits:
+            self._waits = True
+            log.warning("%s: trying for %g s", what, CONNECT_TIMEOUT)
 
     def _note_plain_text(self, error: PlainTextServerError) -> None:
         """Say it once for each time that the connection was lost: this is no outage, and does not pass by itself."""

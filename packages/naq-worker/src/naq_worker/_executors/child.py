@@ -6,6 +6,7 @@ Started by `processes.py` as `python -m naq_worker._executors.child FD`.
 import asyncio
 import contextlib
 import inspect
+import logging
 import os
 import signal
 import socket
@@ -42,7 +43,7 @@ from naq_worker._executors.frames import (
     frame,
 )
 from naq_worker._executors.guard import fork_under_guard
-from naq_worker._executors.relay import Relay, set_up
+from naq_worker._executors.relay import Relay, set_levels, take_over
 from naq_worker._logs import install_log_factory
 from naq_worker._shortage import lack_in, lack_of, noticing
 from naq_worker.outcome import Outcome, Short
@@ -80,7 +81,9 @@ class Child:
         """Become like the worker; return what is in the way."""
         self._setup = setup
         sys.path[:] = setup.path
-        set_up(setup.levels, Relay(lambda begin_at, fields: self._send(Logged(begin_at, fields))))
+        set_levels(setup.levels)
+        relay = Relay(lambda begin_at, fields: self._send(Logged(begin_at, fields)))
+        logging.lastResort = relay  # while nothing is set up: a module's `logging.basicConfig` is to work as in the worker
         if setup.logs:
             install_log_factory()
         if (problem := import_modules(setup.imports)) is not None:
@@ -92,6 +95,7 @@ class Child:
                     self._await(value, self._context)
         except BaseException as error:  # noqa: BLE001 - the boundary: told to the worker
             return Broken(f"a start-up hook failed: {format_traceback(error)}", is_short=lack_of(error) is not None)
+        take_over(relay)
         return None
 
     def _work(self, run: Run) -> None:

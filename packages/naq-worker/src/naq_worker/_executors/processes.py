@@ -182,7 +182,7 @@ class Processes:
                 child.kill()
                 await self._end(child)
                 raise
-            child.reporter = None
+            child.reporter, child.context = None, Context()
             self._idle.append(child)
             return outcome_of(answer)
 
