@@ -56,6 +56,14 @@ def echo(data: bytes) -> bytes:
     return data
 
 
+async def test_a_pipeline_takes_arguments_that_no_message_holds(queue: Queue, connection: Connection) -> None:
+    large = queue.call(echo, bytes(connection.max_payload))
+    many = await queue.enqueue_many([large, *(queue.call(work.add, number, number) for number in range(1000))])
+    assert not many.atomic
+    assert await large.status() is JobState.QUEUED
+    assert await kept(connection)
+
+
 @pytest.mark.parametrize("options", [{}, {"process": True}], ids=["thread", "process"])
 async def test_large_arguments_and_results_come_back_by_themselves(
     options: dict[str, bool], queue: Queue, run_worker: RunWorker, connection: Connection

@@ -254,8 +254,10 @@ class Job(Generic[R_co]):
             InvalidCallError: The arguments do not fit the function's signature.
         """
         if self._call is None:
-            self.check()
-            self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name(), self._open_arguments())
+            if not self._is_checked:
+                self.check()
+            open_at = self._open_arguments() if self.ties.fill else ()
+            self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name(), open_at)
         return self._call
 
     def _fix_times(self) -> None:

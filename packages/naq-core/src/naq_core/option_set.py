@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 from naq_core.dependency import DependsOn
@@ -86,6 +87,8 @@ NO_OPTION_SET = OptionSet({})
 
 def declared_options(function: Callable[..., Any]) -> OptionSet | None:
     """Return what a task declares for its jobs; also of a decorated task (`functools.wraps`), and of a partial of one."""
+    if type(function) is FunctionType and not function.__dict__:
+        return None  # nearly always: what declares options, or wraps what does, has attributes
     found = function
     while isinstance(found, functools.partial):
         found = found.func

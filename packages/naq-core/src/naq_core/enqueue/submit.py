@@ -46,27 +46,33 @@ def message_of(connection: Connection, job: Job[Any], *, again: bool = False) ->
         EncodeError, PayloadTooLargeError: Before anything is sent.
     """
     body = connection.signer.seal(job.serialize(), job.queue, job.job_id)
-    connection.check_size(f"the call of {job.function_name}", len(body))
+    if len(body) > connection.message_limit:
+        connection.check_size(f"the call of {job.function_name}", len(body))
     subject = connection.names.ready(job.queue, job.job_id, job.options.priority)
     headers = {EXPECTED_SEQUENCE: "0"}
     if again or not job.is_fresh or connection.is_clustered:
         headers[EXPECTED_SUBJECT] = connection.names.any_state(job.queue, job.job_id)
-    if job.due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
+    if job.due and job.due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
         headers.update(schedule_headers(subject, job.due))
         subject = connection.names.held(job.queue, job.job_id)
     return subject, body, headers
 
 
-async def _prepare(connection: Connection, job: Job[Any]) -> None:
-    """Bind a job to its connection, and put its call into the object store where it is large.
+async def _prepare(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Bind jobs to their connection, and put their calls into the object store where they are large.
 
     Raises:
-        EncodeError: It cannot be serialized.
+        EncodeError: One cannot be serialized. PayloadTooLargeError: One is too large, and the object store is not used.
     """
-    job.bind(connection)
-    now = connection.clock.now()
-    if len(job.encode().body) > connection.large_limit:
-        await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now) - now))
+    large, most = connection.large_limit, connection.message_limit
+    for job in jobs:
+        job.bind(connection)
+        size = len(job.encode().body)
+        if size > large:
+            now = connection.clock.now()
+            await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now) - now))
+        elif size > most:
+            connection.check_size(f"the call of {job.function_name}", size)
 
 
 class Connected(Protocol):
@@ -129,7 +135,7 @@ async def submit(queue: Connected, job: Job[Any]) -> bool:
 async def _submit(connection: Connection, job: Job[Any]) -> bool:
     if job.ties.after:
         await find_parents(connection, [job])
-    await _prepare(connection, job)
+    await _prepare(connection, [job])
     try:
         is_new = await _place(connection, job)
     except DuplicateJobError:
@@ -197,8 +203,7 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
         if job.terms is not NO_TERMS:
             check_many(job)
     await find_parents(connection, jobs)
-    for job in jobs:
-        await _prepare(connection, job)
+    await _prepare(connection, jobs)
     try:
         if any(job.ties.after for job in jobs):
             tied = [message_of(connection, job, again=bool(job.ties.after)) for job in jobs]
@@ -221,8 +226,6 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
     if len(jobs) > BATCH_LIMIT:
-        for job in jobs:
-            connection.check_size(f"the call of {job.function_name}", len(job.encode().body))
         await _pipeline(connection, jobs)
         return False
     try:
@@ -264,9 +267,25 @@ async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
                 await asyncio.sleep(0)  # let them go out
     except (NotReadyError, DisconnectedError):
         pass  # disconnected on the way: the rest is sent below
-    outcomes: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
+    outcomes = await _outcomes(futures)
     outcomes += [DisconnectedError("perhaps not sent")] * (len(jobs) - len(futures))
     await _store_rest(connection, list(zip(jobs, outcomes, strict=True)))
+
+
+async def _outcomes(futures: Sequence[asyncio.Future[int]]) -> list[Any]:
+    """Wait for all and return their results and errors; `asyncio.gather` takes as long for that as an enqueue for the rest."""
+    outcomes: list[Any] = []
+    try:
+        for future in futures:
+            try:
+                outcomes.append(await future)
+            except NaqError as error:
+                outcomes.append(error)
+    finally:
+        for future in futures[len(outcomes) :]:  # cancelled: nobody asks for these any more
+            if not future.cancel() and not future.cancelled():
+                future.exception()
+    return outcomes
 
 
 async def _store_rest(connection: Connection, outcomes: Sequence[tuple[Job[Any], Any]]) -> None:

@@ -11,7 +11,7 @@ from naq_core.storage.ends import Ends
 from naq_core.storage.subjects import Names
 from naq_core.storage.tally import Tally
 from naq_core.transport.clock import ServerClock
-from naq_core.transport.jetstream import HEADER_ROOM, JetStream
+from naq_core.transport.jetstream import JetStream
 
 
 class Connection(JetStream):
@@ -84,4 +84,4 @@ class Connection(JetStream):
     def large_limit(self) -> int:
         """How many bytes arguments or a result may take inside a message; more go to the object store."""
         threshold = self.settings.large_threshold
-        return min(threshold, (self.client.max_payload - HEADER_ROOM) // 2) if threshold else sys.maxsize
+        return min(threshold, self.message_limit // 2) if threshold else sys.maxsize

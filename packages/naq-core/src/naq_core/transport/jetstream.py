@@ -224,11 +224,16 @@ class JetStream(Link):
             log.debug("the streams cannot be looked at: %s", error)
         self._checked_at = self._loop.time()
 
+    @property
+    def message_limit(self) -> int:
+        """How many bytes the body of a message may take: `max_payload` less room for headers."""
+        return self.client.max_payload - HEADER_ROOM
+
     def check_size(self, what: str, size: int) -> None:
         """Refuse what the server would not take.
 
         Raises:
-            PayloadTooLargeError: `size` and room for headers exceed `max_payload`.
+            PayloadTooLargeError: `size` exceeds `message_limit`.
         """
-        if size + HEADER_ROOM > self.client.max_payload:
-            raise PayloadTooLargeError(what, size, self.client.max_payload - HEADER_ROOM)
+        if size > self.message_limit:
+            raise PayloadTooLargeError(what, size, self.message_limit)
