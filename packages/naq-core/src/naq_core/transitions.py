@@ -23,7 +23,7 @@ MOVES: dict[tuple[JobState, JobState], str] = {
     (_HELD, _EXPIRED): "past its expiry",
     (_QUEUED, _RUNNING): "claimed by a worker",
     (_QUEUED, _HELD): "still waits for other jobs",
-    (_QUEUED, _RETRYING): "has to run alone later",
+    (_QUEUED, _RETRYING): "must run alone, later",
     (_QUEUED, _DEAD): "not a job, or its record cannot be read",
     (_QUEUED, _CANCELLED): "cancelled, or a job it waits for did not succeed",
     (_QUEUED, _EXPIRED): "past its expiry",
@@ -35,11 +35,11 @@ MOVES: dict[tuple[JobState, JobState], str] = {
     (_RUNNING, _CANCELLED): "cancelled, or raised Cancel",
     (_RUNNING, _EXPIRED): "past its expiry when it was to run again",
     (_RETRYING, _RUNNING): "due and claimed again",
-    (_RETRYING, _RETRYING): "has to run alone later",
+    (_RETRYING, _RETRYING): "must run alone, later",
     (_RETRYING, _CANCELLED): "cancelled",
     (_RETRYING, _EXPIRED): "past its expiry",
-    (_DEAD, _QUEUED): "put back by hand",
-    (_CANCELLED, _QUEUED): "put back by hand",
+    (_DEAD, _QUEUED): "requeued by hand",
+    (_CANCELLED, _QUEUED): "requeued by hand",
 }
 """Every move a job can make, and what causes it. A job begins as QUEUED or HELD."""
 

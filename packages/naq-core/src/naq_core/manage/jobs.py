@@ -84,7 +84,7 @@ async def _reset(connection: Connection, found: Found, stored: Stored) -> bool:
     elif record.state is JobState.QUEUED:  # the process that reset it died before moving the job
         return True
     else:
-        transitions.put_back(record, "put back by hand")
+        transitions.put_back(record, "requeued by hand")
     ttl = connection.settings.failure_ttl.total_seconds()
     return await write_record(connection, record, stored.revision, ttl) is not None
 

@@ -138,7 +138,7 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
     """Make the record that of a job that has not begun, so that neither workers nor children take it for ended."""
     if not record.state.is_final:
         return
-    transitions.put_back(record, "put back with its workflow")
+    transitions.put_back(record, "requeued with its workflow")
     subject = connection.names.result(record.queue, record.job_id)
     try:
         await connection.publish(subject, encode_record(record), {EXPECTED_SEQUENCE: str(revision)})
