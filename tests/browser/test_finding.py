@@ -47,7 +47,7 @@ def test_only_the_jobs_of_one_cause_are_put_back(address: str, settings: Setting
     expect(page.locator(".also")).to_contain_text("error: ValueError")
     page.go_back()
     page.locator("tbody tr").filter(has_text="declined").get_by_role("button", name="Retry all").click()
-    expect(page.locator("#live-list")).to_contain_text("1 job put back.")
+    expect(page.locator("#live-list")).to_contain_text("1 job requeued.")
     page.goto(f"{address}/errors")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody tr")).to_contain_text("is lost")

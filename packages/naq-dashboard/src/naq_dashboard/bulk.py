@@ -35,7 +35,7 @@ COUNTED = 5_000
 """Entries looked at to find out how many jobs there are to come."""
 
 BULK: dict[str, Action] = {"retry": Action.RETRY_JOB, "cancel": Action.CANCEL_JOB, "delete": Action.DELETE_JOB}
-DONE = {"retry": "put back", "cancel": "cancelled", "delete": "deleted"}
+DONE = {"retry": "requeued", "cancel": "cancelled", "delete": "deleted"}
 
 
 class _StoppedError(Exception):

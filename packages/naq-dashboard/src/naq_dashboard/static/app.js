@@ -172,8 +172,8 @@
   function recount() {
     const boxes = $$("input[name=chosen]"), count = boxes.filter((box) => box.checked).length;
     for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
-    const scope = $("#bulk input[name=scope]"), told = scope?.checked ? "All that match" : count && `${count} chosen`;
-    for (const each of $$("[data-chosen-count]")) each.textContent = told || each.dataset.chosenCount;
+    const scope = $("#bulk input[name=scope]"), label = scope?.checked ? "All that match" : count && `${count} selected`;
+    for (const each of $$("[data-chosen-count]")) each.textContent = label || each.dataset.chosenCount;
     const all = $("#choose-all");
     if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
   }
