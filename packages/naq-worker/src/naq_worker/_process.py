@@ -213,7 +213,7 @@ class Processor:
         return self._run_told(envelope, run) if envelope.fill or envelope.tell else run()
 
     async def _run_told(self, envelope: Envelope, run: Callable[[tuple[ParentOutcome, ...]], Awaitable[Outcome]]) -> Outcome:
-        """Run an attempt that is to know what the parents of its job came to."""
+        """Run an attempt that needs the outcomes of the parents."""
         parents = await self.finisher.outcomes(envelope)
         return parents if isinstance(parents, Failed) else await run(parents)
 
