@@ -13,7 +13,7 @@ from naq_core.inspect import get_job, get_queue
 from naq_core.manage import is_queue_paused
 from naq_core.storage.records import find_job
 from naq_core.testing import WorkerRunner
-from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app, new_jobs
+from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app
 from naq_dashboard.gate import SAFE_METHODS
 from naq_dashboard.operations import VERBS
 from tests.conftest import RunWorker
@@ -273,12 +273,6 @@ class TestNewJobs:
             answer = await client.post("/api/jobs", json={"function": "os:system", "args": ["id"]}, auth=("olga", "pw"))
             assert answer.status_code == 403
             assert "enqueue-job" in answer.json()["detail"]
-
-    async def test_without_naq_client_it_says_what_to_install(self, dashboard: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(new_jobs, "can_enqueue", lambda: False)
-        answer = await dashboard.post("/api/jobs", json={"function": "math:sqrt", "args": [2]})
-        assert answer.status_code == 501
-        assert "pip install naq-client" in answer.json()["detail"]
 
     async def test_a_schedule_keeps_its_call_as_json_too(self, dashboard: Client, queue: Queue) -> None:
         order = {"function": "math:pow", "schedule_id": "both", "args": [2], "kwargs": {"y": 3}, "interval": "1h"}

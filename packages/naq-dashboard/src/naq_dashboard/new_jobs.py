@@ -1,44 +1,36 @@
-"""Enqueueing from the dashboard, by the client's own `Queue` as `naq enqueue` does."""
+"""Enqueueing from the dashboard, as `naq enqueue` does it."""
 
-import dataclasses
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import ValidationException
 
+from naq_core.enqueue.submit import submit_on
 from naq_core.filters import parse_instant
+from naq_core.job import Job
+from naq_core.option_set import OptionSet
 from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_dashboard.calls import SERIALIZER, read_call, read_function
 
-__all__ = ["can_enqueue", "enqueue_job"]
+__all__ = ["enqueue_job"]
 
 MOST_RETRIES = 10_000
-
-
-def can_enqueue() -> bool:
-    """Return whether naq-client, on which the dashboard does not depend, is here."""
-    return importlib.util.find_spec("naq_client") is not None
 
 
 async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
     """Enqueue a call of a function that workers know by its name. Its `job_id` makes it safe to be repeated.
 
     Raises:
-        ValidationException: A word is wrong. HTTPException: 501, naq-client is not installed.
-        NaqError: It cannot be enqueued.
+        ValidationException: A word is wrong. NaqError: It cannot be enqueued.
     """
-    if not can_enqueue():
-        raise HTTPException("enqueueing needs naq-client: pip install naq-client", status_code=501)
     function = read_function(words.get("function", ""))
     args, kwargs = read_call(words)
     name = words.get("queue", "").strip() or connection.settings.default_queue
-    queue = importlib.import_module("naq_client").Queue(name, connection=connection)
-    queue.settings = dataclasses.replace(queue.settings, job_serializer=SERIALIZER)
-    job = await queue.options(**_options(words, connection.clock.utc())).enqueue(function, *args, **kwargs)
+    options = OptionSet(_options(words, connection.clock.utc()))
+    job: Job[Any] = Job(function, args, kwargs, queue=name, serializer=SERIALIZER, options=options)
+    await submit_on(connection, job)
     if not job.is_new:
         return f"Job {job.job_id} already exists and was not changed."
     return f"Enqueued as {job.job_id} on queue {job.queue}."

@@ -1,7 +1,5 @@
-"""Enqueueing from the terminal, by the client's own `Queue`."""
+"""Enqueueing from the terminal."""
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -14,8 +12,11 @@ from naq_cli.actions.following import follow_job
 from naq_cli.actions.job_detail import write_result
 from naq_cli.commands.enqueue import JobOptions, Waiting
 from naq_cli.exit_codes import ExitCode
+from naq_core.enqueue.submit import submit_on
 from naq_core.filters import parse_instant
 from naq_core.inspect import wait_for_job
+from naq_core.job import Job
+from naq_core.option_set import OptionSet
 from naq_core.settings import parse_duration
 
 
@@ -28,12 +29,19 @@ async def enqueue_call(
     waiting: Waiting,
 ) -> int:
     """Enqueue, print the id, and wait where that was asked for."""
-    queue_class = _client().Queue
     check_function(function)
     args, kwargs = read_call(arguments, json_args)
     patience = seconds_of(waiting.timeout, "--timeout")
-    queue = queue_class(options.queue, connection=session.connection)
-    job = await queue.options(**job_options(options, session.connection.clock.utc())).enqueue(function, *args, **kwargs)
+    connection = session.connection
+    job: Job[Any] = Job(
+        function,
+        args,
+        kwargs,
+        queue=connection.settings.default_queue if options.queue is None else options.queue,
+        serializer=connection.settings.job_serializer,
+        options=OptionSet(job_options(options, connection.clock.utc())),
+    )
+    await submit_on(connection, job)
     if options.unique is not None and not job.is_new:
         session.output.remark(f"A job with the key {options.unique} already exists.")
     waits = waiting.wait or waiting.follow or patience is not None
@@ -87,17 +95,3 @@ def _times(options: JobOptions, now: datetime) -> dict[str, Any]:
     if options.debounce is not None:
         given["debounce"] = seconds_of(options.debounce, "--debounce")
     return given
-
-
-def _client() -> Any:
-    """Import naq-client, on which naq-cli does not depend.
-
-    Raises:
-        CommandError: It is not installed.
-    """
-    if importlib.util.find_spec("naq_client") is None:
-        raise CommandError(
-            "naq-client is not installed. Install it: pip install naq-client  # or: uv add naq-client",
-            ExitCode.NOT_INSTALLED,
-        )
-    return importlib.import_module("naq_client")

@@ -5,18 +5,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from naq_core.call import JobCall
 from naq_core.dependents import Dependents
+from naq_core.enqueue.message import waiting_messages
 from naq_core.enqueue.order import in_order
 from naq_core.envelope import Parent
 from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError, WrongSequenceError
-from naq_core.job import Job
 from naq_core.storage.connection import Connection
-from naq_core.storage.edges import edge_messages, waiting_headers
 from naq_core.storage.records import queues_of, the_queue
 from naq_core.storage.topology import ensure_queue
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.errors import DisconnectedError
-from naq_core.transport.headers import SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ AT_ONCE = 100
 """Ids that are looked up side by side."""
 
 
-async def find_parents(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+async def find_parents(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """Note the queue of each parent that was named by its id alone; one that is not known (yet) stays as it is.
 
     A job of the child's own queue is meant first, then one of any other.
@@ -56,7 +55,7 @@ def _placed(parent: Parent, queues: Mapping[str, Iterable[str]], preferred: str)
     return Parent(parent.id, the_queue(parent.id, sorted(queues[parent.id]), preferred) or "*", parent.lenient)
 
 
-async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages: Sequence[BrokerMessage]) -> bool:
+async def submit_tied(connection: Connection, jobs: Sequence[JobCall[Any]], messages: Sequence[BrokerMessage]) -> bool:
     """Enqueue jobs of which some wait for others.
 
     Up to 1,000 messages (a job is one, and one for each parent) are one atomic batch. More are stored in stages: first those
@@ -64,7 +63,7 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
     stored: they are cancelled, with a reason that says so, when the server's timer has them looked at.
 
     Args:
-        messages: What `message_of` made of each job.
+        messages: What `job_message` made of each job.
 
     Returns:
         Whether it was atomic.
@@ -77,7 +76,11 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
     in_order(jobs)
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
-    waiting = [_waiting(connection, job, message) for job, message in zip(jobs, messages, strict=True) if job.ties.after]
+    waiting = [
+        waiting_messages(connection, (job.queue, job.job_id), message, job.ties.after, job.expires)
+        for job, message in zip(jobs, messages, strict=True)
+        if job.ties.after
+    ]
     roots = [message for job, message in zip(jobs, messages, strict=True) if not job.ties.after]
     stages = batches([*waiting, *([root] for root in roots)])
     try:
@@ -93,14 +96,7 @@ async def submit_tied(connection: Connection, jobs: Sequence[Job[Any]], messages
     return len(stages) == 1
 
 
-def _waiting(connection: Connection, job: Job[Any], message: BrokerMessage) -> list[BrokerMessage]:
-    subject, body, headers = message
-    child = (job.queue, job.job_id)
-    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject), connection.clock.now(), job.expires)}
-    return [(connection.names.held(*child), body, held), *edge_messages(connection, child, job.ties.after)]
-
-
-async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Sequence[Job[Any]], *, atomic: bool) -> None:
+async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Sequence[JobCall[Any]], *, atomic: bool) -> None:
     try:
         await publish_batch(connection, batch)
     except WrongSequenceError as error:
@@ -117,7 +113,7 @@ async def _store_one(connection: Connection, message: BrokerMessage) -> None:
         return
 
 
-async def _look(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+async def _look(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """Look at parents that may have ended before the jobs were stored; those of the same batch cannot have."""
     stored = {(job.queue, job.job_id) for job in jobs}
     ids = {job.job_id for job in jobs}

@@ -1,13 +1,15 @@
 """The order of jobs that depend on each other."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from naq_core.call import JobCall
 from naq_core.errors import WorkflowError
-from naq_core.job import Job
+
+AnyCall = TypeVar("AnyCall", bound=JobCall[Any])
 
 
-def in_order(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+def in_order(jobs: Sequence[AnyCall]) -> list[AnyCall]:
     """Return the jobs, parents before their children, otherwise in the order given.
 
     Raises:
@@ -47,7 +49,7 @@ def in_order(jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
     return [jobs[place] for place in order]
 
 
-def _circle(jobs: Sequence[Job[Any]], parents: Sequence[set[int]], outside: set[int]) -> str:
+def _circle(jobs: Sequence[JobCall[Any]], parents: Sequence[set[int]], outside: set[int]) -> str:
     place = next(place for place in range(len(jobs)) if place not in outside)
     path: list[int] = []
     while place not in path:

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from naq_core.enqueue import hooks
+from naq_core.call import JobCall
 from naq_core.enqueue.dependent import find_parents, submit_tied
+from naq_core.enqueue.message import count_enqueued, job_message, tell_enqueued
 from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core.errors import (
     BrokerTimeoutError,
@@ -16,16 +17,12 @@ from naq_core.errors import (
     NaqError,
     WrongSequenceError,
 )
-from naq_core.job import Job
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
-from naq_core.storage.messages import schedule_headers
 from naq_core.storage.topology import ensure_queue
 from naq_core.terms import NO_TERMS
 from naq_core.transport.batch import BATCH_LIMIT, publish_batch
 from naq_core.transport.errors import DisconnectedError, NotReadyError
-from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
-from naq_core.transport.repeat import BrokerMessage
 
 T = TypeVar("T")
 
@@ -35,30 +32,7 @@ AT_ONCE = 1000
 """Messages of a pipeline that are sent again side by side."""
 
 
-def message_of(connection: Connection, job: Job[Any], *, again: bool = False) -> BrokerMessage:
-    """Return subject, body and headers of a job.
-
-    The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job. A fresh id cannot be there
-    yet, so its first try checks its own subject only, which saves a header. Not in a cluster: there a leader remembers what is
-    under way by the subject that is checked, and would take the repeat for another write.
-
-    Raises:
-        EncodeError, PayloadTooLargeError: Before anything is sent.
-    """
-    body = connection.signer.seal(job.serialize(), job.queue, job.job_id)
-    if len(body) > connection.message_limit:
-        connection.check_size(f"the call of {job.function_name}", len(body))
-    subject = connection.names.ready(job.queue, job.job_id, job.options.priority)
-    headers = {EXPECTED_SEQUENCE: "0"}
-    if again or not job.is_fresh or connection.is_clustered:
-        headers[EXPECTED_SUBJECT] = connection.names.any_state(job.queue, job.job_id)
-    if job.due and job.due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
-        headers.update(schedule_headers(subject, job.due))
-        subject = connection.names.held(job.queue, job.job_id)
-    return subject, body, headers
-
-
-async def _prepare(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+async def _prepare(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """Bind jobs to their connection, and put their calls into the object store where they are large.
 
     Raises:
@@ -85,7 +59,7 @@ class Connected(Protocol):
         ...
 
 
-async def in_budget(queue: Connected, jobs: Sequence[Job[Any]], send: Callable[[Connection], Awaitable[T]]) -> T:
+async def in_budget(queue: Connected, jobs: Sequence[JobCall[Any]], send: Callable[[Connection], Awaitable[T]]) -> T:
     """Enqueue jobs within the smallest `publish_budget` among their options, where one has any.
 
     Args:
@@ -116,7 +90,7 @@ async def in_budget(queue: Connected, jobs: Sequence[Job[Any]], send: Callable[[
         raise EnqueueUnknownError([job.job_id for job in jobs], reason) from error
 
 
-async def submit(queue: Connected, job: Job[Any]) -> bool:
+async def submit(queue: Connected, job: JobCall[Any]) -> bool:
     """Enqueue one job.
 
     Returns:
@@ -128,11 +102,12 @@ async def submit(queue: Connected, job: Job[Any]) -> bool:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     if job.budget is None:
-        return await _submit(await queue.connection(), job)
-    return await in_budget(queue, (job,), lambda connection: _submit(connection, job))
+        return await submit_on(await queue.connection(), job)
+    return await in_budget(queue, (job,), lambda connection: submit_on(connection, job))
 
 
-async def _submit(connection: Connection, job: Job[Any]) -> bool:
+async def submit_on(connection: Connection, job: JobCall[Any]) -> bool:
+    """Enqueue one job over an open connection; as `submit`, but its `publish_budget` is not looked at."""
     if job.ties.after:
         await find_parents(connection, [job])
     await _prepare(connection, [job])
@@ -143,23 +118,22 @@ async def _submit(connection: Connection, job: Job[Any]) -> bool:
         raise
     job.is_new = is_new
     if is_new:
-        connection.tally.add(job.queue, job.function_name, "enqueued")
+        count_enqueued(connection, job.queue, job.function_name)
     else:
         await job.discard_arguments()
-    if hooks.after_enqueue:
-        await hooks.tell({job.queue})
+    await tell_enqueued({job.queue})
     return is_new
 
 
-async def _place(connection: Connection, job: Job[Any]) -> bool:
+async def _place(connection: Connection, job: JobCall[Any]) -> bool:
     """Put a job on its subject, in the way that its ties and terms ask for; return whether it is new."""
     if job.terms.unique and not job.ties.after:
-        return await submit_unique(connection, job, message_of)
+        return await submit_unique(connection, job)
     if not job.ties.after:
         return await _store(connection, job)
     check_ties(job)
     try:
-        await submit_tied(connection, [job], [message_of(connection, job, again=True)])
+        await submit_tied(connection, [job], [job_message(connection, job, again=True)])
     except DuplicateJobError:
         if job.terms.unique:
             raise
@@ -167,9 +141,9 @@ async def _place(connection: Connection, job: Job[Any]) -> bool:
     return True
 
 
-async def _store(connection: Connection, job: Job[Any]) -> bool:
+async def _store(connection: Connection, job: JobCall[Any]) -> bool:
     await ensure_queue(connection, job.queue, job.options.priority)
-    message = message_of(connection, job)
+    message = job_message(connection, job)
     is_repeated = False
     try:
         if connection.is_connected:
@@ -181,7 +155,7 @@ async def _store(connection: Connection, job: Job[Any]) -> bool:
                 is_repeated = True
             else:
                 return True
-        await connection.publish(*message_of(connection, job, again=True), is_repeated=is_repeated)
+        await connection.publish(*job_message(connection, job, again=True), is_repeated=is_repeated)
     except WrongSequenceError:
         return False
     except BrokerTimeoutError as error:
@@ -189,7 +163,7 @@ async def _store(connection: Connection, job: Job[Any]) -> bool:
     return True
 
 
-async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
+async def submit_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> bool:
     """Enqueue jobs: up to 1,000 as one atomic batch, more in a pipeline.
 
     Returns:
@@ -206,7 +180,7 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     await _prepare(connection, jobs)
     try:
         if any(job.ties.after for job in jobs):
-            tied = [message_of(connection, job, again=bool(job.ties.after)) for job in jobs]
+            tied = [job_message(connection, job, again=bool(job.ties.after)) for job in jobs]
             atomic = await submit_tied(connection, jobs, tied)
         else:
             atomic = await _store_many(connection, jobs)
@@ -215,13 +189,12 @@ async def submit_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
             await job.discard_arguments()
         raise
     for (queue, function), count in Counter((job.queue, job.function_name) for job in jobs).items():
-        connection.tally.add(queue, function, "enqueued", count)
-    if hooks.after_enqueue:
-        await hooks.tell({job.queue for job in jobs})
+        count_enqueued(connection, queue, function, count)
+    await tell_enqueued({job.queue for job in jobs})
     return atomic
 
 
-async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
+async def _store_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> bool:
     check_keys(jobs)
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
@@ -235,8 +208,8 @@ async def _store_many(connection: Connection, jobs: Sequence[Job[Any]]) -> bool:
     return True
 
 
-async def _store_batch(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
-    messages = [message_of(connection, job) for job in jobs]
+async def _store_batch(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
+    messages = [job_message(connection, job) for job in jobs]
     has_keys = any(job.terms.unique for job in jobs)
     while True:
         try:
@@ -249,7 +222,7 @@ async def _store_batch(connection: Connection, jobs: Sequence[Job[Any]]) -> None
         await settle_keys(connection, jobs)
 
 
-async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+async def _pipeline(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """Send everything without waiting for each answer; what is not acknowledged is sent again.
 
     Arguments are encoded by now; the messages are made while the server stores those before.
@@ -262,7 +235,7 @@ async def _pipeline(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
     futures: list[asyncio.Future[int]] = []
     try:
         for number, job in enumerate(jobs):
-            futures.append(await send(*message_of(connection, job)))
+            futures.append(await send(*job_message(connection, job)))
             if number % TURN == 0:
                 await asyncio.sleep(0)  # let them go out
     except (NotReadyError, DisconnectedError):
@@ -288,13 +261,13 @@ async def _outcomes(futures: Sequence[asyncio.Future[int]]) -> list[Any]:
     return outcomes
 
 
-async def _store_rest(connection: Connection, outcomes: Sequence[tuple[Job[Any], Any]]) -> None:
+async def _store_rest(connection: Connection, outcomes: Sequence[tuple[JobCall[Any], Any]]) -> None:
     """Send again what was not acknowledged, side by side and all within one budget: a cut-off server answers none of it.
 
     Raises:
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
-    rest: list[tuple[Job[Any], bool]] = []
+    rest: list[tuple[JobCall[Any], bool]] = []
     for job, outcome in outcomes:
         if isinstance(outcome, int | WrongSequenceError):
             continue  # stored, or a live job of this id is there
@@ -310,7 +283,7 @@ async def _store_rest(connection: Connection, outcomes: Sequence[tuple[Job[Any],
             unknown += (job.job_id for job, _ in part)
             continue
         tries = (
-            connection.publish(*message_of(connection, job, again=True), deadline=deadline, is_repeated=is_repeated)
+            connection.publish(*job_message(connection, job, again=True), deadline=deadline, is_repeated=is_repeated)
             for job, is_repeated in part
         )
         for (job, _), outcome in zip(part, await asyncio.gather(*tries, return_exceptions=True), strict=True):

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from naq_core import transitions
+from naq_core.call import JobCall
+from naq_core.enqueue.message import job_message
 from naq_core.errors import (
     BrokerError,
     BrokerTimeoutError,
@@ -15,7 +17,6 @@ from naq_core.errors import (
     EnqueueUnknownError,
     WrongSequenceError,
 )
-from naq_core.job import Job
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import remove, remove_arguments
@@ -30,10 +31,8 @@ from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from naq_core.transport.message import Message
 from naq_core.transport.repeat import BrokerMessage
 
-MessageOf = Callable[[Connection, Job[Any]], BrokerMessage]
 
-
-def check_ties(job: Job[Any]) -> None:
+def check_ties(job: JobCall[Any]) -> None:
     """Refuse what does not go together with waiting for other jobs.
 
     Raises:
@@ -47,7 +46,7 @@ def check_ties(job: Job[Any]) -> None:
         raise ConfigurationError("on_clash", "a job with depends_on supports 'refuse' only")
 
 
-def check_many(job: Job[Any]) -> None:
+def check_many(job: JobCall[Any]) -> None:
     """Refuse what a batch cannot do.
 
     Raises:
@@ -60,7 +59,7 @@ def check_many(job: Job[Any]) -> None:
         check_ties(job)
 
 
-async def submit_unique(connection: Connection, job: Job[Any], message_of: MessageOf) -> bool:
+async def submit_unique(connection: Connection, job: JobCall[Any]) -> bool:
     """Enqueue a job with a `unique` key.
 
     Returns:
@@ -72,7 +71,7 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
     """
     if job.options.fast:
         raise ConfigurationError("unique", "cannot be combined with fast=True, which stores no record of the job's end")
-    message = message_of(connection, job)
+    message = job_message(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
     # On its way together with the job: a key that was never used before costs no second round trip.
@@ -80,7 +79,9 @@ async def submit_unique(connection: Connection, job: Job[Any], message_of: Messa
         return await _submit(connection, job, message, look)
 
 
-async def _submit(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> bool:
+async def _submit(
+    connection: Connection, job: JobCall[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]"
+) -> bool:
     sent = False
     try:
         if job.terms.debounce:
@@ -118,7 +119,9 @@ async def _has_nothing_to_hand_over(look: "asyncio.Future[Stored | None]") -> bo
     return stored is None or stored.record.state in {JobState.QUEUED, JobState.HELD}
 
 
-async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]") -> None:
+async def _debounce(
+    connection: Connection, job: JobCall[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]"
+) -> None:
     """Publish on the held subject: the server replaces the waiting message, and its delay restarts.
 
     It may be repeated, as it is always the same incarnation; so no answer is needed of what was there before.
@@ -132,7 +135,7 @@ async def _debounce(connection: Connection, job: Job[Any], message: BrokerMessag
         await hand_over_record(connection, _waiting_record(job), retire=False)
 
 
-def placed(connection: Connection, job: Job[Any], message: BrokerMessage, place: Place) -> BrokerMessage:
+def placed(connection: Connection, job: JobCall[Any], message: BrokerMessage, place: Place) -> BrokerMessage:
     """Return the message with the headers that store it only where the id is as it was found."""
     subject, body, headers = message
     return (
@@ -146,11 +149,11 @@ def placed(connection: Connection, job: Job[Any], message: BrokerMessage, place:
     )
 
 
-def _may_replace(job: Job[Any], place: Place) -> bool:
+def _may_replace(job: JobCall[Any], place: Place) -> bool:
     return place.is_waiting and job.terms.on_clash is Clash.REPLACE and place.run != job.run
 
 
-def _adopt(job: Job[Any], live: Message, run: str) -> bool:
+def _adopt(job: JobCall[Any], live: Message, run: str) -> bool:
     """Let the handle stand for the live job; return False, as it is not new."""
     if job.terms.on_clash is not Clash.RETURN:
         raise DuplicateJobError(job.job_id)
@@ -158,7 +161,7 @@ def _adopt(job: Job[Any], live: Message, run: str) -> bool:
     return False
 
 
-async def _take_over(connection: Connection, job: Job[Any], place: Place) -> None:
+async def _take_over(connection: Connection, job: JobCall[Any], place: Place) -> None:
     """After the job was stored: see to it that what it replaced on a ready subject does not run, and that the record is its."""
     gone = place.live or place.spent
     is_ready = place.live is not None and state_of_subject(place.live.subject)[0] != "held"
@@ -168,7 +171,7 @@ async def _take_over(connection: Connection, job: Job[Any], place: Place) -> Non
     await (remove(connection, gone) if is_ready else remove_arguments(connection, gone))
 
 
-def _waiting_record(job: Job[Any]) -> JobRecord:
+def _waiting_record(job: JobCall[Any]) -> JobRecord:
     return transitions.unclaimed(
         job.job_id,
         job.queue,
@@ -181,7 +184,7 @@ def _waiting_record(job: Job[Any]) -> JobRecord:
     )
 
 
-async def place_keys(connection: Connection, jobs: Sequence[Job[Any]], messages: list[BrokerMessage]) -> bool:
+async def place_keys(connection: Connection, jobs: Sequence[JobCall[Any]], messages: list[BrokerMessage]) -> bool:
     """After a batch was refused: find the places of its unique jobs.
 
     Returns:
@@ -202,7 +205,7 @@ async def place_keys(connection: Connection, jobs: Sequence[Job[Any]], messages:
     return changed
 
 
-async def settle_keys(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+async def settle_keys(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """After a batch was stored: note where its unique jobs lie, and take their records over."""
     unique = [job for job in jobs if job.terms.unique]
     for job, place in zip(
@@ -213,7 +216,7 @@ async def settle_keys(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
             await hand_over_record(connection, _waiting_record(job), retire=False)
 
 
-def check_keys(jobs: Sequence[Job[Any]]) -> None:
+def check_keys(jobs: Sequence[JobCall[Any]]) -> None:
     """Refuse unique jobs among more than are stored all or none, and an id that is twice among those.
 
     Raises:

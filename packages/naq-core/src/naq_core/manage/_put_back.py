@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from naq_core.dependents import Dependents
-from naq_core.envelope import Envelope, Parent, decode_envelope
+from naq_core.enqueue.message import waiting_messages
+from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import WrongSequenceError
 from naq_core.storage.connection import Connection
-from naq_core.storage.edges import Key, edge_messages, waiting_headers
-from naq_core.storage.messages import moving_headers, released, target_of
+from naq_core.storage.edges import Key
+from naq_core.storage.messages import released
 from naq_core.storage.parents import Kind, Standing, standings
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.message import Message
@@ -33,7 +34,8 @@ async def put_back(connection: Connection, messages: Mapping[Key, Message]) -> N
         envelope = envelopes[key]
         awaited = [parent for parent in envelope.after if _is_awaited(parent, known)]
         if awaited:
-            waiting.append(_held(connection, key, message, envelope, awaited))
+            # For a parent without an edge its success is remembered.
+            waiting.append(waiting_messages(connection, key, released(connection, message), awaited, envelope.expires))
             children.append((key, envelope.after))
         else:
             ready.append([released(connection, message)])
@@ -55,17 +57,6 @@ def _is_awaited(parent: Parent, known: Mapping[Key, Standing]) -> bool:
     """Return whether a parent is still to be waited for; one of which nothing is left is taken for done."""
     kind = known[parent.queue, parent.id].kind
     return kind is Kind.ALIVE or (kind is Kind.FAILED and not parent.lenient)
-
-
-def _held(
-    connection: Connection, key: Key, message: Message, envelope: Envelope, awaited: Sequence[Parent]
-) -> list[BrokerMessage]:
-    """Return the move of a job that waits again, with its edges: for a parent without one its success is remembered."""
-    target = target_of(message)
-    if target is None:
-        raise ValueError(f"{message.subject} is not kept")
-    headers = {**moving_headers(connection, message), **waiting_headers(target, connection.clock.now(), envelope.expires)}
-    return [(connection.names.held(*key), message.data, headers), *edge_messages(connection, key, awaited)]
 
 
 async def _store(connection: Connection, groups: Sequence[Sequence[BrokerMessage]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from naq_core.decoding import complain
+from naq_core.enqueue.message import count_enqueued, message_of, tell_enqueued
 from naq_core.envelope import decode_envelope, encode_envelope
 from naq_core.errors import (
     InvalidScheduleError,
@@ -36,7 +37,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record
 from naq_core.storage.topology import ensure_queue, ensure_schedules
 from naq_core.transport.buckets import list_documents, read_document, write_document
-from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, MESSAGE_ID
+from naq_core.transport.headers import MESSAGE_ID
 from naq_core.transport.streams import stream_span
 from naq_core.values import flag
 from naq_core.views import Firing, ScheduleView
@@ -263,12 +264,12 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
 
     Raises:
         SignatureError: The schedule is not signed with one of this process's keys, or is signed and the process has no key.
+        PayloadTooLargeError: Its message is larger than the server takes.
         BrokerError: It is unknown whether it was stored.
     """
     template = connection.signer.open(spec.template, spec.queue, _template_name(spec))
     if template != spec.template and not connection.signer:
         raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
-    names = connection.names
     at = connection.clock.now()
     envelope = msgspec.structs.replace(
         decode_envelope(template),
@@ -277,19 +278,16 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
         schedule=spec.schedule_id,
         expires=at + spec.expires_in if spec.expires_in else 0.0,
     )
-    body = connection.signer.seal(encode_envelope(envelope), spec.queue, job_id)
     level = envelope.opt.priority
+    message = message_of(connection, (spec.queue, job_id), encode_envelope(envelope), envelope.fn, level)
     await ensure_queue(connection, spec.queue, level)
-    headers = {
-        EXPECTED_SEQUENCE: "0",
-        EXPECTED_SUBJECT: names.any_state(spec.queue, job_id),
-        MESSAGE_ID: job_id,
-    }
+    subject, body, headers = message
     try:
-        await connection.publish(names.ready(spec.queue, job_id, level), body, headers, deadline=deadline)
+        await connection.publish(subject, body, {**headers, MESSAGE_ID: job_id}, deadline=deadline)
     except WrongSequenceError:
         return False
-    connection.tally.add(spec.queue, envelope.fn, "enqueued")
+    count_enqueued(connection, spec.queue, envelope.fn)
+    await tell_enqueued({spec.queue})
     return True
 
 

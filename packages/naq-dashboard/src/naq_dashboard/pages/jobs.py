@@ -15,7 +15,6 @@ from naq_core.views import JobFilter, JobPage, JobView, QueueView
 from naq_dashboard import search
 from naq_dashboard.board import Board
 from naq_dashboard.bulk import BulkRun
-from naq_dashboard.new_jobs import can_enqueue
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import moment
@@ -131,7 +130,6 @@ async def new_job(board: Board, query: Query) -> dict[str, Any]:
         "title": "New job",
         "queue": query.get("queue") or board.naq_settings.default_queue,
         "queues": [each.queue for each in queues],
-        "can_enqueue": can_enqueue(),
         "stream": "",
     }
 
