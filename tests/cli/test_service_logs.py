@@ -13,6 +13,8 @@ import pytest
 from naq_client import Queue
 from naq_core import Settings
 from naq_core.storage.connection import Connection
+from naq_core.transport import link
+from naq_dashboard import broker
 from tests.cli.commands import run
 from tests.support.eventually import eventually
 
@@ -165,6 +167,33 @@ async def test_it_is_said_within_a_second_that_nats_cannot_be_reached(caplog: py
     (record,) = (each for each in caplog.records if "trying for" in each.getMessage())
     assert record.levelno == logging.WARNING
     assert "at nats://***@127.0.0.1:" in record.getMessage()
+
+
+async def test_the_dashboard_says_once_that_nats_is_away(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(broker, "PAUSE", 0.01)
+    tries = 0
+
+    def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.close()
+
+    async with await asyncio.start_server(count, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        dashboard = broker.Broker(Settings(nats_url=f"nats://127.0.0.1:{port}"))
+        dashboard.begin()
+        await eventually(lambda: is_said(caplog, "Trying again every"))
+        before = tries
+        await eventually(lambda: is_above(tries, before + 3))
+        await dashboard.close()
+    assert [caplog.text.count(each) for each in ("Trying again every", "trying for")] == [1, 1]
+
+
+def is_above(number: int, least: int) -> None:
+    assert number > least
 
 
 def is_said(caplog: pytest.LogCaptureFixture, text: str) -> None:

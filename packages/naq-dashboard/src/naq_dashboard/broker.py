@@ -83,7 +83,8 @@ class Broker:
     async def _connect(self) -> None:
         try:
             while not self._closed:
-                connection = Connection(self.settings, name="naq-dashboard", keeps=True)
+                # Patient, which is said in the log, the first time only.
+                connection = Connection(self.settings, name="naq-dashboard", keeps=True, patient=self._reason is None)
                 try:
                     await connection.open()
                     await ensure_streams(connection)

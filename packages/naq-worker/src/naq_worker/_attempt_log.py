@@ -69,6 +69,11 @@ def handed_back(record: JobRecord, reason: str) -> None:
     _say(logging.WARNING, record, f"is handed back: {_line(reason)}")
 
 
+def lost(record: JobRecord, why: str) -> None:
+    """Log that an attempt has ended without an outcome, with its worker or while the server took no records, at WARNING."""
+    _say(logging.WARNING, record, f"lost attempt {record.attempt}: {_line(why)}")
+
+
 def discarded(record: JobRecord, why: str, failure: Failed | None) -> None:
     """Log at WARNING that the job no longer belongs to this worker and the outcome of its attempt is dropped."""
     _say(logging.WARNING, record, f"{why}: the outcome of this attempt is discarded", failure)

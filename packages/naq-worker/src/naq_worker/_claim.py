@@ -14,6 +14,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.presence import read_presence
 from naq_core.storage.records import Stored, read_record, write_record
+from naq_worker import _attempt_log
 from naq_worker._active import Active, Claim
 from naq_worker._suspects import Isolation, charge, is_condemned
 
@@ -167,13 +168,13 @@ class Claims:
         transitions.worker_lost(old, error)
         charge(old)
         counted = old.crashes - old.excused
-        log.warning("job %s: %s (counted crashes: %d of %d)", old.job_id, reason, counted, self._max_crashes)
+        _attempt_log.lost(old, f"{reason} (counted crashes: {counted} of {self._max_crashes})")
         return old
 
     def _again(self, old: JobRecord, fresh: JobRecord) -> JobRecord:
         """The attempt ended while the server took no records: nobody died, so it counts neither as a crash nor as a failure."""
         reason = "the attempt ended, but its outcome could not be stored"
-        log.warning("job %s runs again: %s", old.job_id, reason)
+        _attempt_log.lost(old, reason)
         now = self._now()
         error = AttemptError("ResultLost", reason, attempt=old.attempt, at=now, worker=old.worker)
         return transitions.run_again(old, fresh, now, error)

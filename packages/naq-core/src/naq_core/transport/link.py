@@ -368,8 +368,8 @@ class Link:
             )
 
     def _say_that_it_waits(self, what: str) -> None:
-        """Say it once, while the first connection is being made."""
-        if not self._waits:
+        """Say it once, while the first connection is being made by one who waits for it."""
+        if self._patient and not self._waits:
             self._waits = True
             log.warning("%s: trying for %g s", what, CONNECT_TIMEOUT)
 
