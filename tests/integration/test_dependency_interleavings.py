@@ -22,6 +22,7 @@ from naq_core.dependents import release
 from naq_core.enqueue.submit import submit_many
 from naq_core.envelope import decode_envelope
 from naq_core.record import encode_record
+from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.records import find_job, read_record
@@ -149,7 +150,7 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     found = await find_job(connection, child.job_id, child.queue)
     assert found is not None
     reply = f"$JS.ACK.{names.jobs_stream}.{names.consumer(child.queue)}.1.{found.sequence}.1.0.0"
-    delivery = Delivery(connection, ready, reply, found.data, found.raw_headers)
+    delivery = Delivery(connection, Acks(connection), ready, reply, found.data, found.raw_headers)
     assert delivery.looks == 0
     ended = await Finisher(connection, lambda: None).look(delivery, decode_envelope(found.data))
     if ended is True:

@@ -12,7 +12,7 @@ from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, Sign
 from naq_core.names import is_new_id
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
-from naq_core.storage.deliveries import Delivery
+from naq_core.storage.deliveries import Delivery, ack_all
 from naq_core.storage.edges import waiting_headers
 from naq_core.storage.messages import if_newest
 from naq_core.storage.unrun import record_end, unrun_record
@@ -87,8 +87,7 @@ class Finisher:
         except BrokerError as error:
             log.warning("%d ended jobs will be completed on redelivery: %s", len(ended), error)
         else:
-            for delivery, _ in ended:
-                await delivery.ack()
+            await ack_all([delivery for delivery, _ in ended])
 
     async def look(self, delivery: Delivery, envelope: Envelope) -> JobRecord | bool:
         """Look at the parents of a job that was not released by one of them.

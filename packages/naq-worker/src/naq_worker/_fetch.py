@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, Pull, consumer_state
 from naq_core.transport.clock import boottime
@@ -56,6 +57,7 @@ class Fetch:
         self.is_open = False
         """Between `start` and `stop`."""
         self._connection = connection
+        self._acks = Acks(connection)
         self._rota = rota
         self._slots = slots
         self._burst = burst
@@ -80,11 +82,12 @@ class Fetch:
         for pull in self._pulls.values():
             await pull.start()
         await self._levels.start()
+        await self._acks.count()
 
     async def _open(self, source: Source) -> None:
         """Take jobs from a level too, as its consumer exists."""
         on_delivery = partial(self._receive, source)
-        pull = Pull(self._connection, source.queue, on_delivery, self._wake, source.level, self._heartbeat)
+        pull = Pull(self._connection, self._acks, source.queue, on_delivery, self._wake, source.level, self._heartbeat)
         await pull.start()
         self._pulls[source] = pull
 

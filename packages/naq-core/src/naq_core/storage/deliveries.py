@@ -5,13 +5,14 @@ nats-py's `fetch` hides 409s and idles after a leader change, so the requests ar
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from naq_core.decoding import whole
 from naq_core.errors import BrokerError, JetStreamError
+from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.subjects import NORMAL, WAITS
 from naq_core.transport.client import Subscription
@@ -42,6 +43,7 @@ class Delivery:
     __slots__ = (
         "_connection",
         "ack_subject",
+        "acks",
         "data",
         "delivered",
         "job_id",
@@ -52,10 +54,12 @@ class Delivery:
         "queue",
         "ready_at",
         "sequence",
+        "subject",
     )
 
-    def __init__(self, connection: Connection, subject: str, reply: str, data: bytes, headers: bytes = b"") -> None:
+    def __init__(self, connection: Connection, acks: Acks, subject: str, reply: str, data: bytes, headers: bytes = b"") -> None:
         self._connection = connection
+        self.acks = acks
         self.looks: int | None = None
         """Of a job whose parents have not been seen to have ended: how often it was looked at. None: it may run."""
         if headers and _WAITS in headers:
@@ -72,30 +76,39 @@ class Delivery:
         """When the message was stored, in seconds since the epoch by the server's clock: since then the job could be run."""
         self.pending = int(tokens[at + 4])
         """How many more jobs waited at its delivery."""
+        self.subject = subject
         self.level, self.queue, self.job_id = subject.rsplit(".", 3)[1:]
         self.key = self.queue, self.job_id
 
     async def ack(self) -> None:
         """Done: the server may forget the message. A lost acknowledgement is repaired by the record on re-delivery."""
-        await self._settle(b"+ACK")
+        await self.acks.settle(self)
 
     async def nak(self, delay: float = 0) -> None:
         """Hand the message back, to be delivered again after `delay` seconds."""
-        await self._settle(b"-NAK" if delay <= 0 else b'-NAK {"delay":%d}' % int(delay * 1e9))
-
-    async def _settle(self, verb: bytes) -> None:
+        verb = b"-NAK" if delay <= 0 else b'-NAK {"delay":%d}' % int(delay * 1e9)
         if not self._connection.is_connected:
             return  # the server forgets in-flight state of a lost connection's pulls by itself: it will deliver again
         try:
             self._connection.client.post(self.ack_subject, verb)
         except CLIENT_ERRORS as error:
-            log.warning("cannot settle %s (%s): it will be delivered again", self.job_id, error)
+            log.warning("cannot hand back %s (%s): it will be delivered again", self.job_id, error)
+
+
+async def ack_all(deliveries: Sequence[Delivery]) -> None:
+    """Acknowledge deliveries together: each by itself would wait for the server where messages are deleted."""
+    if deliveries and deliveries[0].acks.deletes:
+        await asyncio.gather(*(each.ack() for each in deliveries))
+        return
+    for each in deliveries:
+        await each.ack()
 
 
 class Pull:
     """The pull requests of one level of a queue.
 
     Args:
+        acks: Acknowledges what is delivered.
         on_delivery: Called for each delivery, from the event loop; must not raise.
         on_change: Called when more can be asked for (a request ended); usually sets an event.
         heartbeat: Seconds between two signs of life that the server gives of a request that waits.
@@ -104,6 +117,7 @@ class Pull:
     def __init__(
         self,
         connection: Connection,
+        acks: Acks,
         queue: str,
         on_delivery: Callable[[Delivery], None],
         on_change: Callable[[], None],
@@ -118,6 +132,7 @@ class Pull:
         """The last `no_wait` request found nothing."""
         self._heartbeat = heartbeat
         self._connection = connection
+        self._acks = acks
         self._on_delivery = on_delivery
         self._on_change = on_change
         names = connection.names
@@ -195,9 +210,8 @@ class Pull:
             if self.credit > 0:
                 self.credit -= 1
             # A subject that is not UTF-8 must not raise: the server stores such messages and would redeliver it without end.
-            self._on_delivery(
-                Delivery(self._connection, subject.decode(errors="replace"), reply.decode(errors="replace"), data, header_block)
-            )
+            where, how = subject.decode(errors="replace"), reply.decode(errors="replace")
+            self._on_delivery(Delivery(self._connection, self._acks, where, how, data, header_block))
             return
         headers = parse_headers(header_block)
         status = headers.get("Status", "")
