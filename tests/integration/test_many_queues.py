@@ -146,6 +146,23 @@ async def test_a_worker_serves_more_queues_than_it_has_orders_for(settings: Sett
             await running
 
 
+async def test_a_worker_takes_no_more_jobs_of_many_queues_than_it_has_slots_for(settings: Settings) -> None:
+    """What finds no slot goes back to the server, and costs it as much as what is worked off."""
+    names = [f"q{number}" for number in range(100)]
+    async with Queue(names[0], settings=settings) as first:
+        connection = await first.connection()
+        jobs = [await Queue(name, connection=connection).enqueue(work.count, 0.1) for name in names]
+        worker = Worker(names, settings=settings, concurrency=4)
+        running = asyncio.ensure_future(worker.run())
+        try:
+            await asyncio.gather(*(job.result(60) for job in jobs))
+            answer = await connection.api(f"CONSUMER.LIST.{connection.names.jobs_stream}", {})
+            assert sum(each["delivered"]["consumer_seq"] for each in answer["consumers"]) < 2 * len(names)
+        finally:
+            worker.stop()
+            await running
+
+
 async def test_a_list_of_very_many_queues_knows_what_only_one_of_them_has(settings: Settings) -> None:
     names = [f"q{number:03}" for number in range(70)]
     async with Queue(names[0], settings=settings) as first:

@@ -104,19 +104,30 @@ def test_an_order_that_is_not_filled_tells_that_there_is_no_backlog() -> None:
     assert wished(rota, 40, NOW + SURE * 2) == {"a.normal": 40, "a.low": 10}
 
 
-def waiter(source: Source, arrived_at: float) -> Active:
+def test_of_very_many_queues_the_first_gets_no_more_than_it_has() -> None:
+    rota = Rota([f"q{number:03}" for number in range(100)])
+    with_backlog(rota, "q050.normal")
+    rota.sources[1].pending, rota.sources[1].spoke_at = 2, NOW
+    rota.sources[4].pending, rota.sources[4].spoke_at = 1, NOW
+    wishes = wished(rota, 10)
+    assert (wishes["q000.normal"], wishes["q001.normal"], wishes["q050.normal"]) == (2, 1, 7)
+    assert wishes["q049.normal"] == 1
+    assert "q051.normal" not in wishes
+
+
+def waiter(rota: Rota, source: Source, arrived_at: float) -> Active:
     active = Active(cast("Any", None), 0.0, arrived_at=arrived_at)
-    source.waiting.append(active)
+    rota.wait(source, active)
     return active
 
 
 def test_the_most_important_waits_least_but_nobody_waits_long() -> None:
     rota = Rota(["a"])
     high, _, low = rota.sources
-    first_low = waiter(low, NOW)
-    second_low = waiter(low, NOW + AGED)
-    first_high = waiter(high, NOW + AGED / 2)
-    second_high = waiter(high, NOW + AGED)
+    first_low = waiter(rota, low, NOW)
+    second_low = waiter(rota, low, NOW + AGED)
+    first_high = waiter(rota, high, NOW + AGED / 2)
+    second_high = waiter(rota, high, NOW + AGED)
     assert [rota.next(NOW + AGED / 2), rota.next(NOW + AGED * 1.5), rota.next(NOW + AGED * 1.5)] == [
         first_high, first_low, second_high,
     ]  # fmt: skip

@@ -21,6 +21,10 @@ LONGEST_WAIT = 0.5
 """Seconds after which a delivery that found no slot goes back, for a worker that has one."""
 GATHER = 0.002
 """Seconds to wait for more free slots before asking for few: a pull request costs as much as a job."""
+CROWD_GATHER = 1e-6
+"""So many seconds more for each of very many sources: to look at them all costs as much as some jobs."""
+PROBE_PATIENCE = 1.0
+"""Seconds after which a request for what is there now is no longer waited for before others are sent."""
 HEARTBEATS = 200
 """Of so many waiting requests each has a heartbeat a second; of more, so many a second together."""
 BURST_PAUSE = 0.05
@@ -70,6 +74,8 @@ class Fetch:
         self._heartbeat = max(1.0, len(rota.queues) / HEARTBEATS)
         self._levels = Levels(connection, rota.sources, self._open, wake)
         self._turn = 0
+        self._probes: dict[Source, float] = {}
+        """Sources that were asked for what is there now, and when."""
         self._sources = {(source.queue, source.level): source for source in rota.sources}
         self._recheck: asyncio.TimerHandle | None = None
         self._count = 0
@@ -128,6 +134,8 @@ class Fetch:
     async def ask(self, is_stopping: Callable[[], bool]) -> None:
         """Keep as many deliveries on order as there are free slots."""
         await self._levels.look_if_due()
+        if self._is_crowded:
+            await asyncio.sleep(CROWD_GATHER * len(self._pulls))
         wishes = self._wishes()
         if wishes and any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
             await asyncio.sleep(GATHER)
@@ -136,7 +144,7 @@ class Fetch:
             return
         for source, count in wishes:
             self._rota.note_order(source, count, self._loop.time())
-            await self._pulls[source].ask(count, no_wait=self._burst)
+            await self._pulls[source].ask(count, no_wait=self._burst or source in self._probes)
         sources = self._pulls
         if self._recheck is None and not all(source.credit for source in sources) and any(source.pending for source in sources):
             self._recheck = self._loop.call_later(2 * SURE, self._look_again)
@@ -163,16 +171,49 @@ class Fetch:
         room = self._room(source.queue)
         return count if room is None else min(count, room - source.credit)
 
+    @property
+    def _most(self) -> int:
+        """How many sources may be asked together."""
+        return max(FEW, 2 * self._slots)
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._pulls) > self._most
+
     def _some(self, wishes: list[tuple[Source, int]]) -> list[tuple[Source, int]]:
-        """Return a part of very many orders, the most important and some others in turn: all at once could be filled at once."""
-        most = max(FEW, 2 * self._slots)
-        if len(wishes) <= most:
+        """Return a part of very many orders, as all at once could be filled at once.
+
+        A source that is known to be empty is given a standing order. Any other is asked for what is there now, together for no
+        more than there are free slots: what found no slot would go back, and cost the server as much as what is worked off.
+        """
+        if not self._is_crowded:
             return wishes
-        front, rest = wishes[: most // 2], wishes[most // 2 :]
-        start = self._turn % len(rest)
-        self._turn = start + most // 2
-        self._loop.call_later(GATHER, self._wake)
-        return front + rest[start : self._turn]
+        now = self._loop.time()
+        self._probes = {
+            source: at for source, at in self._probes.items() if self._pulls[source].credit and now - at < PROBE_PATIENCE
+        }
+        room = self._free() - sum(source.credit for source in self._probes)
+        standing = [wish for wish in wishes if self._pulls[wish[0]].is_empty]
+        if len(standing) > self._most:
+            self._loop.call_later(GATHER, self._wake)
+        chosen = standing[: self._most]
+        for source, count in self._in_turns([wish for wish in wishes if not self._pulls[wish[0]].is_empty], room):
+            if room <= 0:
+                break
+            chosen.append((source, min(count, room)))
+            room -= count
+            self._probes[source] = now
+        return chosen
+
+    def _in_turns(self, wishes: list[tuple[Source, int]], most: int) -> list[tuple[Source, int]]:
+        """Return the most important orders, and as many of the others in turn."""
+        if len(wishes) <= most or most <= 0:
+            return wishes
+        front = (most + self._turn % 2) // 2
+        rest = wishes[front:]
+        self._turn += 1
+        start = self._turn * most % len(rest)
+        return [*wishes[:front], *rest[start:], *rest[:start]]
 
     def _is_due(self, source: Source, now: float) -> bool:
         """Whether to ask a level in burst mode: one that was empty a moment ago is not worth a round trip for each job."""
@@ -189,7 +230,7 @@ class Fetch:
     def wait(self, active: Active) -> None:
         """Keep a delivery until a slot is free."""
         active.arrived_at = boottime()
-        self._sources[active.delivery.queue, active.delivery.level].waiting.append(active)
+        self._rota.wait(self._sources[active.delivery.queue, active.delivery.level], active)
         self._count += 1
 
     def waiting(self) -> list[Active]:
@@ -209,11 +250,9 @@ class Fetch:
         """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
         if not self._count:
             return
-        latest = boottime() - LONGEST_WAIT
-        for source in self._rota.sources:
-            while source.waiting and source.waiting[0].arrived_at < latest:
-                self._count -= 1
-                await source.waiting.popleft().delivery.nak()
+        for active in self._rota.overdue(boottime() - LONGEST_WAIT):
+            self._count -= 1
+            await active.delivery.nak()
 
     async def is_drained(self, *, has_retries: bool) -> bool:
         """Return whether all queues are empty and none of their jobs waits here or, with `has_retries`, for its retry."""

@@ -78,6 +78,9 @@ class Rota:
         self.sources = [Source(queue, level, rank) for rank, (queue, level) in enumerate(places)]
         levels = len(LEVELS)
         self._by_queue = {queue: self.sources[at * levels : (at + 1) * levels] for at, queue in enumerate(self.queues)}
+        self._holding: set[Source] = set()
+        """Sources with deliveries that wait: a few of what may be tens of thousands."""
+        self._is_crowded = len(self.queues) > FEW
         self._passes = dict.fromkeys(self.queues, 0.0)
         self._turn = 0
 
@@ -94,11 +97,13 @@ class Rota:
             wishes += self._strictly(sources, shares.get(queue, idle_share), idle_share, now)
         return wishes
 
-    @staticmethod
-    def _strictly(sources: Sequence[Source], free: int, idle_share: int, now: float) -> list[tuple[Source, int]]:
-        """The first source with a backlog gets everything; those below it get what they are owed."""
+    def _strictly(self, sources: Sequence[Source], free: int, idle_share: int, now: float) -> list[tuple[Source, int]]:
+        """The first source with a backlog gets everything; those below it get what they are owed.
+
+        With very many queues it gets no more than it has: most have a job or two, and the others would wait for each of them.
+        """
         wishes: list[tuple[Source, int]] = []
-        is_led = False
+        left, is_led = free, False
         for source in sources:
             if source.is_asleep:
                 continue
@@ -106,8 +111,10 @@ class Rota:
             if is_led:
                 count = int(source.owed) if source.credit == 0 else 0
             elif source.has_backlog(now):
-                is_led = True
-                count = free - source.credit
+                share = min(left, source.pending) if self._is_crowded else left
+                left -= share
+                is_led = left <= 0
+                count = share - source.credit
             else:
                 count = source.standing(idle_share) - source.credit
             if count > 0:
@@ -158,16 +165,33 @@ class Rota:
         if self.weights is not None:
             self._passes[source.queue] += 1 / self.weights[source.queue]
 
+    def wait(self, source: Source, active: Active) -> None:
+        """Keep a delivery of a source until `next` or `overdue` returns it."""
+        source.waiting.append(active)
+        self._holding.add(source)
+
     def next(self, now: float) -> Active | None:
         """Return the waiting delivery that is to have the next slot: the most important, or one that has waited long."""
         chosen: Source | None = None
-        for source in self.sources:
-            if not source.waiting:
-                continue
+        for source in sorted(self._holding, key=lambda each: each.rank):
             arrived_at = source.waiting[0].arrived_at
             if chosen is None or (arrived_at < now - AGED and arrived_at < chosen.waiting[0].arrived_at):
                 chosen = source
-        return None if chosen is None else chosen.waiting.popleft()
+        return None if chosen is None else self._take(chosen)
+
+    def overdue(self, latest: float) -> list[Active]:
+        """Return the deliveries that arrived before `latest`; they wait no longer."""
+        found: list[Active] = []
+        for source in tuple(self._holding):
+            while source.waiting and source.waiting[0].arrived_at < latest:
+                found.append(self._take(source))
+        return found
+
+    def _take(self, source: Source) -> Active:
+        active = source.waiting.popleft()
+        if not source.waiting:
+            self._holding.remove(source)
+        return active
 
 
 def _check_weight(queue: str, weight: object) -> float:
