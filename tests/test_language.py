@@ -37,7 +37,7 @@ def prose(path: Path) -> str:
     return "\n".join(lines[1:])
 
 
-@pytest.mark.parametrize("kind", ["sources", "templates"])
+@pytest.mark.parametrize("kind", ["pages", "sources", "templates"])
 def test_no_phrase_that_sounds_translated(kind: str) -> None:
     files = {"pages": PAGES, "sources": SOURCES, "templates": TEMPLATES}[kind]
     assert files
