@@ -1,5 +1,6 @@
 """What can be done: by whom, from where, and what comes of it."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -150,6 +151,35 @@ async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Q
     view = await get_queue(await queue.connection(), "default")
     assert (view.waiting, view.dead) == (30, 0)
     assert (await get_job(await queue.connection(), other.job_id)).state == "succeeded"
+
+
+async def test_jobs_of_one_id_in_two_queues_are_told_apart(dashboard: Client, queue: Queue) -> None:
+    connection = await queue.connection()
+    async with Queue("mail", connection=connection) as mail:
+        jobs = [await each.options(job_id="order-1", delay=3600).enqueue(work.add, 1, 1) for each in (queue, mail)]
+    listed = (await dashboard.get("/jobs")).text
+    assert {"/jobs/order-1?queue=default", "/jobs/order-1?queue=mail"} <= set(re.findall(r'href="([^"]+)"', listed))
+    assert set(re.findall(r'name="chosen" value="([^"]+)"', listed)) == {"order-1@default", "order-1@mail"}
+    page = await dashboard.get("/jobs/order-1?queue=mail")
+    assert page.status_code == 200
+    assert "naq job show order-1@mail" in page.text
+    assert '<input type="hidden" name="queue" value="mail">' in page.text
+    token = await token_of(dashboard)
+    answer = await dashboard.post(
+        "/do/cancel-job",
+        data={"job_id": "order-1", "queue": "mail", "_csrf_token": token},
+        headers=BROWSER | {"Referer": "http://127.0.0.1/jobs/order-1?queue=mail"},
+        follow_redirects=False,
+    )
+    assert answer.headers["Location"] == "/jobs/order-1?queue=mail"
+    assert [await job.status() for job in jobs] == ["held", "cancelled"]
+    chosen = {"verb": "cancel", "chosen": ["order-1@default"], "_csrf_token": token}
+    told = (await dashboard.post("/do/bulk", data=chosen, headers=BROWSER | {"Accept": "application/json"})).json()
+    assert told["notice"].startswith("1 job")
+    assert (await dashboard.get("/jobs/order-1")).status_code == 400  # of which of them?
+    again = {"function": "tests.integration.work:add", "job_id": "order-1", "queue": "other", "_csrf_token": token}
+    told = (await dashboard.post("/do/enqueue-job", data=again, headers=BROWSER | {"Accept": "application/json"})).json()
+    assert told["location"] == "/jobs/order-1?queue=other"
 
 
 async def test_a_form_works_without_scripts_and_goes_back(dashboard: Client, queue: Queue) -> None:

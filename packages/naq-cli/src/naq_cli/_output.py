@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -164,8 +165,12 @@ class Output:
 
     def remark(self, text: str) -> None:
         """Write a remark to standard error, unless quiet."""
-        if not self.quiet:
-            sys.stderr.write(f"{text}\n")
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        sys.stderr.write(f"{text}\n")
 
     def done(self, text: str, *, names: Iterable[str] = (), document: Any = None) -> None:
         """Report what an action did: a remark, the names alone when quiet, a document as JSON."""
@@ -182,13 +187,15 @@ class Output:
 
         stream = sys.stderr if stderr else sys.stdout
         color = uses_color(stream, forced=self._color)
+        size = shutil.get_terminal_size()
         return Console(
             file=stream,
             force_terminal=True if stream.isatty() or color else None,
             no_color=not color,
             color_system="auto" if color and stream.isatty() else "standard" if color else None,
             highlight=False,
-            width=shutil.get_terminal_size().columns,
+            width=size.columns,
+            height=size.lines,  # without it, rich takes a dumb terminal to have 80 columns
         )
 
     def confirm(self, question: str, *, yes: bool) -> None:

@@ -151,7 +151,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         place = ""
     else:
         told = await board.operations.perform(viewer, verb, words)
-        place = links(*told.place) if told.place else ""
+        place = links(*told.place, queue=told.queue) if told.place else ""
     if "application/json" in request.headers.get("Accept", ""):
         return Response({"notice": told.notice, "location": place}, status_code=200)
     back = place or _local(_path_of(request.headers.get("Referer", "")), links())
@@ -187,10 +187,12 @@ def _local(target: str, home: str) -> str:
 
 
 def _path_of(address: str) -> str:
+    """Return the path of an address of ours, with its query: it names the queue of a job, or the filter of a list."""
     try:
-        return urlsplit(address).path
+        parts = urlsplit(address)
     except ValueError:  # such as `http://[`
         return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:

@@ -13,7 +13,7 @@ from naq_core.errors import NaqError
 from naq_core.filters import parse_instant
 from naq_core.manage import CancelOutcome
 from naq_core.masks import Mask
-from naq_core.names import new_id
+from naq_core.names import is_new_id, new_id
 from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
@@ -41,6 +41,8 @@ class Told:
 
     notice: str
     place: tuple[str, ...] = ()
+    queue: str = ""
+    """Of the job whose page the place is, where its id alone may not tell it."""
 
 
 class Operations:
@@ -72,7 +74,8 @@ class Operations:
         async with self._audit.recorded(connection, viewer, verb, target, words) as entry:
             entry.reason = notice = await function(connection, words)
         self._changed()
-        return Told(notice, _place(verb, words))
+        queue = words.get("queue", "") if verb == "enqueue-job" and not is_new_id(words["job_id"].strip()) else ""
+        return Told(notice, _place(verb, words), queue)
 
     async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> Told:
         """Do the same to chosen jobs, and say with how many it was done.
@@ -92,7 +95,9 @@ class Operations:
 
         async def act(job_id: str) -> bool:
             try:
-                async with room, self._audit.recorded(connection, viewer, f"{verb}-job", job_id) as entry:
+                own_id, _, queue = job_id.partition("@")
+                words = {"queue": queue} if queue else None
+                async with room, self._audit.recorded(connection, viewer, f"{verb}-job", own_id, words) as entry:
                     done = await _ONE[verb](connection, job_id)
                     entry.reason = "" if done else "it had already ended"
             except NaqError as error:
@@ -143,6 +148,12 @@ def _word(words: Words, name: str) -> str:
     return value
 
 
+def _job(words: Words) -> str:
+    """Return the id of a job, with its queue where that is said."""
+    job_id, queue = _word(words, "job_id"), words.get("queue", "").strip()
+    return f"{job_id}@{queue}" if queue and "@" not in job_id else job_id
+
+
 def _confirmed(words: Words, name: str) -> str:
     """Return the name of what is to be destroyed, which must have been typed again."""
     value = _word(words, name)
@@ -165,12 +176,12 @@ def _until(words: Words, now: datetime) -> datetime | None:
 
 
 async def _retry_job(connection: Connection, words: Words) -> str:
-    await manage.retry_job(connection, _word(words, "job_id"))
+    await manage.retry_job(connection, _job(words))
     return "The job is requeued."
 
 
 async def _cancel_job(connection: Connection, words: Words) -> str:
-    outcome = await manage.cancel_job(connection, _word(words, "job_id"), words.get("reason", ""))
+    outcome = await manage.cancel_job(connection, _job(words), words.get("reason", ""))
     return {
         CancelOutcome.BEFORE_START: "The job is cancelled and will not run.",
         CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker was asked to stop it.",
@@ -179,18 +190,18 @@ async def _cancel_job(connection: Connection, words: Words) -> str:
 
 
 async def _delete_job(connection: Connection, words: Words) -> str:
-    await manage.delete_job(connection, _word(words, "job_id"))
+    await manage.delete_job(connection, _job(words))
     return "The job and its record are deleted."
 
 
 async def _run_job(connection: Connection, words: Words) -> str:
-    await manage.run_now(connection, _word(words, "job_id"))
+    await manage.run_now(connection, _job(words))
     return "The job is ready now."
 
 
 async def _reschedule_job(connection: Connection, words: Words) -> str:
     at = parse_instant(_word(words, "duration"), now=connection.clock.utc(), setting="duration", ahead=True)
-    await manage.reschedule(connection, _word(words, "job_id"), at)
+    await manage.reschedule(connection, _job(words), at)
     return f"The job is due at {at:%Y-%m-%d %H:%M:%S} UTC."
 
 

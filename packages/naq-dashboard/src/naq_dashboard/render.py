@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from naq_core import __version__
+from naq_core.names import is_new_id
 from naq_core.record import JobState
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
@@ -120,6 +121,7 @@ class Renderer:
             "state_icons": STATE_ICONS,
             "all_states": [state.value for state in JobState],
             "ago": ago,
+            "in_queue": in_queue,
             "sparkline": sparkline,
         }
 
@@ -142,6 +144,11 @@ class Renderer:
         module = self.environment.get_template("_macros.html").make_module(dict(context))
         macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
         return {**macros, **context}
+
+
+def in_queue(job_id: str, queue: str) -> dict[str, str]:
+    """Return what a link or a button must name besides the id of a job: its queue, unless NAQ made the id, which is then unique."""
+    return {"queue": queue} if queue and not is_new_id(job_id) else {}
 
 
 def presentable(value: Any) -> Any:

@@ -16,7 +16,7 @@ PAGES: tuple[Page, ...] = (
     Page("queues", "queues", queues),
     Page("queue", "queues/{queue:str}", queue, watches=("queue",)),
     Page("jobs", "jobs", jobs),
-    Page("job", "jobs/{job_id:str}", job, watches=("job_id",)),
+    Page("job", "jobs/{job_id:str}", job, watches=("job_id", "queue")),
     Page("job-new", "new-job", new_job),
     Page("errors", "errors", errors),
     Page("delayed", "delayed", delayed),

@@ -10,6 +10,7 @@ import msgspec
 from naq_core.errors import ConfigurationError
 from naq_core.filters import parse_filter, parse_instant, parse_state
 from naq_core.inspect import get_job, list_queues
+from naq_core.names import check_place
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobPage, JobView, QueueView
 from naq_dashboard import search
@@ -112,8 +113,8 @@ async def delayed(board: Board, query: Query) -> dict[str, Any]:
 
 async def job(board: Board, query: Query) -> dict[str, Any]:
     """Show one job."""
-    job_id = query.get("job_id")
-    view, done = await asyncio.gather(board.read(get_job, job_id, "*", board.mask), done_to(board, "job", job_id))
+    job_id, queue = check_place(query.get("job_id"), query.get("queue") or "*")
+    view, done = await asyncio.gather(board.read(get_job, job_id, queue, board.mask), done_to(board, "job", job_id))
     return {
         "title": view.function or view.job_id,
         "job": view,
