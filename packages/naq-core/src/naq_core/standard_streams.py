@@ -15,7 +15,15 @@ BROKEN_PIPE = 141
 FAILED = 1
 """The exit code where the output could not be written for another reason, such as a full disk."""
 
-_MARKS = {"\N{HORIZONTAL ELLIPSIS}": "~", "\N{EN DASH}": "-", "\N{MIDDLE DOT}": "-", "\N{RIGHTWARDS ARROW}": ">"}
+_MARKS = {
+    "\N{HORIZONTAL ELLIPSIS}": "~",
+    "\N{EN DASH}": "-",
+    "\N{MIDDLE DOT}": "-",
+    "\N{RIGHTWARDS ARROW}": ">",
+    "\N{FULL BLOCK}": "#",
+    "\N{LOWER SEVEN EIGHTHS BLOCK}": "#",
+    "\N{LIGHT SHADE}": ".",
+}
 """What stands on a terminal without them for the marks that NAQ's tables use: one character each, so that columns stay."""
 _STRICT = frozenset({"strict", "surrogateescape"})
 """The error handlers that Python chooses by itself. Another one was asked for with PYTHONIOENCODING and stays."""
