@@ -28,6 +28,7 @@ import tasks
 from naq_client import Job, Queue
 from naq_core import JobFailedError
 from naq_core.server import EmbeddedServer, tie_to_this_process
+from naq_core.starting import run_process
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -192,4 +193,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -114,7 +114,7 @@ def test_a_job_is_enqueued_with_the_form(address: str, settings: Settings, watch
     page.get_by_label("Arguments").fill("[3, 4]")
     page.get_by_label("Id").fill("hypotenuse")
     page.get_by_role("button", name="Enqueue job").click()
-    expect(page).to_have_url(re.compile("/jobs/hypotenuse$"))
+    expect(page).to_have_url(re.compile(r"/jobs/hypotenuse\?queue=mail$"))
     expect(page.locator("#live-state")).to_contain_text("queued")
     with program("-m", "naq_worker", "mail", settings=settings, ready="takes jobs from"):
         if not scripts:

@@ -147,7 +147,7 @@ class Renderer:
 
 
 def in_queue(job_id: str, queue: str) -> dict[str, str]:
-    """Return what a link or a button must name besides the id of a job: its queue, unless NAQ made the id, which is then unique."""
+    """Return what a link or button must name besides a job's id: its queue, unless NAQ made the id, which is then unique."""
     return {"queue": queue} if queue and not is_new_id(job_id) else {}
 
 
