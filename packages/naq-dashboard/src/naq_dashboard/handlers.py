@@ -187,7 +187,7 @@ def _local(target: str, home: str) -> str:
 
 
 def _path_of(address: str) -> str:
-    """Return the path of an address of ours, with its query: it names the queue of a job, or the filter of a list."""
+    """Return the path and query of an address. The query names the queue of a job, or the filter of a list."""
     try:
         parts = urlsplit(address)
     except ValueError:  # such as `http://[`
