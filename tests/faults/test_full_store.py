@@ -14,7 +14,8 @@ import pytest
 from naq_client import Queue
 from naq_core import Job, JobCancelledError, JobNotFoundError, JobState, QueueFullError, Settings
 from naq_core.audit import Actor, read_trail, recorded
-from naq_core.manage import delete_job, purge_queue
+from naq_core.inspect import list_queues
+from naq_core.manage import delete_job, delete_queue, purge_queue, set_queue_limit
 from naq_core.schedules import delete_schedule, list_schedules
 from naq_core.server import EmbeddedServer
 from naq_core.unreadable import find_unreadable, remove_unreadable
@@ -171,12 +172,15 @@ async def test_waiting_jobs_can_be_deleted_in_a_full_store(namespace: str, tmp_p
         assert "(deleted)" in await ending(child)
 
 
-async def test_schedules_and_unreadable_documents_can_be_deleted_in_a_full_store(namespace: str, tmp_path: Path) -> None:
+async def test_schedules_queues_and_unreadable_documents_can_be_deleted_in_a_full_store(namespace: str, tmp_path: Path) -> None:
     async with nearly_full(tmp_path / "store", namespace) as queue:
         await queue.schedule(jobs.work, schedule_id="nightly", cron="0 3 * * *")
         connection = await queue.connection()
         await connection.publish(connection.names.result("default", "odd"), b"{", {})
+        await set_queue_limit(connection, "defautl", 3)
         await fill_to_the_brim(queue)
         await delete_schedule(connection, "nightly")
         assert await list_schedules(connection) == []
+        await delete_queue(connection, "defautl")
+        assert {each.queue for each in await list_queues(connection)} == {"default"}
         assert await remove_unreadable(connection, await find_unreadable(connection)) == 1

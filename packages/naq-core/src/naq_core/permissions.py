@@ -281,6 +281,7 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
                 names.workers_stream,
                 names.objects_stream,
                 names.schedules_stream,
+                names.queues_stream,
             )
         ),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",

@@ -1,7 +1,6 @@
 """Schedules as they are stored: made, read, changed and removed, by compare-and-set."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from naq_core.enqueue.message import count_enqueued, message_of, tell_enqueued
 from naq_core.envelope import decode_envelope, encode_envelope
 from naq_core.errors import (
     InvalidScheduleError,
-    QueueFullError,
     ScheduleNotFoundError,
     SignatureError,
     UnreadableError,
@@ -36,7 +34,7 @@ from naq_core.signing import unsealed
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record
 from naq_core.storage.topology import ensure_queue, ensure_schedules
-from naq_core.transport.buckets import list_documents, read_document, write_document
+from naq_core.transport.buckets import delete_document, list_documents, read_document, write_document
 from naq_core.transport.headers import MESSAGE_ID
 from naq_core.transport.streams import stream_span
 from naq_core.values import flag
@@ -180,25 +178,12 @@ async def delete_schedule(connection: Connection, schedule_id: str) -> None:
     Raises:
         ScheduleNotFoundError: There is none of that id.
     """
-    subject = connection.names.schedule(schedule_id)
-    is_deleted: object = False
-    while not is_deleted:
+    names = connection.names
+    while True:
         _, revision = await _find(connection, schedule_id)
-        try:
-            is_deleted = await write_document(connection, subject, b"", revision)
-        except QueueFullError:
-            is_deleted = await _delete_in_full_store(connection, subject, revision)
-    log.info("schedule %s is deleted", schedule_id)
-
-
-async def _delete_in_full_store(connection: Connection, subject: str, revision: int) -> bool:
-    """Remove a document that is there still, which makes room for the marker that tells those who watch."""
-    request = {"filter": subject, "seq": revision + 1}
-    if not (await connection.api(f"STREAM.PURGE.{connection.names.schedules_stream}", request))["purged"]:
-        return False
-    with contextlib.suppress(QueueFullError):  # a scheduler that is not told finds the schedule gone when it is due
-        await write_document(connection, subject, b"", 0)
-    return True
+        if await delete_document(connection, names.schedules_stream, names.schedule(schedule_id), revision):
+            log.info("schedule %s is deleted", schedule_id)
+            return
 
 
 async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleView:

@@ -13,7 +13,7 @@ from naq_core.names import is_queue
 from naq_core.storage.connection import Connection
 from naq_core.storage.slots import decode_holder
 from naq_core.storage.subjects import Names
-from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.buckets import delete_document, read_document, write_document
 from naq_core.transport.client import Msg
 from naq_core.transport.direct import Entry
 
@@ -93,10 +93,10 @@ async def delete_queue_settings(connection: Connection, queue: str) -> None:
     Raises:
         BrokerError: It is unknown whether they were deleted.
     """
-    subject = connection.names.queue_setting(queue)
+    names = connection.names
     while True:
         _, revision = await _read(connection, queue)
-        if await write_document(connection, subject, b"", revision) is not None:
+        if await delete_document(connection, names.queues_stream, names.queue_setting(queue), revision):
             return
 
 

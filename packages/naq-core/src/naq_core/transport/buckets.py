@@ -1,13 +1,16 @@
 """Documents in a bucket: read, compare-and-set, delete, and list them all."""
 
+import logging
 from typing import NamedTuple
 
-from naq_core.errors import WrongSequenceError
+from naq_core.errors import QueueFullError, WrongSequenceError
 from naq_core.transport.direct import Entry
 from naq_core.transport.headers import EXPECTED_SEQUENCE, KV_OPERATION, TTL, parse_headers
 from naq_core.transport.jetstream import JetStream
 from naq_core.transport.many import read_all
 from naq_core.transport.streams import read_last
+
+log = logging.getLogger(__name__)
 
 DELETED_FOR = 3600
 """Seconds that a deletion stays visible, for those who follow the bucket and were away."""
@@ -55,6 +58,27 @@ async def write_document(
         return await connection.publish(subject, data, headers, deadline=deadline)
     except WrongSequenceError:
         return None
+
+
+async def delete_document(connection: JetStream, stream: str, subject: str, revision: int) -> bool:
+    """Delete a document, and leave a mark that tells those who watch; return False where somebody else was faster.
+
+    In a full store the document goes first, which makes room for the mark. Where there is none still, the mark is left out.
+
+    Raises:
+        BrokerError: It is unknown whether it was deleted.
+    """
+    try:
+        return await write_document(connection, subject, b"", revision) is not None
+    except QueueFullError as error:
+        request = {"filter": subject, "seq": revision + 1}
+        if revision and not (await connection.api(f"STREAM.PURGE.{stream}", request))["purged"]:
+            return False
+        try:
+            await write_document(connection, subject, b"", 0)
+        except QueueFullError:
+            log.warning("%s is deleted without a mark: %s", subject, error.description)
+        return True
 
 
 async def list_documents(connection: JetStream, stream: str, subjects: str, start: int = 1) -> list[Entry]:
