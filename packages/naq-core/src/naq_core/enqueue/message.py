@@ -80,7 +80,7 @@ def waiting_messages(
 
 
 def count_enqueued(connection: Connection, queue: str, function: str, count: int = 1) -> None:
-    """Count jobs that were stored, for whoever reads the counters."""
+    """Count jobs that were stored."""
     connection.tally.add(queue, function, "enqueued", count)
 
 
