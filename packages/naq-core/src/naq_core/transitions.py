@@ -49,19 +49,24 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """The states that can follow each state."""
 
 
-_FROM_RUNNING = frozenset({_RUNNING})
-_FROM_WAITING = frozenset({_QUEUED, _RETRYING})
-_FROM_END = frozenset(FINAL)
-_FROM_ANY = frozenset(JobState)
+def _before(state: JobState, *only: JobState) -> frozenset[JobState]:
+    """Return the states that a state can follow; with `only`, those of them in which a function's move begins."""
+    return frozenset(before for before in only or JobState if state in TRANSITIONS[before])
 
 
-def _check(record: JobRecord, state: JobState, before: frozenset[JobState] = _FROM_ANY) -> None:
-    """Refuse a move that the table does not have, or that this function does not make."""
-    if state not in TRANSITIONS[record.state] or record.state not in before:
+_CLAIMED, _RUN_AGAIN = _before(_RUNNING, _QUEUED, _RETRYING), _before(_RUNNING, _RUNNING)
+_FAILED, _PUT_OFF = _before(_RETRYING, _RUNNING), _before(_RETRYING, _QUEUED, _RETRYING)
+_HANDED_BACK, _PUT_BACK = _before(_QUEUED, _RUNNING), _before(_QUEUED, *FINAL)
+_NOT_STORED = frozenset({_SUCCEEDED})
+_TO = {state: _before(state) for state in FINAL}
+
+
+def _check(record: JobRecord, state: JobState, before: frozenset[JobState]) -> None:
+    if record.state not in before:
         raise TransitionError(record.job_id, record.state, state)
 
 
-def _move(record: JobRecord, state: JobState, before: frozenset[JobState] = _FROM_ANY) -> None:
+def _move(record: JobRecord, state: JobState, before: frozenset[JobState]) -> None:
     _check(record, state, before)
     record.state = state
 
@@ -126,14 +131,14 @@ def claimed_again(old: JobRecord, claim: JobRecord, now: float) -> JobRecord:
         claim: What `claimed` returned.
     """
     if old.state is not _HELD:  # the server makes a held job ready, which no record shows
-        _check(old, _RUNNING, _FROM_WAITING)
+        _check(old, _RUNNING, _CLAIMED)
     attempt = old.attempt + 1 if old.state is _RETRYING else old.attempt
     return _with_history(old, claim, attempt, now)
 
 
 def run_again(old: JobRecord, claim: JobRecord, now: float, error: AttemptError) -> JobRecord:
     """Return the claim of a job whose attempt ended, but whose end could not be stored: RUNNING → RUNNING, the same attempt."""
-    _check(old, _RUNNING, _FROM_RUNNING)
+    _check(old, _RUNNING, _RUN_AGAIN)
     record = _with_history(old, claim, old.attempt, now)
     note_error(record, error)
     return record
@@ -154,20 +159,19 @@ def _with_history(old: JobRecord, claim: JobRecord, attempt: int, now: float) ->
 
 def succeeded(record: JobRecord, now: float) -> None:
     """The function returned: RUNNING → SUCCEEDED."""
-    _move(record, _SUCCEEDED)
+    _move(record, _SUCCEEDED, _TO[_SUCCEEDED])
     record.ended_at = now
 
 
 def not_stored(record: JobRecord) -> None:
     """The server does not take the result that came with the success: the record is that of a running job, as it is stored."""
-    if record.state is not _SUCCEEDED:
-        raise TransitionError(record.job_id, record.state, _RUNNING)
-    record.state, record.ended_at = _RUNNING, 0.0
+    _move(record, _RUNNING, _NOT_STORED)
+    record.ended_at = 0.0
 
 
 def retrying(record: JobRecord, next_at: float) -> None:
     """The attempt failed, snoozed or crashed: RUNNING → RETRYING."""
-    _move(record, _RETRYING, _FROM_RUNNING)
+    _move(record, _RETRYING, _FAILED)
     record.next_at = next_at
 
 
@@ -181,33 +185,33 @@ def worker_lost(record: JobRecord, error: AttemptError) -> None:
 def put_off(record: JobRecord, next_at: float) -> None:
     """The job has to run alone, and no worker is free for it: QUEUED or RETRYING → RETRYING; it uses up no attempt."""
     is_queued = record.state is _QUEUED
-    _move(record, _RETRYING, _FROM_WAITING)
+    _move(record, _RETRYING, _PUT_OFF)
     record.attempt -= is_queued  # the claim of a retry adds one
     record.next_at = next_at
 
 
 def handed_back(record: JobRecord, reason: str) -> None:
     """The worker gives the job back unfinished: RUNNING → QUEUED."""
-    _move(record, _QUEUED, _FROM_RUNNING)
+    _move(record, _QUEUED, _HANDED_BACK)
     record.alone, record.reason = False, reason
 
 
 def dead(record: JobRecord, now: float) -> None:
     """The job failed for good: QUEUED or RUNNING → DEAD."""
-    _move(record, _DEAD)
+    _move(record, _DEAD, _TO[_DEAD])
     record.ended_at = now
 
 
 def cancelled(record: JobRecord, now: float, reason: str) -> None:
     """The job was cancelled, or gave up: any state that is not final → CANCELLED."""
-    _move(record, _CANCELLED)
+    _move(record, _CANCELLED, _TO[_CANCELLED])
     record.ended_at, record.next_at, record.reason = now, 0.0, reason
 
 
 def expired(record: JobRecord, now: float) -> None:
     """The job was not started before its expiry: any state that is not final → EXPIRED. A claim that comes too late is undone."""
     is_claim = record.state is _RUNNING
-    _move(record, _EXPIRED)
+    _move(record, _EXPIRED, _TO[_EXPIRED])
     if is_claim:
         record.attempt, record.worker, record.started_at = record.attempt - 1, "", 0.0
     record.ended_at, record.next_at = now, 0.0
@@ -215,7 +219,7 @@ def expired(record: JobRecord, now: float) -> None:
 
 def put_back(record: JobRecord, reason: str) -> None:
     """The job begins again by hand: DEAD or CANCELLED → QUEUED, before its first attempt. Its errors and log lines stay."""
-    _move(record, _QUEUED, _FROM_END)
+    _move(record, _QUEUED, _PUT_BACK)
     record.attempt = record.crashes = record.excused = record.superseded = 0
     record.suspect = record.alone = False
     record.started_at = record.ended_at = record.next_at = 0.0
