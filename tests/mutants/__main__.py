@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ TARGETS = {
 def known_survivors() -> dict[str, str]:
     """Return the changes that need not be noticed, and why."""
     lines = SURVIVORS.read_text(encoding="utf-8").splitlines()
-    pairs = (line.split(" # ", 1) for line in lines if line and not line.startswith("#"))
+    pairs = (line.rsplit(" # ", 1) for line in lines if line and not line.startswith("#"))
     return {key.strip(): reason.strip() for key, reason in pairs}
 
 
@@ -104,12 +105,11 @@ def _run_in_child(paths: Sequence[str], source_folder: Path) -> None:
         os._exit(int(code))
 
 
-def tried(target: Target, deadline: float) -> Iterator[tuple[Mutant, str]]:
-    """Yield each change with `killed`, `survived` or `not tried`."""
+def tried(target: Target, folder: Path, deadline: float) -> Iterator[tuple[Mutant, str]]:
+    """Yield each change, made in a copy in `folder`, with `killed`, `survived` or `not tried`."""
     package = (ROOT / "packages" / target.source).parents
     source_folder = next(parent for parent in package if parent.name == "src")
-    copy = COPY / "src"
-    shutil.rmtree(copy, ignore_errors=True)
+    copy = folder / source_folder.parent.name
     shutil.copytree(source_folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
     changed = copy / (ROOT / "packages" / target.source).relative_to(source_folder)
     original = changed.read_text(encoding="utf-8")
@@ -136,16 +136,18 @@ def main() -> int:
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     known, surprises = known_survivors(), 0
+    COPY.mkdir(parents=True, exist_ok=True)
     for name in arguments.modules or TARGETS:
         counts = dict.fromkeys(("killed", "survived", "not tried"), 0)
-        for mutant, fate in tried(TARGETS[name], deadline):
-            counts[fate] += 1
-            key = f"{name} {mutant.key}"
-            if fate == "survived" and key not in known:
-                surprises += 1
-                print(f"survived: line {mutant.line}: {key}", flush=True)
-            elif fate == "killed" and key in known:
-                print(f"no longer survives: {key}", flush=True)
+        with tempfile.TemporaryDirectory(dir=COPY) as folder:
+            for mutant, fate in tried(TARGETS[name], Path(folder), deadline):
+                counts[fate] += 1
+                key = f"{name} {mutant.key}"
+                if fate == "survived" and key not in known:
+                    surprises += 1
+                    print(f"survived: line {mutant.line}: {key}", flush=True)
+                elif fate == "killed" and key in known:
+                    print(f"no longer survives: {key}", flush=True)
         print(f"{name}: {', '.join(f'{number} {fate}' for fate, number in counts.items())}", flush=True)
     return 1 if surprises else 0
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from naq_core.errors import ConfigurationError
-from naq_core.retry import make_policy
+from naq_core.retry import RetryPolicy, make_policy
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from naq_core.retry import make_policy
         ({"retry_delay": 3}, [3, 3, 3]),
         ({"retry_delay": timedelta(minutes=1)}, [60, 60, 60]),
         ({"retry_delay": [1, 5]}, [1, 5, 5]),
+        ({"retry_delay": [1, 5], "retry_strategy": "exponential"}, [1, 5, 5]),
         ({"retry_delay": 2, "retry_strategy": "linear"}, [2, 4, 6]),
         ({"retry_delay": 2, "retry_strategy": "exponential"}, [2, 4, 8]),
         ({"retry_delay": 2, "retry_strategy": "exponential", "max_delay": 5}, [2, 4, 5]),
@@ -32,6 +33,17 @@ def test_no_delay_exceeds_the_cap_and_jitter_stays_in_the_upper_half(retry: int,
 
     assert 0 <= plain.delay(retry) <= 1000
     assert plain.delay(retry) / 2 <= jittered.delay(retry) <= plain.delay(retry)
+
+
+def test_without_options_nothing_is_retried() -> None:
+    assert make_policy() == RetryPolicy()
+    policy = RetryPolicy()
+    assert (policy.max_retries, policy.delays, policy.max_delay, policy.jitter) == (0, (0.0,), 3600.0, False)
+
+
+def test_jitter_is_drawn_again_for_each_retry() -> None:
+    policy = make_policy(1, 10, jitter=True)
+    assert len({policy.delay(1) for _ in range(20)}) > 1
 
 
 def test_filters_know_subclasses_and_names() -> None:
@@ -55,9 +67,15 @@ def test_filters_know_subclasses_and_names() -> None:
         {"retry_delay": -1},
         {"retry_delay": "soon"},
         {"retry_delay": []},
+        {"retry_delay": b"12"},
+        {"retry_delay": {1, 2}},
         {"retry_delay": float("nan")},
         {"retry_strategy": "random"},
         {"retry_on": (42,)},
+        {"retry_on": (int,)},
+        {"retry_on": ("",)},
+        {"retry_on": ("two words",)},
+        {"ignore_on": ("Value\x00Error",)},
     ],
 )
 def test_a_wrong_value_is_named(options: dict[str, object]) -> None:
