@@ -105,7 +105,7 @@ def _run_in_child(paths: Sequence[str], source_folder: Path) -> None:
         os._exit(int(code))
 
 
-def tried(target: Target, folder: Path, deadline: float) -> Iterator[tuple[Mutant, str]]:
+def tried(target: Target, folder: Path, line: int, deadline: float) -> Iterator[tuple[Mutant, str]]:
     """Yield each change, made in a copy in `folder`, with `killed`, `survived` or `not tried`."""
     package = (ROOT / "packages" / target.source).parents
     source_folder = next(parent for parent in package if parent.name == "src")
@@ -120,7 +120,7 @@ def tried(target: Target, folder: Path, deadline: float) -> Iterator[tuple[Mutan
     limit = max(SHORTEST, PATIENCE * (time.monotonic() - begun))
     stamp = time.time() - 10**6
     for number, mutant in enumerate(mutants(original)):
-        if time.monotonic() > deadline:
+        if mutant.line < line or time.monotonic() > deadline:
             yield mutant, "not tried"
             continue
         changed.write_text(mutant.source, encoding="utf-8")
@@ -133,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="hatch run mutants", description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", choices=[*TARGETS, []], metavar="MODULE", help=", ".join(TARGETS))
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so many minutes (60)")
+    parser.add_argument("--line", type=int, default=1, help="begin at this line of each module, to go on where a run stopped (1)")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     known, surprises = known_survivors(), 0
@@ -140,7 +141,7 @@ def main() -> int:
     for name in arguments.modules or TARGETS:
         counts = dict.fromkeys(("killed", "survived", "not tried"), 0)
         with tempfile.TemporaryDirectory(dir=COPY) as folder:
-            for mutant, fate in tried(TARGETS[name], Path(folder), deadline):
+            for mutant, fate in tried(TARGETS[name], Path(folder), arguments.line, deadline):
                 counts[fate] += 1
                 key = f"{name} {mutant.key}"
                 if fate == "survived" and key not in known:

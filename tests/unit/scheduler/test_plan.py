@@ -10,7 +10,7 @@ import pytest
 from naq_core.job import Job
 from naq_core.schedules.document import ScheduleDocument, new_document
 from naq_core.schedules.spec import make_spec
-from naq_scheduler._plan import MOST, plan
+from naq_scheduler._plan import MOST, Plan, plan
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,7 +28,12 @@ def minutes(*numbers: int) -> list[datetime]:
 
 
 def test_nothing_is_due_before_its_time() -> None:
-    assert plan(schedule(), NOON + timedelta(seconds=59)).watermark is None
+    assert plan(schedule(), NOON + timedelta(seconds=59)) == Plan([], 0, None, None)
+
+
+def test_nothing_is_due_after_the_end() -> None:
+    found = plan(schedule(end_at=NOON + 2 * MINUTE, misfire="all"), NOON + 10 * MINUTE)
+    assert (found.run, found.watermark) == (minutes(1, 2), NOON + 2 * MINUTE)
 
 
 def test_what_is_due_is_run() -> None:
@@ -43,11 +48,15 @@ def test_within_the_grace_every_time_is_run_whatever_the_policy(misfire: str) ->
 
 @pytest.mark.parametrize(
     ("misfire", "run", "missed"),
-    [("skip", minutes(9, 10), 8), ("once", minutes(8, 9, 10), 7), ("all", minutes(*range(1, 11)), 0)],
+    [
+        ("skip", minutes(9, 10), minutes(*range(1, 9))),
+        ("once", minutes(8, 9, 10), minutes(*range(1, 8))),
+        ("all", minutes(*range(1, 11)), []),
+    ],
 )
-def test_beyond_the_grace_the_policy_decides(misfire: str, run: list[datetime], missed: int) -> None:
+def test_beyond_the_grace_the_policy_decides(misfire: str, run: list[datetime], missed: list[datetime]) -> None:
     found = plan(schedule(misfire=misfire, grace=90), NOON + 10 * MINUTE)
-    assert (found.run, found.missed, found.watermark) == (run, missed, NOON + 10 * MINUTE)
+    assert found == Plan(run, len(missed), missed[-1] if missed else None, NOON + 10 * MINUTE)
 
 
 def test_without_a_limit_no_time_is_too_late() -> None:
@@ -80,6 +89,8 @@ def test_earlier_runs_count_towards_the_number_of_runs() -> None:
     document.runs = 2
     assert plan(document, NOON + 10 * MINUTE).run == minutes(1)
     assert list(document.times()) == minutes(1)
+    document.runs = 3
+    assert plan(document, NOON + 10 * MINUTE).run == list(document.times()) == []
 
 
 def test_jitter_is_not_lateness() -> None:
