@@ -20,17 +20,19 @@ from naq_core.server import EmbeddedServer
 from tests.benchmarks import jobs
 from tests.benchmarks.lab import Lab, rss_mb
 
-COUNTS = (100, 1_000, 10_000)
+COUNTS = (1_000, 2_000, 4_000, 10_000)
 AT_ONCE = 64
 WORKERS = 4
 """Processes that share the queues, after one that has them all."""
 CONCURRENCY = 100
 LIMIT = 900.0
 LIST = 3
+BUSY = 2_000
+"""Jobs of one queue beside the others, which are idle."""
 
 
 async def queues(lab: Lab) -> None:
-    """Enqueue one job to each of 100, 1,000 and 10,000 queues, list them, and work everything off."""
+    """Enqueue one job to each of 1,000 to 10,000 queues, list them, and work everything off."""
     for count in COUNTS:
         with EmbeddedServer() as server:
             await _measure(lab, server, [f"tenant-{number:05d}" for number in range(count)])
@@ -69,7 +71,7 @@ async def _measure(lab: Lab, server: EmbeddedServer, names: list[str]) -> None:
                     await asyncio.sleep(3.2)  # longer than anything is shared among viewers
             note("memory of the dashboard", "MB", rss_mb(board.pid))
         for count in (1, WORKERS):
-            await _work_off(lab, settings, first, names, count, note)
+            await _work_off(lab, settings, first, names, count, server.pid, note)
         note("memory of the server, all at work", "MB", rss_mb(server.pid))
 
 
@@ -86,7 +88,13 @@ def _run_list(settings: Settings) -> None:
 
 
 async def _work_off(
-    lab: Lab, settings: Settings, queue: Queue, names: list[str], workers: int, note: Callable[[str, str, float], None]
+    lab: Lab,
+    settings: Settings,
+    queue: Queue,
+    names: list[str],
+    workers: int,
+    server: int,
+    note: Callable[[str, str, float], None],
 ) -> None:
     """Start workers that share the queues, wait until nothing is left, then enqueue one more job to the last queue."""
     what = "one worker" if workers == 1 else f"{workers} workers"
@@ -102,10 +110,16 @@ async def _work_off(
         began = time.monotonic()
         await (await last.enqueue(jobs.answer, 1)).result(timeout=60)
         note(f"{what}, enqueue to result in the last queue", "ms", 1000 * (time.monotonic() - began))
-        began = time.monotonic()
+        began, used = time.monotonic(), _cpu_seconds([server])
         await _enqueue(queue, names)
         await _until_empty(queue)
         note(f"{what}, one more job of each", "jobs/s", len(names) / (time.monotonic() - began))
+        note(f"{what}, one more job of each: CPU of the server", "ms/job", 1000 * (_cpu_seconds([server]) - used) / len(names))
+        began, used = time.monotonic(), _cpu_seconds([server])
+        await queue.enqueue_many(queue.call(jobs.answer, number) for number in range(BUSY))
+        await _until_empty(queue)
+        note(f"{what}, jobs of one queue", "jobs/s", BUSY / (time.monotonic() - began))
+        note(f"{what}, jobs of one queue: CPU of the server", "ms/job", 1000 * (_cpu_seconds([server]) - used) / BUSY)
 
 
 @asynccontextmanager
