@@ -70,7 +70,7 @@ async def test_a_cancellation_that_comes_with_the_answer_is_not_swallowed(settin
         asking = asyncio.create_task(client.request("$JS.API.INFO", timeout=5))
         await asyncio.sleep(0)  # it has asked
         answer = client._build_message(0, b"a", b"", b"", None)
-        next(iter(client._answers.values())).set_result(answer)
+        next(iter(client.replies._waiting.values()))[0].set_result(answer)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -90,7 +90,7 @@ async def test_requests_say_who_is_missing(settings: Settings) -> None:
         await connection.client.subscribe(f"{settings.namespace}.silent")
         with pytest.raises(nats.errors.TimeoutError):
             await connection.client.request(f"{settings.namespace}.silent", timeout=0.05)
-        assert connection.client._answers == {}
+        assert len(connection.client.replies) == 0
 
 
 def test_what_is_overridden_exists() -> None:

@@ -90,7 +90,7 @@ def test_methods_that_are_called_or_overridden_take_the_same_parameters() -> Non
     assert signature(Client._parse_server_uri) == METHODS["_parse_server_uri"]
 
 
-def test_parser_subscription_and_transport_are_as_they_were() -> None:
+async def test_parser_subscription_and_transport_are_as_they_were() -> None:
     assert signature(Parser.parse) == "(self, data=b'')"
     parser = Parser(Client())
     assert isinstance(parser.buf, bytearray)

@@ -5,8 +5,8 @@ It overrides nats-py's internals (2.16), as no public hook exists; `tests/integr
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable
+from typing import Any
 from urllib.parse import ParseResult, unquote
 
 import nats.errors
@@ -17,16 +17,15 @@ from nats.protocol.parser import Parser
 
 from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
+from naq_core.transport.errors import DisconnectedError
 from naq_core.transport.headers import parse_headers
 from naq_core.transport.lasting import LastingClient
 from naq_core.transport.parser import QuickParser
+from naq_core.transport.replies import Handler, Replies
 
 __all__ = ["Msg", "QuickClient", "Subscription"]
 
 log = logging.getLogger(__name__)
-
-Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
-"""Takes subject, reply subject, body and header block of a message."""
 
 RECONNECT_PAUSE = 0.1
 CLOSE_PATIENCE = 2.0
@@ -68,9 +67,8 @@ class QuickClient(LastingClient):
         self._handlers: dict[int, Handler] = {}
         self._is_write_due = False
         self._own_loop = asyncio.get_running_loop()
-        self._answers: dict[bytes, asyncio.Future[Msg]] = {}
-        self._answers_inbox = ""
-        self._requests = 0
+        self.replies = Replies(self)
+        """The requests that wait for answers."""
 
     @staticmethod
     def _parse_server_uri(connect_url: str) -> ParseResult:
@@ -243,35 +241,27 @@ class QuickClient(LastingClient):
 
         Raises:
             nats.errors.NoRespondersError: Nobody listens. nats.errors.TimeoutError: Nobody answered.
+            nats.errors.ConnectionReconnectingError: The connection was lost.
         """
         del old_style
-        if not self._answers_inbox:
-            self._answers_inbox = self.new_inbox()
-            await self.listen(f"{self._answers_inbox}.*", self._on_answer)
-        self._requests += 1
-        reply = f"{self._answers_inbox}.{self._requests}"
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._answers[reply.encode()] = future
         try:
-            await self.publish(subject, payload, reply, headers)
-            async with asyncio.timeout(timeout):
-                return await future
+            return await self.replies.ask(subject, payload, self._answer_handler, timeout=timeout, headers=headers)
+        except DisconnectedError:
+            raise nats.errors.ConnectionReconnectingError from None
         except TimeoutError as error:
             if isinstance(error, nats.errors.Error):
                 raise
             raise nats.errors.TimeoutError from None
-        finally:
-            del self._answers[reply.encode()]
 
-    def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        future = self._answers.get(subject)
-        if future is None or future.done():
-            return
-        parsed = parse_headers(headers)
-        if parsed.get("Status") == "503":
-            future.set_exception(nats.errors.NoRespondersError())
-        else:
-            future.set_result(self._build_message(0, subject, reply, data, parsed or None))
+    def _answer_handler(self, future: "asyncio.Future[Msg]") -> Handler:
+        def on_answer(subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+            parsed = parse_headers(headers)
+            if parsed.get("Status") == "503":
+                future.set_exception(nats.errors.NoRespondersError())
+            else:
+                future.set_result(self._build_message(0, subject, reply, data, parsed or None))
+
+        return on_answer
 
     async def flush(self, timeout: float = 10) -> None:
         """Make a round trip; a transport that is gone is an OSError. Not with `asyncio.wait_for`, as in `request`.

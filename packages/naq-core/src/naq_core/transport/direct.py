@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from naq_core.errors import BrokerError, BrokerTimeoutError
-from naq_core.transport.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError
+from naq_core.transport.errors import CLIENT_ERRORS, DisconnectedError, NobodyThereError, NotReadyError
 from naq_core.transport.headers import parse_headers
 from naq_core.transport.jetstream import JetStream
 
@@ -52,7 +53,7 @@ async def _repeated(connection: JetStream, stream: str, requests: Sequence[dict[
         connection.denials.check_request(f"{_SUBJECT}.{stream}", connection.settings.nats_inbox_prefix)
         try:
             return await _get(connection, stream, requests)
-        except (NotReadyError, TimeoutError, *CLIENT_ERRORS) as error:  # lost on the way, or no leader: reads can be repeated
+        except (NotReadyError, DisconnectedError, TimeoutError, *CLIENT_ERRORS) as error:  # lost, or no leader: read again
             if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
                 continue
             if connection.is_past(deadline):
@@ -65,16 +66,14 @@ async def _get(connection: JetStream, stream: str, requests: Sequence[dict[str, 
     missing = len(requests)
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     client = connection.client
-    inbox = client.new_inbox()
-    at = len(inbox) + 1
 
-    def on_answer(subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
+    def on_answer(number: int, _subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
         nonlocal missing
         headers = parse_headers(block)
-        if done.done() or headers.get("Status") == _END_OF_BATCH:
+        if headers.get("Status") == _END_OF_BATCH:
             return
         try:
-            answers[int(subject[at:])] = _entry_of(stream, data, headers)
+            answers[number] = _entry_of(stream, data, headers)
         except BrokerError as error:
             done.set_exception(error)
             return
@@ -82,16 +81,20 @@ async def _get(connection: JetStream, stream: str, requests: Sequence[dict[str, 
         if missing == 0:
             done.set_result(None)
 
-    subscription = await client.listen(f"{inbox}.*", on_answer)
+    subject = f"{_SUBJECT}.{stream}"
+    replies: list[str] = []
     try:
-        subject = f"{_SUBJECT}.{stream}"
         for number, request in enumerate(requests):
-            await client.publish(subject, msgspec.json.encode(request), reply=f"{inbox}.{number}")
+            reply = await client.replies.expect(done, partial(on_answer, number))
+            replies.append(reply)
+            await client.publish(subject, msgspec.json.encode(request), reply)
         async with asyncio.timeout(TIMEOUT) as scope:
             with connection.denials.interrupting(subject, scope):
                 await done
     finally:
-        client.unlisten(subscription)
+        client.replies.forget(replies)
+        if done.done() and not done.cancelled():
+            done.exception()  # nobody waits for it where sending has failed
     return answers
 
 

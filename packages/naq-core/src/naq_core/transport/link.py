@@ -340,7 +340,7 @@ class Link:
         self._up.clear()
         if self._publisher is not None:
             self._publisher.fail_all("" if self._words is None else self._reason(self._words))
-        self.reader.fail_all()
+        self.client.replies.fail_all()
 
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""

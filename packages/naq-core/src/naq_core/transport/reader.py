@@ -11,6 +11,7 @@ from naq_core.transport.client import QuickClient
 from naq_core.transport.errors import DisconnectedError, NobodyThereError, NotReadyError
 from naq_core.transport.headers import parse_headers
 from naq_core.transport.message import Message
+from naq_core.transport.replies import Handler
 
 TOO_MANY = "413"
 NOBODY = "503"
@@ -29,15 +30,11 @@ class TooManyError(BrokerError):
 
 
 class BatchReader:
-    """Sends batched direct gets and collects their answers; one inbox for all."""
+    """Sends batched direct gets and collects their answers."""
 
     def __init__(self, client: QuickClient, *, timeout: float) -> None:
         self._client = client
         self._timeout = timeout
-        self._waiting: dict[bytes, tuple[asyncio.Future[Batch], list[Message]]] = {}
-        self._prefix = ""
-        self._next = 0
-        self._starting = asyncio.Lock()
 
     async def get(self, stream: str, request: dict[str, Any]) -> Batch:
         """Return what the server finds, in its order, as far as one answer goes.
@@ -45,38 +42,22 @@ class BatchReader:
         Raises:
             TooManyError: Ask for less. NotReadyError, DisconnectedError, BrokerTimeoutError: No answer; ask again.
         """
-        if not self._prefix:
-            await self._start()
-        self._next += 1
-        token = b"%d" % self._next
-        future: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = (future, [])
+        subject, body = f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request)
         try:
-            body = msgspec.json.encode(request)
-            await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", body, f"{self._prefix}{self._next}")
-            async with asyncio.timeout(self._timeout):
-                return await future
+            return await self._client.replies.ask(subject, body, _collector, timeout=self._timeout)
         except TimeoutError as error:
             if isinstance(error, BrokerError):
                 raise
             raise BrokerTimeoutError(f"direct get from {stream}", self._timeout) from None
         except (OSError, nats.errors.Error) as error:
             raise DisconnectedError(f"direct get from {stream}: {error}") from error
-        finally:
-            self._waiting.pop(token, None)
 
-    async def _start(self) -> None:
-        async with self._starting:
-            if not self._prefix:
-                inbox = self._client.new_inbox()
-                await self._client.listen(f"{inbox}.*", self._on_message)
-                self._prefix = f"{inbox}."
 
-    def _on_message(self, subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
-        waiting = self._waiting.get(subject[len(self._prefix) :])
-        if waiting is None or waiting[0].done():
-            return
-        future, found = waiting
+def _collector(future: "asyncio.Future[Batch]") -> Handler:
+    """Return what collects the messages of a batch until its end."""
+    found: list[Message] = []
+
+    def on_message(_subject: bytes, _reply: bytes, data: bytes, block: bytes) -> None:
         headers = parse_headers(block)
         status = headers.get("Status")
         if status is None:
@@ -90,8 +71,4 @@ class BatchReader:
         else:
             future.set_exception(NotReadyError(f"direct get: {status} {headers.get('Description', '')}"))
 
-    def fail_all(self) -> None:
-        """Tell everybody who waits that the connection is gone."""
-        for future, _ in self._waiting.values():
-            if not future.done():
-                future.set_exception(DisconnectedError("the connection was lost before the answer"))
+    return on_message
