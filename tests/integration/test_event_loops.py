@@ -129,7 +129,7 @@ print(job.status(), queue.purge())
     ("code", "expected"),
     [
         ("atexit.register(enqueue)", "enqueued\n"),
-        ("class Late:\n    def __del__(self): enqueue()\nlate = Late()", "NaqError: the interpreter is shutting down"),
+        ("class Late:\n    def __del__(self): enqueue()\nlate = Late()", "NaqError: the synchronous client cannot be used"),
     ],
     ids=["atexit", "__del__"],
 )
@@ -169,4 +169,4 @@ queue.schedule(clean, interval=3600, paused=True)
 chain(clean_task.si(), clean_task.si()).enqueue_sync()
 """
     )
-    assert run_program("import shop; print(len(shop.jobs), shop.queue.purge())", settings, tmp_path) == "3 4\n"
+    assert run_program("import shop; print(len(shop.jobs), shop.queue.purge())", settings, tmp_path) == "3 5\n"
