@@ -67,7 +67,7 @@ def test_a_search_that_cannot_be_made_says_so_beside_what_was_typed(address: str
     page = watched.open(f"{address}/jobs")
     page.get_by_role("searchbox").fill("state:asleep")
     page.keyboard.press("Enter")
-    expect(page.locator("main")).to_contain_text("there is no state 'asleep'")
+    expect(page.locator("main")).to_contain_text("unknown state 'asleep'")
     expect(page.get_by_role("searchbox")).to_have_value("state:asleep")
 
 

@@ -65,7 +65,7 @@ async def warned_once(name: str, process: WorkerProcess) -> None:
     """Wait until the process has said that it created something again, and see that it said so once."""
 
     def said() -> None:
-        found = re.findall(rf"(?:stream|consumer) {re.escape(name)} was deleted: it was created again", process.output())
+        found = re.findall(rf"(?:stream|consumer) {re.escape(name)} was deleted and has been created again", process.output())
         assert len(found) == 1, process.output()
 
     await eventually(said)
@@ -201,7 +201,7 @@ async def test_a_client_creates_again_what_it_needs_at_its_next_use(
         await operator.delete(name)
         await use(queue)
         await operator.wait_for(name, *(["naq-worker-default"] if stream == "jobs" else []))
-    assert caplog.text.count(f"stream {name} was deleted: it was created again") == 1
+    assert caplog.text.count(f"stream {name} was deleted and has been created again") == 1
 
 
 def run_without_jetstream(port: int) -> subprocess.Popen[bytes]:

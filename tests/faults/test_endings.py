@@ -265,7 +265,7 @@ async def test_a_worker_leaves_in_time_and_hands_back_whatever_a_job_does(
 
 
 def _takes_back(worker: WorkerProcess) -> None:
-    assert "takes it back" in worker.output()
+    assert "restores it" in worker.output()
 
 
 async def test_a_worker_runs_once(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What a server says with `-ERR` ends the connection, and never the client, worker or scheduler that has it."""
+"""What a server says with `-ERR` closed the connection, and never the client, worker or scheduler that has it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_a_rotated_password_is_read_again(
         await eventually(lambda: works_again(queue), PATIENCE)
         async with Queue("default", settings=own_settings) as another:  # with settings from before
             await works(another)
-    said = [record for record in caplog.records if "ends the connection" in record.message]
+    said = [record for record in caplog.records if "closed the connection" in record.message]
     assert all("authorization violation" in record.message for record in said)
     assert 1 <= len(said) <= 8, "each connection says it once"
 

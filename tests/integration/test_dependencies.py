@@ -146,7 +146,7 @@ async def test_failure_can_be_allowed_and_is_told(queue: Queue, run_worker: RunW
 
 async def test_a_parent_that_nobody_knows_counts_as_failed(queue: Queue, run_worker: RunWorker) -> None:
     child = await queue.options(depends_on="nobody").enqueue(work.add, 1)
-    with pytest.raises(JobCancelledError, match="parent nobody is not known"):
+    with pytest.raises(JobCancelledError, match="parent nobody is unknown"):
         await child.result(10)
     lenient = await queue.options(depends_on=Dependency("nobody", allow_failure=True)).enqueue(work.add, 1)
     async with run_worker():
@@ -308,7 +308,7 @@ async def test_a_cancelled_child_is_put_back_after_its_parent(queue: Queue, run_
         with pytest.raises(JobCancelledError):
             await child.result(10)
         await no_edge_is_left(queue)
-        with pytest.raises(JobStateError, match=f"parent {parent.job_id} failed .* put that one back first"):
+        with pytest.raises(JobStateError, match=f"parent {parent.job_id} failed .* retry that one first"):
             await retry_job(connection, child.job_id)
     await retry_job(connection, parent.job_id)
     await retry_job(connection, child.job_id)
@@ -330,7 +330,7 @@ async def test_children_of_jobs_that_were_wiped_off_the_stream_end_too(
         names = connection.names
         await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.ready_filter("other")})
     async with run_worker():
-        with pytest.raises(JobCancelledError, match="is not known: it never existed, was deleted, or"):
+        with pytest.raises(JobCancelledError, match="is unknown: it never existed, was deleted, or"):
             await child.result(10)
         await no_edge_is_left(queue)
 

@@ -14,7 +14,7 @@ from naq_core.views import JobFilter
 from tests.conftest import RunWorker
 from tests.integration import work
 
-NAMES = "the queues 'mail', 'reports' have a job of this id: say which is meant, as order-1@mail"
+NAMES = "the queues 'mail', 'reports' have a job with this id: specify one, as in order-1@mail"
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ async def test_a_running_job_is_cancelled_without_the_key_in_its_record_only(
         await work.has_started()
         await manage.cancel_job(operator, job.job_id)
         assert await job.status() is JobState.CANCELLED
-        assert "goes on until its worker reports" in caplog.text
+        assert "continues until its worker reports" in caplog.text
 
 
 async def test_a_worker_without_keys_obeys_a_signed_request(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:

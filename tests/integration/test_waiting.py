@@ -31,7 +31,7 @@ async def has_gone(job: Job[int]) -> None:
 
 async def test_the_result_of_an_unknown_id_is_not_waited_for(queue: Queue) -> None:
     job = await queue.job("never-existed")
-    with pytest.raises(JobNotFoundError, match="it never existed, was deleted, or its record has passed its time to live"):
+    with pytest.raises(JobNotFoundError, match="it never existed, was deleted, or its record has expired"):
         await job.result()
     for timeout in (0, FIRST_LOOK / 2):
         with pytest.raises(JobNotFoundError):

@@ -75,7 +75,7 @@ async def test_user_and_password(user_server: EmbeddedServer, caplog: pytest.Log
     await works(good)
     error = await is_refused(replace(good, nats_password=WRONG), WRONG)
     assert "refuses the credentials (nats_user from argument, nats_password from argument)" in str(error)
-    assert "asks for credentials, none were given" in str(await is_refused(settings_for(user_server)))
+    assert "requires credentials, but none were given" in str(await is_refused(settings_for(user_server)))
     assert SECRET not in caplog.text
     assert WRONG not in caplog.text
 
@@ -115,7 +115,7 @@ async def test_nkey(tmp_path: Path) -> None:
         good = settings_for(server, nats_nkey=os.fspath(tmp_path / "seed"))
         await works(good)
         await is_refused(replace(good, nats_nkey=os.fspath(tmp_path / "other")), other.seed)
-        for name, problem in {"broken": "does not hold the seed of an NKey", "missing": "cannot be read: No such file"}.items():
+        for name, problem in {"broken": "does not contain an NKey seed", "missing": "cannot be read: No such file"}.items():
             with pytest.raises(ConfigurationError, match=problem) as caught:
                 await Connection(replace(good, nats_nkey=os.fspath(tmp_path / name))).open()
             assert key.seed[:-3] not in str(caught.value)
@@ -130,7 +130,7 @@ async def test_credentials_file(tmp_path: Path) -> None:
         good = settings_for(server, nats_creds=os.fspath(tmp_path / "creds"))
         await works(good)
         await is_refused(replace(good, nats_creds=os.fspath(tmp_path / "foreign")))
-        with pytest.raises(ConfigurationError, match="nothing is no credentials file"):
+        with pytest.raises(ConfigurationError, match="nothing is not a credentials file"):
             await Connection(replace(good, nats_creds=os.fspath(tmp_path / "nothing"))).open()
 
 
@@ -165,7 +165,7 @@ async def test_a_client_certificate(tls: Tls) -> None:
 async def test_a_missing_certificate_is_named(tls: Tls) -> None:
     with pytest.raises(ConfigurationError, match="cannot load the TLS files"):
         await Connection(Settings(nats_tls_ca="/no/such/file")).open()
-    with pytest.raises(ConfigurationError, match="needs nats_tls_cert"):
+    with pytest.raises(ConfigurationError, match="requires nats_tls_cert"):
         await Connection(Settings(nats_tls_key=tls["client_key"])).open()
 
 

@@ -54,7 +54,7 @@ WAYS = ["tls address", "capitals", "one of a list", "authority", "address withou
 @pytest.mark.parametrize("how", WAYS)
 async def test_nothing_is_sent_to_a_server_without_tls(how: str, tls: Tls) -> None:
     async with Listener().listening() as listener:
-        with pytest.raises(TlsNotOfferedError, match="does not offer TLS, which is asked for") as caught:
+        with pytest.raises(TlsNotOfferedError, match="does not offer TLS, which is required") as caught:
             await Connection(Settings(**_asking(tls, listener.port, how))).open()
         assert listener.visits
         assert listener.received == b""
@@ -124,7 +124,7 @@ async def test_a_server_without_tls_met_at_a_reconnect_gets_nothing(tls: Tls, ca
             async with Listener().listening(port) as listener:
 
                 def is_refused() -> None:
-                    assert "does not offer TLS, which is asked for" in caplog.text
+                    assert "does not offer TLS, which is required" in caplog.text
 
                 await eventually(is_refused)
                 with pytest.raises(TlsNotOfferedError):

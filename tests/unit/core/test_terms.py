@@ -37,11 +37,11 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
         ({"at": datetime(2030, 1, 1)}, "at: 2030-01-01T00:00:00 has no time zone"),  # noqa: DTZ001 - the point
         ({"at": "2030-01-01"}, "at: '2030-01-01' is not a datetime"),
         ({"at": datetime(2199, 1, 1, tzinfo=UTC)}, "at: .* too far ahead"),
-        ({"at": SOON, "delay": 1}, "at: .*together with delay"),
+        ({"at": SOON, "delay": 1}, "at: .*cannot be combined with delay"),
         ({"delay": -1}, "delay: -1"),
         ({"delay": float("nan")}, "delay: nan"),
         ({"delay": True}, "delay: True"),
-        ({"expires": 0}, "expires: 0 seconds"),
+        ({"expires": 0}, "expires: must be longer than 0 seconds"),
         ({"expires": datetime(2030, 1, 1)}, "expires: .*no time zone"),  # noqa: DTZ001 - the point
         ({"expires": 60, "delay": 60}, "expires: .*before it is due"),
         ({"expires": SOON, "at": SOON}, "expires: .*before it is due"),
@@ -52,8 +52,8 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
         ({"unique": "k", "on_clash": "ignore"}, "on_clash: 'ignore' is not one of refuse, return, replace"),
         ({"on_clash": "return"}, "on_clash: .*add unique"),
         ({"debounce": 5}, "debounce: .*add unique"),
-        ({"unique": "k", "debounce": 0}, "debounce: 0"),
-        ({"unique": "k", "debounce": 5, "delay": 5}, "debounce: .*leave at, delay"),
+        ({"unique": "k", "debounce": 0}, "debounce: must be longer than 0"),
+        ({"unique": "k", "debounce": 5, "delay": 5}, "debounce: .*remove at, delay"),
         ({"unique": "k", "debounce": 5, "on_clash": "replace"}, "debounce: .*on_clash"),
     ],
 )

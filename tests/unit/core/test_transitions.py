@@ -56,7 +56,7 @@ def test_a_move_begins_in_its_states_and_is_refused_in_all_others(name: str, bef
         assert made.state is after
         assert (before, after) in MOVES or (name, before) in IN_MEMORY
     else:
-        with pytest.raises(TransitionError, match=f"job j: is {before}, .* cannot become {after}"):
+        with pytest.raises(TransitionError, match=f"job j: is {before}; .* cannot become {after}"):
             make(record)
         assert record.state is before
 

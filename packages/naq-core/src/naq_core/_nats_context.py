@@ -41,7 +41,7 @@ def read_context(name: str, source: str) -> tuple[Path, dict[str, str]]:
     try:
         path = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "nats" / "context" / f"{name}.json"
     except RuntimeError as error:  # a container's user may have neither HOME nor a line in /etc/passwd
-        problem = f"{name!r} cannot be looked for: this user has no home directory. Set HOME or XDG_CONFIG_HOME"
+        problem = f"{name!r} cannot be found: this user has no home directory. Set HOME or XDG_CONFIG_HOME"
         raise ConfigurationError("nats_context", problem, source) from error
     context: Any = None
     problem = ""
@@ -54,7 +54,7 @@ def read_context(name: str, source: str) -> tuple[Path, dict[str, str]]:
     if problem:  # raised here, for an error of the parser holds the whole document, with its password
         raise ConfigurationError("nats_context", f"{path} cannot be read: {problem}", source)
     if not isinstance(context, dict):
-        raise ConfigurationError("nats_context", f"{path} holds no context", source)
+        raise ConfigurationError("nats_context", f"{path} does not contain a context", source)
     for field in _UNSUPPORTED:
         if context.get(field):
             raise ConfigurationError("nats_context", f"{path} sets {field}, which NAQ does not support", source)

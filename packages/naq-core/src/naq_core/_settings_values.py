@@ -103,7 +103,7 @@ def whole_number(value: object) -> int:
         return int.__int__(value)
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}", value.strip()):
         return int(value)
-    raise ValueError(f"must be a whole number, not {shown(value)}")
+    raise ValueError(f"must be an integer, not {shown(value)}")
 
 
 def names(value: object) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def names(value: object) -> tuple[str, ...]:
         raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
     items = [exact_text(item) for item in value]
     if None in items:
-        raise ValueError("must be a list of texts")
+        raise ValueError("must be a list of strings")
     names = tuple(item.strip() for item in items if item is not None)
     return tuple(name for name in names if name)
 
@@ -155,7 +155,7 @@ def check(name: str, value: Any) -> None:
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"must be one of {', '.join(_CHOICES[name])}, not {shown(value)}")
     if name in _PATTERNS and not _PATTERNS[name][0].fullmatch(value):
-        raise ValueError(f"may hold {_PATTERNS[name][1]} only, not {shown(value)}")
+        raise ValueError(f"may contain only {_PATTERNS[name][1]}; not {shown(value)}")
     match name:
         case "nats_url":
             _check_url(value)

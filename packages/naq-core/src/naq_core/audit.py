@@ -128,7 +128,7 @@ async def _note_first(connection: Connection, subject: str, note: _Note) -> bool
     except QueueFullError as error:
         if note.action.partition("-")[0] not in FREEING:
             raise
-        log.warning("%s %r is done before it is in the audit trail: %s", note.action, note.target, error)
+        log.warning("%s %r was carried out before it was stored in the audit trail: %s", note.action, note.target, error)
         return False
     return True
 
@@ -179,7 +179,7 @@ async def read_trail(
     """
     limit, max_scan = whole(limit, "limit", 1, 500), whole(max_scan, "max_scan", 1)
     if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", exact_text(cursor) or ""):
-        raise ConfigurationError("cursor", f"{cursor!r} is not of the audit trail")
+        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of the audit trail")
     wanted, page = wanted or AuditFilter(), AuditPage(entries=[])
     descent = await descend(connection, below=None if cursor is None else int(cursor))
     while len(page.entries) < limit and page.scanned < max_scan:
@@ -310,7 +310,7 @@ async def _add_end(connection: Connection, action: str, recording: Recording, ou
     try:
         await append_once(connection, connection.names.audit_end(recording.entry_id), msgspec.json.encode(end), deadline=deadline)
     except NaqError as error:  # it is done, or not: to fail now would only hide that
-        log.warning("the audit trail has %s, but not that it is %s: %s", action, outcome, error)
+        log.warning("the audit trail has %s, but not its outcome (%s): %s", action, outcome, error)
 
 
 def _outcome_of(error: BaseException, refusals: tuple[type[Exception], ...]) -> str:

@@ -364,5 +364,5 @@ class JobCall(Generic[R_co]):
         if self._connection is None:
             if self._laid is not None:
                 return self._laid.connection
-            raise JobError(self.job_id, "was not enqueued through a queue, so it has no connection to ask")
+            raise JobError(self.job_id, "was not enqueued through a queue, so it has no connection")
         return self._connection

@@ -81,7 +81,7 @@ class JobContext(msgspec.Struct, frozen=True):
             JobCancelledError: `is_cancelled`; so that a function in a thread that reports progress ends soon.
         """
         if self.is_cancelled:
-            raise JobCancelledError(self.job_id, "this attempt is not wanted any more")
+            raise JobCancelledError(self.job_id, "this attempt was cancelled or superseded")
         if self._report is not None:
             self._report(float(done), None if total is None else float(total), clean_text(str(note), 500))
 

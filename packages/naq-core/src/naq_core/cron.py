@@ -105,7 +105,7 @@ def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:  # whatever croniter meets
         raise InvalidScheduleError("cron expression", expression, _reason(error)) from error
     if first is None:
-        raise InvalidScheduleError("cron expression", expression, f"no such date comes within {YEARS} years")
+        raise InvalidScheduleError("cron expression", expression, f"there is no such date within {YEARS} years")
     fixed = not fields[0].startswith("@") and fields[0][0] not in "*?" and fields[1][0] not in "*?"
     return Cron(normal, zone, fixed or normal in _ALIASES - {"@hourly"})
 
@@ -154,7 +154,7 @@ def _check_syntax(expression: object) -> list[str]:
     day, weekday = fields[2], fields[4]
     if (("#" in weekday or "l" in weekday) and day not in _ANY) or ("w" in day and weekday not in _ANY):
         # croniter finds no date for the one, and does not look at the weekday for the other.
-        raise InvalidScheduleError(what, expression, f"{day!r} and {weekday!r} cannot be combined: make two schedules")
+        raise InvalidScheduleError(what, expression, f"{day!r} and {weekday!r} cannot be combined: use two schedules")
     # croniter takes 3-3 as a weekday for the whole week.
     return [_ONE_VALUE.sub(r"\1", field) for field in fields]
 

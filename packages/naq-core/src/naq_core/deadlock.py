@@ -36,7 +36,7 @@ def deadlock_watch(connection: Connection) -> OnWait | None:
         try:
             workers = [each for each in await list_workers(connection) if queue in each.get("queues", ())]
         except BrokerError as error:
-            log.debug("whether job %s waits in vain is not known: %s", waiter.job_id, error)
+            log.debug("cannot check whether job %s is deadlocked: %s", waiter.job_id, error)
             return
         places = sum(each.get("concurrency", 0) for each in workers)
         running = sum(len(each.get("running", ())) for each in workers)

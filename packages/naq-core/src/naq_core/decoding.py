@@ -116,4 +116,4 @@ def complain(log: logging.Logger, key: str, error: Exception | str, meant: str) 
     _told.move_to_end(key)
     while len(_told) > REMEMBERED:
         _told.popitem(last=False)
-    log.warning("%s: %s. It is taken for %s; naq doctor shows what cannot be read", key, text, meant)
+    log.warning("%s: %s. It is treated as %s; naq doctor lists unreadable documents", key, text, meant)

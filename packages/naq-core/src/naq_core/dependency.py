@@ -74,7 +74,7 @@ class ResultOf:
         self.shape = shape
 
     def __reduce__(self) -> NoReturn:
-        raise EncodeError("result_of() must itself be an argument of the job, not a part of one: use results_of() for a list")
+        raise EncodeError("result_of() must itself be an argument of the job, not part of one: use results_of() for a list")
 
     def __repr__(self) -> str:
         ids = ", ".join(job.job_id for job in self.jobs)
@@ -127,7 +127,7 @@ class ParentOutcome:
             NaqError: It did not succeed. DecodeError: The result cannot be read here.
         """
         if self.state is not JobState.SUCCEEDED:
-            raise NaqError(f"parent {self.job_id} has no result: {self.reason or 'nothing is known of it any more'}")
+            raise NaqError(f"parent {self.job_id} has no result: {self.reason or 'its record has expired'}")
         return decode_result(self._type, self._result, self._serializer) if self._type else None
 
 
@@ -247,7 +247,7 @@ def _parent(given: Any, *, allow_failure: bool) -> Parent:
     if not hasattr(job, "job_id") or not hasattr(job, "options"):
         raise ConfigurationError("depends_on", f"{given!r} is not a job, an id or a Dependency")
     if job.options.fast:
-        raise ConfigurationError("depends_on", f"{given!r} has fast=True: it leaves no record, so nothing can wait for its end")
+        raise ConfigurationError("depends_on", f"{given!r} has fast=True: it has no record, so nothing can wait for its end")
     return Parent(check_job_id(job.job_id), check_queue(job.queue), lenient)
 
 
@@ -298,8 +298,8 @@ def fill_in(
     for fill in envelope.fill:
         for at in fill.of:
             if outcomes[at].state is not JobState.SUCCEEDED and not envelope.after[at].lenient:
-                problem = outcomes[at].reason if outcomes[at].state else "its record is gone, its result_ttl has passed"
-                raise DecodeError(f"there is no result of parent {outcomes[at].job_id}: {problem}")
+                problem = outcomes[at].reason if outcomes[at].state else "its record has expired (result_ttl)"
+                raise DecodeError(f"parent {outcomes[at].job_id} has no result: {problem}")
         results = [each.result if each.state is JobState.SUCCEEDED else None for each in (outcomes[at] for at in fill.of)]
         value = shaped(results, fill.shape) if fill.many else results[0]
         if isinstance(fill.at, int):

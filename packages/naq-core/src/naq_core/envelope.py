@@ -132,7 +132,7 @@ def _check(envelope: Envelope) -> None:
             check_queue(parent.queue)
     for fill in envelope.fill:
         if not all(0 <= place < len(envelope.after) for place in fill.of):
-            raise ValueError("an argument is to be filled by a parent that it does not have")
+            raise ValueError("an argument refers to a parent that it does not have")
 
 
 class _Version(msgspec.Struct):

@@ -128,7 +128,7 @@ class AuthenticationError(BrokerUnavailableError):
         self.url = url
         self.given = given
         self.reason = (
-            f"the server refuses the credentials ({given})" if given else "the server asks for credentials, none were given"
+            f"the server rejected the credentials ({given})" if given else "the server requires credentials, but none were given"
         )
         BrokerError.__init__(
             self,
@@ -143,11 +143,11 @@ class TlsNotOfferedError(BrokerUnavailableError):
     def __init__(self, url: str, asking: str) -> None:
         self.url = url
         self.asking = asking
-        self.reason = f"the server does not offer TLS, which is asked for ({asking}); nothing was sent to it"
+        self.reason = f"the server does not offer TLS, which is required ({asking}); nothing was sent"
         BrokerError.__init__(
             self,
-            f"cannot connect to NATS at {url}: {self.reason}. Let the server use TLS; where plain text is meant, "
-            "use nats:// and leave NAQ_NATS_TLS_CA, NAQ_NATS_TLS_CERT and NAQ_NATS_TLS_KEY out",
+            f"cannot connect to NATS at {url}: {self.reason}. Enable TLS on the server; for a plain-text connection, "
+            "use nats:// and unset NAQ_NATS_TLS_CA, NAQ_NATS_TLS_CERT and NAQ_NATS_TLS_KEY",
         )
 
 
@@ -228,7 +228,7 @@ class MissingError(BrokerError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         super().__init__(
-            f"{name} is missing on the server and cannot be created ({reason}): let an administrator run `naq setup`"
+            f"{name} is missing on the server and cannot be created ({reason}): an administrator must run `naq setup`"
         )
 
 
@@ -306,7 +306,7 @@ class UnknownWireVersionError(DecodeError):
 
     def __init__(self, version: object) -> None:
         self.version = version
-        super().__init__(f"wire version {version!r} is not known to this version of NAQ: upgrade the worker")
+        super().__init__(f"this version of NAQ does not know wire version {version!r}: upgrade the worker")
 
 
 class QueueNotFoundError(NaqError, LookupError):
@@ -349,8 +349,8 @@ class WorkerNotFoundError(NaqError, LookupError):
 
     def __init__(self, worker_id: str, state: str | None) -> None:
         self.worker_id = worker_id
-        problem = "no such worker answers" if state is None else f"it is {state} and refuses"
-        super().__init__(f"worker {worker_id}: {problem} (`naq workers` lists those that live)")
+        problem = "no running worker with this id" if state is None else f"it is {state} and refuses"
+        super().__init__(f"worker {worker_id}: {problem} (`naq workers` lists the running ones)")
 
 
 class WorkflowError(NaqError, ValueError):
@@ -362,7 +362,7 @@ class WorkflowNotFoundError(WorkflowError, LookupError):
 
     def __init__(self, workflow_id: str) -> None:
         self.workflow_id = workflow_id
-        super().__init__(f"workflow {workflow_id}: no such workflow; it never existed, or has passed its time to live")
+        super().__init__(f"workflow {workflow_id}: no such workflow; it never existed or has expired")
 
 
 class ScheduleError(NaqError):
@@ -377,7 +377,7 @@ class ScheduleNotFoundError(ScheduleError, LookupError):
     """No schedule has this id."""
 
     def __init__(self, schedule_id: str) -> None:
-        super().__init__(schedule_id, "no such schedule; `list_schedules` shows those there are")
+        super().__init__(schedule_id, "no such schedule; `list_schedules` lists all")
 
 
 class InvalidScheduleError(ScheduleError, ValueError):
@@ -410,7 +410,7 @@ class JobNotFoundError(JobError, LookupError):
         if elsewhere:
             super().__init__(job_id, f"{where}; there is one in queue {' and '.join(map(repr, elsewhere))}")
         else:
-            super().__init__(job_id, f"{where}; it never existed, was deleted, or its record has passed its time to live")
+            super().__init__(job_id, f"{where}; it never existed, was deleted, or its record has expired")
 
 
 class AmbiguousJobError(JobError, ValueError):
@@ -423,14 +423,14 @@ class AmbiguousJobError(JobError, ValueError):
     def __init__(self, job_id: str, queues: Sequence[str]) -> None:
         self.queues = tuple(queues)
         names = ", ".join(map(repr, queues))
-        super().__init__(job_id, f"the queues {names} have a job of this id: say which is meant, as {job_id}@{queues[0]}")
+        super().__init__(job_id, f"the queues {names} have a job with this id: specify one, as in {job_id}@{queues[0]}")
 
 
 class DuplicateJobError(JobError):
     """A live job with this id exists."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, "a live job with this id exists, nothing was enqueued")
+        super().__init__(job_id, "a live job with this id exists; nothing was enqueued")
 
 
 class JobStateError(JobError):
@@ -439,7 +439,7 @@ class JobStateError(JobError):
     def __init__(self, job_id: str, state: str, problem: str) -> None:
         self.state = str(state)
         self.problem = problem
-        super().__init__(job_id, f"is {self.state}, nothing was changed: {problem}")
+        super().__init__(job_id, f"is {self.state}; nothing was changed: {problem}")
 
 
 class TransitionError(JobStateError):
@@ -484,7 +484,7 @@ class AttemptTimeoutError(JobError, TimeoutError):
 
     def __init__(self, job_id: str, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(job_id, f"the attempt was stopped after its timeout of {seconds:g} s")
+        super().__init__(job_id, f"the attempt exceeded its timeout of {seconds:g} s")
 
 
 class JobTimeoutError(JobError, TimeoutError):
@@ -492,4 +492,4 @@ class JobTimeoutError(JobError, TimeoutError):
 
     def __init__(self, job_id: str, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(job_id, f"has not ended within {seconds:g} s (it goes on; ask again later)")
+        super().__init__(job_id, f"has not ended within {seconds:g} s (it continues)")

@@ -53,7 +53,7 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         if not colon or not name.isidentifier():
             text.append(word)
         elif name not in _FIELDS:
-            raise ConfigurationError("filter", f"there is no field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
+            raise ConfigurationError("filter", f"unknown field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
         elif name == "state":
             states.update(parse_state(each) for each in value.split(","))
         elif name in {"since", "until"}:
@@ -103,7 +103,7 @@ def parse_state(text: str) -> JobState:
         return JobState(name)
     except ValueError:
         known = [str(state) for state in JobState]
-        raise ConfigurationError("state", f"there is no state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
+        raise ConfigurationError("state", f"unknown state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
 
 
 def parse_instant(text: str, *, now: datetime | None = None, setting: str = "time", ahead: bool = False) -> datetime:

@@ -71,7 +71,7 @@ def check_place(job_id: object, queue: object = "*") -> tuple[str, str]:
         return check_job_id(job_id), queue
     text, _, named = text.rpartition("@")
     if queue not in {"*", check_queue(named)}:
-        raise InvalidNameError("job id", job_id, f"it names another queue than {queue!r}")
+        raise InvalidNameError("job id", job_id, f"it names a different queue than {queue!r}")
     return check_job_id(text), named
 
 

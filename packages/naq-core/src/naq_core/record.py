@@ -29,7 +29,7 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended: nothing follows, unless it is put back by hand."""
+        """Whether the job has ended; only a manual requeue changes that."""
         return self in FINAL
 
 

@@ -23,5 +23,5 @@ def read_secret(name: str, path: str, source: str) -> str:
     except (OSError, ValueError) as error:
         raise ConfigurationError(name, f"cannot be read from {path}: {error}", source) from error
     if not text:
-        raise ConfigurationError(name, f"{path} is empty; unset {source} to go without it", source)
+        raise ConfigurationError(name, f"{path} is empty; unset {source} to do without it", source)
     return text

@@ -108,7 +108,7 @@ def checked_name(name: str) -> str:
     path = name if ":" in name else ":".join(name.rsplit(".", 1))
     module, _, qualname = path.partition(":")
     if len(path) > LONGEST_NAME or not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
-        raise EncodeError(f"{name[:200]!r} cannot name a function: write 'module:function', such as 'shop.mail:send'")
+        raise EncodeError(f"{name[:200]!r} does not name a function: write 'module:function', such as 'shop.mail:send'")
     return path
 
 
@@ -167,7 +167,7 @@ def allowed_function(name: str, allowed: Sequence[str]) -> Callable[..., Any] | 
         if sys.modules.get(module) is None:
             raise UnknownTaskError(
                 name,
-                f"{module} is not imported here, and the rule '{package}.*' imports nothing below {package!r}: see --imports",
+                f"{module} is not imported here, and the rule '{package}.*' imports no modules below {package!r}: see --imports",
             )
     function = _defined(sys.modules[module], qualname, name)
     if not callable(function):
@@ -249,7 +249,7 @@ def encode_call(
             _check_fit(function, body, open_at)
         return Call(name, body, JSON, by_value=False)
     if serializer != PICKLE:
-        raise EncodeError(f"there is no serializer {serializer!r}: use {PICKLE} or {JSON}")
+        raise EncodeError(f"unknown serializer {serializer!r}: use {PICKLE} or {JSON}")
     if name is not None:
         if not args and not kwargs:
             return Call(name, NO_ARGUMENTS, PICKLE, by_value=False)
@@ -282,7 +282,7 @@ def decode_call(
     """
     if serializer == JSON:
         if call.content_type != JSON or call.by_value:
-            raise DecodeError(f"a {call.content_type} payload is not accepted here: this worker has NAQ_JOB_SERIALIZER=json")
+            raise DecodeError(f"this worker does not accept a {call.content_type} payload: it has NAQ_JOB_SERIALIZER=json")
         function = unwrap(find_function(call.function, serializer, allowed))
         return function, *_arguments(decode_json(call.body, "arguments"))
     if call.content_type not in {PICKLE, JSON}:

@@ -196,7 +196,7 @@ class EmbeddedServer:
             ConfigurationError: The server does not run, or does not accept the configuration; it keeps the old one.
         """
         if self._process is None or not self.is_running:
-            raise ConfigurationError("nats-server", "is not running, so it can reload nothing")
+            raise ConfigurationError("nats-server", "is not running and cannot reload")
         self._config = config
         (self._folder() / "nats-server.conf").write_text(self._config_text(), encoding="utf-8")
         seen = self.log_file.stat().st_size
@@ -250,7 +250,7 @@ class EmbeddedServer:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
-            problem = f"{self.store_dir} is in use by the server of process {holder}: stop that one, or take another folder"
+            problem = f"{self.store_dir} is in use by the server of process {holder}: stop that one, or use another folder"
             raise ConfigurationError("store_dir", problem) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -297,7 +297,7 @@ class EmbeddedServer:
             time.sleep(_POLL_SECONDS)
         ended = self._process.poll() is not None
         self.kill()
-        what = "ended at once" if ended else f"was not ready within {_START_SECONDS:g} s"
+        what = "exited immediately" if ended else f"was not ready within {_START_SECONDS:g} s"
         tail = self._log_since(seen).decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
         address = _authority(self._host, self._port)
         problem = "\n".join([f"{what} on {address}; its log ends with", *tail])

@@ -322,7 +322,7 @@ def _convert(name: str, value: object) -> object:
     if kind == tuple[str, ...]:
         found = names(value)
         if name == "signing_key" and value != () and not found:
-            raise ValueError("was given and holds no key; leave it out to work without signatures")
+            raise ValueError("was given but is empty; omit it to work without signatures")
         return found
     if value is None and _defaults()[name] is None:
         return None

@@ -52,7 +52,7 @@ class SignalReceiver:
             RuntimeError: This is not the main thread, in which alone Python sets handlers.
         """
         if self._is_on and threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("handle_signals works in the main thread only: leave it out here, and call stop()")
+            raise RuntimeError("handle_signals works in the main thread only: omit it and call stop()")
 
     def __enter__(self) -> Self:
         if not self._is_on:
@@ -83,7 +83,7 @@ class SignalReceiver:
             signal.signal(each, _receive)
         if taken:
             names = " and ".join(each.name for each in taken)
-            log.warning("a job has replaced the handler of %s: the worker takes it back", names)
+            log.warning("a job has replaced the handler of %s; the worker restores it", names)
 
     def tell(self, name: str) -> None:
         """Pass a signal on to the event loop, which wakes up for it."""

@@ -95,5 +95,5 @@ def _advice(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
         if found := meant(name, signature.parameters):
             return found
         if found := meant(name, ENQUEUE_OPTIONS | SCHEDULE_OPTIONS):
-            return f"{found} Options of a job belong into options(…)"
+            return f"{found} Options of a job belong in options(…)"
     return ""

@@ -65,12 +65,12 @@ class Signer:
             return
         what = f"the {kind} {names[-1]}"
         if not signature:
-            raise SignatureError(f"{what} is not signed, and NAQ_SIGNING_KEY asks for it")
+            raise SignatureError(f"{what} is not signed, but NAQ_SIGNING_KEY is set")
         data = self._head(kind, names) + body
         # No early end: how long it takes must not tell which key fits.
         matches = [hmac.compare_digest(hmac.digest(key, data, "sha256"), signature) for key in self._keys]
         if not any(matches):
-            raise SignatureError(f"{what} is signed with another key, for another place, or was changed")
+            raise SignatureError(f"{what} is signed with another key or for another purpose, or was changed")
 
     def seal(self, body: bytes, queue: str, job_id: str) -> bytes:
         """Return a job's body with its signature, or as it is where there is no key."""

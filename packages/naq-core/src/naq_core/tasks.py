@@ -184,7 +184,7 @@ async def services() -> AsyncIterator[Services]:
     except BaseExceptionGroup as raised:
         first, *others = _flat(raised)
         for other in others:
-            log.error("a further error while the services ended", exc_info=other)  # noqa: TRY400 - not the one that is raised
+            log.error("another error while the services stopped", exc_info=other)  # noqa: TRY400 - not the one that is raised
         raise first from None
 
 

@@ -94,19 +94,19 @@ def make_terms(
         ConfigurationError: A value has the wrong type or range, or two contradict each other; names it.
     """
     if at is not None and delay is not None:
-        raise ConfigurationError("at", "is given together with delay: give one of them")
+        raise ConfigurationError("at", "cannot be combined with delay")
     if debounce is not None and (at is not None or delay is not None or on_clash != Clash.REFUSE):
-        raise ConfigurationError("debounce", "says when the job is due and what it replaces: leave at, delay and on_clash out")
+        raise ConfigurationError("debounce", "sets the due time and what to replace: remove at, delay and on_clash")
     if unique is None and (debounce is not None or on_clash != Clash.REFUSE):
         name = "debounce" if debounce is not None else "on_clash"
-        raise ConfigurationError(name, "needs a key that says which jobs are the same: add unique=…")
+        raise ConfigurationError(name, "requires a key: add unique=…")
     if unique is not None and job_id is not None:
-        raise ConfigurationError("unique", "is given together with job_id, but the key makes the id: give one of them")
+        raise ConfigurationError("unique", "cannot be combined with job_id, because the key determines the id")
     clash = exact_text(on_clash)
     if clash not in tuple(Clash):
         raise ConfigurationError("on_clash", f"{shown(on_clash)} is not one of {', '.join(Clash)}")
     if debounce is not None and seconds(debounce, "debounce") == 0:
-        raise ConfigurationError("debounce", "0 seconds gather nothing")
+        raise ConfigurationError("debounce", "must be longer than 0 seconds")
     terms = Terms(
         at=0.0 if at is None else instant(at, "at"),
         delay=0.0 if delay is None else seconds(delay, "delay"),
@@ -125,10 +125,10 @@ def _expiry(expires: Expiry | None) -> dict[str, Any]:
     if isinstance(expires, datetime):
         at = instant(expires, "expires")
         if at <= 0:  # 0 stands for never
-            raise ConfigurationError("expires", f"{expires.isoformat()} has passed long ago: the job would never run")
+            raise ConfigurationError("expires", f"{expires.isoformat()} is long past: the job would never run")
         return {"expires_at": at}
     if seconds(expires, "expires") == 0:
-        raise ConfigurationError("expires", "0 seconds: the job would never run")
+        raise ConfigurationError("expires", "must be longer than 0 seconds, or the job would never run")
     return {"expires_in": seconds(expires, "expires")}
 
 
@@ -147,7 +147,7 @@ def instant(when: datetime, name: str) -> float:
 def _check_key(unique: object) -> str:
     key = exact_text(unique)
     if key is None or not 0 < len(key) <= LONGEST_KEY:
-        raise ConfigurationError("unique", f"{shown(unique)} is not a key: use a text of 1 to {LONGEST_KEY} characters")
+        raise ConfigurationError("unique", f"{shown(unique)} is not a valid key: use text of 1 to {LONGEST_KEY} characters")
     return key
 
 

@@ -113,7 +113,7 @@ def _check_job(connection: Connection, entry: Entry) -> None:
         check_edge(entry)
         return
     if not is_place(entry.subject, names.jobs):
-        raise UnreadableError("the job", "no job can lie under this subject: no worker will ever take it")
+        raise UnreadableError("the job", "this subject cannot hold a job: no worker will ever take it")
     if entry.subject.split(".")[-3] not in ASIDE:
         decode_envelope(entry.data)
 

@@ -69,7 +69,7 @@ def whole(value: object, name: str, least: int, most: int = LARGEST_COUNT) -> in
         ConfigurationError: It is not an `int` (True and False are not), or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= int.__int__(value) <= most:
-        raise ConfigurationError(name, f"{shown(value)} is not a whole number from {least:,} to {most:,}")
+        raise ConfigurationError(name, f"{shown(value)} is not an integer from {least:,} to {most:,}")
     return int.__int__(value)
 
 
@@ -137,5 +137,5 @@ def aware(value: object, name: str) -> datetime:
         raise ConfigurationError(name, f"{shown(value)} cannot be expressed in UTC: {error}") from error
     raise ConfigurationError(
         name,
-        f"{value.isoformat()} has no time zone: write datetime.now(UTC) + …, or {name}.astimezone() where local time is meant",
+        f"{value.isoformat()} has no time zone: write datetime.now(UTC) + …, or {name}.astimezone() for local time",
     )

@@ -285,7 +285,7 @@ async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, la
 def _read_cursor(cursor: str, count: int) -> list[int]:
     parts = (exact_text(cursor) or "").split("-")
     if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):
-        raise ConfigurationError("cursor", f"{cursor!r} is not one of this list: start it again without")
+        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of this list: start without one")
     return [int(part) for part in parts]
 
 

@@ -30,7 +30,7 @@ async def read_trust(connection: Connection) -> Trust:
         user = json.loads(answer.data)["data"]
         account, permissions = str(user["account"]), user.get("permissions")
     except (ValueError, KeyError, TypeError) as error:
-        raise BrokerError(f"the server does not tell what this user may do: {answer.data[:200]!r}") from error
+        raise BrokerError(f"the server does not report this user's permissions: {answer.data[:200]!r}") from error
     names = (await connection.api("STREAM.NAMES")).get("streams") or []
     found = {
         name.removeprefix("KV_").removesuffix("_results")

@@ -39,7 +39,7 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
     """
     limit = whole(limit, "limit", 1, 200)
     if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", exact_text(cursor) or ""):
-        raise ConfigurationError("cursor", f"{cursor!r} is not of a list of workflows")
+        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of a list of workflows")
     heads = [each for each in await read_ids(connection) if cursor is None or each[1] < int(cursor)]
     views: list[WorkflowView] = []
     for workflow_id, _ in heads[:limit]:

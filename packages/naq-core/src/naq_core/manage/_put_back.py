@@ -73,4 +73,4 @@ async def _store_one(connection: Connection, message: BrokerMessage) -> None:
     try:
         await connection.publish(*message)
     except WrongSequenceError:
-        log.debug("%s was moved by somebody else", message[0])
+        log.debug("%s was moved by another process", message[0])

@@ -1,4 +1,4 @@
-"""The same for many jobs: put back, cancelled or deleted by a filter."""
+"""Bulk actions: requeue, cancel or delete the jobs that match a filter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -54,7 +54,7 @@ async def bulk(
         BrokerError: The server went away; what was done is done, call it again for the rest.
     """
     if action not in tuple(MEANT):
-        raise ConfigurationError("action", f"{action!r} is not one of {', '.join(sorted(MEANT))}")
+        raise ConfigurationError("action", f"unknown action {action!r}; use one of {', '.join(sorted(MEANT))}")
     wanted = check_filter(filter)
     if not wanted.states:
         wanted = msgspec.structs.replace(wanted, states=MEANT[action])

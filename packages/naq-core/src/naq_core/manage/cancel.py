@@ -88,7 +88,7 @@ class Found(msgspec.Struct):
     stored: Stored | None
     message: Message | None
     envelope: Envelope | None = None
-    """Of the message; None where it is no job."""
+    """The envelope of the message; None if it is not a job."""
     is_live: bool = False
     """The message is ready or delayed, not archived."""
 
@@ -164,7 +164,7 @@ def found_of(stored: Stored | None, message: Message | None) -> Found:
         try:
             found.envelope = decode_envelope(message.data)
         except DecodeError as error:
-            log.debug("message %s is no job: %s", message.subject, error)
+            log.debug("message %s is not a job: %s", message.subject, error)
     return found
 
 
@@ -190,7 +190,7 @@ async def _tell(connection: Connection, worker_id: str, request: ControlRequest)
         if await ask_worker(connection, worker_id, request) is None:
             log.warning("job %s is cancelled, but worker %s does not answer", request.job_id, worker_id)
     except SignatureError as error:
-        log.warning("job %s is cancelled, but goes on until its worker reports: %s", request.job_id, error)
+        log.warning("job %s is cancelled, but continues until its worker reports: %s", request.job_id, error)
 
 
 async def _conclude(connection: Connection, record: JobRecord) -> None:
@@ -201,7 +201,7 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
         if message is not None and state_of_subject(message.subject)[0] not in ASIDE and _is_of_run(message, record.run):
             await keep_whole(connection, message, JobState.CANCELLED)
     except BrokerError as error:
-        log.warning("job %s is cancelled, but still in its queue (%s): its next delivery clears it away", record.job_id, error)
+        log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)
 
 
 def _is_of_run(message: Message, run: str) -> bool:

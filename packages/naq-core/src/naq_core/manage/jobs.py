@@ -40,15 +40,15 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
     Raises:
         JobNotFoundError: Neither the job nor a record of it exists (any more).
         AmbiguousJobError: No queue was given, and several have a job of this id.
-        JobStateError: It waits already, runs, waits for other jobs, has ended and is not kept, or a job that it depends on
+        JobStateError: It is waiting, running, waits for other jobs, has ended and is not archived, or a job that it depends on
             has failed.
-        BrokerError: It is unknown whether it was put back; do it again.
+        BrokerError: It is unknown whether the job was requeued; repeat the call.
     """
     job_id, queue = check_place(job_id, queue)
     while True:
         found = await find(connection, job_id, queue)
         if found.message is None:
-            raise JobStateError(job_id, _state(found), "its call is not kept (any more): enqueue it again")
+            raise JobStateError(job_id, _state(found), "its call is no longer stored: enqueue it again")
         done = await (_hurry(connection, found) if found.is_live else _requeue(connection, found, found.message))
         if done:
             return
@@ -57,11 +57,11 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
 async def _requeue(connection: Connection, found: Found, message: Message) -> bool:
     """Move a dead job back; False where something has changed meanwhile."""
     if found.envelope is None:
-        raise JobStateError(state_of_subject(message.subject)[2], JobState.DEAD, "it is no job and can only be deleted")
+        raise JobStateError(state_of_subject(message.subject)[2], JobState.DEAD, "it is not a job and can only be deleted")
     _, queue, job_id = state_of_subject(message.subject)
     after = found.envelope.after
     if after and (why := await failed_parent(connection, after)):
-        raise JobStateError(job_id, _state(found), f"{why}: put that one back first, or the whole workflow")
+        raise JobStateError(job_id, _state(found), f"{why}: retry that one first, or the whole workflow")
     if found.stored is not None and not await _reset(connection, found, found.stored):
         return False
     if after:
@@ -69,7 +69,7 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
         return True
     moved = await release(connection, message)
     if moved in {Moved.MOVED, Moved.ALREADY}:
-        log.debug("job %s is put back to queue %s", *reversed(state_of_subject(message.subject)[1:]))
+        log.debug("job %s was requeued to queue %s", *reversed(state_of_subject(message.subject)[1:]))
         return True
     return False
 
@@ -99,9 +99,9 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     if found.is_ended:
         return await _lay_aside(connection, job_id, _state(found), message)
     if state != "held" and (stored is None or stored.record.state is not JobState.RETRYING):
-        raise JobStateError(job_id, _state(found), "it waits for a worker already")
+        raise JobStateError(job_id, _state(found), "it is already waiting for a worker")
     if state == "held" and due_of(message) is None:
-        raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
+        raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > connection.clock.now():
         record = msgspec.structs.replace(stored.record, next_at=connection.clock.now())
         ttl = connection.settings.failure_ttl.total_seconds()
@@ -115,7 +115,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
 async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
     """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back."""
     if state in {JobState.SUCCEEDED, JobState.EXPIRED}:
-        raise JobStateError(job_id, state, "its call is not kept: enqueue it again")
+        raise JobStateError(job_id, state, "its call is not stored: enqueue it again")
     await keep_whole(connection, message, state)
     return False
 

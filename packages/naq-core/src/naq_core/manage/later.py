@@ -65,9 +65,9 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
         if state_of_subject(message.subject)[0] != "held":
             if due <= connection.clock.now():
                 return
-            raise JobStateError(job_id, _state(found), "it is not waiting for a time any more")
+            raise JobStateError(job_id, _state(found), "it is no longer delayed")
         if due_of(message) is None:
-            raise JobStateError(job_id, JobState.HELD, "it waits for other jobs")
+            raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
         record = found.stored
         if record is not None and record.record.state is JobState.RETRYING and not await _move_retry(connection, found, due):
             continue

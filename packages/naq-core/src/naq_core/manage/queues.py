@@ -182,5 +182,5 @@ async def delete_queue(connection: Connection, queue: str) -> None:
 def _instant(until: datetime, now: datetime) -> str:
     moment = aware(until, "until")
     if not now < moment < LATEST:
-        raise ConfigurationError("until", f"{moment.isoformat()} has passed, or is not before {LATEST.year}: give a time between")
+        raise ConfigurationError("until", f"{moment.isoformat()} is in the past, or after {LATEST.year - 1}")
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

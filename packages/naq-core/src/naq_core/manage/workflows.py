@@ -71,7 +71,7 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
 
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
-        BrokerError: Not all may have been put back; do it again.
+        BrokerError: Perhaps not all jobs were requeued; repeat the call.
     """
     _, members = await read_workflow(connection, check_workflow_id(workflow_id))
     keys = [(member.queue, member.job_id) for member in members]
@@ -80,7 +80,7 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     resets = [_reset(connection, *stored[key]) for key in failed if key in stored]
     await _bounded(resets)
     await put_back(connection, failed)
-    log.info("workflow %s: %d jobs are put back", workflow_id, len(failed))
+    log.info("workflow %s: %d jobs were requeued", workflow_id, len(failed))
     return len(failed)
 
 
@@ -143,7 +143,7 @@ async def _reset(connection: Connection, record: JobRecord, revision: int) -> No
     try:
         await connection.publish(subject, encode_record(record), {EXPECTED_SEQUENCE: str(revision)})
     except WrongSequenceError:
-        log.info("job %s is put back by somebody else", record.job_id)
+        log.info("job %s was requeued by another process", record.job_id)
 
 
 async def _bounded(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:

@@ -110,7 +110,7 @@ def _of_table(table: Mapping[str, Any], number: int, path: Path, settings: Setti
     where = f"schedules, entry {number} ({values.get('id', 'without id')})"
     for name in ("id", "function"):
         if not isinstance(values.get(name), str):
-            raise ConfigurationError(where, f"needs {name} = '…'", str(path))
+            raise ConfigurationError(where, f"requires {name} = '…'", str(path))
     for name, kind in (("args", list), ("kwargs", dict), ("options", dict), ("queue", str)):
         if name in values and not isinstance(values[name], kind):
             raise ConfigurationError(where, f"{name} = {values[name]!r} must be a {_TOML_NAMES[kind]}", str(path))
@@ -151,7 +151,7 @@ async def reconcile(connection: Connection, origin: str, specs: Iterable[Schedul
             done.unchanged.append(schedule_id)
             continue
         if old is not None and old.spec.origin != origin:
-            log.warning("schedule %s, until now of %r, is now of %r", schedule_id, old.spec.origin or "hand", origin)
+            log.warning("schedule %s moved from %r to %r", schedule_id, old.spec.origin or "hand", origin)
         await put_schedule(connection, spec)
         (done.added if old is None else done.changed).append(schedule_id)
     for schedule_id, old in there.items():

@@ -68,7 +68,7 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
 def _check(document: ScheduleDocument) -> None:
     """Refuse what could not be fired or shown; also a template that is not a job."""
     if document.v != VERSION:
-        raise ValueError(f"it is of version {document.v}: upgrade NAQ")
+        raise ValueError(f"it has version {document.v}: upgrade NAQ")
     spec = document.spec
     check_spec(spec)
     instants = (document.created_at, document.anchor, document.watermark, document.next_at, document.last_at)

@@ -102,7 +102,7 @@ def check_spec(spec: ScheduleSpec) -> None:
     check_schedule_id(spec.schedule_id)
     check_queue(spec.queue)
     if (spec.cron is None) == (spec.interval is None):
-        raise ValueError("it has neither a cron expression nor an interval, or both")
+        raise ValueError("it must have either a cron expression or an interval")
     if spec.cron is not None:
         parse_cron(spec.cron, spec.timezone)
     find_zone(spec.timezone)
@@ -157,7 +157,7 @@ def make_spec(  # noqa: PLR0913 - one keyword for each option
         max_runs = _checked("max_runs", max_runs, lambda: whole(max_runs, "max_runs", 1))
     start, end = _instant("start_at", start_at), _instant("end_at", end_at)
     if start is not None and end is not None and end < start:
-        raise InvalidScheduleError("end_at", end.isoformat(), f"lies before start_at ({start.isoformat()})")
+        raise InvalidScheduleError("end_at", end.isoformat(), f"is before start_at ({start.isoformat()})")
     _check_options(job)
     template = job.serialize()
     spec = ScheduleSpec(
@@ -244,19 +244,19 @@ def _anonymous(template: bytes) -> bytes:
 
 def _check_options(job: Job[Any]) -> None:
     if job.ties.after:
-        raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot wait for others")
+        raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot depend on others")
     if job.options.fast:
-        raise InvalidScheduleError("fast", True, "a firing without a record could run twice; leave it out")
+        raise InvalidScheduleError("fast", True, "without a record a run could be repeated; remove it")
     if job.terms._replace(expires_in=0.0) != NO_TERMS:
         raise InvalidScheduleError(
             "at, delay, unique, debounce or expires",
             job.function_name,
-            "a schedule has its own times: only expires=<seconds> fits",
+            "a schedule has its own times: only expires=<seconds> is allowed",
         )
     ttl = job.options.result_ttl
     if ttl is not None and ttl < SHORTEST_RESULT_TTL:
         raise InvalidScheduleError(
-            "result_ttl", ttl, f"a firing's record is what keeps it from running twice: at least {SHORTEST_RESULT_TTL:g} s"
+            "result_ttl", ttl, f"the record of a run prevents a second one: use at least {SHORTEST_RESULT_TTL:g} s"
         )
 
 

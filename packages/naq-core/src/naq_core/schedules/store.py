@@ -121,7 +121,7 @@ async def put_schedule(
         stored = _try(subject, found.data) if found.data else None
         old = stored if isinstance(stored, ScheduleDocument) else None  # what cannot be read is replaced
         if old is not None and must_be_new:
-            raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule of this id exists")
+            raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule with this id already exists")
         document = _put(old, spec, paused, connection.clock.utc())
         if document == old:
             return view_of(old)
@@ -134,7 +134,7 @@ def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None, 
     if old is None:
         document = new_document(spec, at, paused=paused is True)
         if document.next_at is None:
-            raise InvalidScheduleError("schedule", spec.schedule_id, "has no time to come: it would never fire")
+            raise InvalidScheduleError("schedule", spec.schedule_id, "has no future time: it would never fire")
         return document
     document = changed_document(old, spec, at)
     return document if paused is None else _paused(document, paused, at)

@@ -78,7 +78,7 @@ class Acks:
         try:
             self._connection.client.post(message.ack_subject, b"+ACK")
         except CLIENT_ERRORS as error:
-            log.warning("cannot acknowledge %s (%s): it will be delivered again", message.subject, error)
+            log.warning("cannot acknowledge %s (%s): it will be redelivered", message.subject, error)
 
     async def _is_deleted(self, message: Delivered) -> bool:
         """Delete a message; return False where it is to be acknowledged.

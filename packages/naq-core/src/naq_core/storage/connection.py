@@ -62,7 +62,7 @@ class Connection(JetStream):
     def _harmless(self, denied: PermissionDeniedError) -> str:
         subject = denied.subject.lower()
         if subject.startswith(f"{self.names.tallies}.".lower()):
-            return "such jobs are not counted"
+            return "these jobs are not counted"
         if subject == self.names.consumer_advisory("*").lower():
             return "the first job of a priority is found a second later"
         return ""

@@ -135,10 +135,10 @@ class Guard:
             nonce = request.nonce
             reply = self._once(request) if self._signer else self._handle(request)
         except SignatureError as error:
-            log.warning("a request to this worker was refused: %s", error)
+            log.warning("rejected a request to this worker: %s", error)
             reply = ControlReply(done=False, refused=str(error))
         except UnreadableError as error:
-            complain(log, "a request to this worker", error, "one to be refused")
+            complain(log, "a request to this worker", error, "a rejected one")
             reply = ControlReply(done=False)
         signature = self._signer.sign(REPLY, (nonce, self._worker_id), _encode(reply))
         return _encode(msgspec.structs.replace(reply, signature=signature))
@@ -148,7 +148,7 @@ class Guard:
         self._signer.verify(CONTROL, (self._worker_id,), bare, request.signature)
         now = self._now()
         if not abs(now - request.at) <= FRESH:
-            raise SignatureError(f"it was signed {now - request.at:+.0f} s ago: is it a repetition, or is a clock wrong?")
+            raise SignatureError(f"it was signed {now - request.at:+.0f} s ago: it may be a replay, or a clock is wrong")
         self._answered = {nonce: each for nonce, each in self._answered.items() if abs(now - each[0]) <= FRESH}
         if request.nonce not in self._answered:
             self._answered[request.nonce] = request.at, self._handle(request)
@@ -169,6 +169,6 @@ async def answer_requests(connection: Connection, worker_id: str, handle: Callab
             try:
                 await connection.client.publish(message.reply, answer)
             except CLIENT_ERRORS as error:
-                log.info("a request was done, but its answer not sent: %r", error)
+                log.info("a request was carried out, but its reply was not sent: %r", error)
 
     await connection.client.subscribe(connection.names.control(worker_id), cb=on_request)

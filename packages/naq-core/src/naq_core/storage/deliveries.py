@@ -92,7 +92,7 @@ class Delivery:
         try:
             self._connection.client.post(self.ack_subject, verb)
         except CLIENT_ERRORS as error:
-            log.warning("cannot hand back %s (%s): it will be delivered again", self.job_id, error)
+            log.warning("cannot return %s to its queue (%s): it will be redelivered", self.job_id, error)
 
 
 async def ack_all(deliveries: Sequence[Delivery]) -> None:
@@ -174,7 +174,7 @@ class Pull:
     def check(self) -> None:
         """Notice a request that died silently; call about once a second."""
         if self.credit > 0 and self._loop.time() - self._seen > SILENCE * self._heartbeat and self._connection.is_connected:
-            log.info("no heartbeat on queue %s for %g s: pulling again", self.queue, SILENCE * self._heartbeat)
+            log.info("no heartbeat on queue %s for %g s; pulling again", self.queue, SILENCE * self._heartbeat)
             self._forget()
             self._look()
 
@@ -196,7 +196,7 @@ class Pull:
                 else:
                     await self._subscription.unsubscribe()
         except (TimeoutError, *CLIENT_ERRORS) as error:
-            log.info("queue %s: deliveries on their way are left to their lease (%r)", self.queue, error)
+            log.info("queue %s: deliveries in transit will be redelivered (%r)", self.queue, error)
 
     def _forget(self) -> None:
         """The server has dropped our requests (reconnect, leader change): start again."""

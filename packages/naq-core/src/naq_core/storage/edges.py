@@ -158,7 +158,7 @@ async def forget(connection: Connection, sequences: Iterable[int]) -> None:
             body = b'{"seq":%d,"no_erase":true}' % sequence
             await connection.client.publish(f"$JS.API.STREAM.MSG.DELETE.{stream}", body)
         except CLIENT_ERRORS as error:
-            log.info("old edges stay: %r", error)
+            log.info("old edges were not removed: %r", error)
             return
         if count % 500 == 499:
             await asyncio.sleep(0)  # others want the loop too

@@ -150,7 +150,7 @@ async def release(connection: Connection, source: Message, *, body: bytes | None
     """Make a held or dead job ready now, on the level it belongs to; as `move`."""
     ready = target_of(source)
     if ready is None:
-        raise ValueError(f"{source.subject} does not wait for anything")
+        raise ValueError(f"{source.subject} is not waiting for anything")
     return await move(connection, source, ready, body=body)
 
 
@@ -158,7 +158,7 @@ def released(connection: Connection, source: Message) -> tuple[str, bytes, dict[
     """Return the message that makes a held or dead job ready now, for an atomic batch."""
     ready = target_of(source)
     if ready is None:
-        raise ValueError(f"{source.subject} does not wait for anything")
+        raise ValueError(f"{source.subject} is not waiting for anything")
     return ready, source.data, moving_headers(connection, source)
 
 

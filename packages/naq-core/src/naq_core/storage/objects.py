@@ -101,9 +101,9 @@ async def get(connection: Connection, large: Large) -> bytes:
         chunks = each_message(connection, names.objects_stream, names.object_chunks(large.name))
         body = b"".join([chunk.data async for chunk in chunks])
     if not body and large.size:
-        raise LargePayloadError(large.name, "is gone: deleted, or past its time to live")
+        raise LargePayloadError(large.name, "is missing: it was deleted or has expired")
     if len(body) != large.size or await _digest(body) != large.digest:
-        raise LargePayloadError(large.name, f"was changed: its {large.size:,} bytes do not match their digest")
+        raise LargePayloadError(large.name, f"was changed: its {large.size:,} bytes do not match the digest")
     return body
 
 
@@ -151,7 +151,7 @@ async def _batch(connection: Connection, subject: str, request: dict[str, object
         elif status in {"204", "404"}:  # the end of the batch, or nothing there
             done.set_result(None)
         elif status == "503":
-            done.set_exception(NotReadyError(f"nobody answers {subject}"))
+            done.set_exception(NotReadyError(f"no responders for {subject}"))
         else:
             done.set_exception(BrokerError(f"{subject}: {status} {headers.get('Description', '')}"))
 
@@ -164,7 +164,7 @@ async def _batch(connection: Connection, subject: str, request: dict[str, object
             before = len(chunks)
             await asyncio.wait([done], timeout=SILENCE)
             if not done.done() and len(chunks) == before:
-                raise TimeoutError(f"{subject}: silence for {SILENCE:g} s")
+                raise TimeoutError(f"{subject}: no data for {SILENCE:g} s")
         done.result()
     finally:
         await subscription.unsubscribe()
@@ -179,7 +179,7 @@ async def remove(connection: Connection, large: Large) -> None:
         for subject in (names.object_info(large.name), names.object_chunks(large.name)):
             await connection.api(f"STREAM.PURGE.{names.objects_stream}", {"filter": subject}, deadline=deadline)
     except BrokerError as error:
-        log.info("%s is left to its time to live: %s", large.name, error)
+        log.info("%s will be removed when it expires: %s", large.name, error)
 
 
 async def arguments_of_waiting(connection: Connection, queue: str) -> list[Large]:

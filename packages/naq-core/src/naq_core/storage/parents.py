@@ -68,9 +68,7 @@ async def standings(connection: Connection, parents: Iterable[Key], *, thorough:
         for key in missing:
             now = again.get(key)
             if now is None or (now.kind is Kind.ALIVE and thorough and now == known.get(key)):
-                now = Standing(
-                    Kind.GONE, f"parent {key[1]} is not known: it never existed, was deleted, or its record has expired"
-                )
+                now = Standing(Kind.GONE, f"parent {key[1]} is unknown: it never existed, was deleted, or its record has expired")
             known[key] = now
     return known
 
@@ -116,5 +114,5 @@ def _alive(body: bytes, job_id: str) -> Standing:
     except DecodeError:
         return Standing(Kind.ALIVE)  # its worker will bury it, on record
     if envelope.opt.fast:
-        return Standing(Kind.FAILED, f"parent {job_id} was enqueued with fast=True and leaves no record")
+        return Standing(Kind.FAILED, f"parent {job_id} was enqueued with fast=True and has no record")
     return Standing(Kind.ALIVE)

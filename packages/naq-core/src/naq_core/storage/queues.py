@@ -56,7 +56,7 @@ def check_queue_document(names: Names, found: Entry) -> None:
     kind, _, rest = found.subject.removeprefix(f"{names.queues}.").partition(".")
     queue, _, number = rest.partition(".")
     if not is_queue(queue) or (kind, bool(number)) not in {("setting", False), ("slot", True)}:
-        raise UnreadableError("the settings of a queue", "no queue has this key")
+        raise UnreadableError("the settings of a queue", "this key does not belong to a queue")
     if kind == "setting":
         _decoder.decode(found.data)
     else:
@@ -130,7 +130,7 @@ async def follow_queue_settings(connection: Connection, queue: str, handle: Call
         try:
             handle(await read_queue_settings(connection, queue))
         except BrokerError as error:
-            log.warning("the settings of queue %s are not known: %s", queue, error)
+            log.warning("cannot read the settings of queue %s: %s", queue, error)
 
     def read_again() -> None:  # a change may have been missed while the connection was lost
         _ = connection.background.start(read(), f"naq-settings-{queue}")

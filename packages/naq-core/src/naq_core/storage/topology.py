@@ -72,7 +72,7 @@ async def ensure_tally(connection: Connection) -> None:
     try:
         await ensure_stream_config(connection, tally_config(connection))
     except BrokerError as error:
-        log.warning("there are no counters for Prometheus: %s", error)
+        log.warning("counters for Prometheus are not available: %s", error)
 
 
 async def ensure_objects(connection: Connection) -> None:
@@ -121,7 +121,7 @@ async def _find_or_create(connection: Connection, wanted: dict[str, Any]) -> boo
             continue  # another process was faster: look at what it made
         log.info("created stream %s", name)
         return True
-    raise BrokerError(f"stream {name} can be neither created nor read")
+    raise BrokerError(f"stream {name} can neither be created nor read")
 
 
 async def _create_stream(connection: Connection, wanted: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ async def write_head(connection: Connection, workflow_id: str, head: Head) -> No
         await connection.publish(connection.names.workflow(workflow_id, HEAD), _encoder.encode(head), headers)
     except WrongSequenceError as error:
         if (await read_head(connection, workflow_id)).token != head.token:
-            raise WorkflowError(f"a workflow with the id {workflow_id!r} exists: choose another id") from error
+            raise WorkflowError(f"a workflow with the id {workflow_id!r} already exists: choose another id") from error
 
 
 async def add_members(connection: Connection, workflow_id: str, members: Sequence[Member]) -> None:

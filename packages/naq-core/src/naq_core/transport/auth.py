@@ -40,7 +40,7 @@ def check_credentials(settings: Settings) -> None:
             raise ConfigurationError(name, f"{path} cannot be read: {reason}", source) from None
         if name == "nats_creds":
             if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
-                raise ConfigurationError(name, f"{path} is no credentials file: it holds no user JWT and seed", source)
+                raise ConfigurationError(name, f"{path} is not a credentials file: it has no user JWT and seed", source)
             continue
         is_seed = True
         try:
@@ -48,7 +48,7 @@ def check_credentials(settings: Settings) -> None:
         except Exception:  # noqa: BLE001 - whatever is wrong with it
             is_seed = False
         if not is_seed:  # raised here, for the error before might show the seed
-            raise ConfigurationError(name, f"{path} does not hold the seed of an NKey", source)
+            raise ConfigurationError(name, f"{path} does not contain an NKey seed", source)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -59,7 +59,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """
     if not settings.nats_tls_ca and not settings.nats_tls_cert:
         if settings.nats_tls_key:
-            raise ConfigurationError("nats_tls_key", "needs nats_tls_cert beside it", settings.source("nats_tls_key"))
+            raise ConfigurationError("nats_tls_key", "requires nats_tls_cert", settings.source("nats_tls_key"))
         return None
     try:
         context = ssl.create_default_context(cafile=settings.nats_tls_ca)
@@ -88,7 +88,7 @@ def wants_tls(settings: Settings) -> bool:
     schemes = {each.partition("://")[0] for each in server_addresses(settings) if "://" in each}
     wanted = bool(schemes & {"tls", "wss"}) or any(getattr(settings, name) for name in _TLS_FILES)
     if wanted and "ws" in schemes:
-        raise ConfigurationError("nats_url", "ws:// has no TLS, which is asked for: use wss://", settings.source("nats_url"))
+        raise ConfigurationError("nats_url", "ws:// has no TLS, but TLS was requested: use wss://", settings.source("nats_url"))
     return wanted
 
 

@@ -213,7 +213,7 @@ class QuickClient(LastingClient):
             try:
                 self._transport.writelines(self._pending)
             except (OSError, RuntimeError, AttributeError) as error:
-                log.debug("writing failed (%r): the flusher meets the same and reconnects", error)
+                log.debug("writing failed (%r); the flusher will reconnect", error)
             else:
                 self._pending = []
                 self._pending_data_size = 0
@@ -326,7 +326,7 @@ class QuickClient(LastingClient):
             try:
                 await super()._attempt_reconnect()
             except (RuntimeError, AttributeError) as error:
-                log.info("reconnecting failed on the way (%r): again", error)
+                log.info("reconnecting failed (%r); trying again", error)
                 self._status = Client.RECONNECTING
                 await asyncio.sleep(RECONNECT_PAUSE)
             else:

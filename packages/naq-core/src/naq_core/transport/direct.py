@@ -104,7 +104,7 @@ def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None
     if status == _ABSENT:
         return None
     if status == "503":
-        raise NobodyThereError(f"nobody answers direct gets from {stream}")
+        raise NobodyThereError(f"no responders for direct gets from {stream}")
     if status is not None or "Nats-Sequence" not in headers:
         raise BrokerError(f"direct get from {stream}: {status} {headers.get('Description', '')}")
     return Entry(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)

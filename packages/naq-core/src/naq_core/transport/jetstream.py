@@ -123,7 +123,7 @@ class JetStream(Link):
                 await self.client.publish(subject, body)
             await self.client.flush(timeout=timeout)
         except CLIENT_ERRORS as error:
-            log.warning("no round trip to NATS: %r", error)
+            log.warning("round trip to NATS failed: %r", error)
             return False
         return True
 
@@ -221,7 +221,7 @@ class JetStream(Link):
         try:
             await self.keeper.check()
         except BrokerError as error:
-            log.debug("the streams cannot be looked at: %s", error)
+            log.debug("the streams cannot be checked: %s", error)
         self._checked_at = self._loop.time()
 
     @property

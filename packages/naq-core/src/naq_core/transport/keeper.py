@@ -117,7 +117,7 @@ class Keeper:
                 self._refused.pop(name, None)
                 return False
         except (NaqError, *CLIENT_ERRORS) as error:
-            log.debug("whether %s is there is not known: %r", name, error)
+            log.debug("cannot check whether %s exists: %r", name, error)
             return False
         try:
             is_ours = await (self._create_stream(name) if is_stream else self._consumers[name][1]())
@@ -126,13 +126,13 @@ class Keeper:
         except (JetStreamError, PermissionDeniedError) as error:
             self._refuse(name, error)
         except (NaqError, *CLIENT_ERRORS) as error:
-            log.debug("%s cannot be created right now: %r", name, error)
+            log.debug("%s cannot be created now: %r", name, error)
             return False
         self._refused.pop(name, None)
         self._made[name] = self._made.get(name, 0) + 1
         if is_ours:
             kind, state = ("stream", ", empty") if is_stream else ("consumer", "")
-            log.warning("%s %s was deleted: it was created again%s", kind, name, state)
+            log.warning("%s %s was deleted and has been created again%s", kind, name, state)
         if is_stream:
             await self._restore_all([consumer for consumer, (stream, _) in self._consumers.items() if stream == name])
         return True

@@ -296,7 +296,7 @@ class Link:
                 await self.client.flush(timeout=WATCHDOG_PATIENCE)
             except CLIENT_ERRORS:
                 if self.client.is_connected and not self._closing:
-                    log.warning("no answer from NATS at %s for %g s: reconnecting", self.url, WATCHDOG_PATIENCE)
+                    log.warning("no reply from NATS at %s for %g s; reconnecting", self.url, WATCHDOG_PATIENCE)
                     self._mark_down()
                     await self.client.force_reconnect()
                 continue
@@ -323,7 +323,7 @@ class Link:
                         message = await self.client.request(subject, timeout=CLOCK_PATIENCE)
                 answer = msgspec.json.decode(message.data)
             except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
-                log.debug("the server's time is not measured: %r", error)
+                log.debug("the server's time could not be measured: %r", error)
                 return
             self.clock.note(answer.get("ts"), asked, boottime())
             if not self.clock.is_known or self.clock.uncertainty < CLOCK_ERROR:
@@ -382,7 +382,7 @@ class Link:
     def _note_words(self, error: Exception) -> None:
         """Say once for each loss of the connection why the server ends or refuses it: somebody may have to act."""
         if self._words is None and self._is_in_use:
-            log.error("NATS at %s ends the connection: %s. Connecting again", self.url, self._reason(error))
+            log.error("NATS at %s closed the connection: %s. Reconnecting", self.url, self._reason(error))
         self._words = error
 
     def _cause(self, otherwise: BaseException) -> BaseException:
@@ -429,13 +429,13 @@ class Link:
     async def _on_disconnected(self) -> None:
         self._mark_down()
         if self._is_in_use:
-            log.warning("connection to NATS at %s lost: reconnecting", self.url)
+            log.warning("connection to NATS at %s lost; reconnecting", self.url)
 
     async def _on_reconnected(self) -> None:
         self.generation += 1
         self.denials.forget()
         self._mark_up()
-        log.info("connected to NATS at %s again", self.url)
+        log.info("reconnected to NATS at %s", self.url)
         for listener in tuple(self._listeners):
             listener()
 
@@ -443,7 +443,7 @@ class Link:
         self._mark_down()
         if self._is_in_use:
             self._lost = BrokerUnavailableError(
-                self.url, f"the connection was closed for good ({self._reason(self._words or self._last_error)})"
+                self.url, f"the connection was closed permanently ({self._reason(self._words or self._last_error)})"
             )
             self._up.set()
             log.error("%s", self._lost)

@@ -67,7 +67,7 @@ def _collector(future: "asyncio.Future[Batch]") -> Handler:
         elif status == TOO_MANY:
             future.set_exception(TooManyError("too many messages match"))
         elif status == NOBODY:
-            future.set_exception(NobodyThereError("direct get: nobody answers"))
+            future.set_exception(NobodyThereError("direct get: no responders"))
         else:
             future.set_exception(NotReadyError(f"direct get: {status} {headers.get('Description', '')}"))
 

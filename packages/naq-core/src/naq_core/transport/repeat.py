@@ -125,7 +125,7 @@ async def _find_ours(
     stream = connection.stream_of(messages[-1][0])
     found = None if refused.last is None else await _read(connection, stream, refused.last, deadline)
     if found is None:
-        raise NotReadyError(f"{refused}: what was there is gone") from refused
+        raise NotReadyError(f"{refused}: what it had found was gone") from refused
     if any(_is_same(found, message) for message in messages if EXPECTED_SEQUENCE in message[2]):
         return found.sequence
     raise refused
@@ -149,7 +149,7 @@ async def _read(connection: "JetStream", stream: str, sequence: int, deadline: f
     try:
         answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": sequence}, deadline=deadline)
     except PermissionDeniedError as error:
-        raise NotReadyError(f"{error}: so it cannot be told whose message was stored") from error
+        raise NotReadyError(f"{error}: so it is unknown whose message was stored") from error
     except JetStreamError as error:
         if error.err_code == NO_MESSAGE:
             return None

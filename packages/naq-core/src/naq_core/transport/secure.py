@@ -17,7 +17,7 @@ class PlainTextServerError(nats.errors.Error):
     """A server does not offer TLS; nothing was sent to it."""
 
     def __str__(self) -> str:
-        return "the server does not offer TLS; nothing was sent to it"
+        return "the server does not offer TLS; nothing was sent"
 
 
 class SecureClient(Client):

@@ -108,7 +108,7 @@ class Watch:
         while not self._broken.is_set():
             silent = self._loop.time() - self._heard_at
             if silent > PATIENCE:
-                log.warning("no heartbeat of the consumer that follows %s: making another", self._subjects)
+                log.warning("no heartbeat of the consumer that follows %s; creating a new one", self._subjects)
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE - silent + 0.01):
