@@ -61,7 +61,7 @@ class Output:
 
     @property
     def can_ask(self) -> bool:
-        """Whether there is somebody who can answer a question."""
+        """Whether a user can answer a prompt."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def list(
@@ -202,7 +202,7 @@ class Output:
         """Go on only where the user agrees.
 
         Raises:
-            CommandError: They do not, or there is nobody to ask and `--yes` is missing.
+            CommandError: The user declined, or there is no terminal and `--yes` is missing.
         """
         if yes:
             return

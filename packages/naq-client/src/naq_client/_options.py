@@ -147,7 +147,7 @@ def split_options(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Take the job options out of `kwargs`, where they cannot be meant for the function.
 
     Raises:
-        InvalidOptionError: It cannot be told for whom a keyword is.
+        InvalidOptionError: A keyword is ambiguous.
     """
     named = OPTION_NAMES.intersection(kwargs)
     parameters = _parameters(function)

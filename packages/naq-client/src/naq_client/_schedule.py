@@ -46,7 +46,7 @@ class Schedule:
         """Look a schedule up.
 
         Raises:
-            ScheduleNotFoundError: There is none of that id.
+            ScheduleNotFoundError: There is no schedule with this id.
         """
         return cls(connection, await schedules.get_schedule(connection, schedule_id))
 
@@ -110,10 +110,10 @@ def prepare(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Prepared:
-    """Make the schedule of a call.
+    """Prepare the schedule of a call.
 
     Raises:
-        InvalidScheduleError: A value is wrong, or it cannot be told for whom a keyword is.
+        InvalidScheduleError: A value is wrong, or a keyword is ambiguous.
     """
     options = {name: value for name, value in kwargs.items() if name in SCHEDULE_OPTIONS}
     rest = {name: value for name, value in kwargs.items() if name not in SCHEDULE_OPTIONS}
@@ -162,7 +162,7 @@ def scheduled(job: Job[Any], **options: Any) -> schedules.ScheduleSpec:
     """Declare the schedule of a job made by `call()`, for a list that `Queue.reconcile` brings about.
 
     Args:
-        options: Those of `Queue.schedule`; `schedule_id` is needed, so that a change can be told from another schedule.
+        options: Those of `Queue.schedule`; `schedule_id` is needed, so that a change is not taken for another schedule.
 
     Raises:
         InvalidScheduleError: A value is wrong; names it.

@@ -83,7 +83,8 @@ class Queue(ManagedQueue):
 
         Raises:
             EventLoopError: The connection was given, and belongs to another event loop.
-            BrokerUnavailableError: Nobody answers. JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
+            BrokerUnavailableError: The server cannot be reached.
+            JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
         """
         if isinstance(self._connection, LoopConnections):
             return await self._connection.get()
@@ -148,7 +149,7 @@ class Queue(ManagedQueue):
             function, args, kwargs: As of `enqueue`.
 
         Raises:
-            ConfigurationError: `when` is naive, as nobody would know which time zone is meant; `when.astimezone()` says that
+            ConfigurationError: `when` is naive, so its time zone is ambiguous; `when.astimezone()` says that
                 local time is.
         """
         return await self.bare_options.enqueue_at(when, function, *args, **kwargs)
@@ -234,12 +235,12 @@ class Queue(ManagedQueue):
         """Return the handle of a schedule, of whatever queue.
 
         Raises:
-            ScheduleNotFoundError: There is none of that id.
+            ScheduleNotFoundError: There is no schedule with this id.
         """
         return await Schedule.fetch(await self.connection(), schedule_id)
 
     async def job(self, job_id: str) -> Job[Any]:
-        """Return a handle of a job that somebody enqueued, by its id.
+        """Return a handle of an existing job, by its id.
 
         The job is looked for in this queue, then in all others; `Job.queue` says where it was found. An unknown id is no error
         yet: the handle is of this queue, and its methods raise `JobNotFoundError` while there is no such job.

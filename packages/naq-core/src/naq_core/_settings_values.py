@@ -41,7 +41,7 @@ def parse_duration(value: object) -> timedelta:
         The duration, never negative.
 
     Raises:
-        ValueError: The value is none of these forms, negative, or too large.
+        ValueError: The value has none of these forms, is negative, or is too large.
     """
     allowed = "a duration such as 30, '30s', '5m', '1h' or '7d'"
     try:

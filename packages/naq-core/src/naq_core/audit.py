@@ -95,7 +95,7 @@ async def recorded(
     Args:
         action: A verb and a kind, such as `cancel-job`: 1 to 64 letters, digits, `_` or `-`.
         target: The id or name of what it is done to.
-        details: What else it was told; nothing secret. Long values are cut.
+        details: More details; nothing secret. Long values are truncated.
         refusals: Exceptions which say that nothing was done, apart from those of the broker.
 
     Raises:

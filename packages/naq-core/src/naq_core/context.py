@@ -54,10 +54,10 @@ class JobContext(msgspec.Struct, frozen=True):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether this attempt should end now: the job was cancelled, its time is over, or the worker gave it up.
+        """Whether this attempt should end now: the job was cancelled or timed out, or the worker is returning it to its queue.
 
-        Async functions are cancelled and processes killed, so it is for functions in threads, which nobody can stop: what such
-        a function still does is its own affair, but what it returns is refused.
+        Async functions are cancelled and processes killed, so this is for functions in threads, which cannot be stopped from
+        outside. The result of such a function is discarded.
         """
         return self._stop is not None and self._stop.is_set
 

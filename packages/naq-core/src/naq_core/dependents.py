@@ -1,4 +1,4 @@
-"""The duty after every end: release the jobs that waited for it, or end those that waited in vain.
+"""After a job ends: release or cancel its dependents.
 
 The process that records a job's end then reads its edges; the one that stores a waiting job then reads its parents. At least one
 sees the other. Both do a compare-and-move, so doing it twice changes nothing. If a process dies on the way, a redelivery

@@ -49,7 +49,7 @@ class Signer:
         """Return the signature, or nothing where there is no key.
 
         Args:
-            kind: What is signed, such as `job`; a signature of one kind is none of another.
+            kind: What is signed, such as `job`; a signature of one kind is not valid for another.
             names: What it belongs to; none may hold a NUL character.
             body: The bytes.
         """

@@ -136,7 +136,7 @@ def instant(when: datetime, name: str) -> float:
     """Return an aware time as seconds since the epoch.
 
     Raises:
-        ConfigurationError: It is not a datetime, is naive (nobody knows which zone is meant), or lies after 2198.
+        ConfigurationError: It is not a datetime, is naive (ambiguous time zone), or is after 2198.
     """
     moment = aware(when, name)
     if moment >= LATEST:

@@ -124,7 +124,7 @@ def aware(value: object, name: str) -> datetime:
     """Return an aware time as a plain `datetime` in UTC.
 
     Raises:
-        ConfigurationError: It is not a `datetime`, naive (nobody knows which zone is meant), or outside the years 1 to 9999 UTC.
+        ConfigurationError: It is not a `datetime`, naive (ambiguous time zone), or outside the years 1 to 9999 UTC.
     """
     if not isinstance(value, datetime):
         raise ConfigurationError(name, f"{shown(value)} is not a datetime")

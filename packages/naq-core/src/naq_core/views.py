@@ -160,7 +160,7 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     paused: bool = False
     runs: int = 0
     missed: int = 0
-    """Times that passed without a job, by the misfire policy."""
+    """Missed runs, by the misfire policy."""
     last_at: datetime | None = None
     """The nominal time of the last firing."""
     last_job: str = ""

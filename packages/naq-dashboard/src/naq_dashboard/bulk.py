@@ -140,7 +140,7 @@ class BulkRuns:
         """Let one end after the jobs that it has in hand, some hundreds at most; what was done stays done.
 
         Raises:
-            NotFoundException: There is none of that id.
+            NotFoundException: There is nothing with this id.
             PermissionDeniedException: The viewer may not do what it does.
         """
         run = self._runs.get(run_id)

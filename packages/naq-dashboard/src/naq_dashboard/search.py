@@ -15,7 +15,7 @@ COUNT_SECONDS = 0.08
 MOST_LISTED = 20_000
 """Entries that are looked at for a page of a list at most."""
 MOST_COUNTED = 1_000
-"""A count above it is as a rule known from the server's own numbers, or of no more use than "at least"."""
+"""Counts above this usually come from the server's counters, or "at least" is good enough."""
 COUNT_FRESH = 3.0
 """Seconds for which a count stays: it may have to look at many entries."""
 

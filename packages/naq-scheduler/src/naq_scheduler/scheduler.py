@@ -143,7 +143,7 @@ class Scheduler:
         self.stop()
 
     def _on_cancel(self, life: "asyncio.Task[None]") -> None:
-        """Hand the leadership over: the program that runs us is ending, or was told to end this."""
+        """Release the leadership: the program is ending, or `run()` was cancelled."""
         if self._lease is None:
             life.cancel()
         self.stop()

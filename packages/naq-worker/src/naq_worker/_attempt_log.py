@@ -47,7 +47,7 @@ def failed_for_good(record: JobRecord, failure: Failed, most: int | None) -> Non
 
 
 def cancelled(record: JobRecord, reason: str = "") -> None:
-    """Log that somebody has cancelled the job, or its function, at INFO."""
+    """Log at INFO that the job, or its function, was cancelled."""
     _say(logging.INFO, record, f"was cancelled{f': {_line(reason)}' if reason else ''}")
 
 

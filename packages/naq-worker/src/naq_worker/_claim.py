@@ -180,7 +180,7 @@ class Claims:
         return transitions.run_again(old, fresh, now, error)
 
     def _note_redelivered(self, record: JobRecord) -> None:
-        """Count a delivery that nobody has asked for, of a job that a worker had."""
+        """Count a redelivery of a job that a worker had."""
         self._connection.tally.add(record.queue, record.function, "redelivered")
 
     async def _owner(self, record: JobRecord) -> Owner:
@@ -201,7 +201,7 @@ class Claims:
         return Owner.COULD_NOT_RECORD if record.job_id in presence.get("unrecorded", ()) else Owner.GONE
 
     async def _write(self, record: JobRecord, revision: int) -> Claim | None:
-        """Compare-and-set the claim; None where somebody else was faster."""
+        """Compare-and-set the claim; None if another worker was faster."""
         ttl = None if record.state is JobState.RUNNING else self._failure_ttl
         sequence = await write_record(self._connection, record, revision, ttl)
         return None if sequence is None else Claim(record, sequence, sequence)

@@ -139,7 +139,7 @@ class Intake:
         self._free_slot(active)
 
     def forget(self, active: Active) -> None:
-        """Take a job off the table: it is settled, or left to its next delivery."""
+        """Take a job off the table: it is settled, or will be redelivered."""
         key = active.delivery.key
         if self.active.get(key) is active:
             del self.active[key]

@@ -49,7 +49,7 @@ Finish: TypeAlias = Callable[[Delivery, JobRecord], None]
 
 
 class LostError(Exception):
-    """Somebody else owns the job now: its result is thrown away and nothing is acknowledged."""
+    """Another worker owns the job now: its result is discarded and nothing is acknowledged."""
 
 
 class Settler:
@@ -69,7 +69,7 @@ class Settler:
         """Record the outcome of the attempt and acknowledge, or hand the job on to its next attempt.
 
         Returns:
-            The state it leaves the job in; None where the job is somebody else's by now.
+            The state it leaves the job in; None if another worker owns the job by now.
         """
         record = claim.record
         if record.crashes and not isinstance(outcome, Crashed | Interrupted | Short):
@@ -305,7 +305,7 @@ class Settler:
         """Compare-and-set the record.
 
         Raises:
-            LostError: It is somebody else's now.
+            LostError: Another worker owns it now.
             PayloadTooLargeError: The record is larger than the server accepts.
         """
         record = claim.record
@@ -343,7 +343,7 @@ class Settler:
             marker: The sequence of the marker that the deletion left; 0 where there is none.
 
         Raises:
-            LostError: The job was deleted, or somebody else has it now.
+            LostError: The job was deleted, or another worker has it now.
         """
         if await find_job(self._connection, record.job_id, record.queue) is None:
             raise LostError

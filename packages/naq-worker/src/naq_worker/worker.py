@@ -184,7 +184,7 @@ class Worker:
         log.info("worker %s has stopped; jobs done: %d", self.worker_id, self.counters.processed)
 
     def _on_cancel(self, life: "asyncio.Task[None]") -> None:
-        """Hand the jobs back at once: the program that runs us is ending, or was told to end this."""
+        """Return the jobs at once: the program is ending, or `run()` was cancelled."""
         if not self.is_serving:
             life.cancel()
             return

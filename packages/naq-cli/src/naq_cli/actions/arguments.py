@@ -43,7 +43,7 @@ def read_arguments(words: Sequence[str]) -> Call:
     """Read the arguments of a call from words: JSON where it is JSON, text where it is not, `name=value` as keywords.
 
     Raises:
-        CommandError: A positional argument follows a keyword, or a keyword stands twice.
+        CommandError: A positional argument follows a keyword, or a keyword is given twice.
     """
     args: list[Any] = []
     kwargs: dict[str, Any] = {}

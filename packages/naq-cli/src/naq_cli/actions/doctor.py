@@ -327,7 +327,7 @@ async def _workers(session: Session) -> AsyncIterator[Finding]:
 
 
 async def _queues(session: Session) -> AsyncIterator[Finding]:
-    """Jobs that wait for nobody."""
+    """Waiting jobs without a worker."""
     for queue in await list_queues(session.connection):
         name = f"queue {queue.queue}"
         if queue.paused:
@@ -342,7 +342,7 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
 
 
 async def _schedulers(session: Session) -> AsyncIterator[Finding]:
-    """Schedules that nobody fires."""
+    """Active schedules without a scheduler."""
     known = await list_schedules(session.connection)
     active = [schedule for schedule in known if not (schedule.paused or schedule.unreadable)]
     for finding in _put_ahead(session, active):

@@ -1,4 +1,4 @@
-"""How many jobs a filter matches at least, as far as the server knows it without anybody looking at jobs."""
+"""A lower bound on the number of jobs that a filter matches, from the server's counters."""
 
 from naq_core.record import JobState
 from naq_core.storage.connection import Connection

@@ -34,7 +34,7 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     paused: bool = False
     runs: Count = 0
     missed: Count = 0
-    """Nominal times that passed without a job: too late, by policy."""
+    """Missed runs, dropped by the misfire policy."""
     last_at: datetime | None = None
     last_job: str = ""
     firings: list[Firing] = []

@@ -85,7 +85,7 @@ async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView
     """Return one schedule.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id. InvalidNameError: No schedule can have it.
+        ScheduleNotFoundError: There is no schedule with this id. InvalidNameError: The id is not valid.
     """
     found, _ = await _find(connection, schedule_id)
     return _view(schedule_id, found)
@@ -144,7 +144,7 @@ async def update_schedule(connection: Connection, schedule_id: str, **changes: A
     """Change a schedule's times or policies: any argument of `make_spec`, the rest stays.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id. InvalidScheduleError: A value is wrong; nothing was changed.
+        ScheduleNotFoundError: There is no schedule with this id. InvalidScheduleError: A value is wrong; nothing was changed.
     """
     document, _ = await _read(connection, schedule_id)
     spec = revised(document.spec, **changes)
@@ -176,7 +176,7 @@ async def delete_schedule(connection: Connection, schedule_id: str) -> None:
     """Remove a schedule; the jobs it has made stay.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id.
+        ScheduleNotFoundError: There is no schedule with this id.
     """
     names = connection.names
     while True:
@@ -190,7 +190,7 @@ async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleVi
     """Stop a schedule from firing until `resume_schedule`.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id.
+        ScheduleNotFoundError: There is no schedule with this id.
     """
     return view_of(await _change(connection, schedule_id, lambda found: _paused(found, True, connection.clock.utc())))
 
@@ -201,7 +201,7 @@ async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleV
     A schedule that does not fire because a wrong clock has put it ahead restarts now, paused or not.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id.
+        ScheduleNotFoundError: There is no schedule with this id.
     """
     return view_of(await _change(connection, schedule_id, lambda found: _paused(found, False, connection.clock.utc())))
 
@@ -222,7 +222,7 @@ async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
     It does not count as a run, and changes nothing about when the schedule fires next.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id. BrokerError: It is unknown whether the job was enqueued.
+        ScheduleNotFoundError: There is no schedule with this id. BrokerError: It is unknown whether the job was enqueued.
     """
     document, _ = await _read(connection, schedule_id)
     job_id = f"{schedule_id}=manual-{new_id()}"
@@ -319,7 +319,7 @@ async def schedule_history(connection: Connection, schedule_id: str) -> list[Fir
     """Return what the schedule did lately, the newest first, with the states of the jobs whose records are kept.
 
     Raises:
-        ScheduleNotFoundError: There is none of that id.
+        ScheduleNotFoundError: There is no schedule with this id.
     """
     document, _ = await _find(connection, schedule_id)
     if not isinstance(document, ScheduleDocument):

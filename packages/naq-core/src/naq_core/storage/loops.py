@@ -38,7 +38,8 @@ class LoopConnections:
         """Return the running loop's open connection.
 
         Raises:
-            BrokerUnavailableError: Nobody answers. JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
+            BrokerUnavailableError: The server cannot be reached.
+            JetStreamDisabledError, ServerTooOldError: Not the server NAQ needs.
         """
         loop = asyncio.get_running_loop()
         place = self._places.get(loop) or self._add(loop)

@@ -14,7 +14,7 @@ class Message(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers; where one stands twice, the last."""
+        """The headers; of duplicates, the last."""
         lines = (line.split(":", 1) for line in self.raw_headers.decode(errors="replace").split("\r\n")[1:] if ":" in line)
         return {name: value.strip() for name, value in lines}
 

@@ -38,7 +38,7 @@ async def one_worker(request: AnyRequest, worker_id: FromPath[str]) -> dict[str,
     """Return one living worker.
 
     Raises:
-        NotFoundException: There is none of that id.
+        NotFoundException: There is nothing with this id.
     """
     for worker in await board_of(request).read(list_workers):
         if worker.get("worker_id") == worker_id:

@@ -50,7 +50,7 @@ def filter_of(query: Query, now: datetime) -> JobFilter:
         now: The server's time, from which durations count back.
 
     Raises:
-        ConfigurationError: There is no such field or state, or a time is none.
+        ConfigurationError: Unknown field or state, or an invalid time.
     """
     found = parse_filter(query.get("q"), now=now)
     changes: dict[str, Any] = {name: value for name in FIELDS if (value := query.get(name))}

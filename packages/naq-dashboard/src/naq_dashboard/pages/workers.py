@@ -17,7 +17,7 @@ from naq_dashboard.pages.page import Query
 __all__ = ["worker", "worker_rows", "workers"]
 
 MOST_JOBS = 20
-"""For how many of the jobs in hand it is looked up what they are."""
+"""How many running jobs to show details for."""
 COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
 
 
