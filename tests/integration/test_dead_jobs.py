@@ -193,7 +193,7 @@ async def test_what_cannot_be_put_back_says_why(queue: Queue, run_worker: RunWor
     connection = await queue.connection()
     work.started.clear()
     waiting = await queue.enqueue(work.sleep, 0.5)
-    with pytest.raises(JobStateError, match="waits for a worker"):
+    with pytest.raises(JobStateError, match="waiting for a worker"):
         await queue.retry(waiting.job_id)
     async with run_worker():
         await work.has_started()

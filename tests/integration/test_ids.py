@@ -87,7 +87,7 @@ async def test_the_queue_can_be_said_with_the_id(mail: Queue, reports: Queue, qu
         assert await child.result(30) == 5
     assert (await get_job(connection, "order-1@mail")).state is JobState.QUEUED
     assert (await cancel_job(connection, "order-1@mail")).value == "before_start"
-    with pytest.raises(InvalidNameError, match="names another queue"):
+    with pytest.raises(InvalidNameError, match="names a different queue"):
         await get_job(connection, "order-1@mail", "reports")
 
 

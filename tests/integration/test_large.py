@@ -177,7 +177,7 @@ async def test_lost_arguments_make_the_job_dead_with_the_reason(
         record = await eventually(lambda: ended(connection, "default", job.job_id))
     assert (record.state, record.attempt) == (JobState.DEAD, 1)
     assert record.errors[-1].type == "naq_core.errors.LargePayloadError"
-    assert ("was changed" if damage == "changed" else "is gone") in record.errors[-1].message
+    assert ("was changed" if damage == "changed" else "is missing") in record.errors[-1].message
 
 
 async def test_a_lost_result_is_a_typed_error(queue: Queue, run_worker: RunWorker, connection: Connection) -> None:
@@ -188,7 +188,7 @@ async def test_a_lost_result_is_a_typed_error(queue: Queue, run_worker: RunWorke
     assert record is not None
     assert record.large is not None
     await objects.remove(connection, record.large)
-    with pytest.raises(LargePayloadError, match="is gone"):
+    with pytest.raises(LargePayloadError, match="is missing"):
         await job.result(10)
 
 

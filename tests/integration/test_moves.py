@@ -149,7 +149,7 @@ async def test_an_answer_that_was_lost_makes_no_second_move(connection: Connecti
 
 async def test_a_ready_job_cannot_be_moved(connection: Connection) -> None:
     await release(connection, await hold(connection))
-    with pytest.raises(ValueError, match="does not wait"):
+    with pytest.raises(ValueError, match="is not waiting"):
         await release(connection, await found(connection))
     with pytest.raises(ValueError, match="cannot be moved"):
         await move(connection, await found(connection), connection.names.dead("q", "a"))

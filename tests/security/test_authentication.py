@@ -74,7 +74,7 @@ async def test_user_and_password(user_server: EmbeddedServer, caplog: pytest.Log
     good = settings_for(user_server, nats_user="ada", nats_password=SECRET)
     await works(good)
     error = await is_refused(replace(good, nats_password=WRONG), WRONG)
-    assert "refuses the credentials (nats_user from argument, nats_password from argument)" in str(error)
+    assert "rejected the credentials (nats_user from argument, nats_password from argument)" in str(error)
     assert "requires credentials, but none were given" in str(await is_refused(settings_for(user_server)))
     assert SECRET not in caplog.text
     assert WRONG not in caplog.text
