@@ -48,7 +48,7 @@ class TestEvents:
                 server.restart()
                 out, messages = process.communicate(timeout=20)
         assert out.split("\t")[1] == "gap"
-        assert f"connection to NATS at {server.url} lost: reconnecting" in messages
+        assert f"connection to NATS at {server.url} lost; reconnecting" in messages
 
     def test_an_unknown_kind_is_refused(self, here: dict[str, Any]) -> None:
         done = naq("events", "--kind", "exploded", **here)
