@@ -54,7 +54,7 @@ async def test_health_is_good_while_nats_answers(dashboard: Client) -> None:
 
 
 async def test_without_nats_it_is_alive_but_not_ready(open_dashboard: OpenDashboard, settings: Settings) -> None:
-    away = Settings.load(nats_url=NOBODY, namespace=settings.namespace)
+    away = Settings.load(nats_url=NOBODY, namespace=settings.namespace, publish_budget="0.5s")
     async with open_dashboard(away) as client:
         assert (await client.get("/api/health/live")).status_code == 200
         ready = await client.get("/api/health/ready")

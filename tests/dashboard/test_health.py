@@ -17,6 +17,8 @@ from tests.support.eventually import eventually
 
 HONEST = 2.5
 """Seconds: the two that are promised, and a busy machine."""
+SLOW = 1.8
+"""Seconds until a slow server answers."""
 
 
 @pytest.fixture
@@ -85,6 +87,14 @@ async def test_a_frozen_server_is_away_although_its_connections_are_open(
         finally:
             os.kill(server.pid, signal.SIGCONT)
         await eventually(lambda: is_ready(client), 15)
+
+
+async def test_the_first_page_waits_for_a_server_that_is_slow(server: EmbeddedServer, open_dashboard: OpenDashboard) -> None:
+    async with open_dashboard(Settings(nats_url=server.url)) as client:
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(SLOW, os.kill, server.pid, signal.SIGCONT)
+        assert (await client.get("/queues")).status_code == 200
 
 
 async def test_it_starts_while_nobody_is_there(server: EmbeddedServer, open_dashboard: OpenDashboard) -> None:

@@ -177,7 +177,7 @@ async def test_who_may_not_look_may_not_scrape_and_a_token_may(open_dashboard: O
 
 
 async def test_without_nats_there_is_no_answer_that_could_be_taken_for_one(open_dashboard: OpenDashboard) -> None:
-    async with open_dashboard(Settings(nats_url="nats://127.0.0.1:1")) as dashboard:
+    async with open_dashboard(Settings.load(nats_url="nats://127.0.0.1:1", publish_budget="0.5s")) as dashboard:
         assert (await dashboard.get("/metrics")).status_code == 503
 
 

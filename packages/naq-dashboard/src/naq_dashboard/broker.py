@@ -13,12 +13,12 @@ from naq_core.tasks import Background
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 1.5
-"""Seconds a request waits for a connection that is being made."""
-PAUSE = 1.0
-"""Seconds between two tries to connect."""
 BUDGET = timedelta(seconds=4)
 """A person waits for the answer: a page that fails soon and says why is worth more than one that comes late."""
+PATIENCE = 0.3
+"""Seconds a request waits for a connection after a try to connect has failed; before that, as long as an operation may take."""
+PAUSE = 1.0
+"""Seconds between two tries to connect."""
 
 
 class Broker:
@@ -78,7 +78,8 @@ class Broker:
         """Begin to connect where nobody does, and wait for it as long as a person may be kept waiting."""
         self.begin()
         if self._connecting is not None:
-            await asyncio.wait({self._connecting}, timeout=PATIENCE if self._reason is None else PATIENCE / 5)
+            patience = self.settings.publish_budget.total_seconds() if self._reason is None else PATIENCE
+            await asyncio.wait({self._connecting}, timeout=patience)
 
     async def _connect(self) -> None:
         try:
