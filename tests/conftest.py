@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -19,6 +21,14 @@ PER_CPU = 2
 """Test processes per CPU: most tests wait for a server, a process or a due time."""
 
 RunWorker: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+def pytest_configure() -> None:
+    """Take SIGHUP and SIGINT as from a terminal: `nohup`, or a shell's `&`, lets the programs under test inherit that they are ignored."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,7 +18,7 @@ Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 class Replies:
     """Hands each answer to its request. The inbox is subscribed with the first request and survives reconnects.
 
-    Used from the client's event loop. `Publisher` has a table of its own: an acknowledgement takes a tenth of the steps there.
+    Used from the client's event loop. `Publisher`, in the path of each job, has a table of its own.
     """
 
     def __init__(self, client: "QuickClient") -> None:
