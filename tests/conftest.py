@@ -24,7 +24,7 @@ RunWorker: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 def pytest_configure() -> None:
-    """Take SIGHUP and SIGINT as from a terminal: `nohup`, or a shell's `&`, lets the programs under test inherit that they are ignored."""
+    """Let programs under test inherit signals as from a terminal: `nohup`, and `&` in a script, ignore some."""
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
