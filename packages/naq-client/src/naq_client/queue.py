@@ -91,7 +91,11 @@ class Queue(ManagedQueue):
         return await self._connection.here()
 
     async def close(self) -> None:
-        """Close the running event loop's connection, unless it was given."""
+        """Close the running event loop's connection, unless it was given.
+
+        Calls that wait for a result, and later ones of its jobs and schedules, raise `ConnectionClosedError`. The next `enqueue`
+        opens another connection.
+        """
         if not self._is_shared:
             await self._connection.close()
 

@@ -7,6 +7,7 @@ NaqError
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
 │  ├─ BrokerUnavailableError            no server answers at the address
+│  │  ├─ ConnectionClosedError          the program itself has closed the connection
 │  │  ├─ AuthenticationError            it answers, and refuses the credentials
 │  │  └─ TlsNotOfferedError             it answers in plain text, although TLS is asked for
 │  ├─ PermissionDeniedError (PermissionError) the credentials do not permit it
@@ -119,6 +120,19 @@ class BrokerUnavailableError(BrokerError):
         self.url = url
         self.reason = reason
         super().__init__(f"cannot reach NATS at {url}: {reason}. Is a nats-server running there? `naq server` starts one.")
+
+
+class ConnectionClosedError(BrokerUnavailableError):
+    """The program itself has closed the connection, such as with the queue that opened it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.reason = "the program has closed the connection"
+        BrokerError.__init__(
+            self,
+            f"the connection to NATS at {url} is closed (by `close()`, `disconnect()` or the end of an `async with` block): use "
+            "queues and job handles before that. `Job.fetch_result` and `Job.fetch_record` open a connection of their own",
+        )
 
 
 class AuthenticationError(BrokerUnavailableError):

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from naq_core.errors import PermissionDeniedError
+from naq_core.errors import ConnectionClosedError, PermissionDeniedError
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.storage.ends import Ends
@@ -59,6 +59,9 @@ class Connection(JetStream):
     def _before_close(self) -> None:
         self.tally.close()
 
+    def _after_close(self) -> None:
+        self.ends.look_again()
+
     def _harmless(self, denied: PermissionDeniedError) -> str:
         subject = denied.subject.lower()
         if subject.startswith(f"{self.names.tallies}.".lower()):
@@ -74,11 +77,16 @@ class Connection(JetStream):
 
         Raises:
             EventLoopError: It belongs to another event loop, and to no `LoopConnections`.
+            ConnectionClosedError: The program has closed it on this event loop.
         """
-        if self.elsewhere is not None and (self._lost is not None or asyncio.get_running_loop() is not self._loop):
+        if self.elsewhere is not None and asyncio.get_running_loop() is not self._loop:
             return await self.elsewhere()
         self.client.check_loop()
-        return self
+        if self._lost is None:
+            return self
+        if self.elsewhere is None or isinstance(self._lost, ConnectionClosedError):
+            raise self._lost
+        return await self.elsewhere()
 
     @property
     def large_limit(self) -> int:

@@ -13,6 +13,7 @@ from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
     ConfigurationError,
+    ConnectionClosedError,
     PermissionDeniedError,
 )
 from naq_core.settings import Settings, redact_url
@@ -239,10 +240,15 @@ class Link:
             self._publisher.close()
         await self.client.close()
         self.is_connected = False
-        self._up.clear()
+        self._lost = self._lost or ConnectionClosedError(self.url)
+        self._up.set()  # callers that wait for the server get the error
+        self._after_close()
 
     def _before_close(self) -> None:
         """Send what is still to be sent; it goes out with a flush."""
+
+    def _after_close(self) -> None:
+        """Wake those who wait for messages."""
 
     def on_reconnect(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each reconnect, from the event loop."""
@@ -259,7 +265,8 @@ class Link:
             deadline: In the event loop's time.
 
         Raises:
-            BrokerUnavailableError: The deadline passed, or the connection is closed for good.
+            BrokerUnavailableError: The deadline passed, or the connection is closed for good; `ConnectionClosedError` where the
+                program has closed it.
         """
         self.client.check_loop()
         if self._lost is not None:
