@@ -156,7 +156,7 @@ async def test_a_record_that_is_refused_for_longer_than_the_budget_is_said_so(
         await eventually(lambda: _have_started(history, own_load.accepted), 15)
         with history.fault("records refused"):
             await records.refuse("permission")
-            await eventually(lambda: _is_said(started, f"job {lost} is left to its next delivery"), 15)
+            await eventually(lambda: _is_said(started, f"job {lost} will be retried on redelivery"), 15)
             await records.accept("permission", original)
         ended = await own_load.finish(20)
     record = ended[lost]
