@@ -54,6 +54,26 @@ def test_it_is_a_real_server_with_jetstream() -> None:
         assert str(info["version"]) >= "2.12"
 
 
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_start_may_take_long_while_the_log_makes_progress(
+    speaks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "nats-server"
+    said = "echo recovering" if speaks else ":"
+    slow.write_text(f"#!/bin/sh\nfor i in 1 2 3 4 5; do sleep 0.5; {said}; done\nexec {find_server_binary()} $@\n")
+    slow.chmod(0o700)
+    monkeypatch.setenv("NATS_SERVER_BIN", str(slow))
+    monkeypatch.setattr("naq_core.server._SILENT_SECONDS", 2.0)
+    server = EmbeddedServer()
+    if speaks:
+        with server:
+            assert server_info(server.port)["jetstream"] is True
+    else:
+        with pytest.raises(ConfigurationError, match="was not ready after 2 s"):
+            server.start()
+        assert not server.is_running
+
+
 def test_stopping_ends_the_process_and_removes_what_is_temporary() -> None:
     server = EmbeddedServer()
     server.start()

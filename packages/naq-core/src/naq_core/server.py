@@ -24,7 +24,11 @@ except ImportError:  # Windows
 
 __all__ = ["EmbeddedServer", "find_server_binary", "tie_to_this_process"]
 
-_START_SECONDS = 10.0
+_SILENT_SECONDS = 60.0
+"""Seconds without a new line in its log after which a server that starts is given up: it recovers thousands of consumers in silence."""
+_START_SECONDS = 600.0
+"""Seconds after which it is given up anyhow."""
+_RELOAD_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 _PORT_ATTEMPTS = 5
@@ -143,8 +147,9 @@ class EmbeddedServer:
         Does nothing when it runs already.
 
         Raises:
-            ConfigurationError: No nats-server was found, another server has the folder, or it did not become
-                ready within 10 s; the message carries the end of its log.
+            ConfigurationError: No nats-server was found, another server has the folder, it ended, or it is not ready
+                and has logged nothing new for 60 s, or is not ready after 10 minutes; the message carries the end of
+                its log.
         """
         if self.is_running:
             return
@@ -201,7 +206,7 @@ class EmbeddedServer:
         (self._folder() / "nats-server.conf").write_text(self._config_text(), encoding="utf-8")
         seen = self.log_file.stat().st_size
         self._process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _RELOAD_SECONDS
         while time.monotonic() < deadline:
             said = self._log_since(seen)
             if _RELOADED in said:
@@ -288,20 +293,29 @@ class EmbeddedServer:
         with self.log_file.open("ab") as log:
             seen = log.tell()
             self._process = _spawn([str(binary), "-c", str(config)], log)
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            if _READY in self._log_since(seen) and self._accepts():
-                return
-            time.sleep(_POLL_SECONDS)
-        ended = self._process.poll() is not None
+        ending = self._wait_until_ready(self._process, seen)
+        if not ending:
+            return
         self.kill()
-        what = "exited immediately" if ended else f"was not ready within {_START_SECONDS:g} s"
         tail = self._log_since(seen).decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
         address = _authority(self._host, self._port)
-        problem = "\n".join([f"{what} on {address}; its log ends with", *tail])
+        problem = "\n".join([f"{ending} on {address}; its log ends with", *tail])
         raise ConfigurationError("nats-server", problem)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], seen: int) -> str:
+        """Wait as long as the start makes progress, and return why it failed; empty when the server is ready."""
+        begun = heard = time.monotonic()
+        size = seen
+        while process.poll() is None:
+            if _READY in self._log_since(seen) and self._accepts():
+                return ""
+            time.sleep(_POLL_SECONDS)
+            now = time.monotonic()
+            if (grown := self.log_file.stat().st_size) != size:
+                size, heard = grown, now
+            if now - heard > _SILENT_SECONDS or now - begun > _START_SECONDS:
+                return f"was not ready after {now - begun:.0f} s"
+        return "exited immediately"
 
     def _config_text(self) -> str:
         lines = [
