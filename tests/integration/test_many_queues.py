@@ -127,6 +127,16 @@ async def test_an_account_with_few_consumers_works_as_far_as_it_allows(namespace
                 await ensure_queue(connection, "c")
 
 
+async def test_the_line_of_a_start_is_short_however_many_queues_there_are(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = [f"line-{number}" for number in range(40)]
+    await Worker(names, settings=settings, burst=True).run()
+    (line,) = (each for each in caplog.messages if "takes jobs from" in each)
+    assert line.endswith(" line-9 and 30 more, 10 at a time")
+
+
 async def test_a_worker_serves_more_queues_than_it_has_orders_for(settings: Settings) -> None:
     """More queues than are asked at once, with one job each, and none is forgotten."""
     names = [f"q{number}" for number in range(300)]

@@ -40,6 +40,9 @@ def test_cells_of_a_pipe_hold_neither_tabs_nor_line_ends() -> None:
     assert for_programs(None) == ""
     assert for_programs(JobState.DEAD) == "dead"
     assert for_people(["a", "b"]) == "a, b"
+    many = [f"q{number}" for number in range(10_000)]
+    assert for_people(many) == "q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 9,990 more"
+    assert for_programs(many).count("q") == 10_000
     assert for_people(1234567) == "1,234,567"
 
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from naq_core.names import listed
+
 STATE_COLORS = {
     "queued": "cyan",
     "held": "blue",
@@ -87,6 +89,8 @@ def for_people(value: Any) -> str:
             return f"{value:,}"
         case float():
             return f"{value:,.3g}"
+        case list() | tuple():
+            return listed([_text(each) for each in value])
         case _:
             return _text(value)
 

@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from binascii import hexlify
+from collections.abc import Sequence
 from time import time_ns
 
 from naq_core.errors import InvalidNameError
@@ -13,8 +14,17 @@ _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 
+MOST_LISTED = 10
+"""Names that `listed` writes out."""
+
 _random = b""
 _random_lock = threading.Lock()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a line that people read: the first ten, and how many more there are."""
+    shown = ", ".join(names[:MOST_LISTED])
+    return shown if len(names) <= MOST_LISTED else f"{shown} and {len(names) - MOST_LISTED:,} more"
 
 
 def check_queue(name: object) -> str:

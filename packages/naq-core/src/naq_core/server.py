@@ -25,7 +25,7 @@ except ImportError:  # Windows
 __all__ = ["EmbeddedServer", "find_server_binary", "tie_to_this_process"]
 
 _SILENT_SECONDS = 60.0
-"""Seconds without a new line in its log after which a server that starts is given up: it recovers thousands of consumers in silence."""
+"""Seconds without a new line in its log after which a start has failed; thousands of consumers are recovered in silence."""
 _START_SECONDS = 600.0
 """Seconds after which it is given up anyhow."""
 _RELOAD_SECONDS = 10.0

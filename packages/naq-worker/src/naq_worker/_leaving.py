@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from naq_core.log_lines import has_room
+from naq_core.names import listed
 
 log = logging.getLogger(__name__)
 
@@ -61,5 +62,4 @@ def leftover_threads() -> list[threading.Thread]:
 
 def _what_holds() -> str:
     names = [each.name for each in leftover_threads()]
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"threads started by jobs are still running ({shown})" if names else "the event loop does not stop"
+    return f"threads started by jobs are still running ({listed(names)})" if names else "the event loop does not stop"

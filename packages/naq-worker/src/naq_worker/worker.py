@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any, TypeAlias, Unpack
 
 from naq_core.inspect import list_workers
-from naq_core.names import new_id
+from naq_core.names import listed, new_id
 from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
@@ -115,7 +115,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
-        return f"<Worker {self.worker_id} of {', '.join(self.queues)}>"
+        return f"<Worker {self.worker_id} of {listed(self.queues)}>"
 
     @staticmethod
     async def list_workers(nats_url: str | None = None, *, settings: Settings | None = None) -> list[dict[str, Any]]:
@@ -302,7 +302,7 @@ class Worker:
     async def _take_jobs(self) -> None:
         intake = self._intake
         await intake.fetch.start()
-        log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, ", ".join(self.queues), self.concurrency)
+        log.info("worker %s takes jobs from %s, %d at a time", self.worker_id, listed(self.queues), self.concurrency)
         intake.wake.set()
         while not self._stopping.is_set() and self._failure is None:
             await intake.turn()
