@@ -26,7 +26,7 @@ def test_a_queue_is_paused_and_purged_by_typing_its_name(address: str, settings:
     expect(page.locator(".toast.bad")).to_contain_text("type the name exactly")
     page.get_by_label(re.compile("to confirm")).fill("mail")
     page.get_by_role("button", name="Delete the waiting jobs").click()
-    expect(page.locator(".toast").last).to_contain_text("1 jobs of queue mail are deleted")
+    expect(page.locator(".toast").last).to_contain_text("1 job of queue mail was deleted")
 
 
 def test_what_is_done_appears_in_the_open_trail_and_on_the_queues_page(

@@ -163,7 +163,7 @@ class TestLooking:
     def test_waiting_for_what_does_not_end_is_124(self, here: dict[str, Any]) -> None:
         done = naq("job", "wait", enqueue("math:sqrt", "2", **here), "--timeout", "100ms", **here)
         assert done.returncode == 124
-        assert "1 of 1 jobs did not end within 100ms" in done.stderr
+        assert "1 of 1 job did not end within 100ms" in done.stderr
 
     def test_the_result_of_a_job_that_has_not_ended_says_how_to_wait(self, here: dict[str, Any]) -> None:
         done = naq("job", "result", enqueue("math:sqrt", "2", **here), **here)

@@ -25,6 +25,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.workflows import Head, Member, add_members, read_workflow, write_head
 from naq_core.values import patience, text
 from naq_core.views import WorkflowView
+from naq_core.wording import counted
 
 R = TypeVar("R")
 
@@ -52,7 +53,7 @@ class Workflow:
         self._token = new_id()
 
     def __repr__(self) -> str:
-        return f"<Workflow {self.workflow_id} {self.name!r} of {len(self.jobs)} jobs>"
+        return f"<Workflow {self.workflow_id} {self.name!r} of {counted(len(self.jobs), 'job')}>"
 
     @property
     def jobs(self) -> list[Job[Any]]:

@@ -41,6 +41,8 @@ NaqError
 
 from collections.abc import Mapping, Sequence
 
+from naq_core.wording import counted
+
 LONGEST_SHOWN = 200
 
 
@@ -344,9 +346,9 @@ class QueueInUseError(NaqError):
         self.queue = queue
         self.jobs = {state: count for state, count in jobs.items() if count}
         self.workers = workers
-        found = [f"{count:,} {state} job{'' if count == 1 else 's'}" for state, count in self.jobs.items()]
+        found = [counted(count, f"{state} job") for state, count in self.jobs.items()]
         if workers:
-            found.append(f"{workers:,} worker{'' if workers == 1 else 's'}")
+            found.append(counted(workers, "worker"))
         super().__init__(f"queue {queue!r} has {', '.join(found)}: only an empty queue without workers can be deleted")
 
 

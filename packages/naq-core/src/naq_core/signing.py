@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 
 from naq_core.errors import SignatureError
+from naq_core.wording import counted
 
 MAGIC = b"NAQ\x01"
 """First bytes of a signed body; no msgpack map begins with them."""
@@ -43,7 +44,7 @@ class Signer:
         return bool(self._keys)
 
     def __repr__(self) -> str:
-        return f"<Signer of {self._namespace!r} with {len(self._keys)} keys>"
+        return f"<Signer of {self._namespace!r} with {counted(len(self._keys), 'key')}>"
 
     def sign(self, kind: str, names: Sequence[str], body: bytes) -> bytes:
         """Return the signature, or nothing where there is no key.

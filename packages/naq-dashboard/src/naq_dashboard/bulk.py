@@ -22,6 +22,7 @@ from naq_core.names import new_id
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_core.views import JobFilter
+from naq_core.wording import counted
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
 
@@ -61,7 +62,7 @@ class BulkRun:
     @property
     def sentence(self) -> str:
         """Say how far it is."""
-        jobs = f"{self.done:,} {'job' if self.done == 1 else 'jobs'} {DONE[self.verb]}"
+        jobs = f"{counted(self.done, 'job')} {DONE[self.verb]}"
         if self.error:
             return f"Stopped after {jobs}: {self.error}"
         stopping = " It is being stopped." if self.stopped_by is not None and not self.ended_at else ""
@@ -121,12 +122,12 @@ class BulkRuns:
         if len(self.under_way()) >= MOST_AT_ONCE:
             raise ValidationException(f"{MOST_AT_ONCE} bulk actions are running: wait for one to end, or stop one")
         if expected is None:
-            counted = await count_jobs(connection, _with_states(wanted, verb), COUNTED, mask=self._mask)
-            expected = counted.count if counted.is_exact else None
+            matching = await count_jobs(connection, _with_states(wanted, verb), COUNTED, mask=self._mask)
+            expected = matching.count if matching.is_exact else None
         else:
-            counted = await count_jobs(connection, wanted, mask=self._mask)
-            if counted.count > expected:
-                raise ValidationException(f"{counted.count} jobs match now, more than the {expected} expected")
+            matching = await count_jobs(connection, wanted, mask=self._mask)
+            if matching.count > expected:
+                raise ValidationException(f"{counted(matching.count, 'job')} found now, more than the {expected} expected")
         run = BulkRun(new_id(), verb, viewer.name, datetime.now(UTC), filter=meant, expected=expected)
         stack = AsyncExitStack()
         entry = await stack.enter_async_context(self._audit.recorded(connection, viewer, f"{verb}-jobs", meant or "all"))

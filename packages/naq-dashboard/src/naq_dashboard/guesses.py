@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from litestar.exceptions import HTTPException
 
+from naq_core.wording import counted
+
 __all__ = ["Guesses", "Tries", "parse_address"]
 
 MOST_FAILURES = 10
@@ -39,7 +41,7 @@ class Tries:
         until = min(self._failed_at[0] + FAILURE_SECONDS, self._failed_at[-1] + self._pause)
         seconds = math.ceil(until - asyncio.get_running_loop().time())
         if seconds > 0:
-            told = f"too many wrong {self._what}s: wait {seconds} {'second' if seconds == 1 else 'seconds'}"
+            told = f"too many wrong {self._what}s: wait {counted(seconds, 'second')}"
             raise HTTPException(told, status_code=429, headers={"Retry-After": str(seconds)})
 
 

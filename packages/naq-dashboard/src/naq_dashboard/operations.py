@@ -17,6 +17,7 @@ from naq_core.names import is_new_id, new_id
 from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
+from naq_core.wording import counted, were
 from naq_dashboard.access import Action, Viewer
 from naq_dashboard.audit import Audit
 from naq_dashboard.broker import Broker
@@ -109,7 +110,7 @@ class Operations:
         self._changed()
         left = len(chosen) - done
         return Told(
-            f"{done} {'job' if done == 1 else 'jobs'} {DONE[verb]}."
+            f"{counted(done, 'job')} {DONE[verb]}."
             + (f" {left} left as they are: {refusals[-1] or 'they had already ended'}" if left else "")
         )
 
@@ -222,13 +223,13 @@ async def _limit_queue(connection: Connection, words: Words) -> str:
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValidationException(f"limit must be an integer, or empty for no limit, not {text[:40]!r}")
     await manage.set_queue_limit(connection, queue, int(text) if text else None)
-    return f"Queue {queue} runs at most {text} jobs at once." if text else f"Queue {queue} no longer has a limit."
+    return f"Queue {queue} runs at most {counted(int(text), 'job')} at once." if text else f"Queue {queue} no longer has a limit."
 
 
 async def _purge_queue(connection: Connection, words: Words) -> str:
     queue = _confirmed(words, "queue")
     count = await manage.purge_queue(connection, queue)
-    return f"{count:,} jobs of queue {queue} are deleted."
+    return f"{counted(count, 'job')} of queue {queue} {were(count)} deleted."
 
 
 async def _delete_queue(connection: Connection, words: Words) -> str:
@@ -275,12 +276,12 @@ async def _delete_schedule(connection: Connection, words: Words) -> str:
 
 async def _retry_workflow(connection: Connection, words: Words) -> str:
     count = await manage.retry_workflow(connection, _word(words, "workflow_id"))
-    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow requeued."
+    return f"{counted(count, 'job')} of the workflow requeued."
 
 
 async def _cancel_workflow(connection: Connection, words: Words) -> str:
     count = await manage.cancel_workflow(connection, _word(words, "workflow_id"), words.get("reason", ""))
-    return f"{count} {'job' if count == 1 else 'jobs'} of the workflow cancelled."
+    return f"{counted(count, 'job')} of the workflow cancelled."
 
 
 VERBS: dict[str, tuple[Action, Verb]] = {

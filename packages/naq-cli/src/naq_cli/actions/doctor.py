@@ -24,6 +24,7 @@ from naq_core.storage.subjects import NORMAL
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
 from naq_core.unreadable import find_unreadable, remove_unreadable
 from naq_core.views import ScheduleView
+from naq_core.wording import counted, were
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
@@ -65,14 +66,14 @@ async def remove(session: Session, *, yes: bool) -> int:
     """Delete what cannot be read."""
     found, removed = await find_unreadable(session.connection), 0
     if found:
-        session.output.confirm(f"{len(found)} unreadable documents would be deleted. naq doctor lists them.", yes=yes)
+        session.output.confirm(f"{counted(len(found), 'unreadable document')} would be deleted. naq doctor lists them.", yes=yes)
         async with session.acting("remove-unreadable", "") as entry:
             removed = await remove_unreadable(session.connection, found)
-            entry.reason = f"{removed} documents removed"
+            entry.reason = f"{counted(removed, 'document')} removed"
     left = ""
     if removed < len(found):
         left = f" {len(found) - removed} have keys that cannot be addressed; only deleting their bucket removes them."
-    session.output.done(f"{removed} documents were deleted.{left}", names=[str(removed)])
+    session.output.done(f"{counted(removed, 'document')} {were(removed)} deleted.{left}", names=[str(removed)])
     return ExitCode.OK
 
 
@@ -331,14 +332,14 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
     for queue in await list_queues(session.connection):
         name = f"queue {queue.queue}"
         if queue.paused:
-            found = f"is paused with {queue.waiting:,} waiting jobs"
+            found = f"is paused with {counted(queue.waiting, 'waiting job')}"
             yield Finding(check=name, status="warning", found=found, advice=f"naq queue resume {queue.queue} resumes it.")
         elif queue.waiting and not queue.workers:
-            found = f"{queue.waiting:,} jobs are waiting and no worker serves the queue"
+            found = f"has {counted(queue.waiting, 'waiting job')} and no worker serves it"
             yield Finding(check=name, status="problem", found=found, advice=f"Start one: naq worker {queue.queue}")
         if queue.dead:
             advice = f"naq job list state:dead queue:{queue.queue} lists them, naq job retry requeues them."
-            yield Finding(check=name, status="warning", found=f"{queue.dead:,} dead jobs", advice=advice)
+            yield Finding(check=name, status="warning", found=counted(queue.dead, "dead job"), advice=advice)
 
 
 async def _schedulers(session: Session) -> AsyncIterator[Finding]:

@@ -18,6 +18,7 @@ from naq_core.inspect import count_jobs
 from naq_core.manage import CancelOutcome, bulk, cancel_job, delete_job, reschedule, retry_job, run_now
 from naq_core.record import FINAL, JobState
 from naq_core.views import JobFilter
+from naq_core.wording import counted, were
 
 Action = Literal["retry", "cancel", "delete"]
 
@@ -41,21 +42,21 @@ async def change_jobs(
         await _change_matching(session, action, wanted, yes=options.yes)
         return ExitCode.OK
     if action == "delete":
-        session.output.confirm(f"{_jobs(len(ids))} would be deleted permanently.", yes=options.yes)
+        session.output.confirm(f"{counted(len(ids), 'job')} would be deleted permanently.", yes=options.yes)
     return await _change_each(session, action, ids, reason)
 
 
 async def _change_matching(session: Session, action: Action, wanted: JobFilter, *, yes: bool) -> None:
     states = wanted.states or _MEANT[action]
-    counted = await count_jobs(session.connection, msgspec.structs.replace(wanted, states=states))
-    number = f"{'' if counted.is_exact else 'At least '}{_jobs(counted.count)}"
-    if counted.count:
+    matching = await count_jobs(session.connection, msgspec.structs.replace(wanted, states=states))
+    number = f"{'' if matching.is_exact else 'At least '}{counted(matching.count, 'job')}"
+    if matching.count:
         session.output.confirm(f"{number} would be {_DONE[action]}.", yes=yes)
-    with session.output.progress(_DONE[action], counted.count if counted.is_exact else None) as advance:
+    with session.output.progress(_DONE[action], matching.count if matching.is_exact else None) as advance:
         async with session.acting(f"{action}-jobs", describe_filter(msgspec.structs.replace(wanted, states=states))) as entry:
             done = await bulk(session.connection, action, wanted, on_progress=advance)
-            entry.reason = f"{_jobs(done)} {_DONE[action]}"
-    session.output.done(f"{_jobs(done)} {'was' if done == 1 else 'were'} {_DONE[action]}.", names=[str(done)])
+            entry.reason = f"{counted(done, 'job')} {_DONE[action]}"
+    session.output.done(f"{counted(done, 'job')} {were(done)} {_DONE[action]}.", names=[str(done)])
 
 
 async def _change_each(session: Session, action: Action, ids: Sequence[str], reason: str) -> int:
@@ -118,7 +119,3 @@ def _with_advice(error: JobError | CommandError) -> Exception:
     if isinstance(error, JobStateError):
         return CommandError(f"{error}. See: naq job show {error.job_id}", ExitCode.REFUSED)
     return error
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"

@@ -17,6 +17,7 @@ from naq_core.inspect import get_job, read_json_result, wait_for_job
 from naq_core.record import JobState, LogLine, Progress
 from naq_core.tasks import Background
 from naq_core.views import JobView, encode_view
+from naq_core.wording import counted
 
 
 async def show_job(session: Session, job_id: str, *, tracebacks: bool) -> None:
@@ -147,7 +148,7 @@ async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | 
     except JobTimeoutError:
         left = len(waiting) - ended
         raise CommandError(
-            f"{left} of {len(waiting)} jobs did not end within {timeout}; they continue.", ExitCode.WAIT_TIMED_OUT
+            f"{left} of {counted(len(waiting), 'job')} did not end within {timeout}; they continue.", ExitCode.WAIT_TIMED_OUT
         ) from None
     finally:
         await waits.close()

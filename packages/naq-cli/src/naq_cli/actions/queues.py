@@ -12,6 +12,7 @@ from naq_core.inspect import get_queue, list_jobs, list_queues
 from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
+from naq_core.wording import counted, were
 
 
 def state_of(queue: QueueView) -> str:
@@ -104,7 +105,7 @@ async def limit(session: Session, queue: str, most: str) -> None:
     await _say_if_new(session, queue)
     async with session.acting("limit-queue", queue, limit=most):
         await set_queue_limit(session.connection, queue, number)
-    text = "no longer has a limit" if number is None else f"runs at most {number:,} jobs at once across all workers"
+    text = "no longer has a limit" if number is None else f"runs at most {counted(number, 'job')} at once across all workers"
     session.output.done(f"{queue} {text}.", names=[queue])
 
 
@@ -120,8 +121,8 @@ async def purge(session: Session, queue: str, *, yes: bool) -> None:
     )
     async with session.acting("purge-queue", queue) as entry:
         deleted = await purge_queue(session.connection, queue)
-        entry.reason = f"{deleted:,} jobs deleted"
-    session.output.done(f"{deleted:,} jobs of {queue} were deleted.", names=[str(deleted)])
+        entry.reason = f"{counted(deleted, 'job')} deleted"
+    session.output.done(f"{counted(deleted, 'job')} of {queue} {were(deleted)} deleted.", names=[str(deleted)])
 
 
 async def delete(session: Session, queue: str) -> None:

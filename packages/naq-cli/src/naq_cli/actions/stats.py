@@ -18,6 +18,7 @@ from naq_cli.actions.queues import COLUMNS as QUEUE_COLUMNS
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import broker_info, list_queues, list_workers
 from naq_core.views import BrokerView, QueueView
+from naq_core.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -127,7 +128,7 @@ def _picture(session: Session, stats: Stats) -> "Group":
 
     broker = stats.broker
     stored = sum(int(stream.get("bytes", 0)) for stream in broker.streams)
-    workers = f"{stats.workers} worker{'' if stats.workers == 1 else 's'}"
+    workers = counted(stats.workers, "worker")
     rate = "" if stats.per_second is None else f", {stats.per_second:,.1f} jobs/s"
     head = Text.assemble(
         (f"{broker.url}", "bold"),

@@ -6,6 +6,7 @@ from naq_cli.actions.jobs import duration, last_error
 from naq_core.inspect import get_workflow, list_workflows
 from naq_core.manage import cancel_workflow, retry_workflow
 from naq_core.views import WorkflowView
+from naq_core.wording import counted, were
 
 _ENDED = ("succeeded", "dead", "cancelled", "expired")
 _WORST_FIRST = ("dead", "cancelled", "expired", "retrying", "running", "queued", "held")
@@ -76,16 +77,16 @@ async def cancel(session: Session, workflow_id: str, reason: str, *, yes: bool) 
     workflow = await get_workflow(session.connection, workflow_id)
     open_jobs = workflow.total - sum(workflow.counts.get(state, 0) for state in (*_ENDED, "unknown"))
     if open_jobs:
-        session.output.confirm(f"{open_jobs} of {workflow.total} jobs of {workflow_id} would be cancelled.", yes=yes)
+        session.output.confirm(f"{open_jobs} of {counted(workflow.total, 'job')} of {workflow_id} would be cancelled.", yes=yes)
     async with session.acting("cancel-workflow", workflow_id, reason=reason) as entry:
         done = await cancel_workflow(session.connection, workflow_id, reason)
-        entry.reason = f"{done} jobs cancelled"
-    session.output.done(f"{done} jobs of {workflow_id} were cancelled.", names=[str(done)])
+        entry.reason = f"{counted(done, 'job')} cancelled"
+    session.output.done(f"{counted(done, 'job')} of {workflow_id} {were(done)} cancelled.", names=[str(done)])
 
 
 async def retry(session: Session, workflow_id: str) -> None:
     """Try again what has failed."""
     async with session.acting("retry-workflow", workflow_id) as entry:
         done = await retry_workflow(session.connection, workflow_id)
-        entry.reason = f"{done} jobs requeued"
-    session.output.done(f"{done} jobs of {workflow_id} were requeued.", names=[str(done)])
+        entry.reason = f"{counted(done, 'job')} requeued"
+    session.output.done(f"{counted(done, 'job')} of {workflow_id} {were(done)} requeued.", names=[str(done)])

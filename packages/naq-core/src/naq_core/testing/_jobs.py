@@ -8,6 +8,7 @@ from naq_core.job import Job
 from naq_core.serialization import function_name, unwrap
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.streams import each_message
+from naq_core.wording import counted
 
 WAITING = frozenset({"high", "normal", "low", "held"})
 
@@ -63,7 +64,7 @@ async def assert_enqueued(
         and (kwargs is None or job.kwargs == dict(kwargs))
     ]
     if (not found) if count is None else (len(found) != count):
-        expected = "at least one call" if count is None else f"{count} call{'' if count == 1 else 's'}"
+        expected = "at least one call" if count is None else counted(count, "call")
         with_arguments = "" if args is None and kwargs is None else f" with {_shown(args or (), kwargs or {})}"
         on = "" if queue is None else f" on queue {queue!r}"
         lines = [f"expected {expected} of {wanted}{with_arguments}{on}, found {len(found)}; what waits:"]
