@@ -161,10 +161,9 @@ async def delete_queue(connection: Connection, queue: str) -> None:
     """
     view = await get_queue(connection, queue)
     queue, names = view.queue, connection.names
-    jobs = {"waiting": view.waiting, "running": view.running, "held": view.held, "dead": view.dead}
-    count = (await count_many(connection, names.jobs_stream, [names.any_state(queue, "*")]))[0]
-    if count or view.workers:
-        raise QueueInUseError(queue, {**jobs, "cancelled": max(0, count - sum(jobs.values()))}, view.workers)
+    jobs = await _jobs(connection, queue, view.running)
+    if any(jobs.values()) or view.workers:
+        raise QueueInUseError(queue, jobs, view.workers)
     await delete_queue_settings(connection, queue)  # first: from now on nobody creates the consumers again only to keep them
     for consumer, _ in names.consumers(queue):
         try:
@@ -177,6 +176,16 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
+
+
+async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, int]:
+    """Count a queue's jobs by their subjects: what consumers say of their messages lags behind for a moment."""
+    names = connection.names
+    places = [names.held(queue, "*"), names.dead(queue, "*"), names.aside(queue, "*", "cancelled")]
+    ready = [names.ready_filter(queue, level) for level in LEVELS]
+    held, dead, cancelled, *waiting = await count_many(connection, names.jobs_stream, [*places, *ready])
+    taken = min(running, sum(waiting))  # their messages stay until they end
+    return {"waiting": sum(waiting) - taken, "running": taken, "held": held, "dead": dead, "cancelled": cancelled}
 
 
 def _instant(until: datetime, now: datetime) -> str:
