@@ -6,6 +6,7 @@ import pytest
 
 from naq_client import Queue
 from naq_core.metrics import LEVELS, Recorder, SeriesReader, TallyReader, read_series
+from naq_core.metrics.recorder import MOST_QUEUES
 from naq_core.storage.figures import ensure_metrics, store_figures
 from naq_core.testing import WorkerRunner
 from tests.integration import work
@@ -96,6 +97,27 @@ async def test_what_is_not_ours_is_left_out(queue: Queue) -> None:
     assert len((await read_series(connection)).points) == 360
 
 
+async def test_figures_of_very_many_queues_are_stored(queue: Queue) -> None:
+    """Each of 10,000 queues has a name and a function of some length: in one message they would take 4 MB."""
+    connection = await queue.connection()
+    now = time.time() - 30
+    recorder = Recorder("one")
+    names = [f"{'tenant' * 6}-{number}" for number in range(10_000)]
+    for times in (1, 2):
+        for name in names:
+            recorder.note_start(name, f"{'package.' * 20}module:function", 0.2)
+            recorder.note(name, f"{'package.' * 20}module:function", "succeeded", 0.04)
+            recorder.note_depth(name, times)
+        await recorder.store(connection, now)
+    recorder.note(names[0], "m:f", "succeeded")
+    await recorder.store(connection, now)
+    every = await read_series(connection, 1)
+    assert sum(point.succeeded for point in every.points) == 20_001
+    assert sum(point.depth or 0 for point in every.points) == 2 * (10_000 - MOST_QUEUES)
+    last = await read_series(connection, 72, names[-1])
+    assert sum(point.succeeded for point in last.points) == 2
+
+
 async def test_functions_without_end_share_a_row(queue: Queue) -> None:
     connection = await queue.connection()
     recorder = Recorder("one")
@@ -131,5 +153,5 @@ async def test_a_worker_counts_what_its_jobs_come_to(queue: Queue, naq_worker: W
 async def test_other_outcomes_count_only_as_runs(outcome: str) -> None:
     recorder = Recorder("one")
     recorder.note("q", "f", outcome, 0.1)
-    [row] = recorder._new.values()
+    [row] = recorder._parts[0].close(0.0)
     assert (row.succeeded, row.failed, row.retried, row.cancelled, sum(row.run.values())) == (0, 0, 0, 0, 1)
