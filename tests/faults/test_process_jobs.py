@@ -42,6 +42,20 @@ async def test_a_job_that_crashes_its_process_ends_dead_and_harms_no_other(
     assert report.extra_runs == 0, report
 
 
+@pytest.mark.parametrize("forks", [jobs.fork_and_return, jobs.fork_and_return_in_the_loop])
+@pytest.mark.parametrize("process", [False, True])
+async def test_a_copy_that_a_job_forks_ends_where_the_job_does(
+    forks: Callable[[], Any], process: bool, fleet: Fleet, load: Load
+) -> None:
+    worker = fleet.start()
+    forked = await load.enqueue(forks, process=process)
+    after = [await load.enqueue(jobs.work_in_a_process, process=process) for _ in range(4)]
+    records = await load.finish(20)
+    assert records[forked].result_text == "1", "the exit code of the copy"
+    assert {records[each].state for each in (forked, *after)} == {JobState.SUCCEEDED}
+    assert "returned from the job's function" in worker.output()
+
+
 async def test_a_child_that_died_while_idle_costs_no_job_a_crash(
     fleet: Fleet, load: Load, history: History, settings: Settings
 ) -> None:

@@ -133,6 +133,18 @@ def fail_loudly(size: int) -> None:
     raise RuntimeError("x" * size)
 
 
+def fork_and_return() -> int:
+    """Fork and return in both processes; give the exit code of the copy."""
+    with _recorded():
+        copy = os.fork()
+        return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) if copy else 0
+
+
+async def fork_and_return_in_the_loop() -> int:
+    """Do the same in an event loop."""
+    return fork_and_return()
+
+
 async def exit_the_worker() -> None:
     """Take the whole worker down."""
     with _recorded():

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import inspect
+import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
 from naq_core.settings import Settings
 from naq_worker._active import Active
-from naq_worker._calling import is_async, of_error, of_value, prepare
+from naq_worker._calling import end_copy, is_async, of_error, of_value, prepare
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
@@ -37,6 +38,7 @@ class Attempts:
     processes: Processes
     shortages: int = 0
     """How many attempts in a row have met a shortage."""
+    process: int = field(default_factory=os.getpid)
 
     async def run(
         self,
@@ -76,6 +78,7 @@ class Attempts:
             raise
         except BaseException as error:  # noqa: BLE001 - the boundary: whatever a job raises is its outcome
             outcome = await self._of_raised(active, envelope, error)
+        end_copy(self.process)
         if isinstance(outcome, Short):
             await self._back_off(running)
         else:

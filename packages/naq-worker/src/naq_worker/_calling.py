@@ -1,7 +1,9 @@
 """Calling a job's function and turning whatever it does into an outcome; used in the worker and in child processes."""
 
+import contextlib
 import functools
 import inspect
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, TracebackType
@@ -54,6 +56,17 @@ def is_async(function: Callable[..., Any]) -> bool:
         function = function.func
     call = getattr(type(function), "__call__", None)  # noqa: B004 - the class's, to look inside
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def end_copy(process: int) -> None:
+    """End this process if it is not the given one: a job has forked it, and the copy came back from the job's function.
+
+    It would go on as the worker: with its connection, beside it, and beyond its end.
+    """
+    if os.getpid() != process:
+        with contextlib.suppress(OSError):  # logging may hold a lock that no thread of the copy will release
+            os.write(2, b"naq: a process that a job had forked returned from the job's function, and was ended\n")
+        os._exit(1)
 
 
 def of_value(value: Any, serializer: str) -> Outcome:

@@ -27,7 +27,7 @@ from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
 from naq_core.signals import SIGNALS, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
-from naq_worker._calling import format_traceback, of_error, of_value, prepare
+from naq_worker._calling import end_copy, format_traceback, of_error, of_value, prepare
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Broken,
@@ -62,6 +62,7 @@ class Child:
         """The job that runs: what an earlier one has left running reports nothing."""
         self._context = copy_context()
         """What each attempt starts from."""
+        self._process = os.getpid()
         self._runner: asyncio.Runner | None = None
         """One event loop for all jobs, so that clients in modules live as long as it; None until something needs it."""
         release = self._sending.release
@@ -105,6 +106,7 @@ class Child:
             self._run = run
             self._send(Started())
         outcome = self._outcome(run, envelope)
+        end_copy(self._process)
         with self._sending:
             self._run = None
             try:

@@ -4,12 +4,14 @@ Not `ThreadPoolExecutor`: its threads are joined at exit, so one job that hangs 
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from naq_worker._calling import end_copy
 from naq_worker._shortage import starting
 
 _Item: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]] | None"
@@ -23,6 +25,7 @@ class Threads:
         self._idle = 0
         self._threads = 0
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     def run(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
         """Run a function in a copy of the current context; cancelling the future gives the thread up, it cannot stop it.
@@ -59,6 +62,7 @@ class Threads:
                 result, error = function(), None
             except BaseException as raised:  # noqa: BLE001 - whatever the job raised belongs to its future
                 result, error = None, raised
+            end_copy(self._process)
             with self._lock:
                 self._idle += 1
             try:
