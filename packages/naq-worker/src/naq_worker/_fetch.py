@@ -1,13 +1,14 @@
 """Ordering deliveries: as many as there are slots for, a little ahead while jobs are short, never hoarded."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, Pull, consumer_state
 from naq_core.transport.clock import boottime
+from naq_core.transport.direct import count_many
 from naq_worker._active import Active
 from naq_worker._levels import Levels
 from naq_worker._rota import FEW, SURE, Rota, Source
@@ -260,11 +261,18 @@ class Fetch:
             return False
         if await self._levels.look():
             return False
-        for source in tuple(self._pulls):
+        sources = tuple(self._pulls)
+        for source, stored in zip(sources, await self._stored(sources), strict=True):
             state = await consumer_state(self._connection, source.queue, source.level)
-            if (state.pending and not state.is_paused) or (
-                state.unsettled and has_retries
-            ):  # a retry is not due yet: check again soon
+            # A consumer notices a message that has just been stored a moment later.
+            waiting = state.pending or stored > state.unsettled
+            if (waiting and not state.is_paused) or (state.unsettled and has_retries):  # a retry is not due yet: check again soon
                 self._loop.call_later(BURST_PAUSE, self._wake)
                 return False
         return not (self._held() or self._count)
+
+    async def _stored(self, sources: Sequence[Source]) -> list[int]:
+        """Return how many messages each source has, delivered or not."""
+        names = self._connection.names
+        filters = [names.ready_filter(source.queue, source.level) for source in sources]
+        return await count_many(self._connection, names.jobs_stream, filters)
