@@ -31,6 +31,18 @@ class TestWorker:
             assert done.returncode == 0, done.stderr
             assert await job.result(timeout=10) == 32
 
+    @pytest.mark.parametrize(("own", "threshold"), [("", 10_000), ("import gc; gc.set_threshold(999)", 999)])
+    async def test_it_collects_garbage_less_often_unless_the_application_decides(
+        self, start: tuple[str, ...], settings: Settings, tmp_path: Path, own: str, threshold: int
+    ) -> None:
+        (tmp_path / "own.py").write_text(own)
+        variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+        async with Queue("emails", settings=settings) as queue:
+            job = await queue.enqueue("gc:get_threshold")
+            done = await asyncio.to_thread(run, *start, "--imports", "own", "emails", "--burst", cwd=tmp_path, **variables)
+            assert done.returncode == 0, done.stderr
+            assert (await job.result(timeout=10))[0] == threshold
+
     def test_queues_may_have_weights(self, start: tuple[str, ...], settings: Settings) -> None:
         variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
         done = run(*start, "mail=3", "reports", "--burst", cwd=None, **variables)

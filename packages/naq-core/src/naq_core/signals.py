@@ -14,6 +14,9 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
+CHECK_INTERVAL = 0.1
+"""Seconds between two looks at who has the signals: `signal.getsignal` costs as much as a tenth of a short job."""
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 """Those that stop a service; `stopping` is for who handles them."""
 
@@ -44,6 +47,7 @@ class SignalReceiver:
         self._on_signal = on_signal
         self._is_on = is_on
         self._loop: asyncio.AbstractEventLoop
+        self._check_at = 0.0
 
     def check_thread(self) -> None:
         """Make sure that signals can be handled.
@@ -76,8 +80,9 @@ class SignalReceiver:
 
     def check(self) -> None:
         """Handle the signals again where a job has taken them, so that the service can still be stopped."""
-        if not self._is_on:
+        if not self._is_on or (now := self._loop.time()) < self._check_at:
             return
+        self._check_at = now + CHECK_INTERVAL
         taken = [each for each in _before if signal.getsignal(each) is not _receive]
         for each in taken:
             signal.signal(each, _receive)

@@ -1,6 +1,7 @@
 """The command that runs a worker process: `naq worker` and `python -m naq_worker`."""
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
@@ -26,6 +27,10 @@ SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
 
 _NAME = "worker"
 _CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
+
+_PYTHONS_THRESHOLDS = frozenset({700, 2000})
+"""How many new objects start a garbage collection where nobody has changed that: up to Python 3.12, and from 3.13 on."""
+_GARBAGE_THRESHOLD = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,7 @@ def worker(
             problem = import_modules(imports)
         if problem is not None:
             return complain(_NAME, problem, _IMPORT_FAILED, shape)
+        _collect_less_garbage()
         names = _weighted(queues) or [settings.default_queue]
         _serve(Worker(names, settings=settings, burst=burst, handle_signals=True, imports=imports))
     except KeyboardInterrupt:
@@ -81,6 +87,17 @@ def worker(
     except BrokerError as error:
         return complain(_NAME, str(error), _UNREACHABLE, shape)
     return 0
+
+
+def _collect_less_garbage() -> None:
+    """Let Python look for reference cycles less often: that takes a fifth of the time of a worker with many short jobs.
+
+    What exists now is looked at no more. An application that has set a threshold of its own keeps it.
+    """
+    if gc.isenabled() and gc.get_threshold()[0] in _PYTHONS_THRESHOLDS:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 
 
 def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:

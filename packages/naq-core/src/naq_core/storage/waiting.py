@@ -69,9 +69,10 @@ async def wait_for_end(
     try:
         async with asyncio.timeout(timeout):
             while True:
-                # A direct read is cheaper, but with replicas it may be older than the event that woke us, and nobody answers it
-                # where nothing was ever enqueued.
-                read = peek_record if changed.is_set() and connection.settings.replicas == 1 else read_record
+                # A direct read is cheaper, but with replicas it may be older than the event that woke us, and without a stream
+                # it is not answered. This connection has created or found the streams if it has enqueued anything.
+                is_stored = changed.is_set() or "streams" in connection.ready
+                read = peek_record if is_stored and connection.settings.replicas == 1 else read_record
                 changed.clear()
                 stored = await read(connection, queue, job_id)
                 if stored is not None and is_end(stored.record):
