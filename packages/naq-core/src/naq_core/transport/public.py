@@ -54,8 +54,9 @@ async def get_nats_connection(url: str | None = None) -> Client:
         await client.close()
         raise
     await client.close()
-    plain = next((each for each in errors if isinstance(each, PlainTextServerError)), None)
-    raise cannot_connect(settings, plain or (errors[-1] if errors else last))
+    # What the server has refused counts, and not the reset of the connection that may follow it.
+    why = next((each for each in errors if isinstance(each, PlainTextServerError) or is_refusal(each)), None)
+    raise cannot_connect(settings, why or (errors[-1] if errors else last))
 
 
 async def get_jetstream_context(nc: Client) -> JetStreamContext:
