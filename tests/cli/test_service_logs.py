@@ -14,7 +14,7 @@ from naq_client import Queue
 from naq_core import Settings
 from naq_core.storage.connection import Connection
 from naq_core.transport import link
-from naq_dashboard import broker
+from naq_dashboard import nats
 from tests.cli.commands import run
 from tests.support.eventually import eventually
 
@@ -173,7 +173,7 @@ async def test_the_dashboard_says_once_that_nats_is_away(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.3)
-    monkeypatch.setattr(broker, "PAUSE", 0.01)
+    monkeypatch.setattr(nats, "PAUSE", 0.01)
     tries = 0
 
     def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,7 +183,7 @@ async def test_the_dashboard_says_once_that_nats_is_away(
 
     async with await asyncio.start_server(count, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        dashboard = broker.Broker(Settings(nats_url=f"nats://127.0.0.1:{port}"))
+        dashboard = nats.Broker(Settings(nats_url=f"nats://127.0.0.1:{port}"))
         dashboard.begin()
         await eventually(lambda: is_said(caplog, "Trying again every"))
         before = tries

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from naq_core.settings import Settings
-from naq_dashboard import DashboardSettings, broker, create_app
+from naq_dashboard import DashboardSettings, create_app, nats
 from tests.support.eventually import PATIENCE
 
 Client: TypeAlias = httpx.AsyncClient
@@ -23,7 +23,7 @@ SECRET = "a secret that is long enough"
 @pytest.fixture(autouse=True)
 def budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a dashboard wait longer for the server than usual, as other tests may keep that from answering."""
-    monkeypatch.setattr(broker, "BUDGET", PATIENCE * broker.BUDGET)
+    monkeypatch.setattr(nats, "BUDGET", PATIENCE * nats.BUDGET)
 
 
 @pytest.fixture

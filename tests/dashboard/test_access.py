@@ -10,8 +10,8 @@ import pytest
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
-from naq_dashboard.access import OPERATOR, Action, parse_access
-from naq_dashboard.passwords import Signer, hash_password, password_matches
+from naq_dashboard.access.passwords import Signer, hash_password, password_matches
+from naq_dashboard.access.roles import OPERATOR, Action, parse_access
 from naq_dashboard.settings import PREFIX
 from tests.dashboard.conftest import Client, OpenDashboard
 

@@ -9,7 +9,7 @@ import pytest
 
 from naq_client import Queue
 from naq_dashboard import create_app
-from naq_dashboard.openapi import describe
+from naq_dashboard.docs.openapi import describe
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work
 from tests.support.eventually import eventually

@@ -10,7 +10,7 @@ from naq_core.inspect import get_job, get_queue
 from naq_core.settings import Settings
 from naq_core.views import AuditEntry, AuditFilter
 from naq_dashboard import OPERATOR, VIEWER, User
-from naq_dashboard.passwords import hash_password
+from naq_dashboard.access.passwords import hash_password
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work
 from tests.support.eventually import eventually

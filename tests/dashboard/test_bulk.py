@@ -11,7 +11,7 @@ from naq_core.audit import read_trail
 from naq_core.inspect import get_queue, get_workflow
 from naq_core.testing import WorkerRunner
 from naq_dashboard import OPERATOR, VIEWER, Action, User
-from naq_dashboard.bulk import MOST_AT_ONCE
+from naq_dashboard.actions.bulk import MOST_AT_ONCE
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work
 from tests.support.eventually import eventually

@@ -17,8 +17,8 @@ from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 from naq_core.views import Event
 from naq_dashboard import DashboardSettings, create_app
-from naq_dashboard.board import Board
-from naq_dashboard.event_stream import MOST_WAITING, event_frames
+from naq_dashboard.live.event_stream import MOST_WAITING, event_frames
+from naq_dashboard.state import Board
 from tests.browser.conftest import program
 from tests.dashboard.conftest import SECRET
 from tests.integration import work
@@ -122,10 +122,10 @@ async def test_streams_end_with_the_server(board: Board) -> None:
 async def test_a_stream_ends_after_a_while_so_that_its_reader_is_asked_again_who_it_is(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("naq_dashboard.event_stream.LONGEST", 0.0)
+    monkeypatch.setattr("naq_dashboard.live.event_stream.LONGEST", 0.0)
     async with reading(board) as frames:
         assert await anext(frames, None) is None
-    monkeypatch.setattr("naq_dashboard.live.LONGEST", 0.0)
+    monkeypatch.setattr("naq_dashboard.live.hub.LONGEST", 0.0)
 
     async def load() -> dict[str, str]:
         return {}

@@ -15,7 +15,7 @@ from naq_core.record import AttemptError, JobRecord, JobState, encode_record
 from naq_core.testing import WorkerRunner
 from naq_core.views import JobFilter
 from naq_dashboard import VIEWER, User
-from naq_dashboard.access import OPERATOR
+from naq_dashboard.access.roles import OPERATOR
 from naq_dashboard.masking import MASK, Masker
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work

@@ -19,7 +19,7 @@ from naq_client import Queue
 from naq_core import JobState
 from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
-from naq_dashboard.prometheus import Facts
+from naq_dashboard.api.prometheus import Facts
 from naq_scheduler import Scheduler
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work

@@ -13,9 +13,9 @@ from naq_core.audit import read_trail
 from naq_core.settings import Settings
 from naq_core.views import AuditEntry
 from naq_dashboard import VIEWER, DashboardSettings, User, create_app
-from naq_dashboard.guesses import MOST_FAILURES
-from naq_dashboard.passwords import hash_password
-from naq_dashboard.refusals import MOST_KINDS
+from naq_dashboard.access.passwords import hash_password
+from naq_dashboard.actions.refusals import MOST_KINDS
+from naq_dashboard.guard.guesses import MOST_FAILURES
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.support.eventually import eventually
 

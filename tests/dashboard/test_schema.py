@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from naq_client import Queue
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app
-from naq_dashboard.openapi import METHODS, describe
+from naq_dashboard.docs.openapi import METHODS, describe
 from tests.dashboard.conftest import SECRET
 from tests.integration import work
 

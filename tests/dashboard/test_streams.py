@@ -9,7 +9,7 @@ from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerUnavailableError
 from naq_core.settings import Settings
-from naq_dashboard.live import SHORTEST, Hub
+from naq_dashboard.live.hub import SHORTEST, Hub
 from tests.support.eventually import eventually
 
 Frames: TypeAlias = AsyncGenerator[ServerSentEventMessage, None]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from naq_core.record import JobState
 from naq_core.views import JobView
-from naq_dashboard.dag import draw
-from naq_dashboard.gantt import SCALE, chart, longest_way
+from naq_dashboard.drawing.dag import draw
+from naq_dashboard.drawing.gantt import SCALE, chart, longest_way
 
 BEGIN = datetime(2026, 11, 24, tzinfo=UTC)
 

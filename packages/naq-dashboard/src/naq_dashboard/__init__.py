@@ -1,6 +1,6 @@
 """See and steer NAQ in a browser."""
 
-from naq_dashboard.access import ADMIN, OPERATOR, VIEWER, Action, Viewer
+from naq_dashboard.access.roles import ADMIN, OPERATOR, VIEWER, Action, Viewer
 from naq_dashboard.app import NaqDashboardPlugin, create_app, dashboard_app
 from naq_dashboard.settings import DashboardSettings, User
 

@@ -18,12 +18,12 @@ from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
 from naq_dashboard.api.conditional import ConditionalGet
 from naq_dashboard.api.strict import check_query, query_names
-from naq_dashboard.board import Board
+from naq_dashboard.docs.page import REFERENCE
 from naq_dashboard.entrance import Dashboard, mounted
-from naq_dashboard.gate import Identify, check_action, problem
-from naq_dashboard.handlers import BY_NAME, HANDLERS
-from naq_dashboard.reference import REFERENCE
+from naq_dashboard.guard.guard import Identify, check_action, problem
+from naq_dashboard.pages.handlers import BY_NAME, HANDLERS
 from naq_dashboard.settings import DashboardSettings
+from naq_dashboard.state import Board
 from naq_dashboard.web import AnyRequest, error_page
 
 __all__ = ["NaqDashboardPlugin", "create_app", "dashboard_app"]
@@ -120,7 +120,7 @@ def _application(board: Board) -> Dashboard:
         exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},
         lifespan=[lifespan],
         logging_config=None,  # the log is the program's that runs it
-        openapi_config=None,  # naq_dashboard.openapi has its own, which is the same inside another application
+        openapi_config=None,  # naq_dashboard.docs.openapi has its own, which is the same inside another application
         request_max_body_size=LARGEST_BODY,
         state=State({"naq_dashboard": board}),
     )

@@ -14,10 +14,10 @@ from naq_core.logs import complain, logging_set_up, say
 from naq_core.settings import Settings
 from naq_core.signals import stopping
 from naq_core.standard_streams import treat_output_as_log
+from naq_dashboard.access.passwords import hash_password
 from naq_dashboard.app import create_app
-from naq_dashboard.board import Board
-from naq_dashboard.passwords import hash_password
 from naq_dashboard.settings import DashboardSettings
+from naq_dashboard.state import Board
 
 __all__ = ["dashboard"]
 

@@ -6,9 +6,9 @@ from typing import Any
 from litestar import Litestar, asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from naq_dashboard.board import Board
-from naq_dashboard.gate import is_from_proxy, is_here, marked
+from naq_dashboard.guard.guard import is_from_proxy, is_here, marked
 from naq_dashboard.pages import PAGES
+from naq_dashboard.state import Board
 
 __all__ = ["Dashboard", "mounted"]
 

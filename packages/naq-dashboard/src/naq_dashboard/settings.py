@@ -12,9 +12,9 @@ from naq_core.errors import ConfigurationError, shown
 from naq_core.secret_files import read_secret
 from naq_core.settings import is_service_link
 from naq_core.values import flag, from_system, number, text, whole
-from naq_dashboard.access import ADMIN, VIEWER, Access, Action, parse_access
+from naq_dashboard.access.passwords import check_hash
+from naq_dashboard.access.roles import ADMIN, VIEWER, Access, Action, parse_access
 from naq_dashboard.masking import plain_word
-from naq_dashboard.passwords import check_hash
 
 Network: TypeAlias = IPv4Network | IPv6Network
 

@@ -6,10 +6,10 @@ from urllib.parse import unquote
 from litestar import MediaType, Request
 from litestar.response import Response
 
-from naq_dashboard.board import Board
-from naq_dashboard.gate import base_of, viewer_of
+from naq_dashboard.guard.guard import base_of, viewer_of
 from naq_dashboard.pages.page import Query
-from naq_dashboard.render import Links
+from naq_dashboard.rendering.templates import Links
+from naq_dashboard.state import Board
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from naq_dashboard.api.acting import ACTING
+from naq_dashboard.api.actions import ACTING
+from naq_dashboard.api.audit import TRAIL
 from naq_dashboard.api.events import EVENTS
 from naq_dashboard.api.health import HEALTH
 from naq_dashboard.api.metrics import METRICS
 from naq_dashboard.api.plans import PLANS
 from naq_dashboard.api.reading import READING
-from naq_dashboard.api.trail import TRAIL
 from naq_dashboard.api.workers import WORKERS
 
 API_HANDLERS: list[Any] = [*HEALTH, *WORKERS, *READING, *PLANS, *EVENTS, *METRICS, *TRAIL, *ACTING]

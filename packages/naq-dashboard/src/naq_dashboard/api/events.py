@@ -9,7 +9,7 @@ from litestar.response import ServerSentEvent
 
 from naq_core.names import check_place, check_queue
 from naq_core.views import Event
-from naq_dashboard.event_stream import event_frames
+from naq_dashboard.live.event_stream import event_frames
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["EVENTS"]

@@ -10,7 +10,7 @@ from litestar.response import Response
 from naq_core.inspect import leading_scheduler, list_queues, list_workers
 from naq_core.metrics import Series
 from naq_core.schedules import list_schedules
-from naq_dashboard.prometheus import Facts, encode
+from naq_dashboard.api.prometheus import Facts, encode
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["METRICS"]

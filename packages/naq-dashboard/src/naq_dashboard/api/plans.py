@@ -9,8 +9,8 @@ from litestar.params import FromPath, QueryParameter, RequestBody
 from naq_core.inspect import get_workflow, list_workflows
 from naq_core.schedules import get_schedule, list_schedules, schedule_history
 from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
-from naq_dashboard.access import Action
-from naq_dashboard.gate import viewer_of
+from naq_dashboard.access.roles import Action
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["PLANS"]

@@ -12,12 +12,12 @@ from litestar.params import FromPath, QueryParameter
 from naq_core.inspect import broker_info, get_job, get_queue, list_queues, list_workers
 from naq_core.record import JobState, LogLine
 from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
-from naq_dashboard import search
-from naq_dashboard.gate import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages.errors import MOST, group_failures
 from naq_dashboard.pages.jobs import filter_of
 from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
+from naq_dashboard.queries import search
 from naq_dashboard.web import AnyRequest, board_of
 
 __all__ = ["READING", "Overview"]

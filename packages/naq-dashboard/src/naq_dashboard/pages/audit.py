@@ -5,10 +5,10 @@ from typing import Any
 from naq_core.audit import activity, read_trail
 from naq_core.errors import PermissionDeniedError
 from naq_core.views import AuditEntry, AuditFilter
-from naq_dashboard.board import Board
-from naq_dashboard.bulk import BULK
-from naq_dashboard.operations import VERBS
+from naq_dashboard.actions.bulk import BULK
+from naq_dashboard.actions.table import VERBS
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["MOST_LOOKED_AT", "audit", "done_to"]
 

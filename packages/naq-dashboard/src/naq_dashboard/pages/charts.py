@@ -3,8 +3,8 @@
 from typing import Any
 
 from naq_core.metrics import SeriesPoint
-from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["charts"]
 

@@ -11,9 +11,9 @@ from typing import Any
 from naq_core.filters import describe_filter
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView
-from naq_dashboard import search
-from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
+from naq_dashboard.queries import search
+from naq_dashboard.state import Board
 
 __all__ = ["errors", "fingerprint", "group_failures"]
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from naq_dashboard.board import Board
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["events"]
 

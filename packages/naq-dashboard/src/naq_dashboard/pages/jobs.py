@@ -13,12 +13,12 @@ from naq_core.inspect import get_job, list_queues
 from naq_core.names import check_place
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobPage, JobView, QueueView
-from naq_dashboard import search
-from naq_dashboard.board import Board
-from naq_dashboard.bulk import BulkRun
+from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
-from naq_dashboard.render import moment
+from naq_dashboard.queries import search
+from naq_dashboard.rendering.templates import moment
+from naq_dashboard.state import Board
 
 __all__ = ["delayed", "filter_of", "job", "job_counts", "jobs", "new_job"]
 

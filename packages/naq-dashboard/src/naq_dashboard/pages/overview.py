@@ -6,11 +6,11 @@ from typing import Any
 from naq_core.inspect import broker_info, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
-from naq_dashboard import search
-from naq_dashboard.board import Board
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import worker_rows
+from naq_dashboard.queries import search
+from naq_dashboard.state import Board
 
 __all__ = ["overview"]
 

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from litestar.exceptions import ValidationException
 
-from naq_dashboard.access import Viewer
-from naq_dashboard.board import Board
+from naq_dashboard.access.roles import Viewer
+from naq_dashboard.state import Board
 
 __all__ = ["Page", "Query"]
 

@@ -5,9 +5,9 @@ from typing import Any
 from naq_core.errors import NaqError
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
-from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 

@@ -10,9 +10,9 @@ from naq_core.errors import AmbiguousJobError, InvalidNameError, JobNotFoundErro
 from naq_core.inspect import get_job, list_workers
 from naq_core.storage.connection import Connection
 from naq_core.views import JobView
-from naq_dashboard.board import Board
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["worker", "worker_rows", "workers"]
 

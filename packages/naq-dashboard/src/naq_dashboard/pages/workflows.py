@@ -3,11 +3,11 @@
 from typing import Any
 
 from naq_core.inspect import get_workflow, list_workflows
-from naq_dashboard.board import Board
-from naq_dashboard.dag import Drawing, draw
-from naq_dashboard.gantt import chart, longest_way
+from naq_dashboard.drawing.dag import Drawing, draw
+from naq_dashboard.drawing.gantt import chart, longest_way
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import Board
 
 __all__ = ["workflow", "workflows"]
 

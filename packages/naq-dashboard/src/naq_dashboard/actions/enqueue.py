@@ -12,7 +12,7 @@ from naq_core.job import Job
 from naq_core.option_set import OptionSet
 from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
-from naq_dashboard.calls import SERIALIZER, read_call, read_function
+from naq_dashboard.actions.calls import SERIALIZER, read_call, read_function
 
 __all__ = ["enqueue_job"]
 

@@ -18,12 +18,12 @@ from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
 from naq_core.wording import counted, were
-from naq_dashboard.access import Action, Viewer
-from naq_dashboard.audit import Audit
-from naq_dashboard.broker import Broker
-from naq_dashboard.bulk import DONE, BulkRun, BulkRuns, bulk_action
-from naq_dashboard.new_jobs import enqueue_job
-from naq_dashboard.schedule_forms import create_schedule, edit_schedule
+from naq_dashboard.access.roles import Action, Viewer
+from naq_dashboard.actions.audit import Audit
+from naq_dashboard.actions.bulk import DONE, BulkRun, BulkRuns, bulk_action
+from naq_dashboard.actions.enqueue import enqueue_job
+from naq_dashboard.actions.schedules import create_schedule, edit_schedule
+from naq_dashboard.nats import Broker
 
 __all__ = ["VERBS", "Operations", "Told"]
 

@@ -5,7 +5,7 @@ Only what may be shown is looked at: what the masker hides is neither found nor 
 
 from naq_core.inspect import count_jobs, list_jobs
 from naq_core.views import JobCount, JobFilter, JobPage
-from naq_dashboard.board import Board
+from naq_dashboard.state import Board
 
 __all__ = ["count", "find"]
 

@@ -17,15 +17,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from naq_core import __version__, metrics, record, views
-from naq_dashboard.api import API_HANDLERS, acting, plans, reading
-from naq_dashboard.gate import COOKIE
+from naq_dashboard.api import API_HANDLERS, actions, plans, reading
+from naq_dashboard.guard.guard import COOKIE
 
 __all__ = ["METHODS", "describe"]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 SAFE = "get"
 PROBLEM = "application/problem+json"
-_MODULES: tuple[ModuleType, ...] = (views, record, metrics, acting, plans, reading)
+_MODULES: tuple[ModuleType, ...] = (views, record, metrics, actions, plans, reading)
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {

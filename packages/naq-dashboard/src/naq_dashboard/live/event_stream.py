@@ -9,8 +9,8 @@ from typing import TypeAlias
 from litestar.response import ServerSentEventMessage
 
 from naq_core.views import Event, encode_view
-from naq_dashboard.feed import Feed
-from naq_dashboard.live import LONGEST, RETRY_MS, Hub, woken
+from naq_dashboard.live.feed import Feed
+from naq_dashboard.live.hub import LONGEST, RETRY_MS, Hub, woken
 
 __all__ = ["event_frames"]
 

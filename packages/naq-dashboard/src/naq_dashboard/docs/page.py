@@ -8,10 +8,10 @@ from litestar import get
 from litestar.exceptions import ValidationException
 from litestar.response import Response
 
-from naq_dashboard.gate import base_of, viewer_of
-from naq_dashboard.openapi import describe
+from naq_dashboard.docs.model import Reference, Shown
+from naq_dashboard.docs.openapi import describe
+from naq_dashboard.guard.guard import base_of, viewer_of
 from naq_dashboard.pages.page import Query
-from naq_dashboard.reference_model import Reference, Shown
 from naq_dashboard.web import AnyRequest, board_of, frame, html_page
 
 __all__ = ["REFERENCE"]

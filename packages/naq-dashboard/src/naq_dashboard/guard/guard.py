@@ -23,11 +23,11 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from naq_core.audit import Actor
-from naq_dashboard.access import ADMIN, VIEWER, Action, Viewer
-from naq_dashboard.audit import Audit
-from naq_dashboard.guesses import Guesses, Tries, parse_address
-from naq_dashboard.passwords import Signer, password_matches
-from naq_dashboard.refusals import Refusal, Refusals
+from naq_dashboard.access.passwords import Signer, password_matches
+from naq_dashboard.access.roles import ADMIN, VIEWER, Action, Viewer
+from naq_dashboard.actions.audit import Audit
+from naq_dashboard.actions.refusals import Refusal, Refusals
+from naq_dashboard.guard.guesses import Guesses, Tries, parse_address
 from naq_dashboard.settings import DashboardSettings
 
 __all__ = [

@@ -11,15 +11,15 @@ from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
-from naq_dashboard.audit import Audit
-from naq_dashboard.broker import Broker
-from naq_dashboard.feed import Feed
-from naq_dashboard.figures import FigureBoard
-from naq_dashboard.gate import Gate, Identify
-from naq_dashboard.live import Hub
-from naq_dashboard.operations import Operations
-from naq_dashboard.passwords import Signer
-from naq_dashboard.render import Renderer
+from naq_dashboard.access.passwords import Signer
+from naq_dashboard.actions.audit import Audit
+from naq_dashboard.actions.table import Operations
+from naq_dashboard.guard.guard import Gate, Identify
+from naq_dashboard.live.feed import Feed
+from naq_dashboard.live.hub import Hub
+from naq_dashboard.nats import Broker
+from naq_dashboard.queries.figures import FigureBoard
+from naq_dashboard.rendering.templates import Renderer
 from naq_dashboard.settings import DashboardSettings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from litestar.exceptions import ValidationException
 
 from naq_core import schedules
 from naq_core.storage.connection import Connection
-from naq_dashboard.calls import SERIALIZER, read_call, read_function
+from naq_dashboard.actions.calls import SERIALIZER, read_call, read_function
 
 __all__ = ["create_schedule", "edit_schedule"]
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from naq_core.metrics import LEVELS, Counter, Level, Series, SeriesReader, TallyReader, level_of
-from naq_dashboard.broker import Broker
+from naq_dashboard.nats import Broker
 
 __all__ = ["FigureBoard"]
 

@@ -11,10 +11,10 @@ from litestar.response import Response
 
 from naq_core.filters import parse_filter
 from naq_core.masks import Mask
-from naq_dashboard.access import Action
-from naq_dashboard.bulk import BulkRun
-from naq_dashboard.gate import viewer_of
-from naq_dashboard.operations import VERBS
+from naq_dashboard.access.roles import Action
+from naq_dashboard.actions.bulk import BulkRun
+from naq_dashboard.actions.table import VERBS
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, board_of, links_of
 
 __all__ = ["ACTING"]

@@ -23,8 +23,8 @@ from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_core.views import JobFilter
 from naq_core.wording import counted
-from naq_dashboard.access import Action, Viewer
-from naq_dashboard.audit import Audit
+from naq_dashboard.access.roles import Action, Viewer
+from naq_dashboard.actions.audit import Audit
 
 __all__ = ["BULK", "DONE", "BulkRun", "BulkRuns", "bulk_action"]
 

@@ -16,7 +16,7 @@ from naq_core.metrics import LEVELS, Recorder
 from naq_core.names import new_id
 from naq_core.tasks import Background
 from naq_core.views import Event
-from naq_dashboard.broker import Broker
+from naq_dashboard.nats import Broker
 
 __all__ = ["Feed"]
 

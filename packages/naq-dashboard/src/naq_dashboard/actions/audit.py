@@ -11,9 +11,9 @@ from naq_core.audit import Actor, Recording, note_refusal, recorded
 from naq_core.errors import NaqError
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
-from naq_dashboard.access import Action, Viewer
-from naq_dashboard.broker import Broker
-from naq_dashboard.refusals import Refusal, Refusals
+from naq_dashboard.access.roles import Action, Viewer
+from naq_dashboard.actions.refusals import Refusal, Refusals
+from naq_dashboard.nats import Broker
 
 __all__ = ["Audit"]
 

@@ -13,12 +13,12 @@ from litestar.params import FromPath
 from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
-from naq_dashboard.gate import COOKIE, address_of, viewer_of
-from naq_dashboard.operations import Told
+from naq_dashboard.actions.table import Told
+from naq_dashboard.guard.guard import COOKIE, address_of, viewer_of
 from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
-from naq_dashboard.render import assets
+from naq_dashboard.rendering.templates import assets
 from naq_dashboard.web import NOTICE, AnyRequest, board_of, error_page, frame, html_page, links_of, query_of
 
 BY_NAME = {page.name: page for page in PAGES}

@@ -1,0 +1,1 @@
+"""What the dashboard can change: for its forms and its API alike."""

@@ -1,0 +1,1 @@
+"""Pages and streams that follow what happens."""

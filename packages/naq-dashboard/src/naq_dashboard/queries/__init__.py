@@ -1,0 +1,1 @@
+"""What the dashboard reads: for its pages and its API alike."""
