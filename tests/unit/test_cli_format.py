@@ -6,22 +6,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naq_cli._format import for_people, for_programs, iso, printable, relative, size, span
+from naq_cli._format import for_people, for_programs, iso, printable, relative
 from naq_cli._layout import GAP, Wish, fit
 from naq_cli.actions.arguments import read_arguments, read_json_arguments
 from naq_cli.actions.job_detail import ending
 from naq_core.record import AttemptError, JobState
+from naq_core.settings import parse_duration
 from naq_core.views import JobView
+from naq_core.wording import exact_span, size, span
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.34, "340ms"), (2, "2s"), (9.44, "9.4s"), (59.6, "1m"), (125, "2m"), (3600, "1h"), (7500, "2h 5m"), (273600, "3d 4h")],
+    [
+        (-1, "0s"),
+        (0.0002, "<1ms"),
+        (0.34, "340ms"),
+        (2, "2s"),
+        (9.44, "9.4s"),
+        (59.6, "1m"),
+        (125, "2m"),
+        (3600, "1h"),
+        (7500, "2h 5m"),
+        (273600, "3d 4h"),
+    ],
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (0.5, "0.5s"), (90, "90s"), (3600.0, "1h"), (5400, "90m"), (7 * 86_400, "7d")]
+)
+def test_durations_for_settings_are_exact(seconds: float, text: str) -> None:
+    assert exact_span(seconds) == text
+    assert parse_duration(text).total_seconds() == seconds
 
 
 def test_times_are_relative_for_people_and_exact_for_programs() -> None:
@@ -32,7 +53,7 @@ def test_times_are_relative_for_people_and_exact_for_programs() -> None:
 
 
 def test_sizes_are_short() -> None:
-    assert [size(count) for count in (512, 1500, 20_000_000, 3e13)] == ["512 B", "1.5 KB", "20 MB", "30.0 TB"]
+    assert [size(count) for count in (512, 1536, 20 * 1024**2, 3e13)] == ["512 B", "1.5 KiB", "20 MiB", "27.3 TiB"]
 
 
 def test_cells_of_a_pipe_hold_neither_tabs_nor_line_ends() -> None:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from naq_core.names import listed
+from naq_core.wording import span
 
 STATE_COLORS = {
     "queued": "cyan",
@@ -22,8 +23,6 @@ STATE_COLORS = {
 }
 
 NOTHING = "\N{EN DASH}"
-
-_SPANS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def as_time(value: datetime | float | None) -> datetime | None:
@@ -45,33 +44,6 @@ def relative(value: datetime, now: datetime | None = None) -> str:
         return "just now"
     text = span(abs(seconds))
     return f"{text} ago" if seconds > 0 else f"in {text}"
-
-
-def span(seconds: float) -> str:
-    """Return a duration in at most two units: `340ms`, `12s`, `5m`, `2h 5m`, `3d 4h`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 10:
-        return f"{seconds:.1f}s".replace(".0s", "s")
-    rest = round(seconds)
-    parts = []
-    for size, unit in _SPANS:
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-        elif parts:
-            break
-    # Seconds beside minutes say little of something that is minutes old.
-    return parts[0] if len(parts) > 1 and parts[1].endswith("s") else " ".join(parts[:2])
-
-
-def size(count: float) -> str:
-    """Return a number of bytes: `512 B`, `1.5 KB`, `20 MB`."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def for_people(value: Any) -> str:

@@ -1,11 +1,12 @@
 """One event in words, with what only the job's record knows."""
 
-from naq_cli._format import printable, span
+from naq_cli._format import printable
 from naq_cli.actions.jobs import duration
 from naq_core.connection import Connection
 from naq_core.errors import NaqError
 from naq_core.events import Event
 from naq_core.inspect import get_job
+from naq_core.wording import span
 
 
 async def describe_event(connection: Connection, event: Event) -> str:

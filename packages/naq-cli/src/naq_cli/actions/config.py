@@ -6,6 +6,7 @@ from typing import Any
 
 from naq_cli._output import Column, Output
 from naq_core.settings import Settings
+from naq_core.wording import exact_span
 
 
 def show_settings(settings: Settings, output: Output) -> None:
@@ -26,14 +27,5 @@ def show_settings(settings: Settings, output: Output) -> None:
 def _value(settings: Settings, name: str) -> Any:
     value = settings.redacted(name)
     if isinstance(value, timedelta):
-        return _duration(value)
+        return exact_span(value.total_seconds())
     return list(value) if isinstance(value, tuple) else value
-
-
-def _duration(value: timedelta) -> str:
-    """Return a duration as it may be written in a settings file: `7d`, `90s`, `0.5s`."""
-    seconds = value.total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from naq_cli._format import printable, size, span
+from naq_cli._format import printable
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
@@ -24,7 +24,7 @@ from naq_core.storage.subjects import NORMAL
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
 from naq_core.unreadable import find_unreadable, remove_unreadable
 from naq_core.views import ScheduleView
-from naq_core.wording import counted, were
+from naq_core.wording import counted, size, span, were
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from naq_cli._errors import CommandError
-from naq_cli._format import iso, relative, span
+from naq_cli._format import iso, relative
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.actions.arguments import check_function, read_call
@@ -16,6 +16,7 @@ from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
 from naq_core.filters import parse_instant
 from naq_core.views import ScheduleView
+from naq_core.wording import span
 
 
 class Call(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from naq_cli._errors import CommandError
-from naq_cli._format import iso, size
+from naq_cli._format import iso
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.actions._select import seconds_of
@@ -18,7 +18,7 @@ from naq_cli.actions.queues import COLUMNS as QUEUE_COLUMNS
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import broker_info, list_queues, list_workers
 from naq_core.views import BrokerView, QueueView
-from naq_core.wording import counted
+from naq_core.wording import counted, size
 
 if TYPE_CHECKING:
     from rich.console import Group

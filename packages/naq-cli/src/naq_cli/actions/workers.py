@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from naq_cli._errors import CommandError
-from naq_cli._format import as_time, size
+from naq_cli._format import as_time
 from naq_cli._output import Column
 from naq_cli._session import Session
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import list_workers
 from naq_core.manage import quiet_worker, resume_worker, stop_worker
+from naq_core.wording import size
 
 Worker = dict[str, Any]
 

@@ -1,7 +1,6 @@
 """Turns data into pages: the templates, and how times, sizes and numbers are written."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlencode
 import jinja2
 from markupsafe import Markup
 
-from naq_core import __version__
+from naq_core import __version__, wording
 from naq_core.names import is_new_id
 from naq_core.record import JobState
 from naq_dashboard.masking import Masker
@@ -109,9 +108,9 @@ class Renderer:
         self.environment.filters |= {
             "moment": moment,
             "duration": duration,
-            "span": span,
+            "span": lambda seconds: "" if seconds is None else wording.exact_span(seconds),
             "amount": amount,
-            "size": size,
+            "size": lambda count: NOTHING if count is None else wording.size(count),
             "mask": self.masker,
             "quoted": lambda text: quote(str(text), safe=""),
         }
@@ -181,34 +180,10 @@ def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
 
 
 def duration(value: timedelta | float | None) -> str:
-    """Write a length of time with two significant parts; a clock that went backwards makes it `0 s`, never negative."""
+    """Write a length of time for people; a clock that went backwards makes it `0s`, never negative."""
     if value is None:
         return NOTHING
-    seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
-    if seconds < 0.001:
-        return "0 s" if seconds == 0 else "<1 ms"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def span(seconds: float | None) -> str:
-    """Write a length of time as forms and settings read it, exactly: `90s`, `2h`; nothing for None."""
-    if seconds is None:
-        return ""
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds) if float(seconds).is_integer() else seconds}s"
+    return wording.span(value.total_seconds() if isinstance(value, timedelta) else value)
 
 
 def amount(value: float | None) -> str:
@@ -218,17 +193,6 @@ def amount(value: float | None) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.1f}".replace(",", "\u202f")
     return f"{int(value):,}".replace(",", "\u202f")
-
-
-def size(value: float | None) -> str:
-    """Write a number of bytes."""
-    if value is None:
-        return NOTHING
-    if value < 1024:
-        return f"{int(value)} B"
-    power = min(int(math.log(value, 1024)), 5)
-    scaled = value / 1024**power
-    return f"{scaled:.1f} {'KMGTP'[power - 1]}iB" if scaled < 100 else f"{scaled:.0f} {'KMGTP'[power - 1]}iB"
 
 
 def sparkline(values: Iterable[float], label: str, width: int = 96, height: int = 24) -> Markup:

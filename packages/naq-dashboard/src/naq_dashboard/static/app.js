@@ -5,12 +5,12 @@
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   // Times: the server writes the instant, the browser keeps the relative time up to date.
-  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
   function distance(seconds) {
     const size = Math.abs(seconds);
     if (size < 1) return "now";
     const [unit, name] = UNITS.find(([length]) => size >= length);
-    const text = `${Math.floor(size / unit)} ${name}`;
+    const text = `${Math.floor(size / unit)}${name}`;
     return seconds >= 0 ? `${text} ago` : `in ${text}`;
   }
   function tick(root = document) {

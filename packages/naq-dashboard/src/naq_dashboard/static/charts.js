@@ -12,9 +12,9 @@
   }
   const seconds = (value) => {
     if (value == null) return "–";
-    if (value >= 60) return `${(value / 60).toFixed(value >= 600 ? 0 : 1)} min`;
-    if (value >= 1) return `${value.toFixed(value >= 10 ? 0 : 1)} s`;
-    return `${Math.round(value * 1000)} ms`;
+    if (value >= 60) return `${(value / 60).toFixed(value >= 600 ? 0 : 1)}m`;
+    if (value >= 1) return `${value.toFixed(value >= 10 ? 0 : 1)}s`;
+    return `${Math.round(value * 1000)}ms`;
   };
   const count = (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)}k` : String(Math.round(value * 10) / 10));
   const KINDS = {
