@@ -1,10 +1,12 @@
 """The words with which people filter jobs, in the terminal and in the dashboard's search field."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
+
+import msgspec
 
 from naq_core.errors import ConfigurationError
 from naq_core.names import check_queue
@@ -26,6 +28,8 @@ _FIELDS = {
     "until": "until",
     "id": "text",
 }
+FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
+"""The fields of a filter that hold one text."""
 _TEXTS = ("function", "worker", "workflow", "schedule", "text", "error")
 _STATES = {"failed": JobState.DEAD, "scheduled": JobState.HELD, "waiting": JobState.QUEUED, "done": JobState.SUCCEEDED}
 
@@ -65,6 +69,30 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
     return JobFilter(states=frozenset(states), text=" ".join(text), **found)
 
 
+def build_filter(
+    words: str | Iterable[str], fields: Mapping[str, str | None], states: Iterable[str] = (), *, now: datetime | None = None
+) -> JobFilter:
+    """Put search words and fields together, as a command's options or a form's have them; a given field replaces the word's.
+
+    Args:
+        words: As for `parse_filter`.
+        fields: Texts of `FIELDS`, `since` and `until`; None and the empty text mean that it is not given. Others are ignored.
+        states: Names of states, or several separated by commas.
+        now: As for `parse_filter`.
+
+    Raises:
+        ConfigurationError: Unknown field or state, or an invalid time.
+    """
+    found = parse_filter(words, now=now)
+    changes: dict[str, Any] = {name: value for name in FIELDS if (value := fields.get(name))}
+    if names := [name for each in states for name in each.split(",")]:
+        changes["states"] = frozenset(parse_state(name) for name in names)
+    for name in ("since", "until"):
+        if text := fields.get(name):
+            changes[name] = parse_instant(text, now=now, setting=name)
+    return msgspec.structs.replace(found, **changes)
+
+
 def check_filter(wanted: JobFilter) -> JobFilter:
     """Return a filter made by a program, with the exact values that are then compared; times in UTC.
 
@@ -83,9 +111,8 @@ def check_filter(wanted: JobFilter) -> JobFilter:
 
 def describe_filter(wanted: JobFilter) -> str:
     """Return the words that `parse_filter` turns into this filter; empty where it matches everything."""
-    names = ("queue", "function", "worker", "workflow", "schedule", "error")
     words = [f"state:{','.join(sorted(wanted.states))}"] if wanted.states else []
-    words += [f"{name}:{value}" for name in names if (value := getattr(wanted, name))]
+    words += [f"{name}:{value}" for name in FIELDS if (value := getattr(wanted, name))]
     words += [f"{name}:{at.isoformat()}" for name in ("since", "until") if (at := getattr(wanted, name)) is not None]
     return shlex.join([*words, f"id:{wanted.text}"] if wanted.text else words)
 

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 from naq_cli._errors import CommandError
 from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
-from naq_core.filters import parse_filter, parse_instant, parse_state
+from naq_core.filters import build_filter
 from naq_core.settings import parse_duration
 from naq_core.views import JobFilter
 
@@ -23,18 +20,7 @@ def make_filter(words: Iterable[str], options: Filters, now: datetime) -> JobFil
     Raises:
         ConfigurationError: One of them is wrong.
     """
-    found = parse_filter(words, now=now)
-    changes: dict[str, Any] = {
-        name: value
-        for name in ("queue", "function", "worker", "workflow", "schedule", "error")
-        if (value := getattr(options, name)) is not None
-    }
-    if options.state:
-        changes["states"] = frozenset(parse_state(each) for text in options.state for each in text.split(","))
-    for name in ("since", "until"):
-        if (text := getattr(options, name)) is not None:
-            changes[name] = parse_instant(text, now=now, setting=name)
-    return msgspec.structs.replace(found, **changes) if changes else found
+    return build_filter(words, vars(options), options.state, now=now)
 
 
 def ids_or_filter(targets: Sequence[str], options: Filters, now: datetime) -> tuple[list[str], JobFilter | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from naq_core.errors import ConfigurationError
-from naq_core.filters import parse_filter, parse_instant, parse_state
+from naq_core.filters import FIELDS, build_filter
 from naq_core.inspect import get_job, list_queues
 from naq_core.names import check_place
 from naq_core.record import AttemptError, JobState
@@ -24,7 +24,6 @@ __all__ = ["delayed", "filter_of", "job", "job_counts", "jobs", "new_job"]
 
 PAGE = 50
 MOST = 500
-FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 TERMS = ("q", "state", *FIELDS, "since", "until")
 HIDDEN = ("worker", "workflow", "schedule", "error", "since", "until")
 """Terms that links bring along; they have no field in the form."""
@@ -52,14 +51,8 @@ def filter_of(query: Query, now: datetime) -> JobFilter:
     Raises:
         ConfigurationError: Unknown field or state, or an invalid time.
     """
-    found = parse_filter(query.get("q"), now=now)
-    changes: dict[str, Any] = {name: value for name in FIELDS if (value := query.get(name))}
-    if states := [parse_state(each) for each in query.all("state")]:
-        changes["states"] = frozenset(states)
-    for name in ("since", "until"):
-        if text := query.get(name):
-            changes[name] = parse_instant(text, now=now, setting=name)
-    return msgspec.structs.replace(found, **changes)
+    fields = {name: query.get(name) for name in (*FIELDS, "since", "until")}
+    return build_filter(query.get("q"), fields, query.all("state"), now=now)
 
 
 def terms_of(query: Query) -> dict[str, list[str]]:
