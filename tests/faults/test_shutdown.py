@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import random
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -13,6 +15,11 @@ import pytest
 
 from naq_core import Settings
 from naq_core.server import EmbeddedServer
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_streams
+from naq_scheduler import Scheduler
+from naq_scheduler import scheduler as scheduler_module
+from naq_worker import Worker
 from naq_worker._signals import ECHO
 from tests.support import jobs
 from tests.support.checker import Limits, verify
@@ -193,6 +200,39 @@ async def test_a_worker_stops_while_the_server_is_away(
     own_server.kill()
     await asyncio.sleep(after)
     await stop(worker)
+
+
+@pytest.fixture
+def freeze(own_server: EmbeddedServer) -> Iterator[Callable[[], None]]:
+    """Give a function after which the server keeps its connections and answers nothing."""
+    pid = own_server.pid
+    assert pid is not None
+    yield lambda: os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_worker_stops_while_a_step_of_its_start_gets_no_answer(
+    own_settings: Settings, freeze: Callable[[], None]
+) -> None:
+    worker = Worker(["default"], settings=own_settings, on_startup=[freeze])
+    async with asyncio.timeout(GRACE + 10), asyncio.TaskGroup() as group:  # a call to the server is given up after 30 s
+        group.create_task(worker.run())
+        await eventually(lambda: worker.is_serving, 15)
+        worker.stop()
+
+
+async def test_a_scheduler_stops_while_a_step_of_its_start_gets_no_answer(
+    own_settings: Settings, freeze: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ensure(connection: Connection) -> None:
+        await ensure_streams(connection)
+        freeze()
+        scheduler.stop()
+
+    monkeypatch.setattr(scheduler_module, "ensure_streams", ensure)
+    scheduler = Scheduler(settings=own_settings)
+    async with asyncio.timeout(GRACE + 10):
+        await scheduler.run()
 
 
 async def test_a_worker_with_running_jobs_stops_while_the_server_is_away(

@@ -23,15 +23,15 @@ async def eventually(
     timeout: float = 10.0,
     interval: float = 0.02,
 ) -> Any:
-    """Call `check` until it no longer raises AssertionError, and return what it returned.
+    """Call `check` until it neither raises AssertionError nor returns False, and return what it returned.
 
     Args:
-        check: A plain or async function that asserts what should come true.
+        check: A plain or async function that asserts or returns what should come true.
         timeout: Seconds within which it comes true on a quiet machine; it is tried `PATIENCE` times as long.
         interval: Seconds between two tries.
 
     Returns:
-        The value of the first call that did not raise.
+        The value of the first call that succeeded.
 
     Raises:
         AssertionError: The last failure of `check`, once that time has passed.
@@ -40,8 +40,11 @@ async def eventually(
     while True:
         try:
             value = check()
-            return await value if inspect.isawaitable(value) else value
+            value = await value if inspect.isawaitable(value) else value
+            assert value is not False
         except AssertionError:
             if time.monotonic() >= deadline:
                 raise
+        else:
+            return value
         await asyncio.sleep(interval)

@@ -70,6 +70,32 @@ async def end(task: "asyncio.Future[Any]", every: float = INSIST) -> None:
         await asyncio.wait([task], timeout=every)
 
 
+async def until(event: asyncio.Event, coroutine: Coroutine[Any, Any, None], grace: float = 0.0) -> bool:
+    """Run a coroutine until it ends or an event is set; return whether it has ended.
+
+    Args:
+        event: Such as that of a stop, which must not wait for a server that does not answer.
+        coroutine: What may be left unfinished then.
+        grace: Seconds that it may go on after the event, before it is cancelled.
+
+    Raises:
+        Exception: What the coroutine raises.
+    """
+    task = asyncio.get_running_loop().create_task(coroutine, name="naq-until")
+    hide(task)
+    try:
+        async with beside(event.wait()) as is_set:
+            hide(is_set)
+            await asyncio.wait([task, is_set], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task], timeout=grace)
+    finally:
+        await end(task)
+    if task.cancelled() and event.is_set():
+        return False
+    task.result()
+    return True
+
+
 class beside(Generic[T]):  # noqa: N801 - reads as a function: `async with beside(…) as task`
     """Run something beside the body, which is to read its result; it is cancelled at the end of the body.
 

@@ -18,7 +18,7 @@ from naq_core.settings import ServiceSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_schedules, ensure_streams, ensure_tally
-from naq_core.tasks import finish, hide, services
+from naq_core.tasks import finish, hide, services, until
 from naq_core.transport.watch import Watch
 from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, Entry
@@ -117,7 +117,6 @@ class Scheduler:
     def stop(self) -> None:
         """Finish what is being fired, hand the leadership over and end `run()`; callable from the event loop."""
         self._stop.set()
-        self._agenda.changed.set()
 
     async def run(self) -> None:
         """Run until `stop()`. Cancelling it is a stop too, after which `CancelledError` is raised. Once per scheduler.
@@ -151,11 +150,8 @@ class Scheduler:
     async def _run(self) -> None:
         name = f"naq-scheduler-{self.instance_id}"
         async with Connection(self.settings, name=name, keeps=True, is_hidden=True) as connection:
-            await ensure_streams(connection)
-            await ensure_schedules(connection)
-            await ensure_tally(connection)
-            for origin, specs in self._declared.items():
-                await reconcile(connection, origin, specs)
+            if not await until(self._stop, self._prepare(connection)):
+                return
             self._connection, self._agenda.now = connection, connection.clock.now
             kind = Lease if self.enable_ha else Solo
             lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
@@ -164,6 +160,13 @@ class Scheduler:
                     await self._serve(connection, lease)
             finally:
                 await lease.release()
+
+    async def _prepare(self, connection: Connection) -> None:
+        await ensure_streams(connection)
+        await ensure_schedules(connection)
+        await ensure_tally(connection)
+        for origin, specs in self._declared.items():
+            await reconcile(connection, origin, specs)
 
     async def _serve(self, connection: Connection, lease: Lease | Solo) -> None:
         names = connection.names
@@ -194,9 +197,7 @@ class Scheduler:
     async def _fire_until_stopped(self, connection: Connection, lease: Lease | Solo, firer: Firer) -> None:
         try:
             async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as firings:
-                while not self._stop.is_set() and connection.lost is None:
-                    await self._fire_due(connection, lease, firer, firings)
-                    await self._sleep(connection, lease)
+                await until(self._stop, self._keep_firing(connection, lease, firer, firings))
                 lease.stop()
                 patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
         except TimeoutError:
@@ -204,10 +205,12 @@ class Scheduler:
         if connection.lost is not None:  # not from within the group, which would wrap it
             raise connection.lost
 
-    async def _fire_due(self, connection: Connection, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
-        while lease.is_held and not self._stop.is_set() and (entry := self._agenda.take_due(connection.clock.now())) is not None:
-            await self._slots.acquire()
-            hide(firings.create_task(self._fire(connection, firer, entry)))
+    async def _keep_firing(self, connection: Connection, lease: Lease | Solo, firer: Firer, firings: asyncio.TaskGroup) -> None:
+        while connection.lost is None:
+            while lease.is_held and (entry := self._agenda.take_due(connection.clock.now())) is not None:
+                await self._slots.acquire()
+                hide(firings.create_task(self._fire(connection, firer, entry)))
+            await self._sleep(connection, lease)
 
     async def _fire(self, connection: Connection, firer: Firer, entry: Entry) -> None:
         not_before = connection.clock.now() + BREATH
@@ -233,8 +236,6 @@ class Scheduler:
         """Wait until the next schedule is due or something has changed."""
         self._alive_at = time.monotonic()
         self._agenda.changed.clear()
-        if self._stop.is_set():
-            return
         due = self._agenda.next_due() if lease.is_held else None
         pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due - connection.clock.now())
         if pause > 0:

@@ -1,0 +1,330 @@
+"""One run of a worker, from its first look at the queues until everything in hand is finished or handed back."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import copy_context
+from dataclasses import asdict, dataclass, field
+from inspect import isawaitable
+from typing import Any, Protocol, TypeAlias
+
+from naq_core.names import listed
+from naq_core.storage.connection import Connection
+from naq_core.storage.topology import ensure_queues
+from naq_core.tasks import Background, beside, services, until
+from naq_worker._active import Active, Counters
+from naq_worker._attempt import Attempts
+from naq_worker._claim import Claims
+from naq_worker._control import Control, Controllable
+from naq_worker._dependents import Finisher
+from naq_worker._executors.processes import Processes
+from naq_worker._executors.threads import Threads
+from naq_worker._intake import Intake
+from naq_worker._keepalive import KeepAlive
+from naq_worker._limits import Limits
+from naq_worker._logs import install_log_factory
+from naq_worker._metrics import Metrics
+from naq_worker._places import Places
+from naq_worker._presence import process_facts, running_jobs
+from naq_worker._process import Processor
+from naq_worker._report import Reports
+from naq_worker._rota import Rota
+from naq_worker._settle import Settler
+
+log = logging.getLogger(__name__)
+
+Hook: TypeAlias = Callable[[], Awaitable[None] | None]
+
+STOP_PATIENCE = 1.0
+"""Seconds that a call to the server may still take after a stop: longer only where the server is away."""
+HAND_BACK = 2.0
+"""Seconds that handing back interrupted jobs may take; then as long again without those that ignore their cancellation."""
+CANCELLED = 1.0
+"""Seconds for what the server did not take within that time to end."""
+
+
+@dataclass(slots=True)
+class Orders:
+    """What a worker was asked to do, before or during its run."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Interrupt the running jobs, too."""
+    quiet: bool = False
+
+
+class Plan(Controllable, Protocol):
+    """The worker whose run it is."""
+
+    queues: list[str]
+    concurrency: int
+    burst: bool
+    counters: Counters
+    started_at: float
+
+
+class Life:
+    """The parts of a worker that work together while its connection lives.
+
+    Args:
+        connection: Open.
+        plan: The worker.
+        rota: Its queues.
+        orders: What it is asked; see `follow_orders`.
+        imports: Names of modules that each child process imports.
+        hooks: The start-up functions.
+        check_signals: Called between jobs, to take back signals that a job has taken.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        plan: Plan,
+        rota: Rota,
+        orders: Orders,
+        *,
+        imports: Iterable[str],
+        hooks: Iterable[Hook],
+        check_signals: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._settings = connection.settings
+        self._plan = plan
+        self._orders = orders
+        self._imports = tuple(imports)
+        self._hooks = tuple(hooks)
+        self._check_signals = check_signals
+        self._failure: BaseException | None = None
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._jobs = Background(self._on_own_error, is_hidden=True)
+        self._stuck: set[asyncio.Task[None]] = set()
+        self.stuck_jobs = 0
+        """At the end: jobs that were handed back, but whose functions ignore their cancellation and still run."""
+        places = Places(self._settings.processes or os.cpu_count() or 1, plan.concurrency)
+        self._intake = Intake(connection, rota, plan.concurrency, self._jobs, places, burst=plan.burst)
+        self._assemble(places)
+
+    def _assemble(self, places: Places) -> None:
+        connection, settings, plan, intake = self._connection, self._settings, self._plan, self._intake
+        self._finisher = Finisher(connection, intake.wake.set)
+        self._limits = Limits(connection, plan.worker_id, plan.queues, intake.holds)
+        self._metrics = Metrics(connection, plan.worker_id, plan.queues, lambda: intake.fetch.places)
+        self._control = Control(connection, plan, intake.find, intake.held)
+        self._keepalive = KeepAlive(settings, plan.worker_id, intake.held, self._presence, self._lease_lost, connection.clock)
+        processes = Processes(
+            places.size,
+            settings.job_serializer,
+            settings.allowed_functions,
+            logs=settings.job_logs == "on",
+            imports=self._imports,
+            hooks=self._hooks,
+        )
+        self._attempts = Attempts(settings, Threads(), processes)
+        settler = Settler(connection, plan.counters, self._finisher.finish, self._limits.is_limited)
+        self._processor = Processor(
+            connection=connection,
+            counters=plan.counters,
+            claims=Claims(connection, plan.worker_id, intake.isolation, settler.put_off),
+            attempts=self._attempts,
+            settler=settler,
+            finisher=self._finisher,
+            limits=self._limits,
+            reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread, connection.clock),
+            metrics=self._metrics,
+            isolation=intake.isolation,
+            finds_place=intake.finds_place,
+            on_ran=intake.on_ran,
+            on_given_up=self._settle_without,
+        )
+        intake.process = self._processor.process
+
+    async def prepare(self) -> None:
+        """Bring about what the queues need on the server, and call the start-up hooks.
+
+        Raises:
+            BrokerError: The server refuses or is away. Whatever a hook raises.
+        """
+        if not await self._until_stopped(ensure_queues(self._connection, self._plan.queues)):
+            return
+        for hook in self._hooks:
+            await call_hook(hook)
+        self._intake.context = copy_context()
+
+    async def serve(self) -> None:
+        """Take jobs until the worker is to stop, or with `burst` until its queues are empty.
+
+        Raises:
+            BrokerError: The connection is lost for good. Whatever ended a service.
+        """
+        self.follow_orders()
+        try:
+            if await self._until_stopped(self._start()):
+                await self._run_services()
+        finally:
+            await self._attempts.processes.close()
+            self._attempts.threads.close()
+            await self._metrics.store_last()
+            await self._keepalive.stop()
+
+    def follow_orders(self) -> None:
+        """Take note of what has changed in the orders; the loop acts on it soon."""
+        if self._orders.stop.is_set():
+            self._intake.stop()
+        self._intake.is_quiet = self._orders.quiet
+        self._intake.wake.set()
+
+    async def _start(self) -> None:
+        await self._control.start()
+        await self._limits.start()
+        await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
+        if self._settings.job_logs == "on":
+            install_log_factory()
+
+    async def _until_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Run something until it has ended, and not for much longer than until a stop; return whether it has ended."""
+        return await until(self._orders.stop, coroutine, STOP_PATIENCE)
+
+    async def _run_services(self) -> None:
+        """Take jobs until the worker is to stop, beside its services; whatever ends them, what is in hand is handed back."""
+        try:
+            async with services() as running:
+                running.start(self._keepalive.watch(), "naq-keepalive")
+                running.start(self._finisher.run(), "naq-finisher")
+                running.start(self._metrics.run(), "naq-metrics")
+                running.start(self._control.run(), "naq-control")
+                await self._until_stopped(self._take_jobs())
+                await self._leave()
+        except BaseException as error:
+            log.critical("worker %s stopped by an error: %r", self._plan.worker_id, error)
+            self._orders.hurry.set()
+            await self._leave()
+            raise
+        finally:
+            await self._finish_what_ended()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _take_jobs(self) -> None:
+        intake, plan = self._intake, self._plan
+        await intake.fetch.start()
+        log.info("worker %s takes jobs from %s, %d at a time", plan.worker_id, listed(plan.queues), plan.concurrency)
+        intake.wake.set()
+        while not self._orders.stop.is_set() and self._failure is None:
+            await intake.turn()
+            self._check_signals()
+            if self._connection.lost is not None:
+                raise self._connection.lost
+            if await intake.follow_quiet():
+                self._keepalive.beat_soon()
+            if intake.is_quiet:
+                continue
+            if plan.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
+                break
+            await intake.fetch.ask(self._orders.stop.is_set)
+
+    async def _is_drained(self) -> bool:
+        processor = self._processor
+        handed_back = self._limits.handed_back + processor.claims.handed_back + processor.settler.handed_back
+        has_retries = self._intake.has_put_off or self._plan.counters.retried > 0 or handed_back > 0
+        return await self._intake.fetch.is_drained(has_retries=has_retries)
+
+    async def _leave(self) -> None:
+        """Let the running jobs end within the grace, then hand everything else back. Once more, it is quick."""
+        self._orders.stop.set()
+        self._intake.stop()
+        self._keepalive.beat_soon()
+        try:
+            await self._intake.withdraw()
+            if self._intake.active and not self._orders.hurry.is_set():
+                log.info("waiting for the running jobs: %d", len(self._intake.active))
+                await self._wait_for_jobs(self._settings.shutdown_grace.total_seconds())
+        finally:
+            await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        self.interrupt()
+        await self._settled(HAND_BACK)
+        if self._give_up_running():
+            await self._settled(HAND_BACK)
+        for task in tuple(self._jobs.tasks):  # the server is away, or a function runs on
+            task.cancel()
+        await self._settled(CANCELLED)
+        self.stuck_jobs = sum(not task.done() for task in self._stuck)
+
+    def interrupt(self) -> None:
+        """Interrupt the running jobs; each is handed back."""
+        for active in tuple(self._intake.active.values()):
+            active.interrupt(lease_lost=False)
+
+    def _give_up_running(self) -> bool:
+        """Settle the jobs whose functions ignore their cancellation; return whether there are any."""
+        running = [active.running for active in self._intake.active.values() if active.running and not active.is_given_up]
+        for each in running:
+            each.give_up()
+        return bool(running)
+
+    async def _finish_what_ended(self) -> None:
+        try:
+            async with asyncio.timeout(HAND_BACK):
+                await self._finisher.flush()
+        except Exception:
+            log.exception("ended jobs will be completed on redelivery")
+
+    async def _settled(self, patience: float) -> None:
+        """Wait until nothing is under way any more but functions that were given up."""
+        if pending := self._jobs.tasks - self._stuck:
+            await asyncio.wait(pending, timeout=patience)
+
+    async def _wait_for_jobs(self, grace: float) -> None:
+        async with beside(self._orders.hurry.wait()) as hurry, beside(self._settled(grace)) as settled:
+            await asyncio.wait([hurry, settled], return_when=asyncio.FIRST_COMPLETED)
+
+    def _settle_without(self, active: Active, ending: Coroutine[Any, Any, None]) -> None:
+        """Settle a job whose function goes on after its cancellation, in a task of its own."""
+        self._stuck.add(active.task)
+        active.task.add_done_callback(self._stuck.discard)
+
+        async def settle() -> None:
+            try:
+                await ending
+            finally:
+                self._intake.forget(active)
+
+        _ = self._jobs.start(settle(), "naq-given-up")
+
+    def _on_own_error(self, error: BaseException) -> None:
+        log.critical("worker %s stopped by an internal error", self._plan.worker_id, exc_info=error)
+        self._failure = self._failure or error
+        self._orders.hurry.set()
+        self._intake.wake.set()
+
+    def _lease_lost(self, active: Active) -> None:
+        """From the keep-alive thread: the job may be another worker's by now."""
+        active.lease_lost = True
+        self._loop.call_soon_threadsafe(lambda: active.interrupt(lease_lost=True))
+
+    def _presence(self) -> dict[str, Any]:
+        """Return what other processes may know of this worker; called from the keep-alive thread."""
+        plan, clock = self._plan, self._connection.clock
+        return {
+            **process_facts(),
+            "worker_id": plan.worker_id,
+            "queues": plan.queues,
+            "concurrency": plan.concurrency,
+            "state": plan.state,
+            "started_at": plan.started_at,
+            **running_jobs(self._intake.active, clock.now),
+            "clock": round(clock.skew, 3),
+            "reconnects": self._connection.generation,
+            "unrecorded": list(self._processor.claims.unrecorded),
+            **asdict(plan.counters),
+        }
+
+
+async def call_hook(hook: Hook) -> None:
+    """Call a start-up or shutdown hook, plain or async."""
+    result = hook()
+    if isawaitable(result):
+        await result
