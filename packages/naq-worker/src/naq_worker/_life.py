@@ -112,7 +112,7 @@ class Life:
         self._limits = Limits(connection, plan.worker_id, plan.queues, intake.holds)
         self._metrics = Metrics(connection, plan.worker_id, plan.queues, lambda: intake.fetch.places)
         self._control = Control(connection, plan, intake.find, intake.held)
-        self._keepalive = KeepAlive(settings, plan.worker_id, intake.held, self._presence, self._lease_lost, connection.clock)
+        self._keepalive = KeepAlive(settings, plan.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
         processes = Processes(
             places.size,
             settings.job_serializer,
@@ -305,7 +305,7 @@ class Life:
         active.lease_lost = True
         self._loop.call_soon_threadsafe(lambda: active.interrupt(lease_lost=True))
 
-    def _presence(self) -> dict[str, Any]:
+    def presence(self) -> dict[str, Any]:
         """Return what other processes may know of this worker; called from the keep-alive thread."""
         plan, clock = self._plan, self._connection.clock
         return {

@@ -96,6 +96,10 @@ class Worker:
         """After `run()`: jobs that were handed back, but whose functions ignore their cancellation and still run."""
         return 0 if self._life is None else self._life.stuck_jobs
 
+    def presence(self) -> dict[str, Any]:
+        """Return what other processes may know of this worker, from `run()` on; callable from any thread."""
+        return {} if self._life is None else self._life.presence()
+
     def stop(self) -> None:
         """Take no more jobs, let the running ones finish within the grace, hand the rest back. Callable from any thread."""
         self._order(self._orders.stop.set)
