@@ -164,7 +164,7 @@ async def test_a_burst_worker_runs_its_suspects_before_it_leaves(fleet: Fleet, l
     first.kill(history)
     await load.enqueue(jobs.work, 6.0)  # long enough for it to be given the others
     burst = fleet.start("default", "--burst")
-    await burst.ended(60)
+    assert await burst.ended(60) == 0, burst.output()
     records = await load.finish(5)
     assert {record.state for record in records.values()} == {JobState.SUCCEEDED}
     assert {record.crashes - record.excused for record in records.values()} == {0}
