@@ -10,7 +10,7 @@ import pytest
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
-from naq_dashboard.access.passwords import Signer, hash_password, password_matches
+from naq_dashboard.access.passwords import SessionSigner, hash_password, password_matches
 from naq_dashboard.access.roles import OPERATOR, Action, parse_access
 from naq_dashboard.settings import PREFIX
 from tests.dashboard.conftest import Client, OpenDashboard
@@ -127,26 +127,26 @@ class TestPasswords:
             DashboardSettings(users=(User(name="alice", access=VIEWER, password="scrypt$nonsense"),))
 
     def test_signed_words_cannot_be_changed_or_used_for_another(self) -> None:
-        signer = Signer("a secret that is long enough")
+        signer = SessionSigner("a secret that is long enough")
         session, stored = signer.session("alice", "pw", 60), {"alice": "pw", "bob": "pw"}
         assert signer.session_user(session, stored) == "alice"
         assert signer.session_user(session[:-1] + ("A" if session[-1] != "A" else "B"), stored) is None
         assert signer.session_user(session.replace("YWxpY2U", "Ym9i"), stored) is None
         assert signer.session_user(signer.session("alice", "pw", -1), stored) is None
-        assert Signer("another secret, as long").session_user(session, stored) is None
+        assert SessionSigner("another secret, as long").session_user(session, stored) is None
         assert signer.is_form_token("alice", signer.form_token("alice"))
         assert not signer.is_form_token("bob", signer.form_token("alice"))
         assert not signer.is_form_token("alice", session)
 
     def test_a_changed_password_ends_the_sessions_of_its_user(self) -> None:
-        signer = Signer("a secret that is long enough")
+        signer = SessionSigner("a secret that is long enough")
         session = signer.session("alice", "old", 60)
         assert signer.session_user(session, {"alice": "new"}) is None
         assert signer.session_user(session, {}) is None
 
     @pytest.mark.parametrize("word", ["", ".", "..", "a.b.c", "é.é.é", "9999999999.!.x", f"{'9' * 5000}.YQ.x"])
     def test_nonsense_is_no_session(self, word: str) -> None:
-        assert Signer("a secret that is long enough").session_user(word, {"a": "pw", "": "pw"}) is None
+        assert SessionSigner("a secret that is long enough").session_user(word, {"a": "pw", "": "pw"}) is None
 
     def test_roles_are_names_or_actions(self) -> None:
         assert parse_access("admin") == ADMIN
@@ -226,7 +226,7 @@ class TestLogin:
 
     async def test_a_forged_session_is_nobody(self, open_dashboard: OpenDashboard) -> None:
         async with open_dashboard(password="pw") as client:
-            client.cookies.set("naq_dashboard_session", Signer("a wrong secret, long enough").session("admin", "pw", 60))
+            client.cookies.set("naq_dashboard_session", SessionSigner("a wrong secret, long enough").session("admin", "pw", 60))
             assert (await client.get("/api/workers")).status_code == 401
 
 

@@ -56,7 +56,7 @@ def in_fastapi(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Ca
 
 def as_plugin(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Callable[[], Any]]:
     plugin = NaqDashboardPlugin("/ops/naq", settings, own)
-    return Litestar([home], plugins=[plugin], openapi_config=None), "/ops/naq", plugin.board.aclose
+    return Litestar([home], plugins=[plugin], openapi_config=None), "/ops/naq", plugin.state.aclose
 
 
 def mounted_in_litestar(settings: Settings, own: DashboardSettings) -> tuple[Any, str, Callable[[], Any]]:
@@ -123,7 +123,7 @@ async def test_the_document_of_the_outer_application_is_its_own(settings: Settin
     plugin = NaqDashboardPlugin("/naq", settings, DashboardSettings(secret=SECRET))
     app = Litestar([home], plugins=[plugin])
     assert list(app.openapi_schema.to_schema()["paths"]) == ["/"]
-    await plugin.board.aclose()
+    await plugin.state.aclose()
 
 
 @pytest.mark.parametrize("path", ["/naq/queues", "/queues"])

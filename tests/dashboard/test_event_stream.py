@@ -18,7 +18,7 @@ from naq_core.testing import WorkerRunner
 from naq_core.views import Event
 from naq_dashboard import DashboardSettings, create_app
 from naq_dashboard.live.event_stream import MOST_WAITING, event_frames
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 from tests.browser.conftest import program
 from tests.dashboard.conftest import SECRET
 from tests.integration import work
@@ -26,8 +26,8 @@ from tests.support.eventually import eventually
 
 
 @pytest_asyncio.fixture
-async def board(settings: Settings) -> AsyncIterator[Board]:
-    opened: Board = create_app(settings, DashboardSettings(secret=SECRET)).state.naq_dashboard
+async def state(settings: Settings) -> AsyncIterator[AppState]:
+    opened: AppState = create_app(settings, DashboardSettings(secret=SECRET)).state.naq_dashboard
     yield opened
     await opened.aclose()
 
@@ -36,13 +36,13 @@ def event(number: int, kind: str = "started", queue: str = "mail") -> Event:
     return Event(kind=kind, at="2026-11-24T12:00:00Z", queue=queue, job_id=f"job{number}")  # type: ignore[arg-type]  # not looked at
 
 
-def happen(board: Board, number: int) -> None:
-    board.feed.take(event(number))
+def happen(state: AppState, number: int) -> None:
+    state.feed.take(event(number))
 
 
 @asynccontextmanager
-async def reading(board: Board, last_id: str = "") -> AsyncIterator[Any]:
-    frames = event_frames(board.feed, board.live, lambda _: True, last_id)
+async def reading(state: AppState, last_id: str = "") -> AsyncIterator[Any]:
+    frames = event_frames(state.feed, state.live, lambda _: True, last_id)
     await anext(frames)
     yield frames
     await frames.aclose()
@@ -53,33 +53,33 @@ def told(frame: Any) -> tuple[str, str]:
     return found["kind"], found["job_id"]
 
 
-async def test_who_comes_back_is_sent_what_was_missed(board: Board) -> None:
-    async with reading(board) as frames:
-        happen(board, 1)
+async def test_who_comes_back_is_sent_what_was_missed(state: AppState) -> None:
+    async with reading(state) as frames:
+        happen(state, 1)
         first = await anext(frames)
-    happen(board, 2)
-    happen(board, 3)
-    async with reading(board, str(first.id)) as frames:
+    happen(state, 2)
+    happen(state, 3)
+    async with reading(state, str(first.id)) as frames:
         assert [told(await anext(frames)) for _ in range(2)] == [("started", "job2"), ("started", "job3")]
-        happen(board, 4)
+        happen(state, 4)
         assert told(await anext(frames)) == ("started", "job4")
 
 
-async def test_a_gap_while_nobody_read_is_told_in_its_place(board: Board) -> None:
-    async with reading(board) as frames:
-        happen(board, 1)
+async def test_a_gap_while_nobody_read_is_told_in_its_place(state: AppState) -> None:
+    async with reading(state) as frames:
+        happen(state, 1)
         first = await anext(frames)
-    happen(board, 2)
-    board.feed.take(event(0, "gap", "*"))
-    happen(board, 3)
-    async with reading(board, str(first.id)) as frames:
+    happen(state, 2)
+    state.feed.take(event(0, "gap", "*"))
+    happen(state, 3)
+    async with reading(state, str(first.id)) as frames:
         assert [told(await anext(frames)) for _ in range(3)] == [("started", "job2"), ("gap", "job0"), ("started", "job3")]
 
 
-async def test_after_a_connection_that_was_closed_for_good_it_listens_on_a_new_one(board: Board, queue: Queue) -> None:
-    async with reading(board) as frames:
-        client = (await board.connection()).client
-        board.feed.start()
+async def test_after_a_connection_that_was_closed_for_good_it_listens_on_a_new_one(state: AppState, queue: Queue) -> None:
+    async with reading(state) as frames:
+        client = (await state.connection()).client
+        state.feed.start()
 
         def listens() -> None:
             assert len(client._subs) >= 2
@@ -94,44 +94,44 @@ async def test_after_a_connection_that_was_closed_for_good_it_listens_on_a_new_o
             assert told(await anext(frames)) == ("cancelled", job.job_id)
 
 
-async def test_what_is_not_kept_is_a_gap(board: Board) -> None:
-    happen(board, 1)
-    for last_id in ("another-1", f"{board.feed.mark}-7", f"{board.feed.mark}--1", "rubbish", f"{board.feed.mark}-²"):
-        async with reading(board, last_id) as frames:
+async def test_what_is_not_kept_is_a_gap(state: AppState) -> None:
+    happen(state, 1)
+    for last_id in ("another-1", f"{state.feed.mark}-7", f"{state.feed.mark}--1", "rubbish", f"{state.feed.mark}-²"):
+        async with reading(state, last_id) as frames:
             assert told(await anext(frames)) == ("gap", ""), last_id
 
 
-async def test_a_slow_reader_loses_the_oldest_and_is_told(board: Board) -> None:
-    async with reading(board) as frames:
+async def test_a_slow_reader_loses_the_oldest_and_is_told(state: AppState) -> None:
+    async with reading(state) as frames:
         for number in range(MOST_WAITING + 50):
-            happen(board, number)
+            happen(state, number)
         assert told(await anext(frames)) == ("gap", "")
         assert told(await anext(frames)) == ("started", "job51")
 
 
-async def test_streams_end_with_the_server(board: Board) -> None:
-    async with reading(board) as frames:
-        assert board.live.streams == 1
+async def test_streams_end_with_the_server(state: AppState) -> None:
+    async with reading(state) as frames:
+        assert state.live.streams == 1
         waiting = asyncio.ensure_future(anext(frames, None))
-        board.live.end_streams()
+        state.live.end_streams()
         async with asyncio.timeout(15):
             assert await waiting is None
-    assert board.live.streams == 0
+    assert state.live.streams == 0
 
 
 async def test_a_stream_ends_after_a_while_so_that_its_reader_is_asked_again_who_it_is(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("naq_dashboard.live.event_stream.LONGEST", 0.0)
-    async with reading(board) as frames:
+    async with reading(state) as frames:
         assert await anext(frames, None) is None
     monkeypatch.setattr("naq_dashboard.live.hub.LONGEST", 0.0)
 
     async def load() -> dict[str, str]:
         return {}
 
-    assert [frame.comment async for frame in board.live.stream("page", load)] == ["live"]
-    assert board.live.streams == 0
+    assert [frame.comment async for frame in state.live.stream("page", load)] == ["live"]
+    assert state.live.streams == 0
 
 
 async def test_it_is_asked_over_http(settings: Settings, queue: Queue, naq_worker: WorkerRunner) -> None:

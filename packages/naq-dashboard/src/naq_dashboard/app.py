@@ -1,6 +1,7 @@
 """The ways to run it: an application of its own, one to mount, or a plugin for Litestar."""
 
 import logging
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from naq_dashboard.entrance import Dashboard, mounted
 from naq_dashboard.guard.guard import Identify, check_action, problem
 from naq_dashboard.pages.handlers import BY_NAME, HANDLERS
 from naq_dashboard.settings import DashboardSettings
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 from naq_dashboard.web import AnyRequest, error_page
 
 __all__ = ["NaqDashboardPlugin", "create_app", "dashboard_app"]
@@ -46,8 +47,8 @@ def create_app(
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    board = Board(settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify)
-    return _application(board)
+    state = AppState(settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify)
+    return _application(state)
 
 
 def dashboard_app(
@@ -94,35 +95,41 @@ class NaqDashboardPlugin(InitPlugin):
         *,
         identify: Identify | None = None,
     ) -> None:
-        self.board = Board(settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify)
+        self.state = AppState(settings or Settings.load(), dashboard or DashboardSettings.load(), identify=identify)
         self.path = f"/{path.strip('/')}"
+
+    @property
+    def board(self) -> AppState:
+        """The old name of `state`."""
+        warnings.warn("NaqDashboardPlugin.board is now NaqDashboardPlugin.state", DeprecationWarning, stacklevel=2)
+        return self.state
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dashboard below its path, and closing at the end."""
-        app_config.route_handlers.append(mounted(_application(self.board), self.path))
-        app_config.on_shutdown.append(self.board.aclose)
+        app_config.route_handlers.append(mounted(_application(self.state), self.path))
+        app_config.on_shutdown.append(self.state.aclose)
         return app_config
 
 
-def _application(board: Board) -> Dashboard:
+def _application(state: AppState) -> Dashboard:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        board.broker.begin()  # who starts it learns at once that NATS is away
+        state.broker.begin()  # who starts it learns at once that NATS is away
         yield
-        await board.aclose()
+        await state.aclose()
 
-    board.page_names = frozenset(BY_NAME)
+    state.page_names = frozenset(BY_NAME)
     api = Router("/", route_handlers=API_HANDLERS, guards=[check_query], middleware=[ConditionalGet()])
     return Dashboard(
         route_handlers=[*HANDLERS, *REFERENCE, api],
         guards=[check_action],
-        middleware=[board.gate],
+        middleware=[state.guard],
         exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},
         lifespan=[lifespan],
         logging_config=None,  # the log is the program's that runs it
         openapi_config=None,  # naq_dashboard.docs.openapi has its own, which is the same inside another application
         request_max_body_size=LARGEST_BODY,
-        state=State({"naq_dashboard": board}),
+        state=State({"naq_dashboard": state}),
     )
 
 

@@ -17,7 +17,7 @@ from naq_core.standard_streams import treat_output_as_log
 from naq_dashboard.access.passwords import hash_password
 from naq_dashboard.app import create_app
 from naq_dashboard.settings import DashboardSettings
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["dashboard"]
 
@@ -111,13 +111,13 @@ def dashboard(  # noqa: PLR0913 - options by keyword
 class Server(uvicorn.Server):
     """A uvicorn server that ends open event streams on a signal; uvicorn alone waits for them without limit."""
 
-    def __init__(self, config: uvicorn.Config, board: Board) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState) -> None:
         super().__init__(config)
-        self._board = board
+        self._state = state
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it
         """End the live streams, then stop; a second Ctrl-C does not wait for anything. The exit code stays ours."""
-        self._board.live.end_streams()
+        self._state.live.end_streams()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 

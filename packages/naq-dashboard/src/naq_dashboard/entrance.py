@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from naq_dashboard.guard.guard import is_from_proxy, is_here, marked
 from naq_dashboard.pages import PAGES
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["Dashboard", "mounted"]
 
@@ -36,13 +36,13 @@ class Dashboard(Litestar):
         or not, and says it in our settings or, if it is a trusted one, in `X-Forwarded-Prefix`. It may also say that people came
         by https.
         """
-        board: Board = self.state.naq_dashboard
+        state: AppState = self.state.naq_dashboard
         given = scope.get("root_path", "").rstrip("/")
-        own = board.settings.root_path
+        own = state.settings.root_path
         path = _without(given, scope["path"])
         if own not in _OWN_PATHS:
             path = _without(own, path)
-        is_trusted = is_from_proxy(scope, board.settings)
+        is_trusted = is_from_proxy(scope, state.settings)
         root = own or f"{_forwarded_prefix(scope) if is_trusted else ''}{given}"
         scheme = _header(scope, SCHEME_HEADER) if is_trusted or is_here(scope) else ""
         if scheme not in SCHEMES:

@@ -11,14 +11,14 @@ from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
-from naq_dashboard.access.passwords import Signer
+from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.table import Operations
-from naq_dashboard.guard.guard import Gate, Identify
-from naq_dashboard.live.feed import Feed
+from naq_dashboard.guard.guard import Guard, Identify
+from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
-from naq_dashboard.queries.figures import FigureBoard
+from naq_dashboard.queries.figures import FigureCache
 from naq_dashboard.rendering.templates import Renderer
 from naq_dashboard.settings import DashboardSettings
 
@@ -34,30 +34,30 @@ LONGEST_FRESH = 1.0
 """Seconds for which it is at most because it took long."""
 
 
-class Board:
+class AppState:
     """What every handler works with. Made once per application; it connects when it is first asked for something."""
 
     def __init__(self, naq_settings: Settings, settings: DashboardSettings, *, identify: Identify | None = None) -> None:
         self.naq_settings = naq_settings
         self.settings = settings
         self.broker = Broker(naq_settings)
-        self.signer = Signer(settings.secret)
+        self.signer = SessionSigner(settings.secret)
         self.audit = Audit(self.broker)
-        self.gate = Gate(settings, self.signer, self.audit, identify)
+        self.guard = Guard(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
         self._background = Background()
         self.mask = self.renderer.masker
         """Hides what looks secret; every reading of jobs and of the audit trail gets it."""
         self.live = Hub()
-        self.feed = Feed(self.broker, self.mask, self.live.notify, self.live.notify_all)
-        self.figures = FigureBoard(self.broker)
+        self.feed = EventFeed(self.broker, self.mask, self.live.notify, self.live.notify_all)
+        self.figures = FigureCache(self.broker)
         self.operations = Operations(self.broker, self.audit, self.mask, self._forget)
         self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
         self._shared: dict[Any, _Shared] = {}
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "Board":
-        """Stay one: Litestar copies the state of an application, and a second board were a second connection."""
+    def __deepcopy__(self, memo: dict[int, object]) -> "AppState":
+        """Return the same object: Litestar copies an application's state, and a copy would be a second connection."""
         return self
 
     def now(self) -> datetime:
@@ -117,7 +117,7 @@ class Board:
         await self.live.close()
         await self.feed.close()
         await self.operations.close()
-        self.gate.close()
+        self.guard.close()
         await self.audit.close()
         await self.broker.close()
 

@@ -1,4 +1,4 @@
-"""What handlers have in common: the board, links, and the frame of a page."""
+"""What handlers have in common: the application's state, links, and the frame of a page."""
 
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -9,7 +9,7 @@ from litestar.response import Response
 from naq_dashboard.guard.guard import base_of, viewer_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.rendering.templates import Links
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
@@ -19,10 +19,10 @@ NOTICE = "naq_dashboard_notice"
 """The cookie that carries one sentence over a redirect."""
 
 
-def board_of(request: AnyRequest) -> Board:
-    """Return the board that a request belongs to."""
-    board: Board = request.app.state.naq_dashboard
-    return board
+def state_of(request: AnyRequest) -> AppState:
+    """Return the state of the dashboard that a request belongs to."""
+    state: AppState = request.app.state.naq_dashboard
+    return state
 
 
 def links_of(request: AnyRequest) -> Links:
@@ -39,19 +39,19 @@ def query_of(request: AnyRequest) -> Query:
 
 def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
     """Return what every template needs."""
-    board = board_of(request)
+    state = state_of(request)
     return {
         "page": page,
-        "pages": board.page_names,
+        "pages": state.page_names,
         "url": links_of(request),
         "viewer": query.viewer,
         "may": query.viewer.may,
-        "csrf": board.signer.form_token(query.viewer.name),
+        "csrf": state.signer.form_token(query.viewer.name),
         "query": query.asdict(),
         "notice": unquote(request.cookies.get(NOTICE, "")[:1500]),
         "away": "",
         "stream": "",
-        "broker_url": board.broker.url,
+        "broker_url": state.broker.url,
     }
 
 
@@ -65,6 +65,6 @@ def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[byt
 
 def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Response[bytes]:
     """Return a page that says what is wrong."""
-    board = board_of(request)
+    state = state_of(request)
     context = frame(request, "error", Query((), viewer_of(request))) | {"title": title, "status": status, "detail": detail}
-    return html_page(request, board.renderer.page("error.html", context), status)
+    return html_page(request, state.renderer.page("error.html", context), status)

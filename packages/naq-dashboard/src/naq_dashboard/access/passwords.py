@@ -47,7 +47,7 @@ def password_matches(given: str, stored: str) -> bool:
     return hmac.compare_digest(_scrypt(given, salt), digest)
 
 
-class Signer:
+class SessionSigner:
     """Signs and verifies tokens. Anyone who knows the secret can make them."""
 
     def __init__(self, secret: str) -> None:

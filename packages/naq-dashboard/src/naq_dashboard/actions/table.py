@@ -25,7 +25,7 @@ from naq_dashboard.actions.enqueue import enqueue_job
 from naq_dashboard.actions.schedules import create_schedule, edit_schedule
 from naq_dashboard.nats import Broker
 
-__all__ = ["VERBS", "Operations", "Told"]
+__all__ = ["VERBS", "ActionResult", "Operations"]
 
 MOST_CHOSEN = 500
 AT_ONCE = 16
@@ -37,7 +37,7 @@ Verb: TypeAlias = Callable[[Connection, Words], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ActionResult:
     """The result of an action as a sentence, and the page to go to if not back."""
 
     notice: str
@@ -55,7 +55,7 @@ class Operations:
         self._audit = audit
         self.runs = BulkRuns(audit, mask, changed)
 
-    async def perform(self, viewer: Viewer, verb: str, words: Words) -> Told:
+    async def perform(self, viewer: Viewer, verb: str, words: Words) -> ActionResult:
         """Do one thing.
 
         Raises:
@@ -76,9 +76,9 @@ class Operations:
             entry.reason = notice = await function(connection, words)
         self._changed()
         queue = words.get("queue", "") if verb == "enqueue-job" and not is_new_id(words["job_id"].strip()) else ""
-        return Told(notice, _place(verb, words), queue)
+        return ActionResult(notice, _place(verb, words), queue)
 
-    async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> Told:
+    async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> ActionResult:
         """Do the same to chosen jobs, and say with how many it was done.
 
         Raises:
@@ -109,7 +109,7 @@ class Operations:
         done = sum(await asyncio.gather(*(act(job_id) for job_id in chosen)))
         self._changed()
         left = len(chosen) - done
-        return Told(
+        return ActionResult(
             f"{counted(done, 'job')} {DONE[verb]}."
             + (f" {left} left as they are: {refusals[-1] or 'they had already ended'}" if left else "")
         )

@@ -15,7 +15,7 @@ from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.actions.table import VERBS
 from naq_dashboard.guard.guard import viewer_of
-from naq_dashboard.web import AnyRequest, board_of, links_of
+from naq_dashboard.web import AnyRequest, links_of, state_of
 
 __all__ = ["ACTING"]
 
@@ -97,7 +97,7 @@ async def _act(request: AnyRequest, target: str, value: str, data: Details | Non
     if data is not None:
         words |= {"reason": data.reason, "duration": data.duration, "confirm": data.confirm}
         words["limit"] = "" if data.limit is None else str(data.limit)
-    told = await board_of(request).operations.perform(viewer_of(request), request.route_handler.opt["verb"], words)
+    told = await state_of(request).operations.perform(viewer_of(request), request.route_handler.opt["verb"], words)
     return Done(told.notice)
 
 
@@ -183,7 +183,7 @@ async def enqueue_job(request: AnyRequest, data: RequestBody[NewJob]) -> Respons
     """Enqueue a job. Its arguments are stored as JSON; a worker imports the function, nothing is imported here."""
     words = {name: getattr(data, name) for name in ("function", "queue", "job_id", "delay", "priority", "timeout")}
     words |= {name: msgspec.json.encode(getattr(data, name)).decode() for name in ("args", "kwargs", "max_retries")}
-    told = await board_of(request).operations.perform(viewer_of(request), "enqueue-job", words)
+    told = await state_of(request).operations.perform(viewer_of(request), "enqueue-job", words)
     made = Enqueued(job_id=told.place[1], notice=told.notice)
     return Response(made, headers={"Location": links_of(request)("api", "jobs", made.job_id)})
 
@@ -214,25 +214,25 @@ async def remove_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Do
 @post("/api/bulk", tags=["jobs"], status_code=202, opt={"checks_action": True})
 async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkState:
     """Begin an action on every job that a filter matches; ask for its progress with the returned id."""
-    board, viewer = board_of(request), viewer_of(request)
-    wanted = parse_filter(data.filter, now=board.now())
-    return _state(await board.operations.bulk(viewer, data.action, wanted, data.expect_count), board.mask)
+    state, viewer = state_of(request), viewer_of(request)
+    wanted = parse_filter(data.filter, now=state.now())
+    return _state(await state.operations.bulk(viewer, data.action, wanted, data.expect_count), state.mask)
 
 
 @get("/api/bulk/{run_id:str}", tags=["jobs"])
 async def bulk_state(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     """Tell how far an action on many jobs is."""
-    run = board_of(request).operations.runs.get(run_id)
+    run = state_of(request).operations.runs.get(run_id)
     if run is None:
         raise NotFoundException(f"there is no bulk action {run_id!r} in this process")
-    return _state(run, board_of(request).mask)
+    return _state(run, state_of(request).mask)
 
 
 @post("/api/bulk/{run_id:str}/stop", tags=["jobs"], status_code=200, opt={"checks_action": True})
 async def stop_bulk(request: AnyRequest, run_id: FromPath[str]) -> BulkState:
     """End an action on many jobs after those that it has in hand; what was done stays done."""
-    board = board_of(request)
-    return _state(board.operations.runs.stop(viewer_of(request), run_id), board.mask)
+    state = state_of(request)
+    return _state(state.operations.runs.stop(viewer_of(request), run_id), state.mask)
 
 
 def _state(run: BulkRun, mask: Mask) -> BulkState:

@@ -8,7 +8,7 @@ from litestar.params import QueryParameter
 from naq_core.audit import read_trail
 from naq_core.views import AuditFilter, AuditPage
 from naq_dashboard.pages.audit import MOST_LOOKED_AT
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["TRAIL"]
 
@@ -25,9 +25,9 @@ async def audit_trail(
     cursor: Annotated[str, QueryParameter(max_length=20, description="The cursor that the previous page returned.")] = "",
 ) -> AuditPage:
     """List what was done with the dashboard and the command line, and what was refused, the newest first."""
-    board = board_of(request)
+    state = state_of(request)
     wanted = AuditFilter(by=by, action=action, kind=kind, target=target, outcome=outcome)
-    return await board.read(read_trail, wanted, limit, cursor or None, MOST_LOOKED_AT, board.mask)
+    return await state.read(read_trail, wanted, limit, cursor or None, MOST_LOOKED_AT, state.mask)
 
 
 TRAIL: list[Any] = [audit_trail]

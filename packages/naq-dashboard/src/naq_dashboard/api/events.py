@@ -10,7 +10,7 @@ from litestar.response import ServerSentEvent
 from naq_core.names import check_place, check_queue
 from naq_core.views import Event
 from naq_dashboard.live.event_stream import event_frames
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["EVENTS"]
 
@@ -51,7 +51,7 @@ async def event_stream(request: AnyRequest, kinds: Kinds = None, queue: OfQueue 
     events may be missing, there is one of the kind `gap`: read the lists again then. A comment every 15 seconds keeps the
     connection alive.
     """
-    board = board_of(request)
+    state = state_of(request)
     if queue:
         check_queue(queue)
     if job:
@@ -62,9 +62,9 @@ async def event_stream(request: AnyRequest, kinds: Kinds = None, queue: OfQueue 
     def wanted(event: Event) -> bool:
         return (not chosen or event.kind in chosen) and queue in ("", event.queue) and job in ("", event.job_id)
 
-    await board.connection()
-    board.feed.start()
-    frames = event_frames(board.feed, board.live, wanted, request.headers.get("Last-Event-ID", ""))
+    await state.connection()
+    state.feed.start()
+    frames = event_frames(state.feed, state.live, wanted, request.headers.get("Last-Event-ID", ""))
     return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
 
 

@@ -6,7 +6,7 @@ from litestar import get, head
 from litestar.response import Response
 
 from naq_core.errors import BrokerError
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["HEALTH"]
 
@@ -20,9 +20,9 @@ def health_live() -> dict[str, str]:
 @get("/api/health/ready", tags=["health"], opt={"public": True})
 async def health_ready(request: AnyRequest) -> Response[dict[str, Any]]:
     """Answer 200 while NATS and JetStream answer within two seconds, else 503 with the reason."""
-    board = board_of(request)
+    state = state_of(request)
     try:
-        rtt = await board.round_trip()
+        rtt = await state.round_trip()
     except BrokerError as error:
         return Response({"status": "away", "reason": type(error).__name__}, status_code=503)
     return Response({"status": "ok", "rtt_seconds": round(rtt, 6)})
@@ -37,7 +37,7 @@ async def head_live() -> None:
 async def head_ready(request: AnyRequest) -> Response[None]:
     """Answer load balancers that ask with HEAD."""
     try:
-        await board_of(request).round_trip()
+        await state_of(request).round_trip()
     except BrokerError:
         return Response(None, status_code=503)
     return Response(None)

@@ -11,7 +11,7 @@ from naq_core.inspect import leading_scheduler, list_queues, list_workers
 from naq_core.metrics import Series
 from naq_core.schedules import list_schedules
 from naq_dashboard.api.prometheus import Facts, encode
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["METRICS"]
 
@@ -24,20 +24,20 @@ Name = Annotated[str, QueryParameter(max_length=500)]
 @get("/api/metrics/series", tags=["metrics"])
 async def series(request: AnyRequest, hours: Hours = 1.0, queue: Name = "", function: Name = "") -> Series:
     """Return figures over time, oldest first: steps of 10 seconds up to an hour, of a minute up to six, else of ten minutes."""
-    return await board_of(request).figures.series(hours, queue, function)
+    return await state_of(request).figures.series(hours, queue, function)
 
 
 @get("/metrics", include_in_schema=False)
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """Return everything for Prometheus. One dashboard is to be asked, or the sums of several are counted twice."""
-    board = board_of(request)
-    connection = await board.connection()
+    state = state_of(request)
+    connection = await state.connection()
     counters, queues, workers, schedules, leader = await asyncio.gather(
-        board.figures.counters(),
-        board.read(list_queues),
-        board.read(list_workers),
-        board.read(list_schedules, fresh=SCHEDULES_FRESH),
-        board.read(leading_scheduler),
+        state.figures.counters(),
+        state.read(list_queues),
+        state.read(list_workers),
+        state.read(list_schedules, fresh=SCHEDULES_FRESH),
+        state.read(leading_scheduler),
     )
     facts = Facts(
         now=connection.clock.now(),
@@ -47,7 +47,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         schedules=len(schedules),
         has_leader=leader is not None,
         reconnects=connection.generation,
-        streams=board.live.streams,
+        streams=state.live.streams,
     )
     # A thousand functions are a hundred thousand lines: others must not wait for them.
     body, media_type = await asyncio.to_thread(encode, facts, request.headers.get("accept", ""))

@@ -11,7 +11,7 @@ from naq_core.schedules import get_schedule, list_schedules, schedule_history
 from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
 from naq_dashboard.access.roles import Action
 from naq_dashboard.guard.guard import viewer_of
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["PLANS"]
 
@@ -50,23 +50,23 @@ class NewSchedule(Times, kw_only=True, forbid_unknown_fields=True):
 @get("/api/schedules", tags=["schedules"])
 async def all_schedules(request: AnyRequest) -> list[ScheduleView]:
     """List the schedules by id."""
-    board = board_of(request)
-    found = await board.read(list_schedules)
-    return [msgspec.structs.replace(each, arguments=board.mask(each.arguments)) for each in found]
+    state = state_of(request)
+    found = await state.read(list_schedules)
+    return [msgspec.structs.replace(each, arguments=state.mask(each.arguments)) for each in found]
 
 
 @get("/api/schedules/{schedule_id:str}", tags=["schedules"])
 async def one_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> ScheduleView:
     """Return one schedule with its next time and how often it has run."""
-    board = board_of(request)
-    view = await board.read(get_schedule, schedule_id)
-    return msgspec.structs.replace(view, arguments=board.mask(view.arguments))
+    state = state_of(request)
+    view = await state.read(get_schedule, schedule_id)
+    return msgspec.structs.replace(view, arguments=state.mask(view.arguments))
 
 
 @get("/api/schedules/{schedule_id:str}/history", tags=["schedules"])
 async def one_history(request: AnyRequest, schedule_id: FromPath[str]) -> list[Firing]:
     """List a schedule's newest firings, and what became of their jobs."""
-    return await board_of(request).read(schedule_history, schedule_id)
+    return await state_of(request).read(schedule_history, schedule_id)
 
 
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
@@ -74,14 +74,14 @@ async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -
     """Make a schedule."""
     words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
     words |= {name: msgspec.json.encode(value).decode() for name, value in (("args", data.args), ("kwargs", data.kwargs))}
-    return {"notice": (await board_of(request).operations.perform(viewer_of(request), "create-schedule", words)).notice}
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", words)).notice}
 
 
 @patch("/api/schedules/{schedule_id:str}", tags=["schedules"], opt={"action": Action.EDIT_SCHEDULE})
 async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
     """Change when a schedule fires."""
     words = _words(data) | {"schedule_id": schedule_id}
-    return {"notice": (await board_of(request).operations.perform(viewer_of(request), "edit-schedule", words)).notice}
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", words)).notice}
 
 
 @get("/api/workflows", tags=["workflows"])
@@ -91,14 +91,14 @@ async def all_workflows(
     cursor: Annotated[str, QueryParameter(max_length=100)] = "",
 ) -> WorkflowPage:
     """List the workflows, the newest first."""
-    return await board_of(request).read(list_workflows, limit, cursor or None)
+    return await state_of(request).read(list_workflows, limit, cursor or None)
 
 
 @get("/api/workflows/{workflow_id:str}", tags=["workflows"])
 async def one_workflow(request: AnyRequest, workflow_id: FromPath[str]) -> WorkflowView:
     """Return a workflow with its jobs."""
-    board = board_of(request)
-    return await board.read(get_workflow, workflow_id, board.mask)
+    state = state_of(request)
+    return await state.read(get_workflow, workflow_id, state.mask)
 
 
 def _words(data: Times) -> dict[str, str]:

@@ -18,7 +18,7 @@ from naq_dashboard.pages.jobs import filter_of
 from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["READING", "Overview"]
 
@@ -59,8 +59,8 @@ class ErrorGroup(msgspec.Struct, kw_only=True):
 @get("/api/overview", tags=["overview"])
 async def overview(request: AnyRequest) -> Overview:
     """Return totals, queues, and how many workers there are."""
-    board = board_of(request)
-    queues, workers, broker = await asyncio.gather(board.read(list_queues), board.read(list_workers), board.read(broker_info))
+    state = state_of(request)
+    queues, workers, broker = await asyncio.gather(state.read(list_queues), state.read(list_workers), state.read(broker_info))
     slots = sum(each["concurrency"] for each in workers if isinstance(each.get("concurrency"), int))
     return Overview(totals=totals(queues), queues=queues, workers=len(workers), slots=slots, broker=broker)
 
@@ -68,13 +68,13 @@ async def overview(request: AnyRequest) -> Overview:
 @get("/api/queues", tags=["queues"])
 async def all_queues(request: AnyRequest) -> list[QueueView]:
     """List the queues by name."""
-    return await board_of(request).read(list_queues)
+    return await state_of(request).read(list_queues)
 
 
 @get("/api/queues/{queue:str}", tags=["queues"])
 async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
     """Return one queue. KEDA's metrics-api scaler can read `waiting` here."""
-    return await board_of(request).read(get_queue, queue)
+    return await state_of(request).read(get_queue, queue)
 
 
 async def wanted_jobs(  # noqa: PLR0913 - one parameter for each field of the filter
@@ -94,7 +94,7 @@ async def wanted_jobs(  # noqa: PLR0913 - one parameter for each field of the fi
     """Return the filter that an address asks for; its parameters are those of the page of jobs."""
     terms = {"q": q, "queue": queue, "function": function, "worker": worker, "workflow": workflow, "schedule": schedule}
     pairs = [*terms.items(), ("error", error), ("since", since), ("until", until), *(("state", each) for each in states or ())]
-    return filter_of(Query(tuple(pairs), viewer_of(request)), board_of(request).now())
+    return filter_of(Query(tuple(pairs), viewer_of(request)), state_of(request).now())
 
 
 FILTER = {"wanted": Provide(wanted_jobs)}
@@ -106,35 +106,35 @@ async def all_jobs(request: AnyRequest, wanted: NamedDependency[JobFilter], limi
 
     A `cursor` says that there may be more, also where fewer came than asked for: then `scanned` entries were looked at.
     """
-    return await search.find(board_of(request), wanted, limit, cursor)
+    return await search.find(state_of(request), wanted, limit, cursor)
 
 
 @get("/api/jobs/count", tags=["jobs"], dependencies=FILTER)
 async def job_count(request: AnyRequest, wanted: NamedDependency[JobFilter]) -> JobCount:
     """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
-    return await search.count(board_of(request), wanted)
+    return await search.count(state_of(request), wanted)
 
 
 @get("/api/jobs/{job_id:str}", tags=["jobs"])
 async def one_job(request: AnyRequest, job_id: FromPath[str]) -> JobView:
     """Return all that is known of a job."""
-    board = board_of(request)
-    return await board.read(get_job, job_id, "*", board.mask)
+    state = state_of(request)
+    return await state.read(get_job, job_id, "*", state.mask)
 
 
 @get("/api/jobs/{job_id:str}/logs", tags=["jobs"])
 async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
     """Return the newest lines that a job has logged, the oldest of them first."""
-    board = board_of(request)
-    view: JobView = await board.read(get_job, job_id, "*", board.mask)
+    state = state_of(request)
+    view: JobView = await state.read(get_job, job_id, "*", state.mask)
     return view.logs
 
 
 @get("/api/errors", tags=["errors"])
 async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]:
     """Group the newest dead jobs, up to 500, by function, error and message."""
-    board = board_of(request)
-    page = await search.find(board, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
+    state = state_of(request)
+    page = await search.find(state, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
     return [
         ErrorGroup(
             function=group.function,

@@ -10,7 +10,7 @@ from litestar.response import Response
 
 from naq_core.errors import BrokerError
 from naq_core.inspect import list_workers
-from naq_dashboard.web import AnyRequest, board_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["WORKERS"]
 
@@ -24,13 +24,13 @@ async def list_all_workers(request: AnyRequest) -> Response[list[dict[str, Any]]
     While NATS is away the answer is the last list known, empty where there was none, and says so in the header
     `NAQ-Stale: true`: what watches workers through this address need not be able to tell two kinds of outage apart.
     """
-    board = board_of(request)
+    state = state_of(request)
     try:
-        board.last_workers = await board.read(list_workers)
+        state.last_workers = await state.read(list_workers)
     except BrokerError as error:
         log.info("serving the last known workers: %s", error)
-        return Response(board.last_workers, headers={"NAQ-Stale": "true"})
-    return Response(board.last_workers)
+        return Response(state.last_workers, headers={"NAQ-Stale": "true"})
+    return Response(state.last_workers)
 
 
 @get("/api/workers/{worker_id:str}", tags=["workers"])
@@ -40,7 +40,7 @@ async def one_worker(request: AnyRequest, worker_id: FromPath[str]) -> dict[str,
     Raises:
         NotFoundException: There is nothing with this id.
     """
-    for worker in await board_of(request).read(list_workers):
+    for worker in await state_of(request).read(list_workers):
         if worker.get("worker_id") == worker_id:
             return worker
     raise NotFoundException(f"no running worker with id {worker_id[:200]!r}")

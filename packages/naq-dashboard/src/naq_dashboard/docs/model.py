@@ -69,7 +69,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class OperationGroup:
     """The operations of one tag."""
 
     name: str
@@ -90,14 +90,14 @@ class Reference:
         self._address = address
         self._needs_login = needs_login
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[OperationGroup]:
         """Return the operations by tag, in the order of the tags."""
         found: dict[str, list[Shown]] = {tag["name"]: [] for tag in self._document["tags"]}
         for path, item in self._document["paths"].items():
             for method, operation in item.items():
                 found[operation["tags"][0]].append(self._operation(path, method, operation))
         texts = {tag["name"]: tag.get("description", "") for tag in self._document["tags"]}
-        return [Group(name, texts[name], tuple(shown)) for name, shown in found.items()]
+        return [OperationGroup(name, texts[name], tuple(shown)) for name, shown in found.items()]
 
     def schemas(self) -> list[tuple[str, Markup, tuple[Field, ...], Markup]]:
         """Return name, description, fields and kind of every schema."""

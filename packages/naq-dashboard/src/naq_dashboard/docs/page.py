@@ -12,7 +12,7 @@ from naq_dashboard.docs.model import Reference, Shown
 from naq_dashboard.docs.openapi import describe
 from naq_dashboard.guard.guard import base_of, viewer_of
 from naq_dashboard.pages.page import Query
-from naq_dashboard.web import AnyRequest, board_of, frame, html_page
+from naq_dashboard.web import AnyRequest, frame, html_page, state_of
 
 __all__ = ["REFERENCE"]
 
@@ -26,12 +26,12 @@ async def document(request: AnyRequest) -> Response[dict[str, Any]]:
 @get("/api", include_in_schema=False)
 async def reference(request: AnyRequest) -> Response[bytes]:
     """Show the description as a page."""
-    board = board_of(request)
+    state = state_of(request)
     address = f"{request.scope['scheme']}://{request.headers.get('Host', 'localhost')}{base_of(request)}"
-    shown = Reference(await _described(request), address, needs_login=board.settings.needs_login)
+    shown = Reference(await _described(request), address, needs_login=state.settings.needs_login)
     context = frame(request, "api", Query((), viewer_of(request)))
     context |= {"title": "API", "reference": shown, "groups": shown.groups(), "schemas": shown.schemas(), "address": address}
-    return html_page(request, board.renderer.page("api.html", context))
+    return html_page(request, state.renderer.page("api.html", context))
 
 
 @get("/api/try", include_in_schema=False)
@@ -62,7 +62,7 @@ def _filled(operation: Shown, values: dict[str, str]) -> str:
 
 async def _described(request: AnyRequest) -> dict[str, Any]:
     # In a thread, as making it takes a moment the first time.
-    settings = board_of(request).settings
+    settings = state_of(request).settings
     return await asyncio.to_thread(describe, base_of(request), needs_login=settings.needs_login)
 
 

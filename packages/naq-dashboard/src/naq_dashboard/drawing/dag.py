@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Drawing", "Edge", "Place", "draw"]
+__all__ = ["Arrow", "Drawing", "Node", "draw"]
 
 WIDTH, HEIGHT = 190, 46
 GAP_X, GAP_Y = 64, 18
@@ -12,7 +12,7 @@ MARGIN = 12
 SWEEPS = 4
 
 
-class Place(NamedTuple):
+class Node(NamedTuple):
     """Where a node is; the upper left corner."""
 
     key: str
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     y: float
 
 
-class Edge(NamedTuple):
+class Arrow(NamedTuple):
     """An arrow from a parent to its child."""
 
     parent: str
@@ -33,8 +33,8 @@ class Edge(NamedTuple):
 class Drawing:
     """A graph with places for its nodes and its edges."""
 
-    places: list[Place]
-    edges: list[Edge]
+    places: list[Node]
+    edges: list[Arrow]
     width: float
     height: float
     node_width: int = WIDTH
@@ -53,12 +53,12 @@ def draw(nodes: Sequence[tuple[str, Sequence[str]]]) -> Drawing:
     for sweep in range(SWEEPS):
         _untangle(layers, parents, downwards=sweep % 2 == 0)
     tallest = max((len(layer) for layer in layers), default=0)
-    places: dict[str, Place] = {}
+    places: dict[str, Node] = {}
     for column, layer in enumerate(layers):
         offset = (tallest - len(layer)) * (HEIGHT + GAP_Y) / 2
         for row, key in enumerate(layer):
-            places[key] = Place(key, MARGIN + column * (WIDTH + GAP_X), MARGIN + offset + row * (HEIGHT + GAP_Y))
-    edges = [Edge(parent, key, _path(places[parent], places[key])) for key, above in parents.items() for parent in above]
+            places[key] = Node(key, MARGIN + column * (WIDTH + GAP_X), MARGIN + offset + row * (HEIGHT + GAP_Y))
+    edges = [Arrow(parent, key, _path(places[parent], places[key])) for key, above in parents.items() for parent in above]
     width = 2 * MARGIN + max(0, len(layers) * (WIDTH + GAP_X) - GAP_X)
     height = 2 * MARGIN + max(0, tallest * (HEIGHT + GAP_Y) - GAP_Y)
     return Drawing(list(places.values()), edges, width, height)
@@ -126,7 +126,7 @@ def _untangle(layers: list[list[str]], parents: dict[str, list[str]], *, downwar
         rows |= {key: row / max(1, len(layer)) for row, key in enumerate(layer)}
 
 
-def _path(parent: Place, child: Place) -> str:
+def _path(parent: Node, child: Node) -> str:
     x1, y1 = parent.x + WIDTH, parent.y + HEIGHT / 2
     x2, y2 = child.x, child.y + HEIGHT / 2
     bend = (x1 + x2) / 2

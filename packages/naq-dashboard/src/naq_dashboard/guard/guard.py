@@ -23,7 +23,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from naq_core.audit import Actor
-from naq_dashboard.access.passwords import Signer, password_matches
+from naq_dashboard.access.passwords import SessionSigner, password_matches
 from naq_dashboard.access.roles import ADMIN, VIEWER, Action, Viewer
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.refusals import Refusal, Refusals
@@ -32,7 +32,7 @@ from naq_dashboard.settings import DashboardSettings
 
 __all__ = [
     "COOKIE",
-    "Gate",
+    "Guard",
     "Identify",
     "address_of",
     "base_of",
@@ -84,12 +84,14 @@ def viewer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Viewer:
     return viewer
 
 
-class Gate(ASGIMiddleware):
+class Guard(ASGIMiddleware):
     """Lets in what may come in."""
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, settings: DashboardSettings, signer: Signer, audit: Audit, identify: Identify | None = None) -> None:
+    def __init__(
+        self, settings: DashboardSettings, signer: SessionSigner, audit: Audit, identify: Identify | None = None
+    ) -> None:
         self.settings = settings
         self.signer = signer
         self.audit = audit
@@ -377,16 +379,16 @@ async def check_action(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if connection.scope.get("method") in SAFE_METHODS or handler.opt.get("anybody"):
         return
     action: Action | None = handler.opt.get("action")
-    viewer, board = viewer_of(connection), connection.app.state.naq_dashboard
+    viewer, state = viewer_of(connection), connection.app.state.naq_dashboard
     if action is not None:
         target = next((str(value) for value in connection.path_params.values()), "")
-        board.audit.require(viewer, action, handler.opt.get("verb", str(action)), target)
+        state.audit.require(viewer, action, handler.opt.get("verb", str(action)), target)
     elif not handler.opt.get("checks_action"):
         raise PermissionDeniedException("no permission is defined for this action")
-    await check_form_token(connection, viewer, board.signer)
+    await check_form_token(connection, viewer, state.signer)
 
 
-async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewer: Viewer, signer: Signer) -> None:
+async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewer: Viewer, signer: SessionSigner) -> None:
     """Refuse a browser's request that does not come from a page we made: the second lock beside `check_origin`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from litestar.response import ServerSentEventMessage
 
 from naq_core.views import Event, encode_view
-from naq_dashboard.live.feed import Feed
+from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import LONGEST, RETRY_MS, Hub, woken
 
 __all__ = ["event_frames"]
@@ -21,7 +21,7 @@ Numbered: TypeAlias = tuple[int, Event]
 Wanted: TypeAlias = Callable[[Event], bool]
 
 
-async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> AsyncGenerator[ServerSentEventMessage, None]:
+async def event_frames(feed: EventFeed, hub: Hub, wanted: Wanted, last_id: str) -> AsyncGenerator[ServerSentEventMessage, None]:
     """Yield events from now on, or from after the one that the reader saw last, until it goes or the server stops.
 
     Args:
@@ -57,7 +57,7 @@ async def event_frames(feed: Feed, hub: Hub, wanted: Wanted, last_id: str) -> As
             feed.listeners.discard(take)
 
 
-def _missed(feed: Feed, last_id: str) -> list[Numbered]:
+def _missed(feed: EventFeed, last_id: str) -> list[Numbered]:
     """Return the events since the one of that id, or a gap where they are not kept any more."""
     if not last_id:
         return []

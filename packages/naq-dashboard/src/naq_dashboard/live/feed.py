@@ -18,17 +18,17 @@ from naq_core.tasks import Background
 from naq_core.views import Event
 from naq_dashboard.nats import Broker
 
-__all__ = ["Feed"]
+__all__ = ["EventFeed"]
 
 log = logging.getLogger(__name__)
 
 KEPT = 500
-LOOK = 0.25
-"""Seconds between two looks at the jobs stream's numbers: an enqueue has no event by default (ADR 15), but it moves them."""
+RECHECK = 0.25
+"""Seconds between two checks of the jobs stream's numbers: an enqueue has no event by default (ADR 15), but it moves them."""
 PAUSE = 1.0
 
 
-class Feed:
+class EventFeed:
     """Listens from the first open page on, and keeps the newest events for the page that shows them."""
 
     def __init__(self, broker: Broker, mask: Mask, on_event: Callable[[str, str], None], on_any: Callable[[], None]) -> None:
@@ -39,7 +39,7 @@ class Feed:
         """Tells the numbers of this feed's events from those of another process, or of another start."""
         self._recorder = Recorder(f"dashboard-{self.mark}")
         self.listeners: set[Callable[[Event], None]] = set()
-        """Told of each event, and of gaps."""
+        """ActionResult of each event, and of gaps."""
         self._background = Background()
         self.recent: deque[Event] = deque(maxlen=KEPT)
         """The newest events and gaps."""
@@ -50,7 +50,7 @@ class Feed:
     def start(self) -> None:
         """Begin to listen; nothing happens when it has begun before."""
         if not self._background.tasks:
-            for name, duty in (("events", self._listen), ("look", self._look), ("sample", self._sample)):
+            for name, duty in (("events", self._listen), ("recheck", self._recheck), ("sample", self._sample)):
                 _ = self._background.start(self._for_ever(duty), f"naq-dashboard-{name}")
 
     async def close(self) -> None:
@@ -89,7 +89,7 @@ class Feed:
         for tell in self.listeners:
             tell(event)
 
-    async def _look(self) -> None:
+    async def _recheck(self) -> None:
         connection = await self._broker.connection()
         before: tuple[int, int] | None = None
         while True:
@@ -98,7 +98,7 @@ class Feed:
             if before is not None and now != before:
                 self._on_any()
             before = now
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(RECHECK)
 
     async def _sample(self) -> None:
         """Note how deep the queues are: workers do it for theirs, but a queue grows most where no worker is."""

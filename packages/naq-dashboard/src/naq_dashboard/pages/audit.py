@@ -8,7 +8,7 @@ from naq_core.views import AuditEntry, AuditFilter
 from naq_dashboard.actions.bulk import BULK
 from naq_dashboard.actions.table import VERBS
 from naq_dashboard.pages.page import Query
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["MOST_LOOKED_AT", "audit", "done_to"]
 
@@ -22,24 +22,24 @@ ACTIONS = sorted({*VERBS, *(f"{verb}-jobs" for verb in BULK), "log-in", "log-out
 OUTCOMES = ("begun", "done", "refused", "failed", "stopped")
 
 
-async def audit(board: Board, query: Query) -> dict[str, Any]:
+async def audit(state: AppState, query: Query) -> dict[str, Any]:
     """Show the audit trail, or what of it a filter matches."""
     terms = {name: query.get(name) for name in TERMS}
-    page = await board.read(read_trail, AuditFilter(**terms), PAGE, query.get("cursor") or None, MOST_LOOKED_AT, board.mask)
+    page = await state.read(read_trail, AuditFilter(**terms), PAGE, query.get("cursor") or None, MOST_LOOKED_AT, state.mask)
     return {
         "title": "Audit",
         "found": page,
         "entries": page.entries,
         "terms": {name: value for name, value in terms.items() if value},
-        "kept": board.naq_settings.audit_ttl,
+        "kept": state.naq_settings.audit_ttl,
         "actions": ACTIONS,
         "outcomes": OUTCOMES,
     }
 
 
-async def done_to(board: Board, kind: str, target: str) -> list[AuditEntry]:
+async def done_to(state: AppState, kind: str, target: str) -> list[AuditEntry]:
     """Return what was done last to one thing; nothing where the trail may not be read, as the page shows more than that."""
     try:
-        return await board.read(activity, kind, target, RECENT, board.mask, fresh=FRESH)
+        return await state.read(activity, kind, target, RECENT, state.mask, fresh=FRESH)
     except PermissionDeniedError:
         return []

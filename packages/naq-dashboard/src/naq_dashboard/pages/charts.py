@@ -4,7 +4,7 @@ from typing import Any
 
 from naq_core.metrics import SeriesPoint
 from naq_dashboard.pages.page import Query
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["charts"]
 
@@ -14,10 +14,10 @@ MARKED = ("at", "enqueued", "started", "succeeded", "failed", "retried", "cancel
 """What is new where one of these has changed."""
 
 
-async def charts(board: Board, query: Query, queue: str = "") -> dict[str, Any]:
+async def charts(state: AppState, query: Query, queue: str = "") -> dict[str, Any]:
     """Return the chosen range, and the newest figures as a table for those who do not see charts."""
     name = query.get("range") if query.get("range") in RANGES else "1h"
-    series = await board.figures.series(RANGES[name], queue)
+    series = await state.figures.series(RANGES[name], queue)
     busy = [point for point in series.points if _has_something(point)]
     return {
         "ranges": list(RANGES),

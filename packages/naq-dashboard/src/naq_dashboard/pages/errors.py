@@ -13,7 +13,7 @@ from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobView
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["errors", "fingerprint", "group_failures"]
 
@@ -29,7 +29,7 @@ _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+|'[^']{0,200}'|\"[^\"]{0,200
 
 
 @dataclass(slots=True)
-class Group:
+class FailureGroup:
     """Dead jobs that failed alike."""
 
     function: str
@@ -69,10 +69,10 @@ class Group:
         return counts
 
 
-async def errors(board: Board, query: Query) -> dict[str, Any]:
+async def errors(state: AppState, query: Query) -> dict[str, Any]:
     """Show the newest dead jobs by function, error and message."""
     wanted = JobFilter(states=frozenset({JobState.DEAD}), queue=query.get("queue"))
-    page, count = await asyncio.gather(search.find(board, wanted, MOST, fresh=1.0), search.count(board, wanted))
+    page, count = await asyncio.gather(search.find(state, wanted, MOST, fresh=1.0), search.count(state, wanted))
     groups = group_failures(page.jobs)
     _narrow(groups)
     times = [at for group in groups for at in group.times]
@@ -87,16 +87,16 @@ async def errors(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
-def group_failures(jobs: list[JobView]) -> list[Group]:
+def group_failures(jobs: list[JobView]) -> list[FailureGroup]:
     """Put jobs that failed alike together, the largest group first."""
-    groups: dict[tuple[str, str, str], Group] = {}
+    groups: dict[tuple[str, str, str], FailureGroup] = {}
     for job in jobs:
         error = job.errors[-1] if job.errors else None
         kind, message = (error.type, error.message) if error is not None else ("", job.reason)
         key = (job.function, kind, fingerprint(message))
         group = groups.get(key)
         if group is None:
-            group = groups[key] = Group(*key, sample=job, error=error)
+            group = groups[key] = FailureGroup(*key, sample=job, error=error)
         group.count += 1
         group.queues.add(job.queue)
         if job.ended_at is not None:
@@ -104,7 +104,7 @@ def group_failures(jobs: list[JobView]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (-group.count, group.function, group.type))
 
 
-def _narrow(groups: list[Group]) -> None:
+def _narrow(groups: list[FailureGroup]) -> None:
     """Find for each group the longest part of its messages that all of them share, so that it can be searched for."""
     seen = Counter((group.function, group.type) for group in groups)
     for group in groups:

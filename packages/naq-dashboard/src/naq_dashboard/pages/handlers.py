@@ -13,13 +13,13 @@ from litestar.params import FromPath
 from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
-from naq_dashboard.actions.table import Told
+from naq_dashboard.actions.table import ActionResult
 from naq_dashboard.guard.guard import COOKIE, address_of, viewer_of
 from naq_dashboard.pages import PAGES, Page
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.rendering.templates import assets
-from naq_dashboard.web import NOTICE, AnyRequest, board_of, error_page, frame, html_page, links_of, query_of
+from naq_dashboard.web import NOTICE, AnyRequest, error_page, frame, html_page, links_of, query_of, state_of
 
 BY_NAME = {page.name: page for page in PAGES}
 
@@ -27,16 +27,16 @@ BY_NAME = {page.name: page for page in PAGES}
 async def show(request: AnyRequest) -> Response[bytes]:
     """Answer with a page; while NATS is away, with its frame and the reason."""
     page: Page = request.route_handler.opt["page"]
-    board, query = board_of(request), query_of(request)
+    state, query = state_of(request), query_of(request)
     context = frame(request, page.name, query)
     context["stream"] = context["url"]("stream", page.name, **query.asdict())
     try:
-        context |= await page.load(board, query)
+        context |= await page.load(state, query)
     except BrokerError as error:
         context |= {"title": "No connection to NATS", "away": f"NATS does not answer: {error}"}
         # The overview is what load balancers and people ask first: it answers for the dashboard, not for NATS.
-        return html_page(request, board.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
-    return html_page(request, board.renderer.page(page.template, context), context.get("status", 200))
+        return html_page(request, state.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
+    return html_page(request, state.renderer.page(page.template, context), context.get("status", 200))
 
 
 def page_handler(page: Page) -> HTTPRouteHandler:
@@ -52,7 +52,7 @@ async def ping() -> None:
 @get("/stream/{page_name:str}", include_in_schema=False)
 async def stream(request: AnyRequest, page_name: FromPath[str]) -> ServerSentEvent:
     """Send what changes on a page, as it changes."""
-    board, query = board_of(request), query_of(request)
+    state, query = state_of(request), query_of(request)
     page = BY_NAME.get(page_name)
     if page is None:
         raise NotFoundException(f"there is no page {page_name!r}")
@@ -60,14 +60,14 @@ async def stream(request: AnyRequest, page_name: FromPath[str]) -> ServerSentEve
     context = frame(request, page.name, query) | {"notice": ""}
 
     async def load() -> dict[str, str]:
-        found = await page.load(board, query)
+        found = await page.load(state, query)
         # A stream may outlast the token's half day.
-        fresh = {"csrf": board.signer.form_token(query.viewer.name)}
-        return board.renderer.regions(page.template, context | found | fresh)
+        fresh = {"csrf": state.signer.form_token(query.viewer.name)}
+        return state.renderer.regions(page.template, context | found | fresh)
 
-    board.feed.start()
+    state.feed.start()
     narrow = {name: query.get(name) for name in page.watches}
-    frames = board.live.stream((page.name, query, links), load, **narrow)
+    frames = state.live.stream((page.name, query, links), load, **narrow)
     return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
 
 
@@ -105,16 +105,18 @@ def login_page(request: AnyRequest) -> Response[bytes]:
 @post("/login", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
 async def log_in(request: AnyRequest) -> Response[bytes]:
     """Check name and password, and remember the login in a cookie."""
-    board = board_of(request)
+    state = state_of(request)
     form = await request.form()
-    viewer = await board.gate.login(str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request))
+    viewer = await state.guard.login(
+        str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request)
+    )
     if viewer is None:
         return _login_page(request, str(form.get("next", "")), "Wrong name or password.", 403)
-    board.audit.logged(viewer, "log-in", address_of(request))
+    state.audit.logged(viewer, "log-in", address_of(request))
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": _local(str(form.get("next", "")), links())})
-    seconds = board.settings.session_hours * 3600
-    response.set_cookie(_session_cookie(request, board.gate.session(viewer, seconds), int(seconds)))
+    seconds = state.settings.session_hours * 3600
+    response.set_cookie(_session_cookie(request, state.guard.session(viewer, seconds), int(seconds)))
     return response
 
 
@@ -122,7 +124,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
 async def log_out(request: AnyRequest) -> Response[bytes]:
     """Forget the login."""
     if viewer_of(request).by == "session":
-        board_of(request).audit.logged(viewer_of(request), "log-out", address_of(request))
+        state_of(request).audit.logged(viewer_of(request), "log-out", address_of(request))
     response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
     response.set_cookie(_session_cookie(request, "", 0))
     return response
@@ -131,7 +133,7 @@ async def log_out(request: AnyRequest) -> Response[bytes]:
 @post("/do/{verb:str}", include_in_schema=False, opt={"checks_action": True}, status_code=303)
 async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
     """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
-    board, viewer = board_of(request), viewer_of(request)
+    state, viewer = state_of(request), viewer_of(request)
     pairs = [(key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)]
     words = dict(pairs)
     links = links_of(request)
@@ -139,18 +141,18 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         query = Query(tuple(pairs), viewer)
         wanted = words.get("verb", "")
         if words.get("scope") == "all":
-            run = await board.operations.bulk(viewer, wanted, filter_of(query, board.now()))
-            told = Told(f"Under way: {wanted} all that match.")
+            run = await state.operations.bulk(viewer, wanted, filter_of(query, state.now()))
+            told = ActionResult(f"Under way: {wanted} all that match.")
             place = links("jobs", bulk=run.run_id, **terms_of(query))
         else:
-            told = await board.operations.each(viewer, wanted, query.all("chosen"))
+            told = await state.operations.each(viewer, wanted, query.all("chosen"))
             place = ""
     elif verb == "stop-bulk":
-        run = board.operations.runs.stop(viewer, words.get("run_id", ""))
-        told = Told("It had already ended." if run.ended_at else "It stops after the jobs in progress.")
+        run = state.operations.runs.stop(viewer, words.get("run_id", ""))
+        told = ActionResult("It had already ended." if run.ended_at else "It stops after the jobs in progress.")
         place = ""
     else:
-        told = await board.operations.perform(viewer, verb, words)
+        told = await state.operations.perform(viewer, verb, words)
         place = links(*told.place, queue=told.queue) if told.place else ""
     if "application/json" in request.headers.get("Accept", ""):
         return Response({"notice": told.notice, "location": place}, status_code=200)
@@ -196,10 +198,10 @@ def _path_of(address: str) -> str:
 
 
 def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:
-    board = board_of(request)
+    state = state_of(request)
     context = frame(request, "login", Query((), viewer_of(request)))
     context |= {"title": "Log in", "complaint": complaint, "next": target}
-    return html_page(request, board.renderer.page("login.html", context), status)
+    return html_page(request, state.renderer.page("login.html", context), status)
 
 
 HANDLERS: list[Any] = [

@@ -18,7 +18,7 @@ from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.rendering.templates import moment
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["delayed", "filter_of", "job", "job_counts", "jobs", "new_job"]
 
@@ -60,30 +60,30 @@ def terms_of(query: Query) -> dict[str, list[str]]:
     return {name: values for name, values in query.asdict().items() if name in TERMS}
 
 
-async def jobs(board: Board, query: Query) -> dict[str, Any]:
+async def jobs(state: AppState, query: Query) -> dict[str, Any]:
     """Show the jobs that a filter matches, the one that changed last first."""
     try:
-        wanted, complaint = filter_of(query, board.now()), ""
+        wanted, complaint = filter_of(query, state.now()), ""
     except ConfigurationError as error:  # said beside what was typed, so that it can be put right
         wanted, complaint = JobFilter(), str(error)
     limit = query.number("limit", PAGE, 1, MOST)
     cursor = "" if complaint else query.get("cursor")
-    found = _nothing() if complaint else search.find(board, wanted, limit, cursor)
-    page, queues = await asyncio.gather(found, board.read(list_queues))
+    found = _nothing() if complaint else search.find(state, wanted, limit, cursor)
+    page, queues = await asyncio.gather(found, state.read(list_queues))
     return {
         "title": "Jobs",
         "found": page,
-        "count": await search.count(board, wanted, None if cursor else page, limit),
+        "count": await search.count(state, wanted, None if cursor else page, limit),
         "complaint": complaint,
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
         "queues": [each.queue for each in queues],
-        "chosen_states": [state.value for state in wanted.states],
+        "chosen_states": [each.value for each in wanted.states],
         "terms": terms_of(query),
         "also": {name: value for name in HIDDEN if (value := query.get(name))},
         "limit": limit,
         "search_terms": SEARCH_TERMS,
-        "runs": _runs(board, query.get("bulk")),
+        "runs": _runs(state, query.get("bulk")),
     }
 
 
@@ -91,23 +91,23 @@ async def _nothing() -> JobPage:
     return JobPage(jobs=[])
 
 
-def _runs(board: Board, run_id: str) -> list[BulkRun]:
+def _runs(state: AppState, run_id: str) -> list[BulkRun]:
     """Return the actions on many jobs to show: that of the address, and whatever is under way."""
-    named = board.operations.runs.get(run_id)
-    return [*([named] if named is not None and named.ended_at is not None else []), *board.operations.runs.under_way()]
+    named = state.operations.runs.get(run_id)
+    return [*([named] if named is not None and named.ended_at is not None else []), *state.operations.runs.under_way()]
 
 
-async def delayed(board: Board, query: Query) -> dict[str, Any]:
+async def delayed(state: AppState, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
-    wanted = msgspec.structs.replace(filter_of(query, board.now()), states=DELAYED)
-    page = await search.find(board, wanted, PAGE, query.get("cursor"))
+    wanted = msgspec.structs.replace(filter_of(query, state.now()), states=DELAYED)
+    page = await search.find(state, wanted, PAGE, query.get("cursor"))
     return {"title": "Delayed", "found": page, "terms": terms_of(query)}
 
 
-async def job(board: Board, query: Query) -> dict[str, Any]:
+async def job(state: AppState, query: Query) -> dict[str, Any]:
     """Show one job."""
     job_id, queue = check_place(query.get("job_id"), query.get("queue") or "*")
-    view, done = await asyncio.gather(board.read(get_job, job_id, queue, board.mask), done_to(board, "job", job_id))
+    view, done = await asyncio.gather(state.read(get_job, job_id, queue, state.mask), done_to(state, "job", job_id))
     return {
         "title": view.function or view.job_id,
         "job": view,
@@ -117,12 +117,12 @@ async def job(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
-async def new_job(board: Board, query: Query) -> dict[str, Any]:
+async def new_job(state: AppState, query: Query) -> dict[str, Any]:
     """Show the form that enqueues a job."""
-    queues = await board.read(list_queues)
+    queues = await state.read(list_queues)
     return {
         "title": "New job",
-        "queue": query.get("queue") or board.naq_settings.default_queue,
+        "queue": query.get("queue") or state.naq_settings.default_queue,
         "queues": [each.queue for each in queues],
         "stream": "",
     }

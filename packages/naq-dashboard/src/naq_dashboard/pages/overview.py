@@ -10,7 +10,7 @@ from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import worker_rows
 from naq_dashboard.queries import search
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["overview"]
 
@@ -19,16 +19,16 @@ RECENT = 8
 MOST_QUEUES = 8
 
 
-async def overview(board: Board, query: Query) -> dict[str, Any]:
+async def overview(state: AppState, query: Query) -> dict[str, Any]:
     """Show totals, the queues that wait longest, the newest failures, the workers and the server."""
     queues, found, broker, failures, drawn = await asyncio.gather(
-        board.read(list_queues),
-        board.read(list_workers),
-        board.read(broker_info),
-        search.find(board, DEAD, RECENT),
-        charts(board, query),
+        state.read(list_queues),
+        state.read(list_workers),
+        state.read(broker_info),
+        search.find(state, DEAD, RECENT),
+        charts(state, query),
     )
-    workers = worker_rows(board, found)
+    workers = worker_rows(state, found)
     return {
         **drawn,
         "title": "Overview",

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from litestar.exceptions import ValidationException
 
 from naq_dashboard.access.roles import Viewer
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["Page", "Query"]
 
@@ -51,7 +51,7 @@ class Query:
 
 TEMPLATES = {"job-new": "job_form", "schedule-new": "schedule_form", "schedule-edit": "schedule_form"}
 
-Loader: TypeAlias = Callable[[Board, Query], Awaitable[dict[str, Any]]]
+Loader: TypeAlias = Callable[[AppState, Query], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)

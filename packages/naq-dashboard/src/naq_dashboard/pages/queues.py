@@ -14,7 +14,7 @@ from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import worker_rows
 from naq_dashboard.queries import search
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["queue", "queues"]
 
@@ -32,9 +32,9 @@ ORDERS: dict[str, Callable[[QueueView], float]] = {
 """What the list can be ordered by, the most first."""
 
 
-async def queues(board: Board, query: Query) -> dict[str, Any]:
+async def queues(state: AppState, query: Query) -> dict[str, Any]:
     """Show every queue: how many jobs are where, how long the oldest waits, and how many ended in the last hour."""
-    every, ended = await asyncio.gather(board.read(list_queues), board.figures.last_hour())
+    every, ended = await asyncio.gather(state.read(list_queues), state.figures.last_hour())
     sort = query.get("sort")
     found = sorted(every, key=lambda each: each.queue)
     if sort in ORDERS:
@@ -53,28 +53,28 @@ async def queues(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
-async def _queue(board: Board, name: str) -> QueueView:
+async def _queue(state: AppState, name: str) -> QueueView:
     """Return a queue; one that has had no job yet is there as soon as a worker takes from it."""
     try:
-        return await board.read(get_queue, name)
+        return await state.read(get_queue, name)
     except QueueNotFoundError:
-        workers = sum(name in row["queues"] for row in worker_rows(board, await board.read(list_workers)))
+        workers = sum(name in row["queues"] for row in worker_rows(state, await state.read(list_workers)))
         if not workers:
             raise
         return QueueView(queue=name, workers=workers)
 
 
-async def queue(board: Board, query: Query) -> dict[str, Any]:
+async def queue(state: AppState, query: Query) -> dict[str, Any]:
     """Show one queue: its states, its consumers at the server, its workers and what happened last."""
     name = query.get("queue")
     view, recent, found, drawn, done = await asyncio.gather(
-        _queue(board, name),
-        search.find(board, JobFilter(queue=name), RECENT),
-        board.read(list_workers),
-        charts(board, query, name),
-        done_to(board, "queue", name),
+        _queue(state, name),
+        search.find(state, JobFilter(queue=name), RECENT),
+        state.read(list_workers),
+        charts(state, query, name),
+        done_to(state, "queue", name),
     )
-    connection = await board.connection()
+    connection = await state.connection()
     names = connection.names
     return {
         **drawn,
@@ -82,7 +82,7 @@ async def queue(board: Board, query: Query) -> dict[str, Any]:
         "queue": view,
         "jobs": recent.jobs,
         "activity": done,
-        "workers": [each for each in worker_rows(board, found) if name in each["queues"]],
+        "workers": [each for each in worker_rows(state, found) if name in each["queues"]],
         "jobs_stream": names.jobs_stream,
         "consumer": names.consumer(name),
         "subject": names.ready_filter(name),

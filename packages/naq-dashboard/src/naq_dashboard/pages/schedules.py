@@ -7,7 +7,7 @@ from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule
 from naq_core.views import ScheduleView
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 
@@ -15,9 +15,9 @@ NEXT = 5
 ZONES = ("UTC", "Europe/London", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata")
 
 
-async def schedules(board: Board, query: Query) -> dict[str, Any]:
+async def schedules(state: AppState, query: Query) -> dict[str, Any]:
     """Show every schedule: when it fires, when it did last, and how that went."""
-    every = await board.read(list_schedules)
+    every = await state.read(list_schedules)
     find = query.get("find")
     wanted = find.casefold()
     found = [each for each in every if any(wanted in name.casefold() for name in (each.schedule_id, each.function, each.queue))]
@@ -30,30 +30,30 @@ async def schedules(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
-async def schedule(board: Board, query: Query) -> dict[str, Any]:
+async def schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show one schedule with its next times and its history."""
     schedule_id = query.get("schedule_id")
-    view = await board.read(get_schedule, schedule_id)
-    history = await board.read(schedule_history, schedule_id)
+    view = await state.read(get_schedule, schedule_id)
+    history = await state.read(schedule_history, schedule_id)
     return {
         "title": schedule_id,
         "schedule": view,
         "next": next_runs(view, NEXT),
         "history": history,
-        "activity": await done_to(board, "schedule", schedule_id),
+        "activity": await done_to(state, "schedule", schedule_id),
     }
 
 
-async def new_schedule(board: Board, query: Query) -> dict[str, Any]:
+async def new_schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show the empty form."""
     del query
-    blank = ScheduleView(schedule_id="", queue=board.naq_settings.default_queue, function="", grace=60.0)
+    blank = ScheduleView(schedule_id="", queue=state.naq_settings.default_queue, function="", grace=60.0)
     return {"title": "New schedule", "schedule": blank, "is_new": True, "zones": ZONES, "stream": ""}
 
 
-async def edit_schedule(board: Board, query: Query) -> dict[str, Any]:
+async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show the form with what is stored."""
-    view = await board.read(get_schedule, query.get("schedule_id"))
+    view = await state.read(get_schedule, query.get("schedule_id"))
     if view.unreadable:
         raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it or replace it")
     return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "zones": ZONES, "stream": ""}

@@ -12,7 +12,7 @@ from naq_core.storage.connection import Connection
 from naq_core.views import JobView
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["worker", "worker_rows", "workers"]
 
@@ -21,9 +21,9 @@ MOST_JOBS = 20
 COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
 
 
-async def workers(board: Board, query: Query) -> dict[str, Any]:
+async def workers(state: AppState, query: Query) -> dict[str, Any]:
     """Show every worker: where it runs, what it takes, what it does."""
-    rows = worker_rows(board, await board.read(list_workers))
+    rows = worker_rows(state, await state.read(list_workers))
     find = query.get("find")
     wanted = find.casefold()
     return {
@@ -36,16 +36,16 @@ async def workers(board: Board, query: Query) -> dict[str, Any]:
     }
 
 
-async def worker(board: Board, query: Query) -> dict[str, Any]:
+async def worker(state: AppState, query: Query) -> dict[str, Any]:
     """Show one worker and the jobs in its hands."""
     worker_id = query.get("worker_id")
-    rows = [row for row in worker_rows(board, await board.read(list_workers)) if row["worker_id"] == worker_id]
+    rows = [row for row in worker_rows(state, await state.read(list_workers)) if row["worker_id"] == worker_id]
     if not rows:
         raise NotFoundException(
             f"no running worker with id {worker_id!r}; a stopped worker is only named in the records of its jobs"
         )
-    views = await board.read(_jobs_in_hand, tuple(each["job_id"] for each in rows[0]["jobs"][:MOST_JOBS]))
-    return {"title": worker_id, "worker": rows[0], "views": views, "activity": await done_to(board, "worker", worker_id)}
+    views = await state.read(_jobs_in_hand, tuple(each["job_id"] for each in rows[0]["jobs"][:MOST_JOBS]))
+    return {"title": worker_id, "worker": rows[0], "views": views, "activity": await done_to(state, "worker", worker_id)}
 
 
 async def _jobs_in_hand(connection: Connection, job_ids: tuple[str, ...]) -> dict[str, JobView]:
@@ -61,11 +61,11 @@ async def _jobs_in_hand(connection: Connection, job_ids: tuple[str, ...]) -> dic
     return {job_id: view for job_id, view in zip(job_ids, found, strict=True) if view is not None}
 
 
-def worker_rows(board: Board, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def worker_rows(state: AppState, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Bring the presence documents, which may be of another version or anybody's, into one form."""
-    settings = board.naq_settings
+    settings = state.naq_settings
     stale_after = settings.heartbeat_interval * 2
-    return [_row(each, board.now() - stale_after) for each in found if isinstance(each, dict)]
+    return [_row(each, state.now() - stale_after) for each in found if isinstance(each, dict)]
 
 
 def _row(each: dict[str, Any], stale_before: datetime) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from naq_dashboard.drawing.dag import Drawing, draw
 from naq_dashboard.drawing.gantt import chart, longest_way
 from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
-from naq_dashboard.state import Board
+from naq_dashboard.state import AppState
 
 __all__ = ["workflow", "workflows"]
 
@@ -16,15 +16,15 @@ MOST_DRAWN = 400
 """A drawing of more jobs than this shows nothing that the table does not."""
 
 
-async def workflows(board: Board, query: Query) -> dict[str, Any]:
+async def workflows(state: AppState, query: Query) -> dict[str, Any]:
     """Show the newest workflows and how far they are."""
-    page = await board.read(list_workflows, PAGE, query.get("cursor") or None)
+    page = await state.read(list_workflows, PAGE, query.get("cursor") or None)
     return {"title": "Workflows", "found": page}
 
 
-async def workflow(board: Board, query: Query) -> dict[str, Any]:
+async def workflow(state: AppState, query: Query) -> dict[str, Any]:
     """Show one workflow: its jobs, who waits for whom, and what has failed."""
-    view = await board.read(get_workflow, query.get("workflow_id"), board.mask)
+    view = await state.read(get_workflow, query.get("workflow_id"), state.mask)
     drawing: Drawing | None = None
     if len(view.jobs) <= MOST_DRAWN:
         drawing = draw([(job.job_id, job.parents) for job in view.jobs])
@@ -38,6 +38,6 @@ async def workflow(board: Board, query: Query) -> dict[str, Any]:
         "jobs": {job.job_id: job for job in view.jobs},
         "drawing": drawing,
         "most_drawn": MOST_DRAWN,
-        "activity": await done_to(board, "workflow", view.workflow_id),
+        "activity": await done_to(state, "workflow", view.workflow_id),
         "is_over": all(job.state.is_final for job in view.jobs),
     }

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from naq_core.metrics import LEVELS, Counter, Level, Series, SeriesReader, TallyReader, level_of
 from naq_dashboard.nats import Broker
 
-__all__ = ["FigureBoard"]
+__all__ = ["FigureCache"]
 
 FRESH = 2.0
 """Seconds between two looks at what workers have stored; they store every ten."""
 
 
-class FigureBoard:
+class FigureCache:
     """Keeps what was read of the figures, for all pages."""
 
     def __init__(self, broker: Broker) -> None:

@@ -118,7 +118,7 @@ class Renderer:
             "settings": settings,
             "version": __version__,
             "state_icons": STATE_ICONS,
-            "all_states": [state.value for state in JobState],
+            "all_states": [each.value for each in JobState],
             "ago": ago,
             "in_queue": in_queue,
             "sparkline": sparkline,
