@@ -21,4 +21,4 @@ def test_lines_that_nobody_reads_are_dropped_and_counted(line: str, monkeypatch:
         assert not has_room(stream)
         pipe.read(1 << 20)
         handler.emit(logging.makeLogRecord({"msg": "again"}))
-        assert pipe.read(1 << 20).decode().endswith(" log lines were dropped: nobody read them\nagain\n")
+        assert pipe.read(1 << 20).decode().endswith(" log lines were dropped: standard error is not read\nagain\n")

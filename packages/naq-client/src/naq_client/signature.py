@@ -88,7 +88,7 @@ class Ends:
         return cls((job for part in parts for job in part.jobs), tuple(shape))
 
     def value(self) -> Any:
-        """Return what stands for their results."""
+        """Return placeholders for their results."""
         return ResultOf(self.jobs, many=True, shape=self.shape) if self.shape else result_of(self.jobs[0])
 
     def results(self, results: Sequence[Any]) -> Any:

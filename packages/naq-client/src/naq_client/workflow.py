@@ -243,7 +243,7 @@ class WorkflowHandle(Generic[R]):
     async def results(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for all its jobs, those too that are added meanwhile, and return their results by job id.
 
-        Jobs of one id in several queues are told apart as `id@queue`.
+        Jobs of one id in several queues are distinguished as `id@queue`.
 
         Raises:
             JobFailedError, JobCancelledError, JobExpiredError, JobNotFoundError, JobTimeoutError: As `result`, of any of them.
@@ -263,7 +263,7 @@ class WorkflowHandle(Generic[R]):
         connection = await self._connection.here()
         try:
             _, members = await read_workflow(connection, self.workflow_id)
-        except WorkflowNotFoundError:  # its time to live has passed: nobody can add to it
+        except WorkflowNotFoundError:  # its time to live has passed: nothing can be added to it
             return False
         known = {(job.queue, job.job_id) for job in self.jobs}
         added = [member for member in members if (member.queue, member.job_id) not in known]

@@ -71,7 +71,7 @@ def redact_url(url: str) -> str:
         url: Such as `nats://user:secret@host:4222` or `wss://host?token=secret`.
 
     Returns:
-        The same text with `***` in those places. Of what cannot be told apart, such as a password with a comma or a question
+        The same text with `***` in those places. Of what cannot be separated, such as a password with a comma or a question
         mark that is not escaped, nothing but the scheme is left.
     """
     parts = url.split(",")

@@ -1,6 +1,6 @@
 """The audit trail: who did what with the dashboard and the command line, noted before it is done.
 
-The trail lies in a stream of its own that is only ever added to (`docs/adr/0024-audit-trail.md`). An action whose note cannot be
+The trail has an append-only stream of its own (`docs/adr/0024-audit-trail.md`). An action whose note cannot be
 stored is not carried out: the trail is on the server that the action needs too. Only what makes room in a full store (a purge, a
 deletion) is carried out first and noted after it. Programs that call `naq_core.manage` themselves
 leave no notes, unless they use `recorded`.

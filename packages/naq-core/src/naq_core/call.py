@@ -155,7 +155,7 @@ class JobCall(Generic[R_co]):
         chosen = terms.job_id if terms.unique else options.job_id
         self.job_id = names.new_id() if chosen is None else names.check_job_id(chosen)
         self.is_fresh = chosen is None
-        """The id was made here, so nobody else can have enqueued it."""
+        """The id was made here, so no other client can have enqueued it."""
         self.queue = names.check_queue((options.queue or "default") if queue is UNNAMED else queue)
         self.run = names.new_id() if terms.unique else ""
         """The incarnation of an id that may have several, one after the other."""

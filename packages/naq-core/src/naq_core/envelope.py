@@ -1,4 +1,4 @@
-"""The wire form of a job: what lies on its subject."""
+"""The wire form of a job: the body of its message."""
 
 import re
 from typing import Annotated

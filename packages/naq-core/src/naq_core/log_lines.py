@@ -1,4 +1,4 @@
-"""Log lines to standard error: where nobody reads them, they are dropped, and the process goes on."""
+"""Log lines to standard error: if they are not read, they are dropped, and the process goes on."""
 
 import logging
 import select
@@ -34,7 +34,7 @@ class LineHandler(logging.StreamHandler[IO[str]]):
         """Write a record, or count it as dropped."""
         try:
             text = f"{self.format(record)}\n"
-            if self._dropped and self._write(f"{self._dropped} log lines were dropped: nobody read them\n", 0):
+            if self._dropped and self._write(f"{self._dropped} log lines were dropped: standard error is not read\n", 0):
                 self._dropped = 0
             if not self._write(text, 0 if self._dropped else PATIENCE):
                 self._dropped += 1

@@ -73,7 +73,7 @@ def _configure(settings: Settings, handler: ServiceHandler) -> None:
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(handler)
-        if root.level == logging.WARNING:  # nobody has set it
+        if root.level == logging.WARNING:  # it was not set
             root.setLevel(settings.log_level)
             return
     if settings.source("log_level") != "default":

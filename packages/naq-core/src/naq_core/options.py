@@ -42,7 +42,7 @@ class RunOptions(TypedDict, total=False):
     result_ttl: Delay | None
     """Seconds the result is kept. None, the default: the setting `result_ttl`."""
     process: bool
-    """Run in a child process, which can be killed and whose crash hurts nobody else."""
+    """Run in a child process, which can be killed and whose crash affects no other job."""
 
 
 class TaskOptions(RunOptions, total=False):

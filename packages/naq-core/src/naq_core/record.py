@@ -137,7 +137,7 @@ def decode_record(data: bytes, subject: str = "") -> JobRecord:
     """Read a record.
 
     Args:
-        subject: Where it lies; its last two tokens are the queue and the id that the record must name. Empty: not compared.
+        subject: Its subject; the last two tokens are the queue and the id that the record must name. Empty: not compared.
 
     Raises:
         UnreadableError: It is not a record, or that of another job.
@@ -149,10 +149,10 @@ def decode_record(data: bytes, subject: str = "") -> JobRecord:
 
 
 def record_at(subject: str, data: bytes) -> JobRecord | None:
-    """Return what lies under a record's subject: the record, or None for the marker that a deletion leaves.
+    """Return what a record's subject holds: the record, or None for the marker that a deletion leaves.
 
     One that cannot be read is returned as an `UnreadableRecord`, so a caller that waits for the job, lists it or depends on it is
-    told that it failed, and why.
+    shown as failed, with the reason.
     """
     if not data:
         return None

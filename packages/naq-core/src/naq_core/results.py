@@ -26,7 +26,7 @@ def sign_result(connection: Connection, record: JobRecord) -> None:
 
 
 async def result_bytes(connection: Connection, record: JobRecord) -> bytes:
-    """Return the encoded result of a job that has succeeded, verified, from wherever it lies.
+    """Return the encoded result of a job that has succeeded, verified, from the record or the object store.
 
     Raises:
         SignatureError: It does not bear the signature that `signing_key` asks for.

@@ -51,7 +51,7 @@ _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """Everything NAQ can be told from outside, checked once at the edge.
+    """All settings of NAQ, checked once at the edge.
 
     `Settings.load()` resolves each field on its own: argument, then `NAQ_<FIELD>`, then the
     `NATS_*` fall-back, then `naq.toml` or `[tool.naq]` in `pyproject.toml`, then the default.
@@ -337,7 +337,7 @@ def _convert(name: str, value: object) -> object:
 
 
 def _from_environment(name: str) -> tuple[str, str] | None:
-    """Return the value and the variable it stands in; an empty variable counts as unset."""
+    """Return the value and the name of its variable; an empty variable counts as unset."""
     own, fallback = f"NAQ_{name.upper()}", _FALLBACK_ENV.get(name)
     for variable in (own, fallback):
         if variable is None:

@@ -21,7 +21,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP"
 """Those that stop a service; `stopping` is for who handles them."""
 
 _receivers: "list[SignalReceiver]" = []
-"""Those that are told, all of them: two services of one process stop together."""
+"""All of them get each signal: two services of one process stop together."""
 _before: dict[signal.Signals, Any] = {}
 """The program's own handlers, put back when the last receiver leaves."""
 

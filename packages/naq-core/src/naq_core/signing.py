@@ -1,7 +1,7 @@
 """Signatures: who has no key can neither make a job that workers decode nor a result that clients decode.
 
 HMAC-SHA256 with a shared key. A signature binds the bytes to what they are (a job, a result) and to the names under which
-they lie (namespace, queue, job id), so that nothing valid can be moved elsewhere. It stands in the body, not in a header:
+they lie (namespace, queue, job id), so that nothing valid can be moved elsewhere. It is part of the body, not a header:
 the signature travels with the job, even through the server's own schedules.
 """
 

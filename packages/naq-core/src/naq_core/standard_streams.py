@@ -24,7 +24,7 @@ _MARKS = {
     "\N{LOWER SEVEN EIGHTHS BLOCK}": "#",
     "\N{LIGHT SHADE}": ".",
 }
-"""What stands on a terminal without them for the marks that NAQ's tables use: one character each, so that columns stay."""
+"""Replacements on a terminal without Unicode for the marks that NAQ's tables use: one character each, so that columns stay."""
 _STRICT = frozenset({"strict", "surrogateescape"})
 """The error handlers that Python chooses by itself. Another one was asked for with PYTHONIOENCODING and stays."""
 
@@ -40,7 +40,7 @@ class _Descriptor(io.FileIO):
         super().__init__(number, "w", closefd=False)
 
     def write(self, data: "io.ReadableBuffer", /) -> int:  # type: ignore[name-defined]
-        """Write, or drop what cannot be written: nobody can be told on this stream."""
+        """Write, or drop what cannot be written: this stream cannot report it."""
         try:
             return super().write(data)
         except OSError:  # a later write may succeed: the disk of a log has room again
@@ -90,7 +90,7 @@ def guard_standard_streams() -> None:
 
 
 def treat_output_as_log() -> None:
-    """Drop what cannot be written to standard output from now on: a service does not end because nobody reads what jobs print."""
+    """Drop what cannot be written to standard output from now on: a service goes on when the output of jobs is not read."""
     if (answer := _answer()) is not None:
         answer.is_log = True
 

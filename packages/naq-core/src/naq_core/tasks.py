@@ -1,6 +1,6 @@
 """Tasks that have an owner: the error of each one is reported, and each one ends with its owner.
 
-Everything else is banned by ruff (TID251) and by a test: an `asyncio.create_task` whose result nobody reads hides its error.
+Everything else is banned by ruff (TID251) and by a test: an `asyncio.create_task` whose result is not read hides its error.
 """
 
 import asyncio
@@ -124,8 +124,8 @@ class Background:
     """Tasks that plain code starts, for an object with a `close()`.
 
     Args:
-        on_error: Called with whatever a task raises that nobody awaits. Default: it is logged.
-        is_hidden: Its tasks are cancelled by nobody else (`hide`).
+        on_error: Called with whatever an unawaited task raises. Default: it is logged.
+        is_hidden: Only its owner cancels its tasks (`hide`).
     """
 
     def __init__(self, on_error: _Errors | None = None, *, is_hidden: bool = False) -> None:

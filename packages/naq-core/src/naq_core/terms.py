@@ -124,7 +124,7 @@ def _expiry(expires: Expiry | None) -> dict[str, Any]:
         return {}
     if isinstance(expires, datetime):
         at = instant(expires, "expires")
-        if at <= 0:  # 0 stands for never
+        if at <= 0:  # 0 means never
             raise ConfigurationError("expires", f"{expires.isoformat()} is long past: the job would never run")
         return {"expires_at": at}
     if seconds(expires, "expires") == 0:

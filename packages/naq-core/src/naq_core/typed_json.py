@@ -69,7 +69,7 @@ def encode_json(value: Any, what: str) -> bytes:
     """Write a value as JSON.
 
     Raises:
-        EncodeError: It has no faithful JSON form: a class that nobody knows, NaN or infinity, an integer above 64 bits.
+        EncodeError: It has no faithful JSON form: an unknown class, NaN or infinity, an integer above 64 bits.
     """
     try:
         data = msgspec.json.encode(value, enc_hook=_encode_hook)

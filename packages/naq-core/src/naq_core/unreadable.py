@@ -1,4 +1,4 @@
-"""What lies on the server and cannot be read: finding and removing it, for `naq doctor`."""
+"""Stored documents that cannot be read: finding and removing them, for `naq doctor`."""
 
 import logging
 from collections.abc import AsyncIterator, Iterable

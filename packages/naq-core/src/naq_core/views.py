@@ -189,7 +189,7 @@ class Firing(msgspec.Struct, kw_only=True):
     late: float = 0.0
     """Seconds between the time at which the job was due and its enqueue."""
     count: int = 1
-    """How many times in a row this entry stands for; `at` is the last of them."""
+    """How many times in a row this happened; `at` is the last time."""
     state: JobState | None = None
     """What became of the job, as far as its record is kept."""
 
@@ -236,7 +236,7 @@ class AuditEntry(msgspec.Struct, kw_only=True):
     outcome: str = "begun"
     """begun (in progress, or its process died), done, refused, failed, stopped."""
     reason: str = ""
-    """What was told of the outcome."""
+    """The outcome, as it was reported."""
     ended_at: datetime | None = None
     sequence: int = 0
     """The stream sequence of the note: the order of the trail, and what pages continue from."""

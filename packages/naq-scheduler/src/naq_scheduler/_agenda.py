@@ -84,7 +84,7 @@ class Agenda:
         if entry is None:
             entry = self._entries[change.key] = Entry(change.key)
         if change.revision <= entry.revision:
-            return  # our own write, or an old one told again
+            return  # our own write, or an old one repeated
         entry.revision, entry.data, entry.due = change.revision, change.data, _due(change, self.now())
         if not entry.is_busy:
             self._push(entry)
@@ -109,7 +109,7 @@ class Agenda:
         return entry
 
     def written(self, entry: Entry, revision: int, data: bytes) -> None:
-        """Take note of what stands there after a firing; no data: the schedule was deleted."""
+        """Take note of the stored schedule after a firing; no data: it was deleted."""
         if revision <= entry.revision:
             return  # the watch was faster
         if data:

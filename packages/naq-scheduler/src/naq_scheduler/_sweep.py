@@ -123,7 +123,7 @@ class Sweeper:
             _count(done, "jobs whose parents had ended", len(ready))
 
     async def _sweep_claims(self, done: dict[str, int]) -> None:
-        """Records that say a job runs, of which neither worker nor message is left: nobody else would ever end them."""
+        """Records of running jobs of which neither worker nor message is left: nothing else would ever end them."""
         patience = self._connection.settings.worker_ttl.total_seconds()
         if self._connection.seconds_connected < patience:
             return  # presences may have run out while the server was away
@@ -164,7 +164,7 @@ class Sweeper:
         return True
 
     async def _sweep_presence(self, done: dict[str, int]) -> None:
-        """Presences that the server should have removed long ago, as nobody renews them."""
+        """Presences that are not renewed, and that the server should have removed long ago."""
         names, now = self._connection.names, self._loop.time()
         patience = 3 * self._connection.settings.worker_ttl.total_seconds()
         found = await list_documents(self._connection, names.workers_stream, names.worker("*"))

@@ -143,7 +143,7 @@ class Attempts:
         return of_error(error, envelope.opt.retry, envelope.source)
 
     def _timed_out(self, active: Active, envelope: Envelope) -> Outcome:
-        active.flag.is_set = True  # a thread goes on regardless, but can be told
+        active.flag.is_set = True  # a thread goes on, but can see the flag
         return of_error(AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0), envelope.opt.retry)
 
 

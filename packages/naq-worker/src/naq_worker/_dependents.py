@@ -143,7 +143,7 @@ class Finisher:
         return outcomes
 
     def _remember(self, envelope: Envelope, outcomes: Sequence[ParentOutcome]) -> None:
-        """Keep results that a wide fan-out reads again and again; only of ids that nobody can have used before or will again."""
+        """Keep results that a wide fan-out reads again and again; only of ids that are never used twice."""
         if len(outcomes) > FEW:
             return
         for parent, outcome in zip(envelope.after, outcomes, strict=True):

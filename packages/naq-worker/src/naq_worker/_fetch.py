@@ -121,7 +121,7 @@ class Fetch:
         self._rota.note_delivery(source, delivery.pending, self._loop.time())
         self._on_delivery(delivery)
         if was_empty and delivery.pending:
-            self._wake()  # its order was small, as nobody knew of its backlog
+            self._wake()  # its order was small, as its backlog was unknown
 
     def note_length(self, seconds: float) -> None:
         """Take account of how long a job took."""

@@ -118,7 +118,7 @@ class Processor:
         return not self.limits.gates or await self.limits.enter(active)
 
     async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
-        """Look at what a job waits for, whose server-side timer has fired; nobody else may be left to do so."""
+        """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""
         found = await self.finisher.look(delivery, envelope)
         if isinstance(found, JobRecord):
             await self.settler.end_unrun(delivery, found)
@@ -134,7 +134,7 @@ class Processor:
     async def _attempt_large(self, active: Active, envelope: Envelope, large: Large) -> None:
         """As `_attempt`, with the arguments from the object store, which end with the job.
 
-        They are fetched before the claim: while the object store is away, the job is in nobody's hands.
+        They are fetched before the claim: while the object store is away, the job is not claimed.
         """
         failure: Failed | None = None
         try:

@@ -13,7 +13,7 @@ from naq_worker._active import Active
 LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
 LOWER_SHARE = 0.1
 """Of the slots that a level (or queue) with a backlog gets, so many are offered to each one below it as well: what is less
-important is slowed down, but it never stands still."""
+important is slowed down, but never stops."""
 STANDING = 4
 """An idle high or low level keeps an order for one in so many of the free slots: its first jobs come without a round trip."""
 AGED = 0.1
@@ -141,7 +141,7 @@ class Rota:
         return shares
 
     def note_order(self, source: Source, count: int, now: float) -> None:
-        """Take account of an order; what stands below a source with a backlog earns a share of it."""
+        """Take account of an order; a source below one with a backlog earns a share of it."""
         if source.is_led:
             source.owed = max(0.0, source.owed - count)
         elif source.has_backlog(now):

@@ -19,7 +19,7 @@ TRIES = 3
 class Running:
     """A user's function that runs in the current task.
 
-    Once it was stopped, nothing that it returns or raises counts any more: it cannot be told from what a function returns that
+    Once it was stopped, nothing that it returns or raises counts: it looks the same as the return value of a function that
     has swallowed its cancellation.
 
     Args:

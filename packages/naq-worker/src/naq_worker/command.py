@@ -29,7 +29,7 @@ _NAME = "worker"
 _CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
 
 _PYTHONS_THRESHOLDS = frozenset({700, 2000})
-"""How many new objects start a garbage collection where nobody has changed that: up to Python 3.12, and from 3.13 on."""
+"""How many new objects start a garbage collection by default: up to Python 3.12, and from 3.13 on."""
 _GARBAGE_THRESHOLD = 10_000
 
 log = logging.getLogger(__name__)

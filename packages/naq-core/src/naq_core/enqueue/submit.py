@@ -255,7 +255,7 @@ async def _outcomes(futures: Sequence[asyncio.Future[int]]) -> list[Any]:
             except NaqError as error:
                 outcomes.append(error)
     finally:
-        for future in futures[len(outcomes) :]:  # cancelled: nobody asks for these any more
+        for future in futures[len(outcomes) :]:  # cancelled: these are not read any more
             if not future.cancel() and not future.cancelled():
                 future.exception()
     return outcomes

@@ -8,7 +8,7 @@ from naq_core.transport.streams import stream_span
 from naq_core.views import JobCount, JobFilter
 
 HELD = frozenset({JobState.HELD, JobState.RETRYING})
-"""States of what lies on held subjects; a short back-off is retrying elsewhere."""
+"""States of messages on held subjects; a short back-off is retrying elsewhere."""
 
 
 async def known_count(connection: Connection, wanted: JobFilter) -> JobCount:

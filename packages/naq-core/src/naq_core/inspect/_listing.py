@@ -51,7 +51,7 @@ class Source:
     def __init__(self, descent: Descent, position: int, *, is_records: bool) -> None:
         self.descent = descent
         self.position = position
-        """What has been shown lies from here on up."""
+        """What has been shown is from here on up."""
         self.is_records = is_records
         self.buffer: deque[Entry] = deque()
 
@@ -146,7 +146,7 @@ class Listing:
 
         Args:
             until: When to end, with what was found, by the event loop's clock; None: when it is complete.
-            grace: Seconds that it may look on after that, as long as it has found no entry: a page of nothing helps nobody.
+            grace: Seconds that it may look on after that, as long as it has found no entry: an empty page is of no use.
         """
         loop = asyncio.get_running_loop()
         jobs: list[JobView] = []
@@ -236,7 +236,7 @@ class Listing:
         return views
 
     def _read_if_wanted(self, entry: Entry) -> JobRecord | None:
-        """Return a record, None of one that cannot match: most of what a search passes is told without reading it."""
+        """Return a record, None of one that cannot match: most of what a search passes is decided without reading it."""
         states = self._filter.states
         if states and entry.headers.get(STATE, "") not in states and STATE in entry.headers:
             return None

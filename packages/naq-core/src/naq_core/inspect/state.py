@@ -9,7 +9,7 @@ from naq_core.storage.subjects import state_of_subject
 
 
 async def job_state(connection: Connection, job_id: str, queue: str) -> JobState:
-    """Return the state of a job: its record's, or where its message lies before the first attempt.
+    """Return the state of a job: its record's, or before the first attempt that of its message's subject.
 
     Raises:
         JobNotFoundError: There is neither.

@@ -36,9 +36,9 @@ class CancelOutcome(StrEnum):
     BEFORE_START = "before_start"
     """It waited, for a worker, its time, a retry or other jobs: nothing of it runs from now on."""
     WHILE_RUNNING = "while_running"
-    """It ran. Its worker was told: an async function is cancelled, a process killed, a function in a thread can only be told
-    (`current_job().is_cancelled`). Whatever it still returns is refused. A `fast=True` job is always answered so, as nobody
-    but its worker knows whether it has started."""
+    """It ran. Its worker cancels an async function, kills a process, and sets a flag for a function in a thread
+    (`current_job().is_cancelled`). Whatever it still returns is refused. A `fast=True` job is always answered so, as only
+    its worker knows whether it has started."""
     ALREADY_ENDED = "already_ended"
     """It had succeeded, failed, expired or been cancelled before; nothing was changed."""
 

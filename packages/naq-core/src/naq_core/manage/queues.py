@@ -164,7 +164,7 @@ async def delete_queue(connection: Connection, queue: str) -> None:
     jobs = await _jobs(connection, queue, view.running)
     if any(jobs.values()) or view.workers:
         raise QueueInUseError(queue, jobs, view.workers)
-    await delete_queue_settings(connection, queue)  # first: from now on nobody creates the consumers again only to keep them
+    await delete_queue_settings(connection, queue)  # first: from now on no worker recreates the consumers merely to keep them
     for consumer, _ in names.consumers(queue):
         try:
             await connection.api(f"CONSUMER.DELETE.{names.jobs_stream}.{consumer}", restores=False)

@@ -19,7 +19,7 @@ async def quiet_worker(connection: Connection, worker_id: str) -> None:
     """Let a worker take no more jobs and finish those it runs; it stays until it is stopped or resumed.
 
     Raises:
-        WorkerNotFoundError: Nobody answers to this id within 5 s.
+        WorkerNotFoundError: No worker answers to this id within 5 s.
         SignatureError: The worker has a signing key, and this process has none that fits.
     """
     await _ask(connection, worker_id, "quiet")
@@ -29,7 +29,7 @@ async def resume_worker(connection: Connection, worker_id: str) -> None:
     """Let a quiet worker take jobs again.
 
     Raises:
-        WorkerNotFoundError: Nobody answers to this id within 5 s, or the worker is stopping.
+        WorkerNotFoundError: No worker answers to this id within 5 s, or the worker is stopping.
         SignatureError: As for `quiet_worker`.
     """
     await _ask(connection, worker_id, "resume")
@@ -42,7 +42,7 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
         now: Interrupt the running jobs and hand them back at once, as a second SIGTERM does.
 
     Raises:
-        WorkerNotFoundError: Nobody answers to this id within 5 s.
+        WorkerNotFoundError: No worker answers to this id within 5 s.
         SignatureError: The worker has a signing key, and this process has none that fits.
     """
     await _ask(connection, worker_id, "stop_now" if now else "stop")

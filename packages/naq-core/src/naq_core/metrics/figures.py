@@ -42,7 +42,7 @@ Total: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
 """Seconds."""
 
 OUTCOMES = ("succeeded", "failed", "timed_out", "dead", "retried", "cancelled")
-"""What an attempt can come to. With `failed`, `timed_out` and `dead` the job is given up and lies among the dead: its last
+"""The outcomes of an attempt. With `failed`, `timed_out` and `dead` the job is dead: its last
 attempt raised, took too long, or was not decided by its function (its workers died under it, or its message could not be
 read). After `retried` another attempt follows."""
 
@@ -117,7 +117,7 @@ def level_of(hours: float) -> Level:
 
 
 def quantile(counts: dict[int, int], share: float) -> float | None:
-    """Return the duration below which that share lies, in seconds, from counts by class; within a class it is estimated."""
+    """Return the duration below which that share falls, in seconds, from counts by class; within a class it is estimated."""
     total = sum(counts.values())
     if total <= 0:
         return None

@@ -80,7 +80,7 @@ class Recorder:
         now = time.monotonic()
         looked_at, before = self._enqueued.get(queue, (0.0, total))
         self._enqueued[queue] = (now, total)
-        if before < total and now - looked_at < 2 * LEVELS[0].step:  # after a longer absence nobody knows when they came
+        if before < total and now - looked_at < 2 * LEVELS[0].step:  # after a longer absence the times of these are unknown
             self._part(queue).samples.note_enqueued(queue, before, total)
 
     @property

@@ -41,7 +41,7 @@ class SeriesPoint(msgspec.Struct, kw_only=True):
     run_p95: float | None = None
     run_p99: float | None = None
     depth: int | None = None
-    """How many jobs waited; None where nobody looked."""
+    """How many jobs waited; None if unknown."""
 
 
 class Series(msgspec.Struct, kw_only=True):

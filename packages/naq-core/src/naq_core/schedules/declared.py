@@ -35,7 +35,7 @@ class Declaration(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """The module it stands in."""
+        """The module that declares it."""
         return f"code:{function_name(self.function).partition(':')[0]}"
 
     def spec(self, settings: Settings) -> ScheduleSpec:

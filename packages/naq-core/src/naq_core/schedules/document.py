@@ -14,7 +14,7 @@ from naq_core.views import Firing, ScheduleView
 VERSION = 1
 JUST_NOW = timedelta(minutes=1)
 AHEAD = timedelta(minutes=1)
-"""A watermark that lies further ahead than this was written by a clock that was wrong."""
+"""A watermark further ahead than this was written by a wrong clock."""
 HISTORY = 20
 """How many firings a schedule remembers."""
 
@@ -30,7 +30,7 @@ class ScheduleDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     watermark: datetime
     """Every nominal time up to and including this one is dealt with."""
     next_at: datetime | None = None
-    """The nominal time of the next firing, so that nobody has to compute it to know; None after the last."""
+    """The nominal time of the next firing, so that readers need not compute it; None after the last."""
     paused: bool = False
     runs: Count = 0
     missed: Count = 0
@@ -91,7 +91,7 @@ def decode_document(data: bytes, schedule_id: str = "") -> ScheduleDocument:
     """Read a document.
 
     Args:
-        schedule_id: The key it lies under, which it must name. Empty: not compared.
+        schedule_id: Its key, which it must name. Empty: not compared.
 
     Raises:
         UnreadableError: It is not a schedule, or another one.

@@ -66,7 +66,7 @@ async def ask_worker(
         patience: Seconds to go on trying; a worker may just be reconnecting.
 
     Returns:
-        Its answer; None when nobody answered: it is gone, cut off, or its event loop stands still.
+        Its answer; None without one: it is gone, cut off, or its event loop is blocked.
 
     Raises:
         SignatureError: The worker asks for a signed request and refused this one, or this process has a signing key and only

@@ -227,7 +227,7 @@ class Pull:
         self._on_trouble(status, description)
 
     def _on_trouble(self, status: str, description: str) -> None:
-        """409 leadership change, shutdown, consumer deleted; 503 nobody there: back off, look, ask again."""
+        """409 leadership change, shutdown, consumer deleted; 503 no responders: back off, look, ask again."""
         log.info("queue %s: pull ended with %s %s", self.queue, status, description)
         self.credit = 0
         self._not_before = self._loop.time() + BACKOFF

@@ -1,4 +1,4 @@
-"""Compares what stands on the server with what NAQ wants, and brings it there."""
+"""Compares the streams and consumers on the server with those that NAQ wants, and updates them."""
 
 from itertools import product
 from typing import Any
@@ -27,7 +27,7 @@ class TopologyItem(msgspec.Struct, kw_only=True):
     breaks_promises: bool = False
     """NAQ refuses to work with it."""
     can_update: bool = False
-    """The server can be told to change it while it is in use."""
+    """The server can change it while it is in use."""
 
 
 async def check_topology(connection: Connection, queues: list[str] | None = None) -> list[TopologyItem]:

@@ -15,7 +15,7 @@ LATEST = 253_402_300_799
 
 
 class StoredFigures(NamedTuple):
-    """A message of figures as it lies there."""
+    """A stored message of figures."""
 
     at: int
     """The stretch's begin, in seconds since the epoch."""
@@ -54,7 +54,7 @@ async def load_figures(connection: Connection, step: int, start: int = 1) -> lis
     """
     names = connection.names
     if names.metrics_stream not in connection.ready and not (await stream_span(connection, names.metrics_stream)).messages:
-        return []  # nobody has written any figures yet
+        return []  # no figures have been written yet
     found = []
     for entry in await list_documents(connection, names.metrics_stream, f"{names.metrics}.{step}.*.*", start):
         at, source = entry.subject.split(".")[-2:]

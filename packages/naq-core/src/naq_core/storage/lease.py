@@ -17,7 +17,7 @@ class LeaseOwner(msgspec.Struct):
     host: str
     pid: Count
     renewal: Count
-    """Distinguishes the writes of one owner, so that a lost answer can be told from another's write."""
+    """Distinguishes the writes of one owner, so that after a lost answer its own write can be recognised."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -37,7 +37,7 @@ class Moved(StrEnum):
     MOVED = "moved"
     """By this call; also when its answer was lost and it was found done."""
     ALREADY = "already"
-    """The job lies on the target: another one, or its own schedule, has moved it."""
+    """The job is on the target subject already: another one, or its own schedule, has moved it."""
     CHANGED = "changed"
     """The job was moved or rewritten meanwhile: read it again and decide again."""
     GONE = "gone"
@@ -105,7 +105,7 @@ async def move(
     due: float | None = None,
     ttl: float | None = None,
 ) -> Moved:
-    """Move a held or dead job to another subject of its, or give it another time where it lies.
+    """Move a held or dead job to another of its subjects, or change its time on the same subject.
 
     Args:
         source: The message, as `find_job` returned it; it is moved only if it is still the newest of its job.

@@ -15,7 +15,7 @@ from naq_core.transport.many import read_many
 
 
 class Kind(Enum):
-    """How a parent stands."""
+    """The state of a parent, for its dependents."""
 
     ALIVE = auto()
     """It has not ended; its end will be acted upon."""
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a parent stands, and why it counts as failed."""
+    """The state of a parent, and why it counts as failed."""
 
     kind: Kind
     why: str = ""
@@ -35,7 +35,7 @@ class Standing:
 
 
 def standing_of(record: JobRecord) -> Standing:
-    """Return how a job with that record stands."""
+    """Return the state of a parent with that record."""
     if record.state is JobState.SUCCEEDED:
         return Standing(Kind.DONE, record=record)
     if not record.state.is_final:

@@ -101,7 +101,7 @@ async def delete_queue_settings(connection: Connection, queue: str) -> None:
 
 
 async def was_deleted(connection: Connection, queue: str) -> bool:
-    """Whether somebody has deleted a queue lately, and nobody has used it since."""
+    """Whether a queue was deleted lately and has not been used since."""
     names = connection.names
     found = await read_document(connection, names.queues_stream, names.queue_setting(queue))
     return found.revision > 0 and not found.data

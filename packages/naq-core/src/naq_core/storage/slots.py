@@ -22,7 +22,7 @@ MOST = 10_000
 
 
 class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who has a slot; nobody by default."""
+    """The holder of a slot; by default it is free."""
 
     worker: str = ""
     job_id: str = ""
@@ -40,7 +40,7 @@ class Slot(msgspec.Struct, frozen=True):
 
     @property
     def is_free(self) -> bool:
-        """Nobody has it."""
+        """It is free."""
         return not self.holder.worker
 
 
@@ -78,7 +78,7 @@ def holder_of(message: Message | Entry) -> Holder:
 
 
 async def write_slot(connection: Connection, queue: str, slot: Slot, holder: Holder) -> Slot | None:
-    """Give a slot to a holder, or to nobody; None where somebody else was faster.
+    """Give a slot to a holder, or free it; None if another worker was faster.
 
     Raises:
         BrokerError: It is unknown who has it.

@@ -138,7 +138,7 @@ def objects_config(connection: Connection) -> dict[str, Any]:
 
 
 def _queues_bucket(connection: Connection) -> dict[str, Any]:
-    """Settings of queues, whose changes workers are told of, and the slots of limited queues."""
+    """Settings of queues, whose changes workers follow, and the slots of limited queues."""
     names = connection.names
     config = bucket_config(names.queues_stream, names.queues, connection.settings.replicas)
     config["republish"] = {"src": names.queue_setting("*"), "dest": names.queue_event("{{wildcard(1)}}")}

@@ -149,7 +149,7 @@ class Names:
         return f"{self.workflows}.{workflow_id}.{part}"
 
     def job_event(self, queue: str, job_id: str) -> str:
-        """What the server republishes of jobs, where it is told to (`job_events`)."""
+        """What the server republishes of jobs, if the setting `job_events` is on."""
         return f"{self.namespace}.event.jobs.*.{queue}.{job_id}"
 
     def worker(self, worker_id: str) -> str:

@@ -103,7 +103,7 @@ class Tally:
     async def finish(self) -> None:
         """Send what was counted and wait until the server has it."""
         self.flush()
-        with contextlib.suppress(*CLIENT_ERRORS):  # at the end of the process, where nobody is left to be told
+        with contextlib.suppress(*CLIENT_ERRORS):  # at the end of the process, when there is no one to report to
             await self._client.flush(timeout=LAST)
 
 
@@ -111,7 +111,7 @@ _with_news: WeakSet[Tally] = WeakSet()
 
 
 async def finish_tallies() -> None:
-    """Send what this event loop's connections have counted: the process ends, and nobody has closed them."""
+    """Send what this event loop's connections have counted: the process ends without closing them."""
     loop = asyncio.get_running_loop()
     await asyncio.gather(*(each.finish() for each in tuple(_with_news) if each.loop is loop))
 

@@ -52,7 +52,7 @@ class TallyReader:
         if span.created != self._created:  # the first time, or the stream was deleted and created again
             self.values, self._next, self._created = {}, 1, span.created
         if self._next > span.last:
-            return  # nobody has counted anything since
+            return  # nothing has been counted since
         for message in await read_all(connection, names.tally_stream, names.tally(*self._wanted), self._next):
             self._next = message.sequence + 1
             queue, function, kind = message.subject.split(".")[-3:]

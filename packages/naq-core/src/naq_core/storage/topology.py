@@ -64,7 +64,7 @@ async def ensure_streams(connection: Connection) -> None:
 
 
 async def ensure_tally(connection: Connection) -> None:
-    """Create the stream of counters where it is missing and this user may; nobody is kept from working for want of them."""
+    """Create the stream of counters where it is missing and this user may; without them everything else works."""
     tried = f"{connection.names.tally_stream} was tried"
     if tried in connection.ready:
         return

@@ -22,11 +22,11 @@ PATIENCE = 1.0
 """Seconds to wait for the acknowledgement of a job that has ended; it comes right after the record of the end."""
 PAUSE = 0.005
 UNSTARTED = frozenset({JobState.QUEUED, JobState.HELD})
-"""Claimed by nobody yet, or handed back by a worker that stopped. One in a short back-off is not: it has been started."""
+"""Not claimed yet, or handed back by a worker that stopped. One in a short back-off is not: it has been started."""
 
 
 class Place(NamedTuple):
-    """What lies where the next incarnation of an id is to be stored."""
+    """What is stored where the next incarnation of an id is to go."""
 
     newest: int = 0
     """Stream sequence of the newest message of the id, to compare-and-set against; 0 where there is none."""
@@ -83,7 +83,7 @@ def run_of(message: Message) -> str:
 async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: bool) -> bool:
     """Make an id's record that of the incarnation that was just stored, unless an earlier one is running.
 
-    The record of an ended job would answer those who ask for the new one. With `retire` an older incarnation lies on the ready
+    The record of an ended job would answer those who ask for the new one. With `retire` an older incarnation is on the ready
     subject still: once the record is the new one's, no worker can claim the old one.
 
     Args:

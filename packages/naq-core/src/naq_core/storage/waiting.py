@@ -1,6 +1,6 @@
 """Waiting for the end of jobs: subscribe, look, wait for the event.
 
-No event tells that a job has gone without an end: its record expired while nobody looked, it was purged, or never existed. So who
+No event tells that a job has gone without an end: its record expired unseen, it was purged, or never existed. So who
 waits looks again after a second, then less and less often, whether there still is something to wait for.
 """
 
@@ -149,7 +149,7 @@ class EndWatch:
         self._is_end = dict(ends)
         self._listeners = {key: self._listener(key) for key in ends}
         self._changed: dict[Key, bool] = dict.fromkeys(self._listeners, False)
-        """Those to look at, and whether an event has told of their end."""
+        """Those to look at, and whether an event has announced their end."""
         self._added: set[Key] = set()
         self._wake = asyncio.Event()
 

@@ -26,7 +26,7 @@ async def check_server(client: QuickClient, url: str, check_rights: Callable[[],
 
     Raises:
         JetStreamDisabledError: JetStream is off. ServerTooOldError: It lacks what NAQ needs.
-        BrokerTimeoutError: Nobody answered for 15 s.
+        BrokerTimeoutError: There was no answer for 15 s.
     """
     account = await _account(client, url, check_rights)
     level = int(account.get("api", {}).get("level", 0))

@@ -17,7 +17,7 @@ DELETED_FOR = 3600
 
 
 class Document(NamedTuple):
-    """What lies under a key; its data is empty where there is nothing."""
+    """The document of a key; its data is empty if there is none."""
 
     data: bytes
     revision: int

@@ -95,7 +95,7 @@ class QuickClient(LastingClient):
         return bool(self._server_info.get("cluster"))
 
     def new_token(self) -> str:
-        """Return a text that nobody else makes, for the name of something that does not live long."""
+        """Return a unique text, for the name of something short-lived."""
         return self._nuid.next().decode()
 
     async def listen(self, subject: str, handler: Handler) -> Subscription:
@@ -240,7 +240,7 @@ class QuickClient(LastingClient):
         caller with a time-out would then wait without end.
 
         Raises:
-            nats.errors.NoRespondersError: Nobody listens. nats.errors.TimeoutError: Nobody answered.
+            nats.errors.NoRespondersError: There is no subscriber. nats.errors.TimeoutError: There was no answer.
             nats.errors.ConnectionReconnectingError: The connection was lost.
         """
         del old_style

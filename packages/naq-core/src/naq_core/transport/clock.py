@@ -1,4 +1,4 @@
-"""The server's time, as a client knows it: measured by the stamps in the server's answers, kept on a clock that nobody sets.
+"""The server's time, as a client knows it: measured by the stamps in the server's answers, kept on a clock that cannot be set.
 
 All times that are stored or compared with stored ones are of this clock (`docs/adr/0035-the-servers-clock.md`).
 """
@@ -24,11 +24,11 @@ HOLD = 1.0
 boottime: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-"""Returns seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+"""Returns seconds on a clock that cannot be set and that goes on while the machine sleeps."""
 
 
 class ServerClock:
-    """The time of the server that a connection talks to; of this machine until an answer has told it."""
+    """The time of the server that a connection talks to; of this machine until the first answer."""
 
     def __init__(self) -> None:
         self._offset = 0.0

@@ -94,7 +94,7 @@ async def _get(connection: JetStream, stream: str, requests: Sequence[dict[str, 
     finally:
         client.replies.forget(replies)
         if done.done() and not done.cancelled():
-            done.exception()  # nobody waits for it where sending has failed
+            done.exception()  # it is not awaited if sending has failed
     return answers
 
 

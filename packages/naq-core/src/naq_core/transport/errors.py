@@ -33,11 +33,11 @@ class PubAck(msgspec.Struct, frozen=True):
 
 
 class NotReadyError(BrokerError):
-    """Nobody answers on a JetStream subject right now (leader election, restart): try again."""
+    """JetStream does not answer right now (leader election, restart): try again."""
 
 
 class NobodyThereError(NotReadyError):
-    """Nobody listens on a JetStream subject: nothing was stored. The stream was deleted, has no leader, or JetStream is off."""
+    """No stream takes this subject: nothing was stored. The stream was deleted, has no leader, or JetStream is off."""
 
 
 class DisconnectedError(BrokerError):

@@ -136,12 +136,12 @@ class JetStream(Link):
         deadline: float | None = None,
         restores: bool = True,
     ) -> Msg:
-        """Send an idempotent request, repeating it while nobody answers.
+        """Send an idempotent request, repeating it while there is no answer.
 
         Args:
             timeout: Seconds to wait for each answer.
             deadline: In loop time, until which it is repeated; None: as the settings say.
-            restores: Create a stream again that nobody answers for, as it is missing.
+            restores: Create the stream again if it is missing.
 
         Raises:
             MissingError: The stream is missing for good.

@@ -27,7 +27,7 @@ class ServerSaidError(nats.errors.Error):
 
 
 class LastingClient(SecureClient):
-    """nats-py's client, which is closed by nobody but its owner."""
+    """nats-py's client, which only its owner closes."""
 
     renew: Callable[[], dict[str, Any]] | None = None
     """Returns the connect options that may have changed. Called before a connection that follows a failed one."""

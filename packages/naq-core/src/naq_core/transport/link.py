@@ -81,7 +81,7 @@ class Link:
         self.settings = settings
         self.client = QuickClient(is_hidden=is_hidden)
         self.background = Background(self._on_own_error, is_hidden=is_hidden)
-        """Tasks that live as long as the connection; an unexpected error of one is told by `lost`."""
+        """Tasks that live as long as the connection; an unexpected error of one becomes `lost`."""
         self.clock = clock or ServerClock()
         """The server's time: all times that are stored or compared with stored ones are its."""
         self.generation = 0
@@ -157,7 +157,7 @@ class Link:
         """Connect and check the server.
 
         Raises:
-            BrokerUnavailableError: Nobody answers; `AuthenticationError` where the credentials are refused,
+            BrokerUnavailableError: No server answers; `AuthenticationError` if the credentials are refused,
                 `TlsNotOfferedError` where TLS is asked for and the server has none.
             PermissionDeniedError: The user may not even ask about JetStream (`$JS.API.INFO`), or not receive answers.
             ConfigurationError: A file of credentials or certificates cannot be used.
@@ -208,7 +208,7 @@ class Link:
         """Close the connection when its event loop ends.
 
         `asyncio.run` closes the asynchronous generators of its loop after it has cancelled the tasks: the one moment at
-        which a connection that nobody has closed can still be closed in order.
+        which a connection that was not closed can still be closed in order.
         """
         try:
             yield
@@ -314,7 +314,7 @@ class Link:
             await self._look_after()
 
     async def _look_after(self) -> None:
-        """See to what else has to be looked at while the connection stands; every 3 s."""
+        """Do the other periodic checks of an open connection; every 3 s."""
 
     async def _measure_clock(self) -> None:
         """Ask for the server's time. The stream may not be there yet, or its information not be this user's to have."""
@@ -429,7 +429,7 @@ class Link:
             listener()
 
     def _harmless(self, denied: PermissionDeniedError) -> str:
-        """Return what follows from a refusal that nobody waits for and everything works without; empty for any other."""
+        """Return the consequence of a refused request that everything works without; empty for any other."""
         del denied
         return ""
 

@@ -1,4 +1,4 @@
-"""A message as it lies in a stream."""
+"""A message stored in a stream."""
 
 from base64 import b64decode
 from typing import Any, NamedTuple

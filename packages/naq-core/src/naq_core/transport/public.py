@@ -25,7 +25,7 @@ async def get_nats_connection(url: str | None = None) -> Client:
         url: The server, or a comma list of them; by default the setting `nats_url`.
 
     Raises:
-        BrokerUnavailableError: Nobody answers there within 5 s. At once: `AuthenticationError` where the credentials are refused,
+        BrokerUnavailableError: No server answers there within 5 s. At once: `AuthenticationError` if the credentials are refused,
             `TlsNotOfferedError` where TLS is asked for and no server has it.
     """
     settings = Settings.load(nats_url=url)

@@ -20,7 +20,7 @@ class Publisher:
     """Sends messages and hands out futures of their stream sequences.
 
     A future ends in the stream sequence, or in `WrongSequenceError`, `QueueFullError`, `JetStreamError` (refused),
-    `NotReadyError` (nobody there, nothing stored), `BrokerTimeoutError` or `DisconnectedError` (outcome unknown).
+    `NotReadyError` (no responders, nothing stored), `BrokerTimeoutError` or `DisconnectedError` (outcome unknown).
     """
 
     def __init__(self, client: QuickClient, *, timeout: float, max_in_flight: int) -> None:

@@ -2,7 +2,7 @@
 
 A try whose answer is lost may have been stored, so its repeat may be refused by our own message. In a cluster a refusal comes in
 two kinds. "Wrong last sequence" without a number (10164) speaks of a proposal that is still under way: a leader that is cut off
-from its peers gives that answer for messages which nobody will ever store. It proves nothing. With a number (10071) it speaks of
+from its peers gives that answer for messages that will never be stored. It proves nothing. With a number (10071) it speaks of
 a message in the leader's store, which holds only what a majority has agreed on. That message is read back and compared with ours.
 """
 
@@ -117,7 +117,7 @@ async def _find_ours(
     """Return the sequence of the message that a precondition met, if it is one of those that are sent.
 
     Raises:
-        WrongSequenceError: It is somebody else's, or nothing lies there any more.
+        WrongSequenceError: It is another's, or there is nothing any more.
         NotReadyError: The refusal proves nothing (yet).
     """
     if not is_repeated or refused.last == 0:

@@ -59,7 +59,7 @@ class Replies:
         finally:
             self.forget((reply,))
             if future.done() and not future.cancelled():
-                future.exception()  # nobody asks for it where sending has failed
+                future.exception()  # it is not awaited if sending has failed
 
     async def expect(self, future: "asyncio.Future[Any]", handler: Handler) -> str:
         """Return a new reply subject, whose answers go to `handler` until `future` is done."""

@@ -1,4 +1,4 @@
-"""Following a bucket: all that lies there, then every change, for as long as it takes.
+"""Following a bucket: its present content, then every change.
 
 An ephemeral push consumer delivers them. It answers for nothing itself, so whatever may have been lost (a gap in its count, a
 missing heartbeat, a reconnect) makes a new one, which goes on after the last change seen. What was deleted stays there as an
@@ -42,7 +42,7 @@ class Watch:
     Args:
         stream: The bucket's stream.
         subjects: Which of its subjects.
-        on_change: Called from the event loop, in order; a document may be told again. It must not raise.
+        on_change: Called from the event loop, in order; a document may come again. It must not raise.
         on_reset: Called before everything is reported again.
     """
 
@@ -55,7 +55,7 @@ class Watch:
         on_reset: Callable[[], None] = lambda: None,
     ) -> None:
         self.ready = asyncio.Event()
-        """Set once everything that was there has been told."""
+        """Set once the present content was passed on."""
         self._connection = connection
         self._stream = stream
         self._subjects = subjects

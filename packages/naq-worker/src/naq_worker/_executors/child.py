@@ -94,7 +94,7 @@ class Child:
                 value = self._context.run(decode_pickle(each, "start-up hook"))
                 if inspect.isawaitable(value):
                     self._await(value, self._context)
-        except BaseException as error:  # noqa: BLE001 - the boundary: told to the worker
+        except BaseException as error:  # noqa: BLE001 - the boundary: reported to the worker
             return Broken(f"a start-up hook failed: {format_traceback(error)}", is_short=lack_of(error) is not None)
         take_over(relay)
         return None
