@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from naq_cli._errors import CommandError
 from naq_cli._format import NOTHING, iso, printable
 from naq_cli._session import Session
-from naq_cli.actions.job_detail import progress_text
+from naq_cli.commands.job.detail import progress_text
 from naq_cli.exit_codes import ExitCode
 from naq_core.events import Event, events
 from naq_core.inspect import broker_info

@@ -4,7 +4,7 @@ from naq_cli._errors import CommandError
 from naq_cli._format import iso
 from naq_cli._output import Column
 from naq_cli._session import Session
-from naq_cli.actions.jobs import COLUMNS as JOB_COLUMNS
+from naq_cli.commands.job.listing import COLUMNS as JOB_COLUMNS
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import QueueInUseError, QueueNotFoundError
 from naq_core.filters import parse_instant

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from naq_cli._calls import check_function, read_call
 from naq_cli._errors import CommandError
 from naq_cli._format import iso, relative
 from naq_cli._output import Column
 from naq_cli._session import Session
-from naq_cli.actions.arguments import check_function, read_call
 from naq_cli.commands.schedule import Times
 from naq_cli.exit_codes import ExitCode
 from naq_core import schedules

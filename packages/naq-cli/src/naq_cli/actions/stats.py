@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from naq_cli._errors import CommandError
+from naq_cli._filters import seconds_of
 from naq_cli._format import iso
 from naq_cli._output import Column
 from naq_cli._session import Session
-from naq_cli.actions._select import seconds_of
 from naq_cli.actions.queues import COLUMNS as QUEUE_COLUMNS
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import broker_info, list_queues, list_workers

@@ -2,7 +2,7 @@
 
 from naq_cli._output import Column
 from naq_cli._session import Session
-from naq_cli.actions.jobs import duration, last_error
+from naq_cli.commands.job.listing import duration, last_error
 from naq_core.inspect import get_workflow, list_workflows
 from naq_core.manage import cancel_workflow, retry_workflow
 from naq_core.views import WorkflowView

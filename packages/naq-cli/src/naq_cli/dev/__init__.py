@@ -39,7 +39,7 @@ def dev(
         log_format: The same: console, json or logfmt.
         color: Use colour; by default on a terminal unless NO_COLOR is set.
     """
-    from naq_cli.actions.dev import DevOptions, develop
+    from naq_cli.dev.development import DevOptions, develop
 
     return develop(
         DevOptions(

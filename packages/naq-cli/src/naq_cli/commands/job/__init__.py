@@ -60,7 +60,7 @@ def list_(
         max_scan: Search at most this many entries per page; a note says if there may be more.
     """
     from naq_cli._session import online
-    from naq_cli.actions.jobs import list_page
+    from naq_cli.commands.job.listing import list_page
 
     return online(
         "job list",
@@ -78,7 +78,7 @@ def show(job_id: str, /, *, traceback: bool = True, options: Reading = READING) 
         traceback: Include the tracebacks of its errors.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_detail import show_job
+    from naq_cli.commands.job.detail import show_job
 
     return online("job show", options, lambda session: show_job(session, job_id, tracebacks=traceback))
 
@@ -102,7 +102,7 @@ def result(
         timeout: Wait at most this long (30, 30s, 5m); implies --wait.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_detail import print_result
+    from naq_cli.commands.job.detail import print_result
 
     return online("job result", options, lambda session: print_result(session, job_id, wait=wait, timeout=timeout))
 
@@ -116,7 +116,7 @@ def wait(*job_ids: str, timeout: str | None = None, options: Reading = READING) 
         timeout: Wait at most this long in total (30, 30s, 5m).
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_detail import wait_for_all
+    from naq_cli.commands.job.detail import wait_for_all
 
     return online("job wait", options, lambda session: wait_for_all(session, job_ids, timeout))
 
@@ -135,8 +135,8 @@ def logs(
         job_id: The job's id, or id@queue if several queues have a job with this id.
         follow: Continue until the job has ended.
     """
+    from naq_cli._following import print_logs
     from naq_cli._session import online
-    from naq_cli.actions.following import print_logs
 
     return online("job logs", options, lambda session: print_logs(session, job_id, follow=follow))
 
@@ -155,7 +155,7 @@ def cancel(
         reason: The reason, stored in the job's record.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_changes import change_jobs
+    from naq_cli.commands.job.changes import change_jobs
 
     return online("job cancel", options, lambda session: change_jobs(session, "cancel", targets, filters, options, reason=reason))
 
@@ -169,7 +169,7 @@ def retry(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = DE
             needs --yes. A filter without a state selects dead jobs.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_changes import change_jobs
+    from naq_cli.commands.job.changes import change_jobs
 
     return online("job retry", options, lambda session: change_jobs(session, "retry", targets, filters, options))
 
@@ -182,7 +182,7 @@ def delete(*targets: str, filters: Filters = NO_FILTERS, options: Destroying = D
         targets: Ids (or id@queue), or a filter. A filter without a state selects jobs that have ended.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_changes import change_jobs
+    from naq_cli.commands.job.changes import change_jobs
 
     return online("job delete", options, lambda session: change_jobs(session, "delete", targets, filters, options))
 
@@ -195,7 +195,7 @@ def run_now(job_id: str, /, *, options: Common = COMMON) -> int:
         job_id: The job's id, or id@queue if several queues have a job with this id.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_changes import run_job_now
+    from naq_cli.commands.job.changes import run_job_now
 
     return online("job run-now", options, lambda session: run_job_now(session, job_id))
 
@@ -217,6 +217,6 @@ def reschedule(
         at: A time: 2026-11-24T12:30:00Z.
     """
     from naq_cli._session import online
-    from naq_cli.actions.job_changes import reschedule_job
+    from naq_cli.commands.job.changes import reschedule_job
 
     return online("job reschedule", options, lambda session: reschedule_job(session, job_id, in_, at))

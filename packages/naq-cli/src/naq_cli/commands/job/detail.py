@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from naq_cli._errors import CommandError
+from naq_cli._filters import seconds_of
 from naq_cli._format import as_time, for_people, for_programs, printable
 from naq_cli._session import Session
-from naq_cli.actions._select import seconds_of
-from naq_cli.actions.jobs import attempts, duration
+from naq_cli.commands.job.listing import attempts, duration
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobTimeoutError
 from naq_core.inspect import get_job, read_json_result, wait_for_job

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from naq_cli._session import Session
-from naq_cli.actions.job_detail import progress_text, write_log
+from naq_cli.commands.job.detail import progress_text, write_log
 from naq_core.events import events
 from naq_core.inspect import get_job, wait_for_job
 from naq_core.tasks import beside

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from naq_cli._filters import make_filter
 from naq_cli._output import Column
 from naq_cli._session import Session
-from naq_cli.actions._select import make_filter
 from naq_cli.commands.job import Filters
 from naq_core.inspect import list_jobs
 from naq_core.views import JobFilter, JobPage, JobView

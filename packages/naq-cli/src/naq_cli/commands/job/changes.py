@@ -6,10 +6,10 @@ from typing import Literal
 import msgspec
 
 from naq_cli._errors import CommandError, explain
+from naq_cli._filters import ids_or_filter
 from naq_cli._format import iso, relative
 from naq_cli._options import Destroying
 from naq_cli._session import Session
-from naq_cli.actions._select import ids_or_filter
 from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobError, JobStateError

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from naq_cli.actions._children import Child, Log
+from naq_cli.dev.children import Child, Log
 from naq_cli.exit_codes import ExitCode
 from naq_core.tasks import beside
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from naq_cli._errors import CommandError, report
 from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
-from naq_cli.actions._children import Child, Log, LogHandler
-from naq_cli.actions._events import describe_event
-from naq_cli.actions._keeping import Keeper
+from naq_cli.dev.children import Child, Log, LogHandler
+from naq_cli.dev.describing import describe_event
+from naq_cli.dev.keeping import Keeper
 from naq_cli.exit_codes import ExitCode
 from naq_core.connection import Connection
 from naq_core.errors import BrokerError, ConfigurationError
