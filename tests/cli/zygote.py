@@ -15,11 +15,10 @@ PROGRAM = """
 import json, os, signal, sys
 import cyclopts, rich.table, rich.progress, rich.live, rich.console
 import naq_client, naq_core.schedules, naq_core.inspect, naq_core.manage, naq_core.events, naq_core.filters
-import naq_cli.app, naq_cli._session
-import pkgutil, importlib, naq_cli.actions, naq_cli.commands
-for package in (naq_cli.actions, naq_cli.commands):
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+import pkgutil, importlib, naq_cli.app
+for module in pkgutil.walk_packages(naq_cli.__path__, "naq_cli."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 
 def stream(number, target, **options):
     if target == "closed":

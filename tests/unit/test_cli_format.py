@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from naq_cli._calls import read_arguments, read_json_arguments
 from naq_cli._format import for_people, for_programs, iso, printable, relative
+from naq_cli._jobs import ending
 from naq_cli._layout import GAP, Wish, fit
-from naq_cli.commands.job.detail import ending
 from naq_core.record import AttemptError, JobState
 from naq_core.settings import parse_duration
 from naq_core.views import JobView

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 LOOKED_UP = {
-    "naq_cli/dev/development.py",  # starts the services, each a process of its own
+    "naq_cli/dev/command.py",  # starts the services, each a process of its own
     "naq_core/testing/_worker.py",  # of the test plugin, which belongs to naq-core and uses what is installed
     "naq_pytest.py",
 }

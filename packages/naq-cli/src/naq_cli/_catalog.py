@@ -18,7 +18,7 @@ RUN, LOOK, PREPARE, OTHER = "Run", "Look and act", "Prepare", "From other packag
 GROUPS = (RUN, LOOK, PREPARE, OTHER)
 
 COMMANDS = {
-    "dev": Command(RUN, "Server, worker, scheduler and dashboard for development.", "naq_cli.dev:dev"),
+    "dev": Command(RUN, "Server, worker, scheduler and dashboard for development.", "naq_cli.dev.command:dev"),
     "worker": Command(RUN, "Run a worker process.", distribution="naq-worker"),
     "scheduler": Command(RUN, "Run a scheduler, which fires recurring schedules.", distribution="naq-scheduler"),
     "dashboard": Command(RUN, "Serve the web dashboard.", distribution="naq-dashboard"),

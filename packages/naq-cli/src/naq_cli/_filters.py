@@ -1,14 +1,46 @@
 """From the words and options of a command line to the jobs that are meant."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
+
+from cyclopts import Group, Parameter
 
 from naq_cli._errors import CommandError
-from naq_cli.commands.job import Filters
 from naq_cli.exit_codes import ExitCode
 from naq_core.filters import build_filter
-from naq_core.settings import parse_duration
 from naq_core.views import JobFilter
+
+FILTERS = Group("Filters", sort_key=10)
+
+
+@Parameter(name="*", group=FILTERS)
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which jobs to select; each may also be written as a word, such as state:dead."""
+
+    state: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """queued, held, running, retrying, succeeded, dead, cancelled or expired. May be repeated."""
+    queue: str | None = None
+    """The queue's name."""
+    function: str | None = None
+    """The function's name, or a part of it."""
+    worker: str | None = None
+    """The worker that last ran it."""
+    workflow: str | None = None
+    """The workflow's id."""
+    schedule: str | None = None
+    """The schedule that fired it."""
+    error: str | None = None
+    """The type of the last error, such as TimeoutError."""
+    since: str | None = None
+    """Enqueued at or after: 2h (ago) or 2026-11-24T12:30."""
+    until: str | None = None
+    """Enqueued before."""
+
+
+NO_FILTERS = Filters()
 
 
 def make_filter(words: Iterable[str], options: Filters, now: datetime) -> JobFilter:
@@ -38,17 +70,3 @@ def ids_or_filter(targets: Sequence[str], options: Filters, now: datetime) -> tu
     if not ids:
         raise CommandError("which jobs? Give ids, or a filter such as state:dead queue:emails", ExitCode.USAGE)
     return ids, None
-
-
-def seconds_of(text: str | None, option: str) -> float | None:
-    """Return a duration of the command line in seconds.
-
-    Raises:
-        CommandError: The value is not valid.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise CommandError(f"{option}: {text!r} {error}", ExitCode.USAGE) from error

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
+from naq_cli._jobs import progress_text, write_log
 from naq_cli._session import Session
-from naq_cli.commands.job.detail import progress_text, write_log
 from naq_core.events import events
 from naq_core.inspect import get_job, wait_for_job
 from naq_core.tasks import beside
@@ -60,15 +60,3 @@ class _Shown:
         if text != self._progress and not self._logs_only:
             self._session.output.remark(text)
             self._progress = text
-
-
-async def print_logs(session: Session, job_id: str, *, follow: bool) -> None:
-    """Print a job's log lines, and with `follow` those to come until it has ended."""
-    if follow:
-        await follow_job(session, job_id, logs_only=True)
-        return
-    job = await get_job(session.connection, job_id)
-    for line in job.logs:
-        write_log(session, line)
-    if not job.logs and session.output.is_terminal:
-        session.output.remark(f"Job {job_id} has not logged anything.")

@@ -1,9 +1,13 @@
-"""Options that many commands share; nothing of NATS is imported here, so that help stays quick."""
+"""Options that many commands share."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+
+from naq_cli._errors import CommandError
+from naq_cli.exit_codes import ExitCode
+from naq_core.settings import parse_duration
 
 CONNECTION = Group("Connection", sort_key=90)
 OUTPUT = Group("Output", sort_key=91)
@@ -49,3 +53,17 @@ class Destroying(Common):
 COMMON = Common()
 READING = Reading()
 DESTROYING = Destroying()
+
+
+def seconds_of(text: str | None, option: str) -> float | None:
+    """Return a duration of the command line in seconds.
+
+    Raises:
+        CommandError: The value is not valid.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise CommandError(f"{option}: {text!r} {error}", ExitCode.USAGE) from error

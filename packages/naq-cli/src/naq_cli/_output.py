@@ -44,10 +44,11 @@ class Column:
 class Output:
     """Standard output for the answer, standard error for remarks."""
 
-    def __init__(self, *, form: str = "auto", quiet: bool = False, color: bool | None = None) -> None:
+    def __init__(self, *, form: str = "auto", quiet: bool = False, color: bool | None = None, agreed: bool = False) -> None:
         self.form = form
         self.quiet = quiet
         self._color = color
+        self._agreed = agreed
 
     @property
     def is_terminal(self) -> bool:
@@ -198,13 +199,13 @@ class Output:
             height=size.lines,  # without it, rich takes a dumb terminal to have 80 columns
         )
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Go on only where the user agrees.
+    def confirm(self, question: str, *, yes: bool = False) -> None:
+        """Go on only where the user agrees, now or beforehand with `--yes`.
 
         Raises:
             CommandError: The user declined, or there is no terminal and `--yes` is missing.
         """
-        if yes:
+        if yes or self._agreed:
             return
         if not self.can_ask:
             raise CommandError(f"{question} There is no terminal to confirm on: add --yes.", ExitCode.USAGE)

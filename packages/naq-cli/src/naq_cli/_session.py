@@ -2,16 +2,19 @@
 
 import asyncio
 import getpass
+import inspect
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from naq_cli._errors import CommandError, is_debugging, report
-from naq_cli._options import Common, Reading
+from naq_cli._options import Common, Destroying, Reading
 from naq_cli._output import Output
+from naq_cli._parameters import with_parameters
 from naq_cli.exit_codes import ExitCode
 from naq_core.audit import Actor, Recording, recorded
 from naq_core.connection import Connection
@@ -54,6 +57,27 @@ _CONNECTION_LOG = "naq_core.connection"
 Action = Callable[[Session], Awaitable[int | None]]
 
 
+def connected(command: str, kind: type[Common] = Common) -> Callable[[Callable[..., Awaitable[int | None]]], Callable[..., int]]:
+    """Make a command of a coroutine function whose first parameter is a session.
+
+    The parser sees its other parameters, and the options of `kind` beside them.
+
+    Args:
+        command: The command's words, as messages name it.
+        kind: Which options the command has in common with others.
+    """
+
+    def decorate(action: Callable[..., Awaitable[int | None]]) -> Callable[..., int]:
+        def run(*args: Any, options: Common | None = None, **kwargs: Any) -> int:
+            return online(command, options or kind(), lambda session: action(session, *args, **kwargs))
+
+        shared = inspect.Parameter("options", inspect.Parameter.KEYWORD_ONLY, default=kind(), annotation=kind)
+        with_parameters(run, action, [*list(inspect.signature(action).parameters.values())[1:], shared])
+        return run
+
+    return decorate
+
+
 def online(command: str, options: Common, action: Action, **overrides: object) -> int:
     """Connect, run the action and return the exit code; every error ends as one line on standard error."""
 
@@ -88,7 +112,8 @@ def make_output(options: Common) -> Output:
     form = "auto"
     if isinstance(options, Reading):
         form = "json" if options.json else "jsonl" if options.jsonl else "auto"
-    return Output(form=form, quiet=options.quiet, color=options.color)
+    agreed = isinstance(options, Destroying) and options.yes
+    return Output(form=form, quiet=options.quiet, color=options.color, agreed=agreed)
 
 
 def configure_logging() -> None:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 from naq_cli._catalog import ALIASES, COMMANDS, resolve_alias
+from naq_cli._parameters import with_parameters
 from naq_cli._plugins import Plugin, find_plugins, own_version
 from naq_cli._root_help import print_root_help
 from naq_cli.exit_codes import ExitCode
@@ -132,15 +133,15 @@ def build(only: str | None = None, plugins: dict[str, Plugin] | None = None) -> 
 
 
 def _run_command(words: list[str]) -> int:
-    plugins = find_plugins()
     name = words[0]
+    plugins = {} if _is_own(name) else find_plugins()
     if name not in COMMANDS and name not in plugins:
         return _complain(_unknown(name, plugins), ExitCode.USAGE)
     from cyclopts import CycloptsError
 
     try:
         app = build(name, plugins)
-        if name in plugins and not _is_own(name):
+        if name in plugins:
             app = _with_plugin(app, plugins[name])
         if _is_own(name) and name not in _TAKES_PATHS:
             words = [_readable(word, at) for at, word in enumerate(words)]
@@ -223,9 +224,7 @@ def adapt(command: Callable[..., Any], short: dict[str, str]) -> Callable[..., A
     def adapted(*args: Any, **kwargs: Any) -> Any:
         return command(*args, **kwargs)
 
-    adapted.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect honours it
-    adapted.__annotations__ = {each.name: each.annotation for each in parameters}
-    adapted.__doc__, adapted.__name__, adapted.__module__ = command.__doc__, command.__name__, command.__module__
+    with_parameters(adapted, command, parameters)
     return adapted
 
 

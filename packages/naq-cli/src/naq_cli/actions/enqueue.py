@@ -6,11 +6,11 @@ from typing import Any
 
 from naq_cli._calls import check_function, read_call
 from naq_cli._errors import CommandError
-from naq_cli._filters import seconds_of
 from naq_cli._following import follow_job
+from naq_cli._jobs import write_result
+from naq_cli._options import seconds_of
 from naq_cli._session import Session
 from naq_cli.commands.enqueue import JobOptions, Waiting
-from naq_cli.commands.job.detail import write_result
 from naq_cli.exit_codes import ExitCode
 from naq_core.enqueue.submit import submit_on
 from naq_core.filters import parse_instant

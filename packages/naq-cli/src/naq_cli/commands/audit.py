@@ -4,10 +4,27 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from naq_cli._options import READING, Reading
+from naq_cli._options import Reading
+from naq_cli._output import Column
+from naq_cli._session import Session, connected
+from naq_core.audit import read_trail
+from naq_core.views import AuditFilter
+
+COLUMNS = (
+    Column("At", lambda entry: entry.at),
+    Column("By", lambda entry: entry.by or "nobody", wrap=True),
+    Column("How", lambda entry: entry.how, rank=3),
+    Column("Action", lambda entry: entry.action),
+    Column("Target", lambda entry: entry.target, wrap=True),
+    Column("Outcome", lambda entry: entry.outcome),
+    Column("Reason", lambda entry: entry.reason, rank=1, wrap=True),
+    Column("Details", lambda entry: entry.details, rank=2, wrap=True),
+)
 
 
-def audit(
+@connected("audit", Reading)
+async def audit(
+    session: Session,
     *,
     by: str = "",
     action: str = "",
@@ -16,8 +33,7 @@ def audit(
     outcome: str = "",
     limit: Annotated[int, Parameter(alias="-n")] = 50,
     cursor: str | None = None,
-    options: Reading = READING,
-) -> int:
+) -> None:
     """List the actions of the dashboard and this command, including refused ones, newest first.
 
     Args:
@@ -29,9 +45,10 @@ def audit(
         limit: Entries per page.
         cursor: Continue where the previous page ended.
     """
-    from naq_cli._session import online
-    from naq_cli.actions.audit import print_trail
-    from naq_core.views import AuditFilter
-
     wanted = AuditFilter(by=by, action=action, kind=kind, target=target, outcome=outcome)
-    return online("audit", options, lambda session: print_trail(session, wanted, limit, cursor))
+    page = await read_trail(session.connection, wanted, limit, cursor)
+    output = session.output
+    empty = "The audit trail is empty." if wanted == AuditFilter() else f"No matching entry among the {page.scanned:,} searched."
+    output.list(page.entries, COLUMNS, key=lambda entry: entry.target, empty=empty, document=page)
+    if page.cursor is not None and not output.is_json:
+        output.remark(f"There may be more: --cursor {page.cursor}")

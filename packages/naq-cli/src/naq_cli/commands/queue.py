@@ -1,93 +1,159 @@
-"""`naq queue`: list, show, pause, limit and purge queues."""
+"""`naq queue`: list, show, pause, limit, purge and delete queues."""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
+from naq_cli._errors import CommandError
+from naq_cli._format import iso
+from naq_cli._jobs import COLUMNS as JOB_COLUMNS
+from naq_cli._options import Destroying, Reading
+from naq_cli._output import Column
+from naq_cli._session import Session, connected
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import QueueInUseError, QueueNotFoundError
+from naq_core.filters import parse_instant
+from naq_core.inspect import get_queue, list_jobs, list_queues
+from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit
+from naq_core.record import JobState
+from naq_core.views import JobFilter, QueueView
+from naq_core.wording import counted, were
 
 app = App(name="queue", help="List, show, pause, limit, purge and delete queues.")
 
 
-@app.command(name="list")
-def list_(*, options: Reading = READING) -> int:
-    """List every queue, with its jobs by state."""
-    from naq_cli._session import online
-    from naq_cli.actions import queues
+def state_of(queue: QueueView) -> str:
+    """Return whether the queue is paused."""
+    if not queue.paused:
+        return "open"
+    return f"paused until {iso(queue.paused_until)}" if queue.paused_until else "paused"
 
-    return online("queue list", options, queues.list_all)
+
+COLUMNS = (
+    Column("Queue", lambda queue: queue.queue),
+    Column("State", lambda queue: "paused" if queue.paused else "open"),
+    Column("Waiting", lambda queue: queue.waiting, right=True),
+    Column("Running", lambda queue: queue.running, right=True),
+    Column("Held", lambda queue: queue.held, right=True),
+    Column("Dead", lambda queue: queue.dead, right=True),
+    Column("Oldest", lambda queue: queue.oldest_at, right=True),
+    Column("Workers", lambda queue: queue.workers, right=True),
+    Column("Limit", lambda queue: queue.limit, rank=3, right=True),
+    Column("Redelivered", lambda queue: queue.redelivered, rank=4, right=True),
+)
+
+
+@app.command(name="list")
+@connected("queue list", Reading)
+async def list_(session: Session) -> None:
+    """List every queue, with its jobs by state."""
+    queues = await list_queues(session.connection)
+    session.output.list(queues, COLUMNS, key=lambda queue: queue.queue, empty="There are no queues yet: naq setup QUEUE")
 
 
 @app.command
-def show(queue: str, /, *, options: Reading = READING) -> int:
+@connected("queue show", Reading)
+async def show(session: Session, queue: str, /) -> None:
     """Show one queue: its jobs by state, its workers, pause and limit.
 
     Args:
         queue: The queue.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue show", options, lambda session: queues.show_one(session, queue))
+    view = await get_queue(session.connection, queue)
+    facts = [
+        ("Queue", view.queue),
+        ("State", state_of(view)),
+        ("Waiting", view.waiting),
+        ("By priority", view.by_priority),
+        ("Running", view.running),
+        ("Held", view.held),
+        ("Dead", view.dead),
+        ("Oldest waiting", view.oldest_at),
+        ("Workers", view.workers),
+        ("Limit", view.limit),
+        ("Redelivered", view.redelivered),
+        ("Stream", session.connection.names.jobs_stream),
+        ("Consumers", [consumer for consumer, _ in session.connection.names.consumers(queue)]),
+    ]
+    session.output.facts(facts, document=view)
 
 
 @app.command
-def peek(queue: str, /, *, limit: Annotated[int, Parameter(alias="-n")] = 10, options: Reading = READING) -> int:
+@connected("queue peek", Reading)
+async def peek(session: Session, queue: str, /, *, limit: Annotated[int, Parameter(alias="-n")] = 10) -> None:
     """Show the jobs that are waiting for a worker; the next one to run is the last line.
 
     Args:
         queue: The queue.
         limit: The number of jobs.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
+    await get_queue(session.connection, queue)
+    page = await list_jobs(session.connection, JobFilter(states=frozenset({JobState.QUEUED}), queue=queue), limit=limit)
+    session.output.list(
+        page.jobs, JOB_COLUMNS, key=lambda job: job.job_id, empty=f"No job of {queue} is waiting for a worker.", document=page
+    )
 
-    return online("queue peek", options, lambda session: queues.peek(session, queue, limit))
+
+async def _say_if_new(session: Session, queue: str) -> None:
+    """Remark that a queue is not known: a name can be set up before its first job, and it can be mistyped in an emergency."""
+    try:
+        await get_queue(session.connection, queue)
+    except QueueNotFoundError:
+        session.output.remark(f"Queue {queue} did not exist and was created. See: naq queue list")
 
 
 @app.command
-def pause(queue: str, /, *, until: str | None = None, options: Common = COMMON) -> int:
+@connected("queue pause")
+async def pause(session: Session, queue: str, /, *, until: str | None = None) -> None:
     """Stop delivering a queue's jobs to workers; running jobs continue.
 
     Args:
         queue: The queue.
         until: When to resume it automatically: a duration from now (30m) or a time (2026-11-24T12:30:00Z).
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue pause", options, lambda session: queues.pause(session, queue, until))
+    end = None if until is None else parse_instant(until, now=session.connection.clock.utc(), setting="until", ahead=True)
+    await _say_if_new(session, queue)
+    async with session.acting("pause-queue", queue, until=None if end is None else iso(end)):
+        await pause_queue(session.connection, queue, end)
+    how = f"naq queue resume {queue} resumes it" if end is None else f"until {iso(end)}"
+    session.output.done(f"{queue} is paused: {how}.", names=[queue])
 
 
 @app.command
-def resume(queue: str, /, *, options: Common = COMMON) -> int:
+@connected("queue resume")
+async def resume(session: Session, queue: str, /) -> None:
     """Resume a paused queue.
 
     Args:
         queue: The queue.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue resume", options, lambda session: queues.resume(session, queue))
+    async with session.acting("resume-queue", queue):
+        await resume_queue(session.connection, queue)
+    session.output.done(f"{queue} is not paused.", names=[queue])
 
 
 @app.command
-def limit(queue: str, most: str, /, *, options: Common = COMMON) -> int:
+@connected("queue limit")
+async def limit(session: Session, queue: str, most: str, /) -> None:
     """Limit how many jobs of a queue run at once, across all workers.
 
     Args:
         queue: The queue.
         most: A positive number, or none to remove the limit.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue limit", options, lambda session: queues.limit(session, queue, most))
+    if most != "none" and (not most.isdecimal() or int(most) == 0):
+        raise CommandError(f"{most!r} is not a positive number or none", ExitCode.USAGE)
+    number = None if most == "none" else int(most)
+    await _say_if_new(session, queue)
+    async with session.acting("limit-queue", queue, limit=most):
+        await set_queue_limit(session.connection, queue, number)
+    text = "no longer has a limit" if number is None else f"runs at most {counted(number, 'job')} at once across all workers"
+    session.output.done(f"{queue} {text}.", names=[queue])
 
 
 @app.command
-def purge(queue: str, /, *, options: Destroying = DESTROYING) -> int:
+@connected("queue purge", Destroying)
+async def purge(session: Session, queue: str, /) -> None:
     """Delete every waiting or delayed job of a queue.
 
     Running and dead jobs stay; naq job delete state:dead queue:NAME deletes dead ones.
@@ -95,14 +161,20 @@ def purge(queue: str, /, *, options: Destroying = DESTROYING) -> int:
     Args:
         queue: The queue.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue purge", options, lambda session: queues.purge(session, queue, yes=options.yes))
+    view = await get_queue(session.connection, queue)
+    session.output.confirm(
+        f"{view.waiting:,} waiting and {view.held:,} delayed jobs of {queue} would be deleted.",
+        yes=not (view.waiting or view.held),
+    )
+    async with session.acting("purge-queue", queue) as entry:
+        deleted = await purge_queue(session.connection, queue)
+        entry.reason = f"{counted(deleted, 'job')} deleted"
+    session.output.done(f"{counted(deleted, 'job')} of {queue} {were(deleted)} deleted.", names=[str(deleted)])
 
 
 @app.command
-def delete(queue: str, /, *, options: Common = COMMON) -> int:
+@connected("queue delete")
+async def delete(session: Session, queue: str, /) -> None:
     """Delete an empty queue that no worker serves, with its pause and limit, such as one made by a typing error.
 
     Records of jobs that have ended stay. The queue comes back when a job is enqueued to it.
@@ -110,7 +182,11 @@ def delete(queue: str, /, *, options: Common = COMMON) -> int:
     Args:
         queue: The queue.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import queues
-
-    return online("queue delete", options, lambda session: queues.delete(session, queue))
+    await get_queue(session.connection, queue)  # nothing of an empty queue can be lost: nobody is asked
+    try:
+        async with session.acting("delete-queue", queue):
+            await delete_queue(session.connection, queue)
+    except QueueInUseError as error:
+        advice = f"naq queue purge {queue} deletes waiting and held jobs, naq job delete queue:{queue} those that have ended"
+        raise CommandError(f"{error}. {advice if error.jobs else f'See: naq queue show {queue}'}", ExitCode.REFUSED) from error
+    session.output.done(f"{queue} was deleted.", names=[queue])

@@ -5,6 +5,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from naq_cli._options import READING, Reading
+from naq_cli._output import Column
+from naq_cli._session import Session, online
+from naq_cli.exit_codes import ExitCode
+from naq_core.inspect import TopologyItem
+from naq_core.manage import apply_topology
+
+COLUMNS = (
+    Column("Name", lambda item: item.name),
+    Column("Kind", lambda item: item.kind),
+    Column("State", lambda item: item.state),
+    Column("Differences", lambda item: item.differences, wrap=True),
+)
 
 
 def setup(
@@ -25,9 +37,21 @@ def setup(
         dry_run: Only print what would be done.
         update: Also update existing streams and consumers that differ, as far as the server allows.
     """
-    from naq_cli._session import online
-    from naq_cli.actions.setup import set_up
 
-    return online(
-        "setup", options, lambda session: set_up(session, list(queues), dry_run=dry_run, update=update), replicas=replicas
-    )
+    async def create(session: Session) -> int:
+        names = list(queues) or [session.settings.default_queue]
+        items = await apply_topology(session.connection, names, update=update, dry_run=dry_run)
+        session.output.list(items, COLUMNS, key=lambda item: item.name, empty="")
+        if dry_run:
+            session.output.remark("Nothing was changed (--dry-run).")
+        return _verdict(session, items)
+
+    return online("setup", options, create, replicas=replicas)
+
+
+def _verdict(session: Session, items: list[TopologyItem]) -> int:
+    different = [item for item in items if item.state == "differs"]
+    for item in different:
+        what = "naq setup --update changes it" if item.can_update else "an existing one cannot be changed"
+        session.output.remark(f"{item.kind} {item.name} differs from what NAQ needs ({'; '.join(item.differences)}): {what}.")
+    return ExitCode.REFUSED if any(item.breaks_promises for item in different) else ExitCode.OK

@@ -1,7 +1,7 @@
 """One event in words, with what only the job's record knows."""
 
 from naq_cli._format import printable
-from naq_cli.commands.job.listing import duration
+from naq_cli._jobs import duration
 from naq_core.connection import Connection
 from naq_core.errors import NaqError
 from naq_core.events import Event

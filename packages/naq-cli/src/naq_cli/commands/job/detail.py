@@ -1,27 +1,33 @@
-"""One job: all that is known of it, its result, its logs, its end."""
+"""What is known of a job: all of it, its result, its log, its end."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from cyclopts import Parameter
 
 from naq_cli._errors import CommandError
-from naq_cli._filters import seconds_of
+from naq_cli._following import follow_job
 from naq_cli._format import as_time, for_people, for_programs, printable
-from naq_cli._session import Session
-from naq_cli.commands.job.listing import attempts, duration
+from naq_cli._jobs import attempts, duration, ending, progress_text, write_log, write_result
+from naq_cli._options import Reading, seconds_of
+from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core.errors import JobTimeoutError
-from naq_core.inspect import get_job, read_json_result, wait_for_job
-from naq_core.record import JobState, LogLine, Progress
+from naq_core.inspect import get_job, wait_for_job
+from naq_core.record import JobState
 from naq_core.tasks import Background
-from naq_core.views import JobView, encode_view
+from naq_core.views import JobView
 from naq_core.wording import counted
 
 
-async def show_job(session: Session, job_id: str, *, tracebacks: bool) -> None:
-    """Show a job."""
+@connected("job show", Reading)
+async def show(session: Session, job_id: str, /, *, traceback: bool = True) -> None:
+    """Show everything known about a job.
+
+    Args:
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        traceback: Include the tracebacks of its errors.
+    """
     job = await get_job(session.connection, job_id)
     output = session.output
     output.facts(_facts(job), document=job)
@@ -31,7 +37,7 @@ async def show_job(session: Session, job_id: str, *, tracebacks: bool) -> None:
         at = as_time(error.at)
         when = "" if at is None else f", {for_people(at) if output.is_terminal else for_programs(at)}"
         output.lines(["", f"Attempt {error.attempt}{when}: {printable(f'{error.type}: {error.message}')}"])
-        if tracebacks and error.traceback:
+        if traceback and error.traceback:
             output.lines(f"  {printable(line)}" for line in error.traceback.rstrip().splitlines())
 
 
@@ -64,19 +70,24 @@ def _facts(job: JobView) -> list[tuple[str, Any]]:
     ]
 
 
-def progress_text(progress: Progress | None) -> str:
-    """Return how far a job says it is."""
-    if progress is None:
-        return ""
-    if progress.total:
-        share = f"{progress.done:g} of {progress.total:g} ({progress.done / progress.total:.0%})"
-    else:
-        share = f"{progress.done:g}"
-    return f"{share} {progress.note}".strip()
+@connected("job result", Reading)
+async def result(
+    session: Session,
+    job_id: str,
+    /,
+    *,
+    wait: Annotated[bool, Parameter(negative="")] = False,
+    timeout: str | None = None,
+) -> int:
+    """Print the result of a job; the exit code is 1 if it did not succeed, 124 if it has not ended.
 
+    JSON results are printed whole; for pickled ones, the preview that the worker stored. Nothing is unpickled.
 
-async def print_result(session: Session, job_id: str, *, wait: bool, timeout: str | None) -> int:
-    """Print a job's result, perhaps after waiting for it."""
+    Args:
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        wait: Wait until the job has ended.
+        timeout: Wait at most this long (30, 30s, 5m); implies --wait.
+    """
     patience = seconds_of(timeout, "--timeout")
     if wait or patience is not None:
         job = await wait_for_job(session.connection, job_id, patience)
@@ -90,42 +101,14 @@ async def print_result(session: Session, job_id: str, *, wait: bool, timeout: st
     return await write_result(session, job)
 
 
-async def write_result(session: Session, job: JobView) -> int:
-    """Write the result of a job that has ended, or say how else it has ended."""
-    whole = await read_json_result(session.connection, f"{job.job_id}@{job.queue}")
-    if session.output.is_json:
-        value = msgspec.Raw(whole) if whole is not None else job.result
-        document: dict[str, Any] = {"job_id": job.job_id, "state": job.state, "result": value, "result_type": job.result_type}
-        if job.errors and job.state is not JobState.SUCCEEDED:
-            document["error"] = job.errors[-1]
-        session.output.json(encode_view(document))
-    elif job.state is JobState.SUCCEEDED:
-        text = _preview(job) if whole is None else whole.decode()
-        session.output.lines([printable(text) if session.output.is_terminal else text])
-    if job.state is not JobState.SUCCEEDED and not session.output.is_json:
-        raise CommandError(f"{ending(job)} See: naq job show {job.job_id}", ExitCode.FAILED)
-    return ExitCode.OK if job.state is JobState.SUCCEEDED else ExitCode.FAILED
+@connected("job wait", Reading)
+async def wait(session: Session, *job_ids: str, timeout: str | None = None) -> int:
+    """Wait until jobs have ended; the exit code is 0 if all succeeded, 1 if one did not, 124 after the time-out.
 
-
-def _preview(job: JobView) -> str:
-    if job.result:
-        return printable(job.result)
-    return f"({job.result_type} of {job.result_size:,} bytes; Job.fetch_result({job.job_id!r}) reads it in Python)"
-
-
-def ending(job: JobView) -> str:
-    """Say in a sentence how a job ended."""
-    if job.state is JobState.SUCCEEDED:
-        return f"job {job.job_id} succeeded."
-    if job.state is JobState.DEAD and job.errors:
-        last = job.errors[-1]
-        when = f"at attempt {attempts(job)}" if job.attempt else "before its first attempt"
-        return printable(f"job {job.job_id} failed {when} with {last.type}: {last.message}.")
-    return printable(f"job {job.job_id} is {job.state}{f': {job.reason}' if job.reason else ''}.")
-
-
-async def wait_for_all(session: Session, job_ids: Sequence[str], timeout: str | None) -> int:
-    """Wait for several jobs at once and report each as it ends."""
+    Args:
+        job_ids: Job ids, or id@queue.
+        timeout: Wait at most this long in total (30, 30s, 5m).
+    """
     if not job_ids:
         raise CommandError("which jobs? Give their ids", ExitCode.USAGE)
     patience = seconds_of(timeout, "--timeout")
@@ -167,11 +150,25 @@ def _report_end(session: Session, job: JobView) -> None:
         output.lines([f"{job.job_id}\t{job.state.value}"])
 
 
-def write_log(session: Session, line: LogLine) -> None:
-    """Print one line that a job logged."""
-    if session.output.is_json:
-        session.output.json_line(line)
+@connected("job logs", Reading)
+async def logs(
+    session: Session,
+    job_id: str,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(alias="-f", negative="")] = False,
+) -> None:
+    """Print what a job has logged.
+
+    Args:
+        job_id: The job's id, or id@queue if several queues have a job with this id.
+        follow: Continue until the job has ended.
+    """
+    if follow:
+        await follow_job(session, job_id, logs_only=True)
         return
-    at = as_time(line.at)
-    when = "" if at is None else for_programs(at)
-    session.output.lines([f"{when} {line.level} {printable(line.message)}"])
+    job = await get_job(session.connection, job_id)
+    for line in job.logs:
+        write_log(session, line)
+    if not job.logs and session.output.is_terminal:
+        session.output.remark(f"Job {job_id} has not logged anything.")

@@ -1,66 +1,41 @@
-"""Lists of jobs."""
+"""`naq job list`."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from typing import Annotated
 
-from naq_cli._filters import make_filter
-from naq_cli._output import Column
-from naq_cli._session import Session
-from naq_cli.commands.job import Filters
+from cyclopts import Parameter
+
+from naq_cli._filters import NO_FILTERS, Filters, make_filter
+from naq_cli._jobs import COLUMNS
+from naq_cli._options import Reading
+from naq_cli._session import Session, connected
 from naq_core.inspect import list_jobs
-from naq_core.views import JobFilter, JobPage, JobView
+from naq_core.views import JobFilter, JobPage
 
 _PAGE = 500
 
 
-def duration(job: JobView) -> timedelta | None:
-    """Return how long the last attempt took."""
-    if job.started_at is None or job.ended_at is None:
-        return None
-    return max(job.ended_at - job.started_at, timedelta(0))
-
-
-def attempts(job: JobView) -> str:
-    """Return the attempt and how many there may be."""
-    return f"{job.attempt}/{job.max_attempts}" if job.max_attempts else str(job.attempt)
-
-
-def last_error(job: JobView) -> str:
-    """Return the last error, where the job has not succeeded after it."""
-    if not job.errors or job.state == "succeeded":
-        return job.reason
-    return f"{job.errors[-1].type}: {job.errors[-1].message}"
-
-
-COLUMNS = (
-    Column("Job", lambda job: job.job_id),
-    Column("State", lambda job: job.state),
-    Column("Queue", lambda job: job.queue, wrap=True, rank=3),
-    Column("Function", lambda job: job.function, wrap=True),
-    Column("Attempt", attempts, right=True, rank=5),
-    Column("Enqueued", lambda job: job.enqueued_at, right=True, rank=1),
-    Column("Due", lambda job: job.due_at, right=True, rank=6),
-    Column("Took", duration, right=True, rank=4),
-    Column("Worker", lambda job: job.worker, wrap=True, rank=8),
-    Column("Arguments", lambda job: job.arguments, wrap=True, rank=7),
-    Column("Error", last_error, wrap=True, rank=2),
-)
-
-
-async def list_page(
+@connected("job list", Reading)
+async def list_(
     session: Session,
-    words: Sequence[str],
-    filters: Filters,
-    *,
-    limit: int,
-    everything: bool,
-    cursor: str | None,
-    max_scan: int,
+    *words: str,
+    limit: Annotated[int, Parameter(alias="-n")] = 50,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    cursor: str | None = None,
+    max_scan: int = 20_000,
+    filters: Filters = NO_FILTERS,
 ) -> None:
-    """List one page of jobs, or all."""
+    """List jobs, most recently changed first.
+
+    Args:
+        words: Filters such as state:dead queue:emails since:2h; other words are searched for in ids, arguments and errors.
+        limit: Jobs per page.
+        all_: List all jobs and ignore --limit.
+        cursor: Continue where the previous page ended.
+        max_scan: Search at most this many entries per page; a note says if there may be more.
+    """
     wanted = make_filter(words, filters, session.connection.clock.utc())
-    page = await list_jobs(session.connection, wanted, limit=_PAGE if everything else limit, cursor=cursor, max_scan=max_scan)
-    if everything:
+    page = await list_jobs(session.connection, wanted, limit=_PAGE if all_ else limit, cursor=cursor, max_scan=max_scan)
+    if all_:
         page = await _all(session, wanted, page, max_scan)
     output = session.output
     output.list(page.jobs, COLUMNS, key=lambda job: job.job_id, empty=_nothing(wanted, page), document=page)

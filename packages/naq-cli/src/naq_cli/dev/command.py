@@ -1,4 +1,4 @@
-"""Running server, worker, scheduler and dashboard together for development."""
+"""`naq dev`: everything that development needs, in one terminal."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from naq_cli._errors import CommandError, report
+from naq_cli._options import OUTPUT
 from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
 from naq_cli.dev.children import Child, Log, LogHandler
@@ -36,25 +40,45 @@ _SHOWN = frozenset({"retrying", "succeeded", "failed", "cancelled", "expired"})
 _CREDENTIALS = ("USER", "PASSWORD", "PASSWORD_FILE", "TOKEN", "TOKEN_FILE", "CREDS", "NKEY", "CONTEXT")
 
 
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class DevOptions:
-    """What `naq dev` was asked for."""
+    """The options of `naq dev`."""
 
-    modules: tuple[str, ...]
-    queues: tuple[str, ...]
-    concurrency: int | None
-    nats_port: int | None
-    dashboard_port: int | None
-    persist: Path | None
-    reload: bool
-    headless: bool
-    log_level: str | None
-    log_format: str | None
-    color: bool | None
+    queue: Annotated[tuple[str, ...], Parameter(alias="-Q", negative="")] = ()
+    """A queue to serve; may be repeated. Default: every queue."""
+    concurrency: Annotated[int | None, Parameter(alias="-c")] = None
+    """How many jobs run at a time."""
+    nats_port: int | None = None
+    """The server's port; 0 picks a free one. Default: 4222, or a free one if 4222 is in use."""
+    dashboard_port: int | None = None
+    """The dashboard's port. Default: 8080, or a free one if 8080 is in use."""
+    persist: Path | None = None
+    """Keep jobs in this folder."""
+    reload: bool = True
+    """Restart the worker when files change."""
+    headless: Annotated[bool, Parameter(negative="")] = False
+    """Run only the server: no worker, scheduler or dashboard."""
+    log_level: str | None = None
+    """Log level of all processes: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+    log_format: str | None = None
+    """The same: console, json or logfmt."""
+    color: Annotated[bool | None, Parameter(group=OUTPUT)] = None
+    """Use colour; by default on a terminal unless NO_COLOR is set."""
 
 
-def develop(options: DevOptions) -> int:
-    """Run everything until Ctrl-C, and end it all."""
+_NO_OPTIONS = DevOptions()
+
+
+def dev(*modules: str, options: DevOptions = _NO_OPTIONS) -> int:
+    """Run a NATS server, a worker and, if installed, the scheduler and the dashboard, until Ctrl-C.
+
+    The worker restarts when a Python file below this folder changes. Jobs are deleted at exit unless --persist keeps
+    them. For development only: no authentication, on the loopback address.
+
+    Args:
+        modules: Modules with your tasks, imported by the worker.
+    """
     log = Log(color=uses_color(sys.stdout, forced=options.color))
     settings: Settings | None = None
     try:
@@ -65,7 +89,7 @@ def develop(options: DevOptions) -> int:
         if not options.headless:
             _need_worker()
         with _server(options, log) as server:
-            return asyncio.run(_Development(options, settings, server, log).run())
+            return asyncio.run(_Development(modules, options, settings, server, log).run())
     except KeyboardInterrupt:  # before the signal handlers stood
         return ExitCode.INTERRUPTED
     except (CommandError, ConfigurationError) as error:
@@ -103,7 +127,10 @@ def _server(options: DevOptions, log: Log) -> Iterator[EmbeddedServer]:
 class _Development:
     """The processes, and what starts them again."""
 
-    def __init__(self, options: DevOptions, settings: Settings, server: EmbeddedServer, log: Log) -> None:
+    def __init__(
+        self, modules: tuple[str, ...], options: DevOptions, settings: Settings, server: EmbeddedServer, log: Log
+    ) -> None:
+        self._modules = modules
         self._options = options
         self._settings = settings
         self._server = server
@@ -111,7 +138,7 @@ class _Development:
         self._stop = asyncio.Event()
         self._signals = 0
         self._environment = _environment(server.url)
-        self._queues = list(options.queues) or [settings.default_queue]
+        self._queues = list(options.queue) or [settings.default_queue]
         self._keepers: list[Keeper] = []
         self._reloaded: list[Keeper] = []
         self._dashboard_port = options.dashboard_port or 0
@@ -171,14 +198,14 @@ class _Development:
         if dashboard:
             self._dashboard_port = options.dashboard_port or (_DASHBOARD_PORT if _is_free(_DASHBOARD_PORT) else _free_port())
             say("naq", f"Dashboard at http://127.0.0.1:{self._dashboard_port}")
-        call = f"{options.modules[0]}:your_function" if options.modules else "math:sqrt 2"
+        call = f"{self._modules[0]}:your_function" if self._modules else "math:sqrt 2"
         say("naq", f"In another terminal: naq enqueue {call} --wait")
         say("naq", "Ctrl-C stops everything.")
 
     def _keep(self, name: str) -> Keeper:
         """Make the keeper of one service."""
         options = self._options
-        imports = () if name == "dashboard" else options.modules
+        imports = () if name == "dashboard" else self._modules
         arguments = self._worker_arguments() if name == "worker" else ["-m", "naq_cli", name, *_import_options(imports)]
         if name == "dashboard":
             arguments += ["--host", "127.0.0.1", "--port", str(self._dashboard_port)]
@@ -204,7 +231,7 @@ class _Development:
 
     def _worker_arguments(self) -> list[str]:
         options = self._options
-        arguments = ["-m", "naq_worker", *self._queues, *_import_options(options.modules)]
+        arguments = ["-m", "naq_worker", *self._queues, *_import_options(self._modules)]
         if options.concurrency is not None:
             arguments += ["--concurrency", str(options.concurrency)]
         return arguments + self._log_options()
@@ -218,7 +245,7 @@ class _Development:
         settings = Settings(nats_url=self._server.url, namespace=self._settings.namespace)
         async with Connection(settings, name="naq-dev") as connection, asyncio.TaskGroup() as group:
             group.create_task(self._show_jobs(connection))
-            if not self._options.queues:
+            if not self._options.queue:
                 group.create_task(self._serve_new_queues(connection, worker))
 
     async def _show_jobs(self, connection: Connection) -> None:
