@@ -1,37 +1,68 @@
-"""The ways to run it: an application of its own, one to mount, or a plugin for Litestar."""
+"""The application, and the ways to run it: alone, mounted in another one, or as a plugin for Litestar."""
 
-import logging
+import re
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, Router, asgi
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
 from litestar.plugins import InitPlugin
-from litestar.response import Response
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-from naq_core.errors import BrokerError, EncodeError, NaqError
 from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
 from naq_dashboard.api.conditional import ConditionalGet
-from naq_dashboard.api.strict import check_query, query_names
+from naq_dashboard.api.strict import check_query
 from naq_dashboard.docs.page import REFERENCE
-from naq_dashboard.entrance import Dashboard, mounted
-from naq_dashboard.guard.guard import Identify, check_action, problem
-from naq_dashboard.pages.handlers import BY_NAME, HANDLERS
+from naq_dashboard.errors import EXCEPTION_HANDLERS
+from naq_dashboard.guard.guard import Identify, check_action, is_from_proxy, is_here, marked
+from naq_dashboard.pages import PAGES
+from naq_dashboard.pages.handlers import HANDLERS
 from naq_dashboard.settings import DashboardSettings
 from naq_dashboard.state import AppState
-from naq_dashboard.web import AnyRequest, error_page
 
-__all__ = ["NaqDashboardPlugin", "create_app", "dashboard_app"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Dashboard", "NaqDashboardPlugin", "create_app", "dashboard_app"]
 
 LARGEST_BODY = 1_000_000
+PREFIX_HEADER = b"x-forwarded-prefix"
+SCHEME_HEADER = b"x-forwarded-proto"
+SCHEMES = ("http", "https")
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,100}){1,10}")
+_OWN_PATHS = frozenset(f"/{page.path.partition('/')[0]}" for page in PAGES)
+
+
+class Dashboard(Litestar):
+    """The application: for each request it finds out under which path an outer application or a proxy serves it."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request; links follow from `root_path`, routes from what comes after it."""
+        if scope["type"] == "http":
+            scope, send = self._placed(scope), marked(send)
+        await super().__call__(scope, receive, send)
+
+    def _placed(self, scope: Scope) -> Scope:
+        """Return the scope with the path that people see before ours as `root_path`, at the start of `path` as ASGI has it.
+
+        A server or framework may have said it in `root_path` and may have left it in `path` or not; a proxy may have cut it off
+        or not, and says it in our settings or, if it is a trusted one, in `X-Forwarded-Prefix`. It may also say that people came
+        by https.
+        """
+        state: AppState = self.state.naq_dashboard
+        given = scope.get("root_path", "").rstrip("/")
+        own = state.settings.root_path
+        path = _without(given, scope["path"])
+        if own not in _OWN_PATHS:
+            path = _without(own, path)
+        is_trusted = is_from_proxy(scope, state.settings)
+        root = own or f"{_forwarded_prefix(scope) if is_trusted else ''}{given}"
+        scheme = _header(scope, SCHEME_HEADER) if is_trusted or is_here(scope) else ""
+        if scheme not in SCHEMES:
+            scheme = scope.get("scheme", "http")
+        return {**scope, "root_path": root, "path": f"{root}{path}", "scheme": scheme}  # type: ignore[return-value]  # the same keys
 
 
 def create_app(
@@ -106,7 +137,7 @@ class NaqDashboardPlugin(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the dashboard below its path, and closing at the end."""
-        app_config.route_handlers.append(mounted(_application(self.state), self.path))
+        app_config.route_handlers.append(_mounted(_application(self.state), self.path))
         app_config.on_shutdown.append(self.state.aclose)
         return app_config
 
@@ -118,13 +149,12 @@ def _application(state: AppState) -> Dashboard:
         yield
         await state.aclose()
 
-    state.page_names = frozenset(BY_NAME)
     api = Router("/", route_handlers=API_HANDLERS, guards=[check_query], middleware=[ConditionalGet()])
     return Dashboard(
         route_handlers=[*HANDLERS, *REFERENCE, api],
         guards=[check_action],
         middleware=[state.guard],
-        exception_handlers={HTTPException: _http_error, NaqError: _naq_error, Exception: _own_error},
+        exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         logging_config=None,  # the log is the program's that runs it
         openapi_config=None,  # naq_dashboard.docs.openapi has its own, which is the same inside another application
@@ -133,69 +163,29 @@ def _application(state: AppState) -> Dashboard:
     )
 
 
-def _wants_page(request: AnyRequest) -> bool:
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return not path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")
+def _mounted(app: ASGIApp, path: str) -> Any:
+    """Return a handler of an outer Litestar application that hands everything below a path to ours."""
+
+    @asgi(path, is_mount=True, copy_scope=True, opt={"exclude_from_csrf": True})
+    async def naq_dashboard(scope: Scope, receive: Receive, send: Send) -> None:
+        root = f"{scope.get('root_path', '').rstrip('/')}{path.rstrip('/')}"
+        await app({**scope, "root_path": root, "path": f"{root}/{scope['path'].lstrip('/')}"}, receive, send)  # type: ignore[arg-type]  # the same keys
+
+    return naq_dashboard
 
 
-def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """Say what is wrong with a request, also with one that leads nowhere."""
-    faults = _faults(request, error)
-    detail = "; ".join(f"{each['name']}: {each['detail']}" for each in faults) or error.detail
-    if error.status_code == 404 and not error.extra and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = f"nothing found at {request.scope['path'][:200]}"
-    if _wants_page(request):
-        return error_page(request, error.status_code, _TITLES.get(error.status_code, "Error"), detail)
-    response = problem(error.status_code, detail, **({"errors": faults} if faults else {}))
-    response.headers.update(error.headers or {})
-    return response
+def _without(prefix: str, path: str) -> str:
+    """Return a path without what comes before ours; it always begins with a slash."""
+    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        path = path[len(prefix) :]
+    return path or "/"
 
 
-def _faults(request: AnyRequest, error: HTTPException) -> list[dict[str, str]]:
-    """Return what Litestar found wrong, by parameter or field."""
-    extra = [each for each in error.extra if isinstance(each, dict)] if isinstance(error.extra, list) else []
-    names = query_names(request.route_handler) if extra else {}
-    found = []
-    for each in extra:
-        name, source = str(each.get("key", "body")), each.get("source", "body")
-        found.append(
-            {"name": names.get(name, name), "in": str(getattr(source, "value", source)), "detail": str(each.get("message"))}
-        )
-    return found
+def _forwarded_prefix(scope: Scope) -> str:
+    """Return the prefix that a proxy has cut off, if it can be one: it ends up in every link and redirect."""
+    value = _header(scope, PREFIX_HEADER).rstrip("/")
+    return value if _PREFIX.fullmatch(value) else ""
 
 
-def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
-    """Say what naq_core refused: what does not exist, what is wrong, what the server cannot do just now."""
-    match error:
-        case LookupError():
-            status = 404
-        case ValueError() | EncodeError():
-            status = 400
-        case BrokerError():
-            status = 503
-        case _:
-            status = 409
-    if _wants_page(request):
-        return error_page(request, status, _TITLES[status], str(error))
-    return problem(status, str(error))
-
-
-def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Log a mistake of the dashboard's own, and say no more than that it is one."""
-    log.error("%s %r failed", request.method, request.url.path, exc_info=error)
-    text = "Internal error; see the dashboard's log."
-    return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)
-
-
-_TITLES = {
-    400: "Bad request",
-    401: "Not logged in",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Not possible in this state",
-    429: "Too many attempts",
-    501: "Not installed",
-    500: "Internal error",
-    503: "NATS does not answer",
-}
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for each, value in scope["headers"] if each == name), b"").decode("latin-1")

@@ -1,16 +1,12 @@
 """The dashboard put together: settings, connection, templates and live updates of one application."""
 
 import asyncio
-import logging
-import math
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
-from naq_core.tasks import Background
 from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.table import Operations
@@ -19,19 +15,12 @@ from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
 from naq_dashboard.queries.figures import FigureCache
+from naq_dashboard.queries.reader import Reader
 from naq_dashboard.rendering.templates import Renderer
 from naq_dashboard.settings import DashboardSettings
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 READY = 1.9
 """Seconds in which JetStream has to answer: probes often wait for two."""
-FRESH = 0.2
-"""Seconds for which what was read is handed to others who ask the same."""
-LONGEST_FRESH = 1.0
-"""Seconds for which it is at most because it took long."""
 
 
 class AppState:
@@ -45,16 +34,14 @@ class AppState:
         self.audit = Audit(self.broker)
         self.guard = Guard(settings, self.signer, self.audit, identify)
         self.renderer = Renderer(settings)
-        self._background = Background()
         self.mask = self.renderer.masker
-        """Hides what looks secret; every reading of jobs and of the audit trail gets it."""
+        """Hides what looks secret."""
+        self.read = Reader(self.broker, self.mask)
         self.live = Hub()
         self.feed = EventFeed(self.broker, self.mask, self.live.notify, self.live.notify_all)
         self.figures = FigureCache(self.broker)
         self.operations = Operations(self.broker, self.audit, self.mask, self._forget)
-        self.page_names: frozenset[str] = frozenset()
         self.last_workers: list[dict[str, Any]] = []
-        self._shared: dict[Any, _Shared] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> "AppState":
         """Return the same object: Litestar copies an application's state, and a copy would be a second connection."""
@@ -89,59 +76,17 @@ class AppState:
             raise BrokerTimeoutError("JetStream health check", READY) from error
         return loop.time() - begun
 
-    async def read(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH) -> T:
-        """Call a reading function of naq_core with the connection; equal questions within a moment share one answer.
-
-        An answer that took long stays for as long again: no question keeps the server busy for more than half of the time.
-
-        Args:
-            fresh: The length of that moment, in seconds.
-        """
-        key = (function, arguments)
-        now = asyncio.get_running_loop().time()
-        for old in [each for each, known in self._shared.items() if known.until < now]:
-            del self._shared[old]
-        if key not in self._shared:
-            self._shared[key] = _Shared(self._background, function, await self.connection(), arguments, fresh)
-        answer: T = await asyncio.shield(self._shared[key].task)
-        return answer
-
     def _forget(self) -> None:
         """After an action nothing that was read before it is shown."""
-        self._shared.clear()
+        self.read.forget()
         self.live.notify_all()
 
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
-        await self._background.close()
+        await self.read.close()
         await self.live.close()
         await self.feed.close()
         await self.operations.close()
         self.guard.close()
         await self.audit.close()
         await self.broker.close()
-
-
-class _Shared:
-    """A question that is being answered, or has been a moment ago."""
-
-    def __init__(
-        self,
-        background: Background,
-        function: Callable[..., Awaitable[Any]],
-        connection: Connection,
-        arguments: tuple[Any, ...],
-        fresh: float,
-    ) -> None:
-        self.until = math.inf
-        """When the answer is too old, by the event loop's clock."""
-        self._loop = asyncio.get_running_loop()
-        self._began, self._fresh = self._loop.time(), fresh
-        self.task = background.start(self._ask(function, connection, arguments), "naq-dashboard-read", is_awaited=True)
-
-    async def _ask(self, function: Callable[..., Awaitable[Any]], connection: Connection, arguments: tuple[Any, ...]) -> Any:
-        try:
-            return await function(connection, *arguments)
-        finally:
-            now = self._loop.time()
-            self.until = max(self._began + self._fresh, now + min(LONGEST_FRESH, now - self._began))

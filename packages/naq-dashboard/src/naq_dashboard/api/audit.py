@@ -5,9 +5,8 @@ from typing import Annotated, Any
 from litestar import get
 from litestar.params import QueryParameter
 
-from naq_core.audit import read_trail
 from naq_core.views import AuditFilter, AuditPage
-from naq_dashboard.pages.audit import MOST_LOOKED_AT
+from naq_dashboard.queries.audit import find_entries
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["TRAIL"]
@@ -25,9 +24,8 @@ async def audit_trail(
     cursor: Annotated[str, QueryParameter(max_length=20, description="The cursor that the previous page returned.")] = "",
 ) -> AuditPage:
     """List what was done with the dashboard and the command line, and what was refused, the newest first."""
-    state = state_of(request)
     wanted = AuditFilter(by=by, action=action, kind=kind, target=target, outcome=outcome)
-    return await state.read(read_trail, wanted, limit, cursor or None, MOST_LOOKED_AT, state.mask)
+    return await find_entries(state_of(request).read, wanted, limit, cursor)
 
 
 TRAIL: list[Any] = [audit_trail]

@@ -9,15 +9,13 @@ from litestar import get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
+from naq_core.filters import build_filter
 from naq_core.inspect import broker_info, get_job, get_queue, list_queues, list_workers
 from naq_core.record import JobState, LogLine
 from naq_core.views import BrokerView, JobCount, JobFilter, JobPage, JobView, QueueView
-from naq_dashboard.guard.guard import viewer_of
-from naq_dashboard.pages.errors import MOST, group_failures
-from naq_dashboard.pages.jobs import filter_of
-from naq_dashboard.pages.overview import totals
-from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
+from naq_dashboard.queries.errors import group_failures, newest_failures
+from naq_dashboard.queries.queues import totals
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["READING", "Overview"]
@@ -92,9 +90,17 @@ async def wanted_jobs(  # noqa: PLR0913 - one parameter for each field of the fi
     until: When = "",
 ) -> JobFilter:
     """Return the filter that an address asks for; its parameters are those of the page of jobs."""
-    terms = {"q": q, "queue": queue, "function": function, "worker": worker, "workflow": workflow, "schedule": schedule}
-    pairs = [*terms.items(), ("error", error), ("since", since), ("until", until), *(("state", each) for each in states or ())]
-    return filter_of(Query(tuple(pairs), viewer_of(request)), state_of(request).now())
+    fields = {
+        "queue": queue,
+        "function": function,
+        "worker": worker,
+        "workflow": workflow,
+        "schedule": schedule,
+        "error": error,
+        "since": since,
+        "until": until,
+    }
+    return build_filter(q, {name: value.strip() for name, value in fields.items()}, states or (), now=state_of(request).now())
 
 
 FILTER = {"wanted": Provide(wanted_jobs)}
@@ -106,13 +112,13 @@ async def all_jobs(request: AnyRequest, wanted: NamedDependency[JobFilter], limi
 
     A `cursor` says that there may be more, also where fewer came than asked for: then `scanned` entries were looked at.
     """
-    return await search.find(state_of(request), wanted, limit, cursor)
+    return await search.find(state_of(request).read, wanted, limit, cursor)
 
 
 @get("/api/jobs/count", tags=["jobs"], dependencies=FILTER)
 async def job_count(request: AnyRequest, wanted: NamedDependency[JobFilter]) -> JobCount:
     """Count the jobs that a filter matches. The search is bounded; `is_exact` says whether it saw them all."""
-    return await search.count(state_of(request), wanted)
+    return await search.count(state_of(request).read, wanted)
 
 
 @get("/api/jobs/{job_id:str}", tags=["jobs"])
@@ -133,8 +139,7 @@ async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
 @get("/api/errors", tags=["errors"])
 async def all_errors(request: AnyRequest, queue: Short = "") -> list[ErrorGroup]:
     """Group the newest dead jobs, up to 500, by function, error and message."""
-    state = state_of(request)
-    page = await search.find(state, JobFilter(states=frozenset({JobState.DEAD}), queue=queue), MOST, fresh=1.0)
+    page = await newest_failures(state_of(request).read, queue)
     return [
         ErrorGroup(
             function=group.function,

@@ -11,8 +11,9 @@ from litestar.response import Response
 from naq_dashboard.docs.model import Reference, Shown
 from naq_dashboard.docs.openapi import describe
 from naq_dashboard.guard.guard import base_of, viewer_of
+from naq_dashboard.pages.frame import frame, html_page
 from naq_dashboard.pages.page import Query
-from naq_dashboard.web import AnyRequest, frame, html_page, state_of
+from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["REFERENCE"]
 

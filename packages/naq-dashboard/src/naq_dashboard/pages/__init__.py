@@ -32,4 +32,6 @@ PAGES: tuple[Page, ...] = (
     Page("worker", "workers/{worker_id:str}", worker),
 )
 
-__all__ = ["PAGES", "Page"]
+BY_NAME = {page.name: page for page in PAGES}
+
+__all__ = ["BY_NAME", "PAGES", "Page"]

@@ -1,22 +1,17 @@
-"""Who did what, and what was refused; and what was done last to one thing."""
+"""Who did what, and what was refused."""
 
 from typing import Any
 
-from naq_core.audit import activity, read_trail
-from naq_core.errors import PermissionDeniedError
-from naq_core.views import AuditEntry, AuditFilter
+from naq_core.views import AuditFilter
 from naq_dashboard.actions.bulk import BULK
 from naq_dashboard.actions.table import VERBS
 from naq_dashboard.pages.page import Query
+from naq_dashboard.queries.audit import find_entries
 from naq_dashboard.state import AppState
 
-__all__ = ["MOST_LOOKED_AT", "audit", "done_to"]
+__all__ = ["audit"]
 
 PAGE = 50
-MOST_LOOKED_AT = 5_000
-"""Messages of the trail for one page of it."""
-RECENT = 8
-FRESH = 1.0
 TERMS = ("by", "action", "kind", "target", "outcome")
 ACTIONS = sorted({*VERBS, *(f"{verb}-jobs" for verb in BULK), "log-in", "log-out"})
 OUTCOMES = ("begun", "done", "refused", "failed", "stopped")
@@ -25,7 +20,7 @@ OUTCOMES = ("begun", "done", "refused", "failed", "stopped")
 async def audit(state: AppState, query: Query) -> dict[str, Any]:
     """Show the audit trail, or what of it a filter matches."""
     terms = {name: query.get(name) for name in TERMS}
-    page = await state.read(read_trail, AuditFilter(**terms), PAGE, query.get("cursor") or None, MOST_LOOKED_AT, state.mask)
+    page = await find_entries(state.read, AuditFilter(**terms), PAGE, query.get("cursor"))
     return {
         "title": "Audit",
         "found": page,
@@ -35,11 +30,3 @@ async def audit(state: AppState, query: Query) -> dict[str, Any]:
         "actions": ACTIONS,
         "outcomes": OUTCOMES,
     }
-
-
-async def done_to(state: AppState, kind: str, target: str) -> list[AuditEntry]:
-    """Return what was done last to one thing; nothing where the trail may not be read, as the page shows more than that."""
-    try:
-        return await state.read(activity, kind, target, RECENT, state.mask, fresh=FRESH)
-    except PermissionDeniedError:
-        return []

@@ -15,13 +15,12 @@ from litestar.response import Response, ServerSentEvent
 from naq_core.errors import BrokerError
 from naq_dashboard.actions.table import ActionResult
 from naq_dashboard.guard.guard import COOKIE, address_of, viewer_of
-from naq_dashboard.pages import PAGES, Page
+from naq_dashboard.pages import BY_NAME, PAGES, Page
+from naq_dashboard.pages.frame import NOTICE, error_page, frame, html_page, query_of
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.rendering.templates import assets
-from naq_dashboard.web import NOTICE, AnyRequest, error_page, frame, html_page, links_of, query_of, state_of
-
-BY_NAME = {page.name: page for page in PAGES}
+from naq_dashboard.web import AnyRequest, links_of, state_of
 
 
 async def show(request: AnyRequest) -> Response[bytes]:

@@ -12,15 +12,16 @@ from naq_core.filters import FIELDS, build_filter
 from naq_core.inspect import get_job, list_queues
 from naq_core.names import check_place
 from naq_core.record import AttemptError, JobState
-from naq_core.views import JobFilter, JobPage, JobView, QueueView
+from naq_core.views import JobFilter, JobPage, JobView
 from naq_dashboard.actions.bulk import BulkRun
-from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
+from naq_dashboard.queries.audit import done_to
+from naq_dashboard.queries.queues import job_counts
 from naq_dashboard.rendering.templates import moment
 from naq_dashboard.state import AppState
 
-__all__ = ["delayed", "filter_of", "job", "job_counts", "jobs", "new_job"]
+__all__ = ["delayed", "filter_of", "job", "jobs", "new_job"]
 
 PAGE = 50
 MOST = 500
@@ -68,12 +69,12 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         wanted, complaint = JobFilter(), str(error)
     limit = query.number("limit", PAGE, 1, MOST)
     cursor = "" if complaint else query.get("cursor")
-    found = _nothing() if complaint else search.find(state, wanted, limit, cursor)
+    found = _nothing() if complaint else search.find(state.read, wanted, limit, cursor)
     page, queues = await asyncio.gather(found, state.read(list_queues))
     return {
         "title": "Jobs",
         "found": page,
-        "count": await search.count(state, wanted, None if cursor else page, limit),
+        "count": await search.count(state.read, wanted, None if cursor else page, limit),
         "complaint": complaint,
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
@@ -100,14 +101,14 @@ def _runs(state: AppState, run_id: str) -> list[BulkRun]:
 async def delayed(state: AppState, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
     wanted = msgspec.structs.replace(filter_of(query, state.now()), states=DELAYED)
-    page = await search.find(state, wanted, PAGE, query.get("cursor"))
+    page = await search.find(state.read, wanted, PAGE, query.get("cursor"))
     return {"title": "Delayed", "found": page, "terms": terms_of(query)}
 
 
 async def job(state: AppState, query: Query) -> dict[str, Any]:
     """Show one job."""
     job_id, queue = check_place(query.get("job_id"), query.get("queue") or "*")
-    view, done = await asyncio.gather(state.read(get_job, job_id, queue, state.mask), done_to(state, "job", job_id))
+    view, done = await asyncio.gather(state.read(get_job, job_id, queue, state.mask), done_to(state.read, "job", job_id))
     return {
         "title": view.function or view.job_id,
         "job": view,
@@ -125,16 +126,6 @@ async def new_job(state: AppState, query: Query) -> dict[str, Any]:
         "queue": query.get("queue") or state.naq_settings.default_queue,
         "queues": [each.queue for each in queues],
         "stream": "",
-    }
-
-
-def job_counts(queues: list[QueueView]) -> dict[str, int]:
-    """Return how many jobs there are in the states that are places, over all queues."""
-    return {
-        "queued": sum(each.waiting for each in queues),
-        "held": sum(each.held for each in queues),
-        "running": sum(each.running for each in queues),
-        "dead": sum(each.dead for each in queues),
     }
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from naq_core.errors import QueueNotFoundError
-from naq_core.inspect import get_queue, list_queues, list_workers
+from naq_core.inspect import get_queue, list_queues
 from naq_core.views import JobFilter, QueueView
-from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.charts import charts
-from naq_dashboard.pages.overview import totals
 from naq_dashboard.pages.page import Query
-from naq_dashboard.pages.workers import worker_rows
+from naq_dashboard.pages.workers import read_rows
 from naq_dashboard.queries import search
+from naq_dashboard.queries.audit import done_to
+from naq_dashboard.queries.queues import totals
 from naq_dashboard.state import AppState
 
 __all__ = ["queue", "queues"]
@@ -58,7 +58,7 @@ async def _queue(state: AppState, name: str) -> QueueView:
     try:
         return await state.read(get_queue, name)
     except QueueNotFoundError:
-        workers = sum(name in row["queues"] for row in worker_rows(state, await state.read(list_workers)))
+        workers = sum(name in row.queues for row in await read_rows(state))
         if not workers:
             raise
         return QueueView(queue=name, workers=workers)
@@ -67,12 +67,12 @@ async def _queue(state: AppState, name: str) -> QueueView:
 async def queue(state: AppState, query: Query) -> dict[str, Any]:
     """Show one queue: its states, its consumers at the server, its workers and what happened last."""
     name = query.get("queue")
-    view, recent, found, drawn, done = await asyncio.gather(
+    view, recent, workers, drawn, done = await asyncio.gather(
         _queue(state, name),
-        search.find(state, JobFilter(queue=name), RECENT),
-        state.read(list_workers),
+        search.find(state.read, JobFilter(queue=name), RECENT),
+        read_rows(state),
         charts(state, query, name),
-        done_to(state, "queue", name),
+        done_to(state.read, "queue", name),
     )
     connection = await state.connection()
     names = connection.names
@@ -82,7 +82,7 @@ async def queue(state: AppState, query: Query) -> dict[str, Any]:
         "queue": view,
         "jobs": recent.jobs,
         "activity": done,
-        "workers": [each for each in worker_rows(state, found) if name in each["queues"]],
+        "workers": [each for each in workers if name in each.queues],
         "jobs_stream": names.jobs_stream,
         "consumer": names.consumer(name),
         "subject": names.ready_filter(name),

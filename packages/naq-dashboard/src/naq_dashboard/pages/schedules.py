@@ -5,8 +5,8 @@ from typing import Any
 from naq_core.errors import NaqError
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
-from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
+from naq_dashboard.queries.audit import done_to
 from naq_dashboard.state import AppState
 
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
@@ -40,7 +40,7 @@ async def schedule(state: AppState, query: Query) -> dict[str, Any]:
         "schedule": view,
         "next": next_runs(view, NEXT),
         "history": history,
-        "activity": await done_to(state, "schedule", schedule_id),
+        "activity": await done_to(state.read, "schedule", schedule_id),
     }
 
 

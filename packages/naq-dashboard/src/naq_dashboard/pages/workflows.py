@@ -5,8 +5,8 @@ from typing import Any
 from naq_core.inspect import get_workflow, list_workflows
 from naq_dashboard.drawing.dag import Drawing, draw
 from naq_dashboard.drawing.gantt import chart, longest_way
-from naq_dashboard.pages.audit import done_to
 from naq_dashboard.pages.page import Query
+from naq_dashboard.queries.audit import done_to
 from naq_dashboard.state import AppState
 
 __all__ = ["workflow", "workflows"]
@@ -38,6 +38,6 @@ async def workflow(state: AppState, query: Query) -> dict[str, Any]:
         "jobs": {job.job_id: job for job in view.jobs},
         "drawing": drawing,
         "most_drawn": MOST_DRAWN,
-        "activity": await done_to(state, "workflow", view.workflow_id),
+        "activity": await done_to(state.read, "workflow", view.workflow_id),
         "is_over": all(job.state.is_final for job in view.jobs),
     }

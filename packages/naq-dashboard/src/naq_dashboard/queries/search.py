@@ -1,11 +1,11 @@
 """Searching among any number of jobs within a time that a person does not notice; what was not looked at is said.
 
-Only what may be shown is looked at: what the masker hides is neither found nor counted.
+Only what may be shown is looked at: what the mask hides is neither found nor counted.
 """
 
 from naq_core.inspect import count_jobs, list_jobs
 from naq_core.views import JobCount, JobFilter, JobPage
-from naq_dashboard.state import AppState
+from naq_dashboard.queries.reader import Reader
 
 __all__ = ["count", "find"]
 
@@ -20,17 +20,17 @@ COUNT_FRESH = 3.0
 """Seconds for which a count stays: it may have to look at many entries."""
 
 
-async def find(state: AppState, wanted: JobFilter, limit: int, cursor: str = "", *, fresh: float = 0.2) -> JobPage:
+async def find(read: Reader, wanted: JobFilter, limit: int, cursor: str = "", *, fresh: float = 0.2) -> JobPage:
     """Return the next jobs that a filter matches, masked, as many as are found in a moment.
 
     Raises:
         ConfigurationError: The cursor is of another list, or the limit is out of range.
         BrokerError: The server does not answer.
     """
-    return await state.read(list_jobs, wanted, limit, cursor or None, MOST_LISTED, LIST_SECONDS, state.mask, fresh=fresh)
+    return await read(list_jobs, wanted, limit, cursor or None, MOST_LISTED, LIST_SECONDS, read.mask, fresh=fresh)
 
 
-async def count(state: AppState, wanted: JobFilter, page: JobPage | None = None, limit: int = 0) -> JobCount:
+async def count(read: Reader, wanted: JobFilter, page: JobPage | None = None, limit: int = 0) -> JobCount:
     """Return how many jobs a filter matches, at least.
 
     Args:
@@ -42,4 +42,4 @@ async def count(state: AppState, wanted: JobFilter, page: JobPage | None = None,
     """
     if page is not None and len(page.jobs) < limit:
         return JobCount(count=len(page.jobs), is_exact=page.cursor is None, scanned=page.scanned)
-    return await state.read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, state.mask, fresh=COUNT_FRESH)
+    return await read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, read.mask, fresh=COUNT_FRESH)

@@ -1,0 +1,59 @@
+"""The frame that every page has: who looks, where the links lead, and a notice of what was done."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from litestar import MediaType
+from litestar.response import Response
+
+from naq_dashboard.guard.guard import viewer_of
+from naq_dashboard.pages import BY_NAME
+from naq_dashboard.pages.page import Query
+from naq_dashboard.web import AnyRequest, links_of, state_of
+
+__all__ = ["NOTICE", "error_page", "frame", "html_page", "query_of"]
+
+MOST, LONGEST = 100, 2000
+"""Parameters that are looked at, and their characters; a topic of live updates is known by them."""
+NOTICE = "naq_dashboard_notice"
+"""The cookie that carries one sentence over a redirect."""
+
+
+def query_of(request: AnyRequest) -> Query:
+    """Return the question in the address: its query and what its path names."""
+    asked = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= LONGEST]
+    named = [(key, str(value)) for key, value in request.path_params.items()]
+    return Query((*asked[:MOST], *named), viewer_of(request))
+
+
+def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
+    """Return what every template needs."""
+    state = state_of(request)
+    return {
+        "page": page,
+        "pages": BY_NAME.keys(),
+        "url": links_of(request),
+        "viewer": query.viewer,
+        "may": query.viewer.may,
+        "csrf": state.signer.form_token(query.viewer.name),
+        "query": query.asdict(),
+        "notice": unquote(request.cookies.get(NOTICE, "")[:1500]),
+        "away": "",
+        "stream": "",
+        "broker_url": state.broker.url,
+    }
+
+
+def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[bytes]:
+    """Return a page; a notice that it shows is not shown again."""
+    response = Response(text.encode(), status_code=status, media_type=MediaType.HTML)
+    if NOTICE in request.cookies:
+        response.delete_cookie(NOTICE, path=f"{links_of(request).base}/")
+    return response
+
+
+def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Response[bytes]:
+    """Return a page that says what is wrong."""
+    state = state_of(request)
+    context = frame(request, "error", Query((), viewer_of(request))) | {"title": title, "status": status, "detail": detail}
+    return html_page(request, state.renderer.page("error.html", context), status)
