@@ -176,7 +176,7 @@ async def _ended(connection: Connection, crowd: Crowd, count: int) -> None:
                     **schedule_headers(names.ready(record.queue, record.job_id), None),
                     **ttl,
                 }
-                await sender.send(names.aside(record.queue, record.job_id, state), body, headers)
+                await sender.send(names.archive(record.queue, record.job_id, state), body, headers)
                 sequence += 1
         hand.clear()
         if number <= count // 2:

@@ -18,9 +18,9 @@ from naq_core import AttemptTimeoutError, BrokerUnavailableError, Job, JobState,
 from naq_core.record import JobRecord
 from naq_core.storage.connection import Connection
 from naq_worker import Worker, _running
-from naq_worker._control import Control
-from naq_worker._dependents import Finisher
+from naq_worker._commands import Commands
 from naq_worker._fetch import Fetch
+from naq_worker._finisher import Finisher
 from naq_worker._keepalive import KeepAlive
 from naq_worker._metrics import Metrics
 from tests.conftest import RunWorker
@@ -171,7 +171,7 @@ class BoomError(Exception):
     ("part", "method"),
     [
         (Finisher, "flush"),
-        (Control, "run"),
+        (Commands, "run"),
         (Metrics, "run"),
         (KeepAlive, "_watch_main_loop"),
         (KeepAlive, "_renew"),

@@ -29,7 +29,7 @@ async def is_removed(queue: Queue, job_id: str) -> None:
     info = await connection.api(
         f"STREAM.INFO.{connection.names.jobs_stream}", {"subjects_filter": connection.names.any_state("*", job_id)}
     )
-    assert set(info["state"].get("subjects") or ()) <= {connection.names.aside("default", job_id, "cancelled")}
+    assert set(info["state"].get("subjects") or ()) <= {connection.names.archive("default", job_id, "cancelled")}
 
 
 def is_idle(worker: Worker) -> None:

@@ -119,7 +119,7 @@ async def test_a_job_is_cancelled_with_its_parent_named_and_so_on_down(queue: Qu
         await no_edge_is_left(queue)
     connection = await queue.connection()
     names = connection.names
-    assert await read_last(connection, names.jobs_stream, names.aside("default", grandchild.job_id, "cancelled")), (
+    assert await read_last(connection, names.jobs_stream, names.archive("default", grandchild.job_id, "cancelled")), (
         "kept, to be tried again"
     )
 

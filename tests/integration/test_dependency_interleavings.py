@@ -29,7 +29,7 @@ from naq_core.storage.records import find_job, read_record
 from naq_core.storage.subjects import STATE, WAITS, state_of_subject
 from naq_core.transport.reader import BatchReader
 from naq_worker._active import Counters
-from naq_worker._dependents import Finisher
+from naq_worker._finisher import Finisher
 from naq_worker._settle import Settler
 from tests.integration import work
 from tests.support.forms import short_and_long

@@ -22,7 +22,7 @@ from naq_core.record import JobRecord, encode_record
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_streams
 from naq_core.transport.headers import EXPECTED_SEQUENCE
-from naq_core.transport.newest_first import Descent
+from naq_core.transport.newest_first import ReverseScan
 from naq_core.views import JobCount, JobFilter, JobPage, encode_view
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -305,7 +305,7 @@ async def test_a_descent_meets_every_message_in_order(settings: Settings, densit
             if wanted:
                 expected.append(number + 1)
         await asyncio.gather(*sending)
-        descent = Descent(connection, names.results_stream, names.result("q", "*"), below=3001, first=1)
+        descent = ReverseScan(connection, names.results_stream, names.result("q", "*"), below=3001, first=1)
         found: list[int] = []
         while entries := await descent.more(dice.randrange(1, 200)):
             found += [entry.sequence for entry in entries]

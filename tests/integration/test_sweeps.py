@@ -17,7 +17,7 @@ from naq_core.storage.records import find_job, read_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.walk import STEP, Walk
 from naq_scheduler import Scheduler
-from naq_scheduler._metrics import Metrics
+from naq_scheduler._metrics import SchedulerMetrics
 from naq_scheduler._sweep import Sweeper
 from tests.conftest import RunWorker
 from tests.integration import work
@@ -35,7 +35,7 @@ class Leads:
 
 @pytest.fixture
 async def sweeper(queue: Queue) -> Sweeper:
-    return Sweeper(await queue.connection(), Leads(), Metrics(), 1.0)
+    return Sweeper(await queue.connection(), Leads(), SchedulerMetrics(), 1.0)
 
 
 async def put_record(queue: Queue, job_id: str, state: JobState, **fields: Any) -> None:

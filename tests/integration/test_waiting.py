@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from naq_client import Queue, gather, group
-from naq_client.together import as_completed
+from naq_client.waiting import as_completed
 from naq_core import Job, JobNotFoundError, JobTimeoutError
 from naq_core.inspect import wait_for_job
 from naq_core.storage.records import read_record

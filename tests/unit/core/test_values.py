@@ -21,7 +21,7 @@ from naq_core.serialization import checked_name, encode_call
 from naq_core.terms import make_terms
 from naq_core.values import aware, flag, number, patience, seconds, text, whole
 from naq_core.views import JobFilter
-from naq_worker._rota import Rota
+from naq_worker._fair_share import FairShare
 
 TYPED = (ConfigurationError, InvalidNameError, InvalidScheduleError, EncodeError)
 
@@ -123,7 +123,7 @@ CHECKERS: dict[str, tuple[Callable[[Any], Any], tuple[type, ...]]] = {
     "concurrency": (lambda value: Settings(concurrency=value).concurrency, (int,)),
     "namespace": (lambda value: Settings(namespace=value).namespace, (str,)),
     "duration": (lambda value: Settings(result_ttl=value).result_ttl, (timedelta,)),
-    "weight": (lambda value: (Rota({"a": value}).weights or {})["a"], (float,)),
+    "weight": (lambda value: (FairShare({"a": value}).weights or {})["a"], (float,)),
     "filter": (lambda value: check_filter(JobFilter(function=value)).function, (str,)),
     "since": (lambda value: check_filter(JobFilter(since=value)).since, (datetime, type(None))),
 }

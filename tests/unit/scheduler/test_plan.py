@@ -10,7 +10,7 @@ import pytest
 from naq_core.job import Job
 from naq_core.schedules.document import ScheduleDocument, new_document
 from naq_core.schedules.spec import make_spec
-from naq_scheduler._plan import MOST, Plan, plan
+from naq_scheduler._plan import MOST, DueRuns, plan
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,7 +28,7 @@ def minutes(*numbers: int) -> list[datetime]:
 
 
 def test_nothing_is_due_before_its_time() -> None:
-    assert plan(schedule(), NOON + timedelta(seconds=59)) == Plan([], 0, None, None)
+    assert plan(schedule(), NOON + timedelta(seconds=59)) == DueRuns([], 0, None, None)
 
 
 def test_nothing_is_due_after_the_end() -> None:
@@ -56,7 +56,7 @@ def test_within_the_grace_every_time_is_run_whatever_the_policy(misfire: str) ->
 )
 def test_beyond_the_grace_the_policy_decides(misfire: str, run: list[datetime], missed: list[datetime]) -> None:
     found = plan(schedule(misfire=misfire, grace=90), NOON + 10 * MINUTE)
-    assert found == Plan(run, len(missed), missed[-1] if missed else None, NOON + 10 * MINUTE)
+    assert found == DueRuns(run, len(missed), missed[-1] if missed else None, NOON + 10 * MINUTE)
 
 
 def test_without_a_limit_no_time_is_too_late() -> None:

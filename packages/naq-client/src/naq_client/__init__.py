@@ -1,6 +1,6 @@
 """The client of NAQ: enqueue Python functions on NATS JetStream and fetch their results."""
 
-from naq_client._portal import SyncJob
+from naq_client._blocking_loop import SyncJob
 from naq_client._schedule import Schedule, scheduled
 from naq_client._schedule_sync import SyncSchedule
 from naq_client._shared import disconnect, disconnect_sync, forget_settings
@@ -8,7 +8,7 @@ from naq_client.queue import EnqueuedMany, Queue
 from naq_client.signature import Chain, Group, OpenSignature, Signature, chain, chord, group
 from naq_client.sync import SyncQueue
 from naq_client.task import Task, task
-from naq_client.together import as_completed, gather
+from naq_client.waiting import as_completed, gather
 from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
 from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of, track
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from naq_client._portal import SyncJob, portal
+from naq_client._blocking_loop import SyncJob, blocking_loop
 from naq_client._schedule import Schedule
 from naq_core.views import Firing, ScheduleView
 
@@ -29,27 +29,27 @@ class SyncSchedule:
 
     def refresh(self) -> ScheduleView:
         """Look at it again."""
-        return portal().run(self.schedule.refresh())
+        return blocking_loop().run(self.schedule.refresh())
 
     def pause(self) -> None:
         """Stop it from firing; see `Schedule.pause`."""
-        portal().run(self.schedule.pause())
+        blocking_loop().run(self.schedule.pause())
 
     def resume(self) -> None:
         """Let it fire again; see `Schedule.resume`."""
-        portal().run(self.schedule.resume())
+        blocking_loop().run(self.schedule.resume())
 
     def trigger(self) -> SyncJob[Any]:
         """Enqueue its job now; see `Schedule.trigger`."""
-        return SyncJob(portal().run(self.schedule.trigger()))
+        return SyncJob(blocking_loop().run(self.schedule.trigger()))
 
     def update(self, **changes: Any) -> None:
         """Change its times or policies; see `Schedule.update`."""
-        portal().run(self.schedule.update(**changes))
+        blocking_loop().run(self.schedule.update(**changes))
 
     def delete(self) -> None:
         """Remove it; see `Schedule.delete`."""
-        portal().run(self.schedule.delete())
+        blocking_loop().run(self.schedule.delete())
 
     def next_runs(self, count: int = 5) -> list[datetime]:
         """Return the next times it fires; see `Schedule.next_runs`."""
@@ -57,4 +57,4 @@ class SyncSchedule:
 
     def history(self) -> list[Firing]:
         """Return what it did lately; see `Schedule.history`."""
-        return portal().run(self.schedule.history())
+        return blocking_loop().run(self.schedule.history())

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from naq_client._portal import portal
+from naq_client._blocking_loop import blocking_loop
 from naq_client.queue import Queue
 from naq_core.settings import Settings
 from naq_core.storage.loops import LoopConnections
@@ -32,7 +32,7 @@ async def disconnect() -> None:
 
 def disconnect_sync() -> None:
     """As `disconnect`, for the connection behind `enqueue_sync`."""
-    portal().run(disconnect())
+    blocking_loop().run(disconnect())
 
 
 def forget_settings() -> None:

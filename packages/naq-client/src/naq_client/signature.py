@@ -21,7 +21,7 @@ A_contra = TypeVar("A_contra", contravariant=True)
 class Step(Generic[R_co]):
     """A part of a workflow: a signature, a chain or a group."""
 
-    def lay(self, plan: "Plan", before: "Ends | None") -> "Ends":
+    def lay(self, plan: "Plan", before: "Tail | None") -> "Tail":
         """Add this part's jobs to a plan, to run after `before`, and return those that end it. The part itself stays as it is."""
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class Step(Generic[R_co]):
         workflow, ends = self._workflow(name, workflow_id)
         return cast("WorkflowHandle[R_co]", await workflow.enqueue_ends(ends, queue))
 
-    def _workflow(self, name: str, workflow_id: str | None) -> "tuple[Workflow, Ends]":
+    def _workflow(self, name: str, workflow_id: str | None) -> "tuple[Workflow, Tail]":
         from naq_client.workflow import Workflow  # noqa: PLC0415 - which is made of steps
 
         workflow = Workflow(name, workflow_id=workflow_id)
@@ -61,7 +61,7 @@ class Step(Generic[R_co]):
         return cast("SyncWorkflowHandle[R_co]", workflow.enqueue_ends_sync(ends))
 
 
-class Ends:
+class Tail:
     """The jobs that end a part, and how their results are nested.
 
     Args:
@@ -75,12 +75,12 @@ class Ends:
         self.shape = shape
 
     @classmethod
-    def of(cls, jobs: Sequence[Job[Any]]) -> "Ends":
+    def of(cls, jobs: Sequence[Job[Any]]) -> "Tail":
         """Return the ends of a workflow that is no part: the one job, or a list."""
         return cls(jobs, () if len(jobs) == 1 else (len(jobs), *(-1 for _ in jobs)))
 
     @classmethod
-    def side_by_side(cls, parts: "Sequence[Ends]") -> "Ends":
+    def side_by_side(cls, parts: "Sequence[Tail]") -> "Tail":
         """Return the ends of parts that run side by side: a list of what each of them comes to."""
         shape = [len(parts)]
         for part in parts:
@@ -115,7 +115,7 @@ class Plan:
         self.jobs.append(made)
         return made
 
-    def lay(self, step: "Step[Any] | Job[Any]", depends_on: DependsOn | None = None, *, allow_failure: bool = False) -> Ends:
+    def lay(self, step: "Step[Any] | Job[Any]", depends_on: DependsOn | None = None, *, allow_failure: bool = False) -> Tail:
         """Add a part's jobs, or a job itself, and return those that end it.
 
         Args:
@@ -124,7 +124,7 @@ class Plan:
         before = len(self.jobs)
         if isinstance(step, Job):
             self.jobs.append(step)
-            ends = Ends([step], ())
+            ends = Tail([step], ())
         else:
             ends = step.lay(self, None)
         if depends_on is not None:
@@ -171,7 +171,7 @@ class Signature(OpenSignature[Any, R_co]):
         """Make a job of it, with more arguments before its own."""
         return self._make(*first, *self._args)
 
-    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+    def lay(self, plan: Plan, before: Tail | None) -> Tail:
         """Add one job."""
         if before is not None and self._takes_result:
             job = self.job(before.value())
@@ -180,7 +180,7 @@ class Signature(OpenSignature[Any, R_co]):
             if before is not None:
                 job.ties = extend(job.ties, before.jobs)
         plan.jobs.append(job)
-        return Ends([job], ())
+        return Tail([job], ())
 
 
 class Chain(Step[R_co]):
@@ -193,12 +193,12 @@ class Chain(Step[R_co]):
         for step in steps:
             self.steps += step.steps if isinstance(step, Chain) else [_checked(step)]
 
-    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+    def lay(self, plan: Plan, before: Tail | None) -> Tail:
         """Add the steps' jobs, one after the other."""
         ends = before
         for step in self.steps:
             ends = _lay(step, plan, ends)
-        return cast("Ends", ends)
+        return cast("Tail", ends)
 
 
 class Group(Step[list[R_co]], Generic[R_co]):
@@ -209,9 +209,9 @@ class Group(Step[list[R_co]], Generic[R_co]):
         if not self.steps:
             raise WorkflowError("a group needs at least one step")
 
-    def lay(self, plan: Plan, before: Ends | None) -> Ends:
+    def lay(self, plan: Plan, before: Tail | None) -> Tail:
         """Add the steps' jobs, side by side."""
-        return Ends.side_by_side([_lay(step, plan, before) for step in self.steps])
+        return Tail.side_by_side([_lay(step, plan, before) for step in self.steps])
 
 
 def _checked(step: Any) -> "Step[Any] | Job[Any]":
@@ -220,13 +220,13 @@ def _checked(step: Any) -> "Step[Any] | Job[Any]":
     return step
 
 
-def _lay(step: "Step[Any] | Job[Any]", plan: Plan, before: Ends | None) -> Ends:
+def _lay(step: "Step[Any] | Job[Any]", plan: Plan, before: Tail | None) -> Tail:
     if isinstance(step, Step):
         return step.lay(plan, before)
     job = plan.take(step)
     if before is not None:
         job.ties = extend(job.ties, before.jobs)
-    return Ends([job], ())
+    return Tail([job], ())
 
 
 def chain(*steps: "Step[Any] | Job[Any]") -> Chain[Any]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, Unpack, overload
 
+from naq_client._blocking_loop import SyncJob, blocking_loop, enqueue_blocking
 from naq_client._options import QueueOptions
-from naq_client._portal import SyncJob, enqueue_blocking, portal
 from naq_client._schedule import put
 from naq_client._schedule_sync import SyncSchedule
 from naq_client.queue import Queue
@@ -46,7 +46,7 @@ class SyncQueue:
         self._options = SyncQueueOptions(self._queue, self._queue.bare_options)
 
     def __enter__(self) -> Self:
-        portal().run(self._queue.connection())
+        blocking_loop().run(self._queue.connection())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -57,7 +57,7 @@ class SyncQueue:
 
     def close(self) -> None:
         """Close the connection."""
-        portal().run(self._queue.close())
+        blocking_loop().run(self._queue.close())
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
@@ -106,7 +106,7 @@ class SyncQueue:
         jobs = list(jobs)
         for job in jobs:
             job.encode()  # in this thread; see `enqueue_blocking`
-        many = portal().run(self._queue.enqueue_many(jobs))
+        many = blocking_loop().run(self._queue.enqueue_many(jobs))
         result = EnqueuedManySync(SyncJob(job) for job in many)
         result.atomic = many.atomic
         return result
@@ -117,15 +117,15 @@ class SyncQueue:
 
     def reconcile(self, origin: str, declared: Iterable[ScheduleSpec] | None = None) -> Reconciled:
         """Make the stored schedules those that are declared; see `Queue.reconcile`."""
-        return portal().run(self._queue.reconcile(origin, declared))
+        return blocking_loop().run(self._queue.reconcile(origin, declared))
 
     def get_schedule(self, schedule_id: str) -> SyncSchedule:
         """Return the handle of a schedule; see `Queue.get_schedule`."""
-        return SyncSchedule(portal().run(self._queue.get_schedule(schedule_id)))
+        return SyncSchedule(blocking_loop().run(self._queue.get_schedule(schedule_id)))
 
     def job(self, job_id: str) -> SyncJob[Any]:
         """Return a handle of a job by its id; see `Queue.job`."""
-        return SyncJob(portal().run(self._queue.job(job_id)))
+        return SyncJob(blocking_loop().run(self._queue.job(job_id)))
 
     def events(self) -> Iterator[Event]:
         """Yield what happens to this queue's jobs, waiting in between; see `Queue.events`."""
@@ -136,41 +136,41 @@ class SyncQueue:
 
         try:
             while True:
-                yield portal().run(following())
+                yield blocking_loop().run(following())
         finally:
-            portal().run(feed.aclose())
+            blocking_loop().run(feed.aclose())
 
     def purge(self) -> int:
         """Delete the waiting jobs; see `Queue.purge`."""
-        return portal().run(self._queue.purge())
+        return blocking_loop().run(self._queue.purge())
 
     def cancel(self, job_id: str, reason: str = "") -> CancelOutcome:
         """End a job of this queue as cancelled; see `Queue.cancel`."""
-        return portal().run(self._queue.cancel(job_id, reason))
+        return blocking_loop().run(self._queue.cancel(job_id, reason))
 
     def retry(self, job_id: str) -> None:
         """Put a dead job back to work; see `Queue.retry`."""
-        portal().run(self._queue.retry(job_id))
+        blocking_loop().run(self._queue.retry(job_id))
 
     def delete(self, job_id: str) -> None:
         """Delete a job and its record; see `Queue.delete`."""
-        portal().run(self._queue.delete(job_id))
+        blocking_loop().run(self._queue.delete(job_id))
 
     def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of jobs; see `Queue.pause`."""
-        portal().run(self._queue.pause(until))
+        blocking_loop().run(self._queue.pause(until))
 
     def resume(self) -> None:
         """Deliver jobs again; see `Queue.resume`."""
-        portal().run(self._queue.resume())
+        blocking_loop().run(self._queue.resume())
 
     def set_limit(self, limit: int | None) -> None:
         """Limit how many jobs run at once; see `Queue.set_limit`."""
-        portal().run(self._queue.set_limit(limit))
+        blocking_loop().run(self._queue.set_limit(limit))
 
     def is_paused(self) -> bool:
         """Return whether jobs are held back; see `Queue.is_paused`."""
-        return portal().run(self._queue.is_paused())
+        return blocking_loop().run(self._queue.is_paused())
 
     def options(self, **options: Unpack[EnqueueOptions]) -> "SyncQueueOptions":
         """Return an enqueuer with options; see `Queue.options`."""
@@ -205,4 +205,4 @@ class SyncQueueOptions:
     def schedule(self, function: Any, /, *args: Any, **kwargs: Any) -> SyncSchedule:
         """Enqueue a call with these options again and again; see `Queue.schedule`."""
         prepared = self._options.prepare_schedule(function, args, kwargs)  # in this thread; see `enqueue_blocking`
-        return SyncSchedule(portal().run(put(self._queue, prepared)))
+        return SyncSchedule(blocking_loop().run(put(self._queue, prepared)))

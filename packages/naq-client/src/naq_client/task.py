@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from naq_client._blocking_loop import SyncJob, enqueue_blocking
 from naq_client._options import job_of
-from naq_client._portal import SyncJob, enqueue_blocking
 from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
 from naq_client.signature import OpenSignature, Signature

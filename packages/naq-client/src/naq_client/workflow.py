@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Self, TypeVar, overload
 
-from naq_client._portal import SyncJob, portal
+from naq_client._blocking_loop import SyncJob, blocking_loop
 from naq_client._shared import shared_queue
 from naq_client.queue import Queue
-from naq_client.signature import Chain, Ends, Group, Plan, Signature, Step, chain, chord, group
-from naq_client.together import gather
+from naq_client.signature import Chain, Group, Plan, Signature, Step, Tail, chain, chord, group
+from naq_client.waiting import gather
 from naq_core.context import current_job
 from naq_core.dependency import DependsOn
 from naq_core.enqueue.dependent import find_parents
@@ -105,19 +105,19 @@ class Workflow:
         """Enqueue from code without an event loop, from any thread."""
         return self.enqueue_ends_sync(self._ends())
 
-    def enqueue_ends_sync(self, ends: Ends) -> "SyncWorkflowHandle[Any]":
+    def enqueue_ends_sync(self, ends: Tail) -> "SyncWorkflowHandle[Any]":
         """As `enqueue_ends`, from code without an event loop; encodes the jobs in the calling thread, as `enqueue_blocking`."""
         for job in self.jobs:
             job.encode()
-        return SyncWorkflowHandle(portal().run(self.enqueue_ends(ends, None)))
+        return SyncWorkflowHandle(blocking_loop().run(self.enqueue_ends(ends, None)))
 
-    def _ends(self) -> Ends:
+    def _ends(self) -> Tail:
         """Return the jobs for which no other one waits."""
         led = {(parent.queue, parent.id) for job in self.jobs for parent in job.ties.after}
         ends = [job for job in self.jobs if (job.queue, job.job_id) not in led]
-        return Ends.of(ends)
+        return Tail.of(ends)
 
-    async def enqueue_ends(self, ends: Ends, queue: Queue | None) -> "WorkflowHandle[Any]":
+    async def enqueue_ends(self, ends: Tail, queue: Queue | None) -> "WorkflowHandle[Any]":
         """Enqueue all jobs; `ends` are those whose results are the workflow's."""
         if not self.jobs:
             raise WorkflowError("the workflow has no jobs")
@@ -126,7 +126,7 @@ class Workflow:
             check_many(job)
         return await in_budget(queue or shared_queue(None), self.jobs, lambda connection: self._store(connection, ends))
 
-    async def _store(self, connection: Connection, ends: Ends) -> "WorkflowHandle[Any]":
+    async def _store(self, connection: Connection, ends: Tail) -> "WorkflowHandle[Any]":
         await find_parents(connection, self.jobs)
         jobs = in_order(self.jobs)
         for job in jobs:
@@ -163,7 +163,7 @@ def _time_left(timeout: float | None) -> Callable[[], float | None]:
 class WorkflowHandle(Generic[R]):
     """An enqueued workflow."""
 
-    def __init__(self, connection: Connection, workflow_id: str, jobs: list[Job[Any]], ends: Ends | None = None) -> None:
+    def __init__(self, connection: Connection, workflow_id: str, jobs: list[Job[Any]], ends: Tail | None = None) -> None:
         self._connection = connection
         self._ends = ends
         self._added: list[Job[Any]] = []
@@ -187,7 +187,7 @@ class WorkflowHandle(Generic[R]):
         jobs = _jobs(connection, members)
         led = {parent for member in members for parent in member.parents}
         ends = [job for job in jobs if job.job_id not in led]
-        return cls(connection, workflow_id, jobs, Ends.of(ends))
+        return cls(connection, workflow_id, jobs, Tail.of(ends))
 
     async def status(self) -> WorkflowView:
         """Return the states of all its jobs, also of those added since.
@@ -238,7 +238,7 @@ class WorkflowHandle(Generic[R]):
                 raise NaqError(f"{self!r} does not know its last jobs: use WorkflowHandle.open()")
             results = await gather(*ends.jobs, *self._added, timeout=left())
             if not await self._find_added():
-                return ends.results(results[: len(ends.jobs)])  # type: ignore[no-any-return]  # R is what Ends say
+                return ends.results(results[: len(ends.jobs)])  # type: ignore[no-any-return]  # R is the type of the tail
 
     async def results(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for all its jobs, those too that are added meanwhile, and return their results by job id.
@@ -337,27 +337,27 @@ class SyncWorkflowHandle(Generic[R]):
 
     def status(self) -> WorkflowView:
         """Return the states of all its jobs."""
-        return portal().run(self.handle.status())
+        return blocking_loop().run(self.handle.status())
 
     def wait(self, timeout: float | None = None) -> WorkflowView:
         """Wait until all its jobs have ended; see `WorkflowHandle.wait`."""
-        return portal().run(self.handle.wait(timeout))
+        return blocking_loop().run(self.handle.wait(timeout))
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end; see `WorkflowHandle.result`."""
-        return portal().run(self.handle.result(timeout))
+        return blocking_loop().run(self.handle.result(timeout))
 
     def results(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for all jobs; see `WorkflowHandle.results`."""
-        return portal().run(self.handle.results(timeout))
+        return blocking_loop().run(self.handle.results(timeout))
 
     def cancel(self, reason: str = "") -> int:
         """Cancel what has not ended; see `WorkflowHandle.cancel`."""
-        return portal().run(self.handle.cancel(reason))
+        return blocking_loop().run(self.handle.cancel(reason))
 
     def retry(self) -> int:
         """Put the failed part back to work; see `WorkflowHandle.retry`."""
-        return portal().run(self.handle.retry())
+        return blocking_loop().run(self.handle.retry())
 
 
 __all__ = ["SyncWorkflowHandle", "Workflow", "WorkflowHandle", "chain", "chord", "current_workflow", "group"]

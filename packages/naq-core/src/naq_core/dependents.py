@@ -18,11 +18,11 @@ from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Edge, Key, edges_of, forget, read_edges
+from naq_core.storage.end_waiting import cancel_waiting
 from naq_core.storage.messages import release as release_message
 from naq_core.storage.messages import released
 from naq_core.storage.parents import Kind, Standing, standing_of, standings
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
-from naq_core.storage.unrun import cancel_waiting
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message

@@ -40,7 +40,7 @@ def _check(glance: _Glance) -> None:
 _decoder = Decoder("the schedule", _Glance, check=_check)
 
 
-class Entry:
+class KnownSchedule:
     """A schedule as it was last seen."""
 
     __slots__ = ("data", "due", "is_busy", "key", "revision")
@@ -63,7 +63,7 @@ class Agenda:
         """The server's time, once it is known."""
         self.changed = asyncio.Event()
         """Set when something may be due earlier than before."""
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, KnownSchedule] = {}
         self._heap: list[tuple[float, str, int]] = []
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Agenda:
                 del self._entries[change.key]
             return
         if entry is None:
-            entry = self._entries[change.key] = Entry(change.key)
+            entry = self._entries[change.key] = KnownSchedule(change.key)
         if change.revision <= entry.revision:
             return  # our own write, or an old one repeated
         entry.revision, entry.data, entry.due = change.revision, change.data, _due(change, self.now())
@@ -99,7 +99,7 @@ class Agenda:
             heapq.heappop(self._heap)  # it was changed or removed since
         return None
 
-    def take_due(self, now: float) -> Entry | None:
+    def take_due(self, now: float) -> KnownSchedule | None:
         """Return a schedule that is due, and mark it busy; hand it back with `done`."""
         due = self.next_due()
         if due is None or due > now:
@@ -108,7 +108,7 @@ class Agenda:
         entry.is_busy = True
         return entry
 
-    def written(self, entry: Entry, revision: int, data: bytes) -> None:
+    def written(self, entry: KnownSchedule, revision: int, data: bytes) -> None:
         """Take note of the stored schedule after a firing; no data: it was deleted."""
         if revision <= entry.revision:
             return  # the watch was faster
@@ -117,7 +117,7 @@ class Agenda:
         elif self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
 
-    def done(self, entry: Entry, *, not_before: float = 0.0) -> None:
+    def done(self, entry: KnownSchedule, *, not_before: float = 0.0) -> None:
         """Hand a schedule back; it is due again when its newest version says so, but not before `not_before`."""
         entry.is_busy = False
         if self._entries.get(entry.key) is entry:
@@ -125,7 +125,7 @@ class Agenda:
                 entry.due = max(entry.due, not_before)
             self._push(entry)
 
-    def _push(self, entry: Entry) -> None:
+    def _push(self, entry: KnownSchedule) -> None:
         if entry.due is None:
             return
         heapq.heappush(self._heap, (entry.due, entry.key, entry.revision))

@@ -22,8 +22,8 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job, read_record
 from naq_core.transport.buckets import read_document, write_document
 from naq_core.views import Firing
-from naq_scheduler._agenda import Agenda, Entry
-from naq_scheduler._metrics import Metrics
+from naq_scheduler._agenda import Agenda, KnownSchedule
+from naq_scheduler._metrics import SchedulerMetrics
 from naq_scheduler._plan import plan
 
 log = logging.getLogger(__name__)
@@ -44,14 +44,14 @@ class Leadership(Protocol):
 class Firer:
     """Fires schedules that are due."""
 
-    def __init__(self, connection: Connection, lease: Leadership, agenda: Agenda, metrics: Metrics) -> None:
+    def __init__(self, connection: Connection, lease: Leadership, agenda: Agenda, metrics: SchedulerMetrics) -> None:
         self._connection = connection
         self._lease = lease
         self._agenda = agenda
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
 
-    async def fire(self, entry: Entry) -> None:
+    async def fire(self, entry: KnownSchedule) -> None:
         """Do what is due of a schedule.
 
         Raises:
@@ -114,7 +114,7 @@ class Firer:
             reason = f"the next run of schedule {document.spec.schedule_id} is due"
             await cancel_job(self._connection, document.last_job, reason, queue=document.spec.queue)
 
-    async def _store(self, entry: Entry, revision: int, document: ScheduleDocument) -> bool:
+    async def _store(self, entry: KnownSchedule, revision: int, document: ScheduleDocument) -> bool:
         """Compare-and-set the watermark; if the schedule was changed, read it again."""
         names = self._connection.names
         subject = names.schedule(entry.key)

@@ -19,7 +19,7 @@ _HELP = {
 }
 
 
-class Metrics:
+class SchedulerMetrics:
     """Counters of one scheduler."""
 
     def __init__(self) -> None:

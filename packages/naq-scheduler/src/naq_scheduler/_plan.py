@@ -13,7 +13,7 @@ ENOUGH = 2 * MOST
 """After so many times that passed, the rest up to the newest is guessed at instead of counted."""
 
 
-class Plan(NamedTuple):
+class DueRuns(NamedTuple):
     """What to do."""
 
     run: list[datetime]
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     """The newest time that has come; None where none has."""
 
 
-def plan(document: ScheduleDocument, now: datetime) -> Plan:
+def plan(document: ScheduleDocument, now: datetime) -> DueRuns:
     """Decide what is due of a schedule.
 
     A time is in time if it is no later than the grace, and always run. Of those that are later, the misfire policy decides.
@@ -33,7 +33,7 @@ def plan(document: ScheduleDocument, now: datetime) -> Plan:
     spec = document.spec
     passed, total = _passed(document, now)
     if not passed:
-        return Plan([], 0, None, None)
+        return DueRuns([], 0, None, None)
     late: list[datetime] = []
     if spec.grace is not None:
         edge = now - timedelta(seconds=spec.grace)
@@ -45,7 +45,7 @@ def plan(document: ScheduleDocument, now: datetime) -> Plan:
     missed = total - len(run)
     if spec.max_runs is not None:
         run = run[: max(0, spec.max_runs - document.runs)]
-    return Plan(run, missed, dropped[-1] if dropped else None, passed[-1])
+    return DueRuns(run, missed, dropped[-1] if dropped else None, passed[-1])
 
 
 def _passed(document: ScheduleDocument, now: datetime) -> tuple[list[datetime], int]:

@@ -24,7 +24,7 @@ from naq_core.transport.buckets import list_documents
 from naq_core.transport.direct import Entry
 from naq_core.transport.walk import Walk
 from naq_scheduler._fire import Leadership
-from naq_scheduler._metrics import Metrics
+from naq_scheduler._metrics import SchedulerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ EXPIRY_SLACK = 1.0
 class Sweeper:
     """The sweeps of one scheduler."""
 
-    def __init__(self, connection: Connection, lease: Leadership, metrics: Metrics, interval: float) -> None:
+    def __init__(self, connection: Connection, lease: Leadership, metrics: SchedulerMetrics, interval: float) -> None:
         self._connection = connection
         self._lease = lease
         self._metrics = metrics

@@ -21,11 +21,11 @@ from naq_core.storage.topology import ensure_schedules, ensure_streams, ensure_t
 from naq_core.tasks import finish, hide, services, until
 from naq_core.transport.watch import Watch
 from naq_core.values import flag, seconds, text, whole
-from naq_scheduler._agenda import Agenda, Entry
+from naq_scheduler._agenda import Agenda, KnownSchedule
 from naq_scheduler._fire import Firer
 from naq_scheduler._http import Answer, serve
 from naq_scheduler._lease import Lease, Solo
-from naq_scheduler._metrics import Metrics
+from naq_scheduler._metrics import SchedulerMetrics
 from naq_scheduler._sweep import Sweeper
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Scheduler:
         self.enable_ha = flag(enable_ha, "enable_ha")
         instance_id = None if instance_id is None else text(instance_id, "instance_id", most=128)
         self.instance_id = f"{instance_id or f'{socket.gethostname()}-{os.getpid()}'}-{new_id()[-6:]}"
-        self.metrics = Metrics()
+        self.metrics = SchedulerMetrics()
         self.http_address: tuple[str, int] | None = None
         self._http = None if http_port is None else (text(http_host, "http_host"), whole(http_port, "http_port", 0, 65535))
         self._sweep_interval = seconds(sweep_interval, "sweep_interval", least=SHORTEST_SWEEP)
@@ -212,7 +212,7 @@ class Scheduler:
                 hide(firings.create_task(self._fire(connection, firer, entry)))
             await self._sleep(connection, lease)
 
-    async def _fire(self, connection: Connection, firer: Firer, entry: Entry) -> None:
+    async def _fire(self, connection: Connection, firer: Firer, entry: KnownSchedule) -> None:
         not_before = connection.clock.now() + BREATH
         try:
             await firer.fire(entry)

@@ -16,10 +16,10 @@ from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
 from naq_core.settings import Settings
 from naq_worker._active import Active
-from naq_worker._calling import end_copy, is_async, of_error, of_value, prepare
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
+from naq_worker._invoke import end_copy, is_async, of_error, of_value, prepare
 from naq_worker._report import Reporter
 from naq_worker._running import Running, let_cancellation_arrive, take_back
 from naq_worker._shortage import ShortageError

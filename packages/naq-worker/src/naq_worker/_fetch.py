@@ -10,8 +10,8 @@ from naq_core.storage.deliveries import Delivery, Pull, consumer_state
 from naq_core.transport.clock import boottime
 from naq_core.transport.direct import count_many
 from naq_worker._active import Active
+from naq_worker._fair_share import FEW, SURE, FairShare, Source
 from naq_worker._levels import Levels
-from naq_worker._rota import FEW, SURE, Rota, Source
 
 AHEAD = 0.05
 """Seconds of work that is ordered ahead of the free slots, by the mean length of the last jobs: no slot waits for the server,
@@ -36,7 +36,7 @@ class Fetch:
     """The pulls of a worker's queues, and the deliveries that wait for a slot.
 
     Args:
-        rota: The queues, and how the slots are shared between them.
+        shares: The queues, and how the slots are shared between them.
         slots: How many jobs run at a time.
         burst: Ask only for what is there now.
         busy: Returns how many slots are taken.
@@ -49,7 +49,7 @@ class Fetch:
     def __init__(  # noqa: PLR0913 - what it may ask of the intake
         self,
         connection: Connection,
-        rota: Rota,
+        shares: FairShare,
         slots: int,
         *,
         burst: bool,
@@ -63,7 +63,7 @@ class Fetch:
         """Between `start` and `stop`."""
         self._connection = connection
         self._acks = Acks(connection)
-        self._rota = rota
+        self._shares = shares
         self._slots = slots
         self._burst = burst
         self._busy = busy
@@ -72,12 +72,12 @@ class Fetch:
         self._on_delivery = on_delivery
         self._wake = wake
         self._pulls: dict[Source, Pull] = {}
-        self._heartbeat = max(1.0, len(rota.queues) / HEARTBEATS)
-        self._levels = Levels(connection, rota.sources, self._open, wake)
+        self._heartbeat = max(1.0, len(shares.queues) / HEARTBEATS)
+        self._levels = Levels(connection, shares.sources, self._open, wake)
         self._turn = 0
         self._probes: dict[Source, float] = {}
         """Sources that were asked for what is there now, and when."""
-        self._sources = {(source.queue, source.level): source for source in rota.sources}
+        self._sources = {(source.queue, source.level): source for source in shares.sources}
         self._recheck: asyncio.TimerHandle | None = None
         self._count = 0
         self._mean_seconds = 1.0
@@ -118,7 +118,7 @@ class Fetch:
 
     def _receive(self, source: Source, delivery: Delivery) -> None:
         was_empty = not source.pending
-        self._rota.note_delivery(source, delivery.pending, self._loop.time())
+        self._shares.note_delivery(source, delivery.pending, self._loop.time())
         self._on_delivery(delivery)
         if was_empty and delivery.pending:
             self._wake()  # its order was small, as its backlog was unknown
@@ -144,7 +144,7 @@ class Fetch:
         if is_stopping():
             return
         for source, count in wishes:
-            self._rota.note_order(source, count, self._loop.time())
+            self._shares.note_order(source, count, self._loop.time())
             await self._pulls[source].ask(count, no_wait=self._burst or source in self._probes)
         sources = self._pulls
         if self._recheck is None and not all(source.credit for source in sources) and any(source.pending for source in sources):
@@ -162,7 +162,7 @@ class Fetch:
         now = self._loop.time()
         for source, pull in self._pulls.items():
             source.credit = pull.credit
-        wishes = [(source, self._in_room(source, count)) for source, count in self._some(self._rota.wishes(free, now))]
+        wishes = [(source, self._in_room(source, count)) for source, count in self._some(self._shares.wishes(free, now))]
         wishes = [(source, count) for source, count in wishes if count > 0]
         if self._burst:
             return [(source, count) for source, count in wishes if self._is_due(source, now)]
@@ -231,18 +231,18 @@ class Fetch:
     def wait(self, active: Active) -> None:
         """Keep a delivery until a slot is free."""
         active.arrived_at = boottime()
-        self._rota.wait(self._sources[active.delivery.queue, active.delivery.level], active)
+        self._shares.wait(self._sources[active.delivery.queue, active.delivery.level], active)
         self._count += 1
 
     def waiting(self) -> list[Active]:
         """Return the deliveries that wait for a slot; callable from any thread."""
-        return [active for source in self._rota.sources for active in tuple(source.waiting)]
+        return [active for source in self._shares.sources for active in tuple(source.waiting)]
 
     def next(self) -> Active | None:
         """Return the delivery that is to have the slot that has become free."""
         if not self._count:
             return None
-        active = self._rota.next(boottime())
+        active = self._shares.next(boottime())
         if active is not None:
             self._count -= 1
         return active
@@ -251,7 +251,7 @@ class Fetch:
         """Hand back what has waited too long for a slot: its neighbours turned out longer than their forerunners."""
         if not self._count:
             return
-        for active in self._rota.overdue(boottime() - LONGEST_WAIT):
+        for active in self._shares.overdue(boottime() - LONGEST_WAIT):
             self._count -= 1
             await active.delivery.nak()
 

@@ -10,9 +10,9 @@ from naq_core.storage.deliveries import Delivery
 from naq_core.tasks import Background
 from naq_core.transport.clock import boottime
 from naq_worker._active import Active
+from naq_worker._fair_share import FairShare
 from naq_worker._fetch import Fetch
 from naq_worker._places import Places
-from naq_worker._rota import Rota
 from naq_worker._suspects import Isolation
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Intake:
     def __init__(
         self,
         connection: Connection,
-        rota: Rota,
+        shares: FairShare,
         slots: int,
         background: Background,
         places: Places,
@@ -63,7 +63,7 @@ class Intake:
         self.isolation = Isolation(lambda: len(self.active) <= 1, self._fill)
         self.fetch = Fetch(
             connection,
-            rota,
+            shares,
             slots,
             burst=burst,
             busy=lambda: self.slots_taken if self.isolation.is_open else 2 * slots,

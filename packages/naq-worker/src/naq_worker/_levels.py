@@ -10,7 +10,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import follow_new_consumers, has_jobs
 from naq_core.storage.subjects import NORMAL
 from naq_core.storage.topology import ensure_queue, has_consumer
-from naq_worker._rota import Source
+from naq_worker._fair_share import Source
 
 log = logging.getLogger(__name__)
 

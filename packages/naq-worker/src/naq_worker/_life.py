@@ -17,10 +17,11 @@ from naq_core.tasks import Background, beside, services, until
 from naq_worker._active import Active, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims
-from naq_worker._control import Control, Controllable
-from naq_worker._dependents import Finisher
+from naq_worker._commands import Commands, Controllable
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
+from naq_worker._fair_share import FairShare
+from naq_worker._finisher import Finisher
 from naq_worker._intake import Intake
 from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
@@ -30,7 +31,6 @@ from naq_worker._places import Places
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
 from naq_worker._report import Reports
-from naq_worker._rota import Rota
 from naq_worker._settle import Settler
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Orders:
     quiet: bool = False
 
 
-class Plan(Controllable, Protocol):
+class RunningWorker(Controllable, Protocol):
     """The worker whose run it is."""
 
     queues: list[str]
@@ -70,8 +70,8 @@ class Life:
 
     Args:
         connection: Open.
-        plan: The worker.
-        rota: Its queues.
+        worker: The worker.
+        shares: Its queues.
         orders: What it is asked; see `follow_orders`.
         imports: Names of modules that each child process imports.
         hooks: The start-up functions.
@@ -81,8 +81,8 @@ class Life:
     def __init__(
         self,
         connection: Connection,
-        plan: Plan,
-        rota: Rota,
+        worker: RunningWorker,
+        shares: FairShare,
         orders: Orders,
         *,
         imports: Iterable[str],
@@ -91,7 +91,7 @@ class Life:
     ) -> None:
         self._connection = connection
         self._settings = connection.settings
-        self._plan = plan
+        self._worker = worker
         self._orders = orders
         self._imports = tuple(imports)
         self._hooks = tuple(hooks)
@@ -102,17 +102,17 @@ class Life:
         self._stuck: set[asyncio.Task[None]] = set()
         self.stuck_jobs = 0
         """At the end: jobs that were handed back, but whose functions ignore their cancellation and still run."""
-        places = Places(self._settings.processes or os.cpu_count() or 1, plan.concurrency)
-        self._intake = Intake(connection, rota, plan.concurrency, self._jobs, places, burst=plan.burst)
+        places = Places(self._settings.processes or os.cpu_count() or 1, worker.concurrency)
+        self._intake = Intake(connection, shares, worker.concurrency, self._jobs, places, burst=worker.burst)
         self._assemble(places)
 
     def _assemble(self, places: Places) -> None:
-        connection, settings, plan, intake = self._connection, self._settings, self._plan, self._intake
+        connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
         self._finisher = Finisher(connection, intake.wake.set)
-        self._limits = Limits(connection, plan.worker_id, plan.queues, intake.holds)
-        self._metrics = Metrics(connection, plan.worker_id, plan.queues, lambda: intake.fetch.places)
-        self._control = Control(connection, plan, intake.find, intake.held)
-        self._keepalive = KeepAlive(settings, plan.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
+        self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
+        self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places)
+        self._commands = Commands(connection, worker, intake.find, intake.held)
+        self._keepalive = KeepAlive(settings, worker.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
         processes = Processes(
             places.size,
             settings.job_serializer,
@@ -122,11 +122,11 @@ class Life:
             hooks=self._hooks,
         )
         self._attempts = Attempts(settings, Threads(), processes)
-        settler = Settler(connection, plan.counters, self._finisher.finish, self._limits.is_limited)
+        settler = Settler(connection, worker.counters, self._finisher.finish, self._limits.is_limited)
         self._processor = Processor(
             connection=connection,
-            counters=plan.counters,
-            claims=Claims(connection, plan.worker_id, intake.isolation, settler.put_off),
+            counters=worker.counters,
+            claims=Claims(connection, worker.worker_id, intake.isolation, settler.put_off),
             attempts=self._attempts,
             settler=settler,
             finisher=self._finisher,
@@ -146,7 +146,7 @@ class Life:
         Raises:
             BrokerError: The server refuses or is away. Whatever a hook raises.
         """
-        if not await self._until_stopped(ensure_queues(self._connection, self._plan.queues)):
+        if not await self._until_stopped(ensure_queues(self._connection, self._worker.queues)):
             return
         for hook in self._hooks:
             await call_hook(hook)
@@ -176,7 +176,7 @@ class Life:
         self._intake.wake.set()
 
     async def _start(self) -> None:
-        await self._control.start()
+        await self._commands.start()
         await self._limits.start()
         await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
         if self._settings.job_logs == "on":
@@ -193,11 +193,11 @@ class Life:
                 running.start(self._keepalive.watch(), "naq-keepalive")
                 running.start(self._finisher.run(), "naq-finisher")
                 running.start(self._metrics.run(), "naq-metrics")
-                running.start(self._control.run(), "naq-control")
+                running.start(self._commands.run(), "naq-control")
                 await self._until_stopped(self._take_jobs())
                 await self._leave()
         except BaseException as error:
-            log.critical("worker %s stopped by an error: %r", self._plan.worker_id, error)
+            log.critical("worker %s stopped by an error: %r", self._worker.worker_id, error)
             self._orders.hurry.set()
             await self._leave()
             raise
@@ -207,9 +207,9 @@ class Life:
             raise self._failure
 
     async def _take_jobs(self) -> None:
-        intake, plan = self._intake, self._plan
+        intake, worker = self._intake, self._worker
         await intake.fetch.start()
-        log.info("worker %s takes jobs from %s, %d at a time", plan.worker_id, listed(plan.queues), plan.concurrency)
+        log.info("worker %s takes jobs from %s, %d at a time", worker.worker_id, listed(worker.queues), worker.concurrency)
         intake.wake.set()
         while not self._orders.stop.is_set() and self._failure is None:
             await intake.turn()
@@ -220,14 +220,14 @@ class Life:
                 self._keepalive.beat_soon()
             if intake.is_quiet:
                 continue
-            if plan.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
+            if worker.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
                 break
             await intake.fetch.ask(self._orders.stop.is_set)
 
     async def _is_drained(self) -> bool:
         processor = self._processor
         handed_back = self._limits.handed_back + processor.claims.handed_back + processor.settler.handed_back
-        has_retries = self._intake.has_put_off or self._plan.counters.retried > 0 or handed_back > 0
+        has_retries = self._intake.has_put_off or self._worker.counters.retried > 0 or handed_back > 0
         return await self._intake.fetch.is_drained(has_retries=has_retries)
 
     async def _leave(self) -> None:
@@ -295,7 +295,7 @@ class Life:
         _ = self._jobs.start(settle(), "naq-given-up")
 
     def _on_own_error(self, error: BaseException) -> None:
-        log.critical("worker %s stopped by an internal error", self._plan.worker_id, exc_info=error)
+        log.critical("worker %s stopped by an internal error", self._worker.worker_id, exc_info=error)
         self._failure = self._failure or error
         self._orders.hurry.set()
         self._intake.wake.set()
@@ -307,19 +307,19 @@ class Life:
 
     def presence(self) -> dict[str, Any]:
         """Return what other processes may know of this worker; called from the keep-alive thread."""
-        plan, clock = self._plan, self._connection.clock
+        worker, clock = self._worker, self._connection.clock
         return {
             **process_facts(),
-            "worker_id": plan.worker_id,
-            "queues": plan.queues,
-            "concurrency": plan.concurrency,
-            "state": plan.state,
-            "started_at": plan.started_at,
+            "worker_id": worker.worker_id,
+            "queues": worker.queues,
+            "concurrency": worker.concurrency,
+            "state": worker.state,
+            "started_at": worker.started_at,
             **running_jobs(self._intake.active, clock.now),
             "clock": round(clock.skew, 3),
             "reconnects": self._connection.generation,
             "unrecorded": list(self._processor.claims.unrecorded),
-            **asdict(plan.counters),
+            **asdict(worker.counters),
         }
 
 

@@ -25,7 +25,7 @@ FULL_FOR = 0.03
 
 
 class Limits:
-    """The gates of a worker's limited queues; a queue without a limit has none, and costs a look into an empty dictionary.
+    """The limits of a worker's limited queues; a queue without a limit has none, and costs a look into an empty dictionary.
 
     Args:
         is_held: Whether this worker has that job in hand.
@@ -34,7 +34,7 @@ class Limits:
     def __init__(
         self, connection: Connection, worker_id: str, queues: Iterable[str], is_held: Callable[[str, str], bool]
     ) -> None:
-        self.gates: dict[str, Gate] = {}
+        self.of: dict[str, QueueLimit] = {}
         self.handed_back = 0
         """How many jobs found no slot and were handed back for a moment."""
         self._connection = connection
@@ -50,31 +50,31 @@ class Limits:
     def _set(self, queue: str, settings: QueueSettings) -> None:
         limit = settings.limit
         if limit is None:
-            self.gates.pop(queue, None)
-        elif queue in self.gates:
-            self.gates[queue].limit = limit
+            self.of.pop(queue, None)
+        elif queue in self.of:
+            self.of[queue].limit = limit
         else:
-            self.gates[queue] = Gate(self._connection, self._worker_id, queue, limit, self._is_held)
+            self.of[queue] = QueueLimit(self._connection, self._worker_id, queue, limit, self._is_held)
 
     def is_limited(self, queue: str) -> bool:
         """Whether a queue has a limit."""
-        return queue in self.gates
+        return queue in self.of
 
     async def enter(self, active: Active) -> bool:
         """Get a slot for a job, where its queue has a limit; without one, the job is handed back for a moment."""
-        gate = self.gates.get(active.delivery.queue)
-        if gate is None:
+        limit = self.of.get(active.delivery.queue)
+        if limit is None:
             return True
-        slot = await gate.take(active.delivery.job_id)
+        slot = await limit.take(active.delivery.job_id)
         if slot is None:
             self.handed_back += 1
             await active.delivery.nak(DELAYS.get(active.delivery.level, 0.25))
             return False
-        active.leave = gate.leaving(slot)
+        active.leave = limit.leaving(slot)
         return True
 
 
-class Gate:
+class QueueLimit:
     """One limited queue, for one worker."""
 
     def __init__(

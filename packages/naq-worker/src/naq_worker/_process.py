@@ -23,7 +23,7 @@ from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
 from naq_worker._declared import with_declared_options
-from naq_worker._dependents import Finisher
+from naq_worker._finisher import Finisher
 from naq_worker._limits import Limits
 from naq_worker._metrics import Metrics, name_of
 from naq_worker._report import Reporter, Reports
@@ -98,7 +98,7 @@ class Processor:
             return self._bury(delivery, error)
         if envelope.opt.process and not self.finds_place(active):
             return None
-        if delivery.looks is not None or self.limits.gates:
+        if delivery.looks is not None or self.limits.of:
             return self._attempt_if_it_may(active, envelope)
         return self._attempt_any(active, envelope)
 
@@ -115,7 +115,7 @@ class Processor:
         """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
         if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
             return False
-        return not self.limits.gates or await self.limits.enter(active)
+        return not self.limits.of or await self.limits.enter(active)
 
     async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
         """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""
@@ -239,5 +239,5 @@ class Processor:
             await self._bury(delivery, error)
 
     async def _bury(self, delivery: Delivery, error: DecodeError) -> None:
-        await self.settler.bury(delivery, error)
+        await self.settler.dead_letter(delivery, error)
         self.metrics.note(delivery.queue, "?", "dead")

@@ -174,7 +174,7 @@ class Settler:
         except LostError:
             log.info("job %s: taken over by another worker", claim.record.job_id)
 
-    async def bury(self, delivery: Delivery, error: Exception) -> None:
+    async def dead_letter(self, delivery: Delivery, error: Exception) -> None:
         """Move a message that is no job to the dead ones, with the reason."""
         record = transitions.unclaimed(delivery.job_id, delivery.queue, UNREADABLE)
         self._note(record, type(error).__name__, str(error))
@@ -185,19 +185,19 @@ class Settler:
             await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
         except LostError:
             log.info("job %s already has a record, which is kept", delivery.job_id)
-        await self.keep_whole(delivery, JobState.DEAD)
+        await self.archive(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
     async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
         """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
         self._counters.skipped += 1
         if record.state in {JobState.DEAD, JobState.CANCELLED}:
-            await self.keep_whole(delivery, record.state)
+            await self.archive(delivery, record.state)
         self._finish(delivery, record)
 
     async def end_unrun(self, delivery: Delivery, record: JobRecord) -> None:
         """Give up the message of a job that has ended on record without having run; it is kept, to be tried again."""
-        await self.keep_whole(delivery, record.state)
+        await self.archive(delivery, record.state)
         self._finish(delivery, record)
 
     async def progress(self, claim: Claim) -> bool:
@@ -219,7 +219,7 @@ class Settler:
         if claim.record.state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
         else:
-            await self.keep_whole(delivery, JobState.CANCELLED)
+            await self.archive(delivery, JobState.CANCELLED)
         self._finish(delivery, claim.record)
 
     async def _die(self, delivery: Delivery, claim: Claim, failure: Failed, most: int | None = None) -> None:
@@ -228,10 +228,10 @@ class Settler:
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         _attempt_log.failed_for_good(record, failure, most)
-        await self.keep_whole(delivery, JobState.DEAD)
+        await self.archive(delivery, JobState.DEAD)
         self._finish(delivery, record)
 
-    async def keep_whole(self, delivery: Delivery, state: JobState) -> None:
+    async def archive(self, delivery: Delivery, state: JobState) -> None:
         """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL.
 
         Only while it is the newest of its job: a late re-delivery must not bury what has been put back to work since.
@@ -244,7 +244,7 @@ class Settler:
         }
         try:
             self._connection.check_size("the job", len(delivery.data))
-            await self._connection.publish(names.aside(delivery.queue, delivery.job_id, state), delivery.data, headers)
+            await self._connection.publish(names.archive(delivery.queue, delivery.job_id, state), delivery.data, headers)
         except WrongSequenceError:
             log.debug("job %s is already archived, or was requeued", delivery.job_id)
         except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was

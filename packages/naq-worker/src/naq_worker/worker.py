@@ -18,8 +18,8 @@ from naq_core.storage.connection import Connection
 from naq_core.tasks import finish
 from naq_core.values import flag, whole
 from naq_worker._active import Counters
+from naq_worker._fair_share import FairShare
 from naq_worker._life import Hook, Life, Orders, call_hook
-from naq_worker._rota import Rota
 from naq_worker._signals import StopOnSignal
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ class Worker:
         concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
         self.settings = Settings.choose(settings, type(self), nats_url=nats_url, concurrency=concurrency, **overrides)
         self.concurrency = self.settings.concurrency
-        self._rota = Rota([queues] if isinstance(queues, str) else queues)
-        self.queues = self._rota.queues
+        self._shares = FairShare([queues] if isinstance(queues, str) else queues)
+        self.queues = self._shares.queues
         self.burst = flag(burst, "burst")
         self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
         self.counters = Counters()
@@ -173,7 +173,7 @@ class Worker:
             life = self._life = Life(
                 connection,
                 self,
-                self._rota,
+                self._shares,
                 self._orders,
                 imports=self._imports,
                 hooks=self._on_startup,

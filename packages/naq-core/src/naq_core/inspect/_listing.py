@@ -16,7 +16,7 @@ from naq_core.storage.consumers import list_consumers
 from naq_core.storage.records import stored_of
 from naq_core.storage.subjects import LEVELS, STATE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
-from naq_core.transport.newest_first import Descent
+from naq_core.transport.newest_first import ReverseScan
 from naq_core.transport.streams import stream_span
 from naq_core.values import exact_text
 from naq_core.views import JobFilter, JobView
@@ -45,11 +45,11 @@ MOST_SOURCES = 60
 """Subjects that are merged at most."""
 
 
-class Source:
+class MergedSubject:
     """One of the subjects that a listing merges."""
 
-    def __init__(self, descent: Descent, position: int, *, is_records: bool) -> None:
-        self.descent = descent
+    def __init__(self, scan: ReverseScan, position: int, *, is_records: bool) -> None:
+        self.scan = scan
         self.position = position
         """What has been shown is from here on up."""
         self.is_records = is_records
@@ -58,7 +58,7 @@ class Source:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left."""
-        return not self.buffer and self.descent.is_done
+        return not self.buffer and self.scan.is_done
 
 
 class Listing:
@@ -68,7 +68,7 @@ class Listing:
         self,
         connection: Connection,
         wanted: JobFilter,
-        sources: Sequence[Source],
+        sources: Sequence[MergedSubject],
         began: int,
         skip: tuple[str, str],
         mask: Mask | None,
@@ -124,8 +124,8 @@ class Listing:
         begin = [records.last, *(top for _, _, top, _, _ in spans)]
         began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
-            Source(
-                Descent(connection, stream, subject, below=position, first=max(1, first), is_rare=subject in rare),
+            MergedSubject(
+                ReverseScan(connection, stream, subject, below=position, first=max(1, first), is_rare=subject in rare),
                 position,
                 is_records=is_records,
             )
@@ -172,7 +172,7 @@ class Listing:
                 chunk = min(CHUNK, chunk * 2)
         return jobs, scanned
 
-    def _consume(self, batch: list[tuple[Source, Entry]], used: int) -> None:
+    def _consume(self, batch: list[tuple[MergedSubject, Entry]], used: int) -> None:
         for source, entry in batch[:used]:
             source.position = entry.sequence
         for source, entry in reversed(batch[used:]):
@@ -183,23 +183,23 @@ class Listing:
         """Let the next page begin below what is known to be empty, or it would have to find that out again."""
         for source in self._sources:
             if not source.buffer:
-                source.position = min(source.position, source.descent.top)
+                source.position = min(source.position, source.scan.top)
 
-    async def _take(self, count: int, until: float | None, grace: float) -> list[tuple[Source, Entry]]:
+    async def _take(self, count: int, until: float | None, grace: float) -> list[tuple[MergedSubject, Entry]]:
         """Return the next entries of all sources, by the time they were stored; each source stays in its own order."""
         loop = asyncio.get_running_loop()
-        batch: list[tuple[Source, Entry]] = []
+        batch: list[tuple[MergedSubject, Entry]] = []
         while len(batch) < count:
             for source in self._sources:
                 if not source.is_done and not source.buffer:
                     if batch and until is not None and loop.time() >= until:
                         return batch
-                    source.buffer.extend(await source.descent.more(count, None if until is None else until + grace))
+                    source.buffer.extend(await source.scan.more(count, None if until is None else until + grace))
                     if not source.buffer and not source.is_done:
                         return batch  # time is up, and its next entry may be newer than the others'
                 if self._floor and source.buffer and _sortable(source.buffer[0].stored_at) < self._floor:
                     source.buffer.clear()
-                    source.descent.end()
+                    source.scan.end()
             waiting = [source for source in self._sources if source.buffer]
             if not waiting:
                 break
@@ -207,7 +207,7 @@ class Listing:
             batch.append((newest, newest.buffer.popleft()))
         return batch
 
-    async def _views(self, batch: Sequence[tuple[Source, Entry]]) -> list[JobView | None]:
+    async def _views(self, batch: Sequence[tuple[MergedSubject, Entry]]) -> list[JobView | None]:
         """Return what is to be shown of each entry, None for nothing: no match, or it is shown in another place."""
         names = self._connection.names
         views: list[JobView | None] = [None] * len(batch)
@@ -294,7 +294,7 @@ def _read(entry: Entry) -> JobRecord | None:
     return None if stored is None else stored.record
 
 
-def _newest(source: Source) -> str:
+def _newest(source: MergedSubject) -> str:
     return _sortable(source.buffer[0].stored_at)
 
 

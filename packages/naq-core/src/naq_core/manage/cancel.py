@@ -16,11 +16,11 @@ from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlRequest, ask_worker
+from naq_core.storage.end_waiting import unrun_record
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
 from naq_core.storage.subjects import ASIDE, state_of_subject
-from naq_core.storage.unrun import unrun_record
 from naq_core.transport.headers import TTL, ttl_text
 from naq_core.transport.message import Message
 from naq_core.values import text
@@ -199,7 +199,7 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
         if message is not None and state_of_subject(message.subject)[0] not in ASIDE and _is_of_run(message, record.run):
-            await keep_whole(connection, message, JobState.CANCELLED)
+            await archive(connection, message, JobState.CANCELLED)
     except BrokerError as error:
         log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)
 
@@ -211,13 +211,13 @@ def _is_of_run(message: Message, run: str) -> bool:
         return True  # it has no run, and its record ends it
 
 
-async def keep_whole(connection: Connection, message: Message, ended: JobState) -> None:
+async def archive(connection: Connection, message: Message, ended: JobState) -> None:
     """Archive the call of a job that ended, so that it can be requeued. If another process was faster, it did the same."""
     state, queue, job_id = state_of_subject(message.subject)
-    aside = connection.names.aside(queue, job_id, ended)
+    archived = connection.names.archive(queue, job_id, ended)
     ttl = connection.settings.dead_ttl.total_seconds()
     if state == "held":
-        await move(connection, message, aside, ttl=ttl)
+        await move(connection, message, archived, ttl=ttl)
         return
     headers = {
         **if_newest(connection, queue, job_id, message.sequence),
@@ -225,7 +225,7 @@ async def keep_whole(connection: Connection, message: Message, ended: JobState) 
         **schedule_headers(message.subject, None),
     }
     try:
-        await connection.publish(aside, message.data, headers)
+        await connection.publish(archived, message.data, headers)
     except WrongSequenceError:
         return
     await remove(connection, message, arguments=False)

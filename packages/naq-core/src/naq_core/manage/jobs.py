@@ -10,7 +10,7 @@ from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
 from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage._removed import end_removed, removal, when_there_is_room
-from naq_core.manage.cancel import Found, cancel_job, find, keep_whole
+from naq_core.manage.cancel import Found, archive, cancel_job, find
 from naq_core.names import check_place
 from naq_core.record import JobState
 from naq_core.storage import objects
@@ -116,7 +116,7 @@ async def _lay_aside(connection: Connection, job_id: str, state: JobState, messa
     """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back."""
     if state in {JobState.SUCCEEDED, JobState.EXPIRED}:
         raise JobStateError(job_id, state, "its call is not stored: enqueue it again")
-    await keep_whole(connection, message, state)
+    await archive(connection, message, state)
     return False
 
 

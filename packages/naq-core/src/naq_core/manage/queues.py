@@ -181,7 +181,7 @@ async def delete_queue(connection: Connection, queue: str) -> None:
 async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, int]:
     """Count a queue's jobs by their subjects: what consumers say of their messages lags behind for a moment."""
     names = connection.names
-    places = [names.held(queue, "*"), names.dead(queue, "*"), names.aside(queue, "*", "cancelled")]
+    places = [names.held(queue, "*"), names.dead(queue, "*"), names.archive(queue, "*", "cancelled")]
     ready = [names.ready_filter(queue, level) for level in LEVELS]
     held, dead, cancelled, *waiting = await count_many(connection, names.jobs_stream, [*places, *ready])
     taken = min(running, sum(waiting))  # their messages stay until they end

@@ -16,9 +16,9 @@ from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
+from naq_core.storage.end_waiting import cancel_waiting
 from naq_core.storage.messages import target_of
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
-from naq_core.storage.unrun import cancel_waiting
 from naq_core.storage.workflows import read_workflow
 from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_core.transport.message import Message

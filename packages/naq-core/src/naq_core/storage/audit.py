@@ -9,7 +9,7 @@ from naq_core.storage.topology import ensure_stream_config
 from naq_core.transport.buckets import list_documents
 from naq_core.transport.direct import Entry, count_many, get_many
 from naq_core.transport.headers import EXPECTED_SEQUENCE
-from naq_core.transport.newest_first import Descent
+from naq_core.transport.newest_first import ReverseScan
 from naq_core.transport.streams import stream_span
 
 FEW = 200
@@ -47,7 +47,7 @@ async def append(connection: Connection, subject: str, data: bytes) -> None:
     await connection.publish_once(subject, data, None)
 
 
-async def descend(connection: Connection, subject: str | None = None, below: int | None = None) -> Descent:
+async def descend(connection: Connection, subject: str | None = None, below: int | None = None) -> ReverseScan:
     """Return a way through the trail from the newest message down.
 
     Args:
@@ -57,7 +57,7 @@ async def descend(connection: Connection, subject: str | None = None, below: int
     stream = connection.names.audit_stream
     span = await stream_span(connection, stream)
     below = span.last + 1 if below is None else min(below, span.last + 1)
-    return Descent(connection, stream, subject, below=below, first=max(1, span.first))
+    return ReverseScan(connection, stream, subject, below=below, first=max(1, span.first))
 
 
 async def newest_notes(connection: Connection, kind: str, target: str, limit: int) -> list[Entry]:

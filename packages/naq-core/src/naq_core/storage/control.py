@@ -112,7 +112,7 @@ def _verified_reply(signer: Signer, worker_id: str, request: ControlRequest, dat
     return reply
 
 
-class Guard:
+class RequestGuard:
     """Lets through what one worker is to do: with a signing key only signed requests, each once.
 
     Args:
@@ -161,7 +161,7 @@ async def answer_requests(connection: Connection, worker_id: str, handle: Callab
     Args:
         handle: Called for each from the event loop; must not block.
     """
-    guard = Guard(connection, worker_id, handle)
+    guard = RequestGuard(connection, worker_id, handle)
 
     async def on_request(message: Msg) -> None:
         answer = guard.answer(message.data)

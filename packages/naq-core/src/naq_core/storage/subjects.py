@@ -101,7 +101,7 @@ class Names:
         """Where a job that failed for good is kept."""
         return f"{self.jobs}.dead.{queue}.{job_id}"
 
-    def aside(self, queue: str, job_id: str, state: str) -> str:
+    def archive(self, queue: str, job_id: str, state: str) -> str:
         """Where a job that ended in this state is kept whole, to be put back to work."""
         return self.dead(queue, job_id) if state == "dead" else f"{self.jobs}.kept.{queue}.{job_id}"
 

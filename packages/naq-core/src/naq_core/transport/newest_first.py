@@ -1,6 +1,6 @@
 """Reading a stream backwards, newest first, which JetStream itself cannot do.
 
-Direct gets for single sequences are cheap and can be pipelined, so a descent looks at windows of sequences from the top down.
+Direct gets for single sequences are cheap and can be pipelined, so a scan looks at windows of sequences from the top down.
 Where they are mostly empty, as other subjects or deleted messages lie there, its probes ("the first match from sequence N on")
 move further apart; each probe proves the whole stretch up to its answer empty (`docs/adr/0014-newest-first.md`). Where nothing
 lies for long, a probe costs the server up to some milliseconds: so many are sent at once as take a moment.
@@ -24,7 +24,7 @@ ROUNDS = 8
 """How often a cell is asked for one more match before the step is made smaller."""
 
 
-class Descent:
+class ReverseScan:
     """One way down through the messages of a stream that match a subject.
 
     Args:

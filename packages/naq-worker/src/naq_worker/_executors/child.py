@@ -27,7 +27,6 @@ from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
 from naq_core.signals import SIGNALS, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
-from naq_worker._calling import end_copy, format_traceback, of_error, of_value, prepare
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Broken,
@@ -44,6 +43,7 @@ from naq_worker._executors.frames import (
 )
 from naq_worker._executors.guard import fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
+from naq_worker._invoke import end_copy, format_traceback, of_error, of_value, prepare
 from naq_worker._logs import install_log_factory
 from naq_worker._shortage import lack_in, lack_of, noticing
 from naq_worker.outcome import Outcome, Short

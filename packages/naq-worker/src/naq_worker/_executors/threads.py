@@ -11,7 +11,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from naq_worker._calling import end_copy
+from naq_worker._invoke import end_copy
 from naq_worker._shortage import starting
 
 _Item: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]] | None"

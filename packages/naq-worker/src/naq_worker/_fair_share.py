@@ -55,7 +55,7 @@ class Source:
         return share if self.level == NORMAL else max(1, share // STANDING)
 
 
-class Rota:
+class FairShare:
     """The order in which a worker's queues are served.
 
     Args:

@@ -24,7 +24,7 @@ R = TypeVar("R")
 LAST = 1.0
 """Seconds that the end of the process may take."""
 _lock = threading.Lock()
-_portal: "Portal | None" = None
+_blocking_loop: "BlockingLoop | None" = None
 
 
 def check_not_finalizing() -> None:
@@ -37,7 +37,7 @@ def check_not_finalizing() -> None:
         raise NaqError("the synchronous client cannot be used while the interpreter is shutting down")
 
 
-class _PortalLoop(asyncio.SelectorEventLoop):
+class _Loop(asyncio.SelectorEventLoop):
     """An event loop that finds addresses also while the interpreter shuts down, when the threads of executors have ended."""
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,12 +47,12 @@ class _PortalLoop(asyncio.SelectorEventLoop):
             return socket.getaddrinfo(*args, **kwargs)
 
 
-class Portal:
+class BlockingLoop:
     """A thread with an event loop; callable from any other thread."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._loop = _PortalLoop()
+        self._loop = _Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="naq-sync", daemon=True)
         self._thread.start()
         atexit.register(self._finish)
@@ -86,13 +86,13 @@ class Portal:
                 asyncio.run_coroutine_threadsafe(finish_tallies(), self._loop).result(LAST)
 
 
-def portal() -> Portal:
-    """Return this process's portal; a forked child gets one of its own."""
-    global _portal  # noqa: PLW0603 - one per process is the point
+def blocking_loop() -> BlockingLoop:
+    """Return this process's blocking loop; a forked child gets one of its own."""
+    global _blocking_loop  # noqa: PLW0603 - one per process is the point
     with _lock:
-        if _portal is None or _portal.pid != os.getpid():
-            _portal = Portal()
-        return _portal
+        if _blocking_loop is None or _blocking_loop.pid != os.getpid():
+            _blocking_loop = BlockingLoop()
+        return _blocking_loop
 
 
 def _renew_lock() -> None:
@@ -113,7 +113,7 @@ def enqueue_blocking(queue: Connected, job: Job[R]) -> "SyncJob[R]":
     check_not_finalizing()
     job.encode()
 
-    portal().run(submit(queue, job))
+    blocking_loop().run(submit(queue, job))
     return SyncJob(job)
 
 
@@ -145,20 +145,20 @@ class SyncJob(Generic[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end; see `Job.result`."""
-        return portal().run(self.job.result(timeout))
+        return blocking_loop().run(self.job.result(timeout))
 
     def cancel(self, reason: str = "") -> CancelOutcome:
         """End the job as cancelled; see `Job.cancel`."""
-        return portal().run(self.job.cancel(reason))
+        return blocking_loop().run(self.job.cancel(reason))
 
     def status(self) -> JobState:
         """Return the state; see `Job.status`."""
-        return portal().run(self.job.status())
+        return blocking_loop().run(self.job.status())
 
     def view(self) -> JobView:
         """Return all that is known of the job; see `Job.view`."""
-        return portal().run(self.job.view())
+        return blocking_loop().run(self.job.view())
 
     def record(self) -> JobRecord | None:
         """Return the record; see `Job.record`."""
-        return portal().run(self.job.record())
+        return blocking_loop().run(self.job.record())

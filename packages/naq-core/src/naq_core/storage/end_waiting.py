@@ -32,7 +32,7 @@ async def cancel_waiting(connection: Connection, message: Message, reason: str) 
         return None
     ttl = connection.settings.dead_ttl.total_seconds()
     try:
-        await move(connection, message, connection.names.aside(queue, job_id, ended.state), ttl=ttl)
+        await move(connection, message, connection.names.archive(queue, job_id, ended.state), ttl=ttl)
     except QueueFullError as error:
         log.warning("job %s is not archived for a retry: %s", job_id, error.description)
         await remove(connection, message)

@@ -14,8 +14,8 @@ from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
 from naq_core.storage.edges import waiting_headers
+from naq_core.storage.end_waiting import record_end, unrun_record
 from naq_core.storage.messages import if_newest
-from naq_core.storage.unrun import record_end, unrun_record
 from naq_worker._claim import is_expired
 from naq_worker.outcome import Failed
 

@@ -27,7 +27,7 @@ class Controllable(Protocol):
     def resume(self) -> None: ...
 
 
-class Control:
+class Commands:
     """Takes requests for one worker.
 
     Args:
