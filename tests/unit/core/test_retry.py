@@ -1,11 +1,17 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naq_core.errors import ConfigurationError
-from naq_core.retry import RetryPolicy, make_policy
+from naq_core.errors import InvalidOptionError
+from naq_core.option_set import OptionSet
+from naq_core.retry import RetryPolicy
+
+
+def make_policy(**given: Any) -> RetryPolicy:
+    return OptionSet(given).job.retry
 
 
 @pytest.mark.parametrize(
@@ -21,15 +27,15 @@ from naq_core.retry import RetryPolicy, make_policy
     ],
 )
 def test_delays_follow_the_strategy(options: dict[str, object], delays: list[float]) -> None:
-    policy = make_policy(3, **options)  # type: ignore[arg-type]
+    policy = make_policy(max_retries=3, **options)
 
     assert delays == [policy.delay(n) for n in (1, 2, 3)]
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1e6), st.sampled_from(["fixed", "linear", "exponential"]))
 def test_no_delay_exceeds_the_cap_and_jitter_stays_in_the_upper_half(retry: int, delay: float, strategy: str) -> None:
-    plain = make_policy(1, delay, strategy, max_delay=1000)
-    jittered = make_policy(1, delay, strategy, max_delay=1000, jitter=True)
+    plain = make_policy(max_retries=1, retry_delay=delay, retry_strategy=strategy, max_delay=1000)
+    jittered = make_policy(max_retries=1, retry_delay=delay, retry_strategy=strategy, max_delay=1000, jitter=True)
 
     assert 0 <= plain.delay(retry) <= 1000
     assert plain.delay(retry) / 2 <= jittered.delay(retry) <= plain.delay(retry)
@@ -42,14 +48,14 @@ def test_without_options_nothing_is_retried() -> None:
 
 
 def test_jitter_is_drawn_again_for_each_retry() -> None:
-    policy = make_policy(1, 10, jitter=True)
+    policy = make_policy(max_retries=1, retry_delay=10, jitter=True)
     assert len({policy.delay(1) for _ in range(20)}) > 1
 
 
 def test_filters_know_subclasses_and_names() -> None:
-    only_io = make_policy(1, retry_on=(OSError,))
-    never_value = make_policy(1, ignore_on=("ValueError",))
-    both = make_policy(1, retry_on=(Exception,), ignore_on=(OSError,))
+    only_io = make_policy(max_retries=1, retry_on=(OSError,))
+    never_value = make_policy(max_retries=1, ignore_on=("ValueError",))
+    both = make_policy(max_retries=1, retry_on=(Exception,), ignore_on=(OSError,))
 
     assert only_io.wants(FileNotFoundError())
     assert not only_io.wants(ValueError())
@@ -79,5 +85,5 @@ def test_filters_know_subclasses_and_names() -> None:
     ],
 )
 def test_a_wrong_value_is_named(options: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(options))):
-        make_policy(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match=next(iter(options))):
+        make_policy(**options)

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import InvalidOptionError
 from naq_core.names import check_job_id
-from naq_core.terms import NO_TERMS, Clash, make_terms, unique_id
+from naq_core.option_set import OptionSet
+from naq_core.terms import NO_TERMS, Clash, Terms, unique_id
+
+
+def make_terms(**given: Any) -> Terms:
+    return OptionSet(given).terms
+
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 
@@ -35,7 +41,7 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
     ("given", "named"),
     [
         ({"at": datetime(2030, 1, 1)}, "at: 2030-01-01T00:00:00 has no time zone"),  # noqa: DTZ001 - the point
-        ({"at": "2030-01-01"}, "at: '2030-01-01' is not a datetime"),
+        ({"at": "2030-01-01"}, "at: '2030-01-01' is not a time: use an aware datetime"),
         ({"at": datetime(2199, 1, 1, tzinfo=UTC)}, "at: .* too far ahead"),
         ({"at": SOON, "delay": 1}, "at: .*cannot be combined with delay"),
         ({"delay": -1}, "delay: -1"),
@@ -58,7 +64,7 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(given: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
+    with pytest.raises(InvalidOptionError, match=named):
         make_terms(**given)
 
 

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from naq_core import ConfigurationError, EncodeError, InvalidNameError, InvalidScheduleError, Job, Settings
 from naq_core.filters import check_filter
 from naq_core.names import check_job_id, check_queue, check_queue_or_any, check_workflow_id
-from naq_core.options import make_options
+from naq_core.option_set import OptionSet
 from naq_core.record import JobState
 from naq_core.schedules import check_schedule_id, make_spec
 from naq_core.serialization import checked_name, encode_call
-from naq_core.terms import make_terms
 from naq_core.values import aware, flag, number, patience, seconds, text, whole
 from naq_core.views import JobFilter
 from naq_worker._fair_share import FairShare
@@ -111,11 +110,11 @@ CHECKERS: dict[str, tuple[Callable[[Any], Any], tuple[type, ...]]] = {
     "patience": (patience, (float, type(None))),
     "flag": (lambda value: flag(value, "x"), (bool,)),
     "aware": (lambda value: aware(value, "x"), (datetime,)),
-    "max_retries": (lambda value: make_options(max_retries=value).retry.max_retries, (int,)),
-    "priority": (lambda value: make_options(priority=value).priority, (str,)),
-    "strategy": (lambda value: make_options(retry_strategy=value).retry.strategy, (str,)),
-    "unique": (lambda value: make_terms(unique=value, on_clash="return").unique, (str,)),
-    "at": (lambda value: make_terms(at=value).at, (float,)),
+    "max_retries": (lambda value: OptionSet({"max_retries": value}).job.retry.max_retries, (int,)),
+    "priority": (lambda value: OptionSet({"priority": value}).job.priority, (str,)),
+    "strategy": (lambda value: OptionSet({"retry_strategy": value}).job.retry.strategy, (str,)),
+    "unique": (lambda value: OptionSet({"unique": value, "on_clash": "return"}).terms.unique, (str,)),
+    "at": (lambda value: OptionSet({"at": value}).terms.at, (float,)),
     "timezone": (lambda value: make_spec(Job("a:b"), cron="0 0 * * *", timezone=value).timezone, (str,)),
     "max_runs": (lambda value: make_spec(Job("a:b"), interval=60, max_runs=value).max_runs, (int, type(None))),
     "overlap": (lambda value: make_spec(Job("a:b"), interval=60, overlap=value).overlap, (str,)),
@@ -206,7 +205,7 @@ def test_a_time_zone_that_raises_is_the_values_fault() -> None:
 
 def test_an_expiry_before_the_epoch_does_not_mean_never() -> None:
     with pytest.raises(ConfigurationError, match="expires"):
-        make_terms(expires=datetime(1970, 1, 1, tzinfo=UTC))
+        OptionSet({"expires": datetime(1970, 1, 1, tzinfo=UTC)})
 
 
 def test_a_unit_of_a_subclass_is_not_an_unexpected_format() -> None:

@@ -50,7 +50,7 @@ def make_filter(words: Iterable[str], options: Filters, now: datetime) -> JobFil
         now: The server's time, from which durations count back.
 
     Raises:
-        ConfigurationError: One of them is wrong.
+        InvalidOptionError: One of them is wrong.
     """
     return build_filter(words, vars(options), options.state, now=now)
 

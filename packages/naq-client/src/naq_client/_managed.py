@@ -74,7 +74,7 @@ class ManagedQueue(ABC):
             until: An aware time at which the server resumes by itself; by default `resume()` has to.
 
         Raises:
-            ConfigurationError: `until` is naive or has passed.
+            InvalidOptionError: `until` is naive or has passed.
         """
         await pause_queue(await self.connection(), self.name, until)
 
@@ -89,7 +89,7 @@ class ManagedQueue(ABC):
             limit: From 1 to 10,000; None, the default, lifts it.
 
         Raises:
-            ConfigurationError: Out of range.
+            InvalidOptionError: Out of range.
         """
         await set_queue_limit(await self.connection(), self.name, limit)
 

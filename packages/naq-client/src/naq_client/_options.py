@@ -3,17 +3,19 @@
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from naq_client._schedule import Prepared, Schedule, prepare, put
 from naq_client.signature import Signature
 from naq_core.enqueue.submit import submit
 from naq_core.errors import InvalidOptionError
 from naq_core.job import Job
+from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet, options_for
-from naq_core.options import ENQUEUE_OPTIONS
+from naq_core.options import ENQUEUE_OPTIONS, RUN_OPTIONS
 from naq_core.serialization import unwrap
-from naq_core.terms import TERM_NAMES, instant
 from naq_core.values import seconds
 
 if TYPE_CHECKING:
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-OTHER_OPTIONS = frozenset({"priority", "publish_budget", *TERM_NAMES})
-"""Options that are never taken from among a function's arguments."""
-OPTION_NAMES = ENQUEUE_OPTIONS - OTHER_OPTIONS
+OPTION_NAMES = RUN_OPTIONS | {"allow_failure", "depends_on", "fast", "job_id", "parent_results"}
+"""Options that are taken from among a function's arguments where it has no such parameter."""
+OTHER_OPTIONS = ENQUEUE_OPTIONS - OPTION_NAMES
+"""Options that never are."""
 
 
 class QueueOptions:
@@ -171,12 +174,26 @@ def check_meant(function: Any, kwargs: Mapping[str, Any]) -> None:
             raise InvalidOptionError(name, f"is not a parameter of {function!r}: write queue.options({name}=…).enqueue(…)")
 
 
+_known: "WeakKeyDictionary[FunctionType, Collection[str] | None]" = WeakKeyDictionary()
+
+
 def _parameters(function: Any) -> Collection[str] | None:
     """Return the names a function takes; None where it cannot be known, or takes any."""
+    function = unwrap(function)
+    if type(function) is not FunctionType:
+        return _read_parameters(function)
     try:
-        parameters = None if isinstance(function, str) else inspect.signature(unwrap(function)).parameters
+        return _known[function]
+    except KeyError:
+        found = _known[function] = _read_parameters(function)  # slower than an enqueue
+        return found
+
+
+def _read_parameters(function: Any) -> Collection[str] | None:
+    try:
+        parameters = None if isinstance(function, str) else inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
     if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return None
-    return parameters
+    return frozenset(parameters)  # not the parameters: a default may hold the function, which then would never be freed

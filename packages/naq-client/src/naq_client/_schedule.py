@@ -8,26 +8,13 @@ from typing import Any, Protocol, Self, TypeAlias
 from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
 from naq_core.job import Job
+from naq_core.options import SCHEDULE_OPTIONS as DECLARED_TIMES
 from naq_core.serialization import unwrap
 from naq_core.storage.connection import Connection
 from naq_core.views import Firing, ScheduleView
 
-SCHEDULE_OPTIONS = frozenset(
-    {
-        "cron",
-        "end_at",
-        "grace",
-        "interval",
-        "jitter",
-        "max_runs",
-        "misfire",
-        "overlap",
-        "paused",
-        "schedule_id",
-        "start_at",
-        "timezone",
-    }
-)
+SCHEDULE_OPTIONS = DECLARED_TIMES - {"schedule_jitter"} | {"jitter", "paused"}
+"""The keywords of `Queue.schedule`."""
 
 
 class Schedule:

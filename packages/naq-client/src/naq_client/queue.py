@@ -153,7 +153,7 @@ class Queue(ManagedQueue):
             function, args, kwargs: As of `enqueue`.
 
         Raises:
-            ConfigurationError: `when` is naive, so its time zone is ambiguous; `when.astimezone()` says that
+            InvalidOptionError: `when` is naive, so its time zone is ambiguous; `when.astimezone()` says that
                 local time is.
         """
         return await self.bare_options.enqueue_at(when, function, *args, **kwargs)

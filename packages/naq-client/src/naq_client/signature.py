@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from naq_core.dependency import DependsOn, ResultOf, extend, result_of, shaped
 from naq_core.envelope import Parent
-from naq_core.errors import ConfigurationError, WorkflowError
+from naq_core.errors import InvalidOptionError, WorkflowError
 from naq_core.job import Job
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Group(Step[list[R_co]], Generic[R_co]):
 
 def _checked(step: Any) -> "Step[Any] | Job[Any]":
     if not isinstance(step, Step | Job):
-        raise ConfigurationError("step", f"{step!r} is not a signature (task.s(…)), a job (queue.call(…)), a chain or a group")
+        raise InvalidOptionError("step", f"{step!r} is not a signature (task.s(…)), a job (queue.call(…)), a chain or a group")
     return step
 
 

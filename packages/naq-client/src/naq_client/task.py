@@ -12,12 +12,12 @@ from naq_client._shared import shared_queue
 from naq_client.signature import OpenSignature, Signature
 from naq_core.enqueue.submit import submit
 from naq_core.job import Job
+from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet
-from naq_core.options import CallOptions, DeclaredOptions, TaskOptions, check_names, names
+from naq_core.options import OPTIONS, CallOptions, DeclaredOptions, TaskOptions, check_names, names
 from naq_core.schedules import declare
 from naq_core.serialization import function_name, register
 from naq_core.signatures import check_call
-from naq_core.terms import instant
 from naq_core.values import seconds
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
 CALL_OPTIONS = names(CallOptions)
-NONE_IS_A_VALUE = frozenset({"at", "debounce", "delay", "depends_on", "expires", "job_id", "result_ttl", "timeout", "unique"})
+NONE_IS_A_VALUE = frozenset(name for name, option in OPTIONS.items() if option.is_nullable and name != "queue")
 """Options for which None says something ("no limit"); None for any other one leaves it as decorated."""
 TASK_OPTIONS = names(TaskOptions) | {"queue"}
 

@@ -16,7 +16,7 @@ from naq_core.enqueue.dependent import find_parents
 from naq_core.enqueue.order import in_order
 from naq_core.enqueue.submit import in_budget, submit_many
 from naq_core.enqueue.unique import check_many
-from naq_core.errors import ConfigurationError, NaqError, WorkflowError, WorkflowNotFoundError
+from naq_core.errors import InvalidOptionError, NaqError, WorkflowError, WorkflowNotFoundError
 from naq_core.inspect import get_workflow
 from naq_core.job import Job
 from naq_core.manage import cancel_workflow, retry_workflow
@@ -78,11 +78,11 @@ class Workflow:
             The job, not enqueued yet; of a chain or a group the jobs that end it.
 
         Raises:
-            ConfigurationError: Not a step, or `depends_on` names what is no job.
+            InvalidOptionError: Not a step, or `depends_on` names what is no job.
             WorkflowError: A job of the chain or group is there already.
         """
         if not isinstance(step, Step | Job):
-            raise ConfigurationError("step", f"{step!r} is not a signature, a job, a chain or a group")
+            raise InvalidOptionError("step", f"{step!r} is not a signature, a job, a chain or a group")
         ends = self.plan.lay(step, depends_on, allow_failure=allow_failure)
         return ends.jobs[0] if isinstance(step, Signature | Job) else ends.jobs
 

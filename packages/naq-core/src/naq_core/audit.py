@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from naq_core.decoding import Decoder, Instant, parse_instant
-from naq_core.errors import BrokerError, ConfigurationError, InvalidNameError, NaqError, QueueFullError, UnreadableError
+from naq_core.errors import BrokerError, InvalidNameError, InvalidOptionError, NaqError, QueueFullError, UnreadableError
 from naq_core.masks import Mask
 from naq_core.names import new_id
 from naq_core.storage.audit import append, append_once, descend, find_ends, newest_notes, target_token
@@ -174,12 +174,12 @@ async def read_trail(
             at them.
 
     Raises:
-        ConfigurationError: The limit is out of range, or the cursor is of another list.
+        InvalidOptionError: The limit is out of range, or the cursor is of another list.
         BrokerError: The server did not answer in time.
     """
     limit, max_scan = whole(limit, "limit", 1, 500), whole(max_scan, "max_scan", 1)
     if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", exact_text(cursor) or ""):
-        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of the audit trail")
+        raise InvalidOptionError("cursor", f"{cursor!r} is not a cursor of the audit trail")
     wanted, page = wanted or AuditFilter(), AuditPage(entries=[])
     descent = await descend(connection, below=None if cursor is None else int(cursor))
     while len(page.entries) < limit and page.scanned < max_scan:

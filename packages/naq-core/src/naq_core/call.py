@@ -14,7 +14,7 @@ from naq_core import names
 from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
-from naq_core.errors import ConfigurationError, EncodeError, JobError
+from naq_core.errors import EncodeError, InvalidOptionError, JobError
 from naq_core.option_set import OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, check_names
 from naq_core.previews import preview
@@ -134,7 +134,7 @@ class JobCall(Generic[R_co]):
         if options is None:
             options = _given(function, max_retries, retry_delay, job_id, more)
         if not isinstance(options, OptionSet):
-            raise ConfigurationError("options", f"must be an OptionSet, not a {type(options).__name__}: use keywords instead")
+            raise InvalidOptionError("options", f"must be an OptionSet, not a {type(options).__name__}: use keywords instead")
         self.ties = NO_TIES
         """What it waits for."""
         depends_on, lenient, tell = options.ties

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from naq_core.envelope import Envelope, Fill, JobOptions, Parent
-from naq_core.errors import ConfigurationError, DecodeError, EncodeError, NaqError
+from naq_core.errors import DecodeError, EncodeError, InvalidOptionError, NaqError
 from naq_core.names import check_job_id, check_place, check_queue
 from naq_core.record import JobState
 from naq_core.serialization import decode_result
@@ -97,7 +97,7 @@ def results_of(jobs: Iterable[Awaited[R]]) -> list[R]:
 
 def _checked(job: Any) -> Any:
     if not hasattr(job, "job_id"):
-        raise ConfigurationError("result_of", f"{job!r} is not a job")
+        raise InvalidOptionError("result_of", f"{job!r} is not a job")
     return getattr(job, "job", job)
 
 
@@ -148,7 +148,7 @@ def tie(
     """Return the ties of a call, and its arguments with None in the place of each result to come.
 
     Raises:
-        ConfigurationError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
+        InvalidOptionError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
     """
     tell = flag(tell, "parent_results")
     parents: dict[tuple[str, str], Parent] = {}
@@ -206,7 +206,7 @@ def extend(ties: Ties, depends_on: DependsOn, *, allow_failure: bool = False) ->
     """Return ties with more parents, the places of the others unchanged.
 
     Raises:
-        ConfigurationError, InvalidNameError: As `tie`.
+        InvalidOptionError, InvalidNameError: As `tie`.
     """
     parents = list(ties.after)
     known = {(parent.queue, parent.id) for parent in parents}
@@ -234,7 +234,7 @@ def _listed(depends_on: Any) -> list[Any]:
     try:
         return list(depends_on)
     except TypeError:
-        raise ConfigurationError("depends_on", f"{depends_on!r} is not a job, an id, a Dependency or a list of them") from None
+        raise InvalidOptionError("depends_on", f"{depends_on!r} is not a job, an id, a Dependency or a list of them") from None
 
 
 def _parent(given: Any, *, allow_failure: bool) -> Parent:
@@ -245,9 +245,9 @@ def _parent(given: Any, *, allow_failure: bool) -> Parent:
         return Parent(*check_place(given), lenient)
     job = getattr(given, "job", given)  # a SyncJob holds one
     if not hasattr(job, "job_id") or not hasattr(job, "options"):
-        raise ConfigurationError("depends_on", f"{given!r} is not a job, an id or a Dependency")
+        raise InvalidOptionError("depends_on", f"{given!r} is not a job, an id or a Dependency")
     if job.options.fast:
-        raise ConfigurationError("depends_on", f"{given!r} has fast=True: it has no record, so nothing can wait for its end")
+        raise InvalidOptionError("depends_on", f"{given!r} has fast=True: it has no record, so nothing can wait for its end")
     return Parent(check_job_id(job.job_id), check_queue(job.queue), lenient)
 
 

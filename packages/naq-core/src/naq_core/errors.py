@@ -2,7 +2,7 @@
 
 NaqError
 ├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
-│  └─ InvalidOptionError (TypeError)    an option of a job, a task or a service does not exist or has a wrong value
+│  └─ InvalidOptionError (TypeError)    an option or argument does not exist or has a wrong value; settings are not meant
 ├─ InvalidCallError (TypeError)         the arguments do not fit the function's signature
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
@@ -90,7 +90,10 @@ class ConfigurationError(NaqError, ValueError):
 
 
 class InvalidOptionError(ConfigurationError, TypeError):
-    """An option that does not exist, has a wrong value, or contradicts another one; nothing was enqueued."""
+    """An option or argument that does not exist, has a wrong value, or contradicts another one; nothing was done.
+
+    It is a `ConfigurationError` because that is what these mistakes raised before; a setting raises `ConfigurationError` alone.
+    """
 
 
 class InvalidCallError(NaqError, TypeError):

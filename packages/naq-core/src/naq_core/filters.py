@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import InvalidOptionError
 from naq_core.names import check_queue
 from naq_core.record import JobState
 from naq_core.settings import parse_duration
@@ -42,13 +42,13 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         now: What durations in `since:` and `until:` count back from; by default the present.
 
     Raises:
-        ConfigurationError: There is no such field, or its value is none; says which there are.
+        InvalidOptionError: There is no such field, or its value is none; says which there are.
     """
     if isinstance(words, str):
         try:
             words = shlex.split(words)
         except ValueError as error:
-            raise ConfigurationError("filter", f"{words!r}: {error}") from error
+            raise InvalidOptionError("filter", f"{words!r}: {error}") from error
     found: dict[str, Any] = {}
     states: set[JobState] = set()
     text: list[str] = []
@@ -57,7 +57,7 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         if not colon or not name.isidentifier():
             text.append(word)
         elif name not in _FIELDS:
-            raise ConfigurationError("filter", f"unknown field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
+            raise InvalidOptionError("filter", f"unknown field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
         elif name == "state":
             states.update(parse_state(each) for each in value.split(","))
         elif name in {"since", "until"}:
@@ -81,7 +81,7 @@ def build_filter(
         now: As for `parse_filter`.
 
     Raises:
-        ConfigurationError: Unknown field or state, or an invalid time.
+        InvalidOptionError: Unknown field or state, or an invalid time.
     """
     found = parse_filter(words, now=now)
     changes: dict[str, Any] = {name: value for name in FIELDS if (value := fields.get(name))}
@@ -97,11 +97,11 @@ def check_filter(wanted: JobFilter) -> JobFilter:
     """Return a filter made by a program, with the exact values that are then compared; times in UTC.
 
     Raises:
-        ConfigurationError, InvalidNameError: A field has the wrong type, or a value that no job can have; names it.
+        InvalidOptionError, InvalidNameError: A field has the wrong type, or a value that no job can have; names it.
     """
     states: object = wanted.states
     if isinstance(states, str) or not isinstance(states, Iterable):
-        raise ConfigurationError("states", f"must be a set of states, not {states!r}")
+        raise InvalidOptionError("states", f"must be a set of states, not {states!r}")
     exact: dict[str, Any] = {name: text(getattr(wanted, name), name) for name in _TEXTS}
     exact |= {name: aware(at, name) for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
     exact["states"] = frozenset(parse_state(text(each, "states")) for each in states)
@@ -121,7 +121,7 @@ def parse_state(text: str) -> JobState:
     """Return the state of that name; `failed` means dead, `scheduled` held, `waiting` queued, `done` succeeded.
 
     Raises:
-        ConfigurationError: There is none.
+        InvalidOptionError: There is none.
     """
     name = text.strip().lower()
     if name in _STATES:
@@ -130,7 +130,7 @@ def parse_state(text: str) -> JobState:
         return JobState(name)
     except ValueError:
         known = [str(state) for state in JobState]
-        raise ConfigurationError("state", f"unknown state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
+        raise InvalidOptionError("state", f"unknown state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
 
 
 def parse_instant(text: str, *, now: datetime | None = None, setting: str = "time", ahead: bool = False) -> datetime:
@@ -143,7 +143,7 @@ def parse_instant(text: str, *, now: datetime | None = None, setting: str = "tim
         ahead: A duration counts forward instead of back.
 
     Raises:
-        ConfigurationError: It is neither.
+        InvalidOptionError: It is neither.
     """
     now = now or datetime.now(UTC)
     try:
@@ -155,7 +155,7 @@ def parse_instant(text: str, *, now: datetime | None = None, setting: str = "tim
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
         example = "2026-11-24T12:30:00Z"
-        raise ConfigurationError(setting, f"{text!r} is neither a duration (30s, 2h, 7d) nor a time ({example})") from None
+        raise InvalidOptionError(setting, f"{text!r} is neither a duration (30s, 2h, 7d) nor a time ({example})") from None
     return aware(instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC), setting)
 
 

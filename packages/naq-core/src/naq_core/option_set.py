@@ -6,12 +6,13 @@ from types import FunctionType
 from typing import Any
 
 from naq_core.dependency import DependsOn
-from naq_core.envelope import NO_OPTIONS
-from naq_core.names import check_job_id, check_queue
-from naq_core.options import JOB_OPTIONS, RUN_OPTIONS, make_options
+from naq_core.envelope import NO_OPTIONS, JobOptions
+from naq_core.errors import InvalidOptionError
+from naq_core.option_kinds import Deadline
+from naq_core.options import HOLDERS, OPTIONS, RUN_OPTIONS
+from naq_core.retry import RetryPolicy
 from naq_core.serialization import task_of
-from naq_core.terms import NO_TERMS, TERM_NAMES, make_terms
-from naq_core.values import flag, seconds
+from naq_core.terms import NO_TERMS, Clash, Terms
 
 _REPLACES = {
     "at": {"delay", "debounce"},
@@ -38,21 +39,27 @@ class OptionSet:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
-        queue, job_id, budget = given.get("queue"), given.get("job_id"), given.get("publish_budget")
-        self.queue: str | None = None if queue is None else check_queue(queue)
-        self.job_id: str | None = None if job_id is None else check_job_id(job_id)
-        self.budget: float | None = None if budget is None else seconds(budget, "publish_budget")
+        parts: tuple[dict[str, Any], ...] = ({}, {}, {}, {})
+        for name, value in given.items():
+            option, holder = _PLACES[name]
+            if value is not None or not option.is_nullable:
+                parts[holder][option.field] = option.kind.check(value, name)
+        policy, job, terms, own = parts
+        self.queue: str | None = own.get("queue")
+        self.job_id: str | None = own.get("job_id")
+        self.budget: float | None = own.get("budget")
         """Seconds an enqueue may be repeated; None: as the settings say."""
-        job = {name: given[name] for name in JOB_OPTIONS.intersection(given)}
-        self.job = make_options(**job) if job else NO_OPTIONS
+        if policy:
+            job["retry"] = RetryPolicy(**policy)
+        options = JobOptions(**job) if job else NO_OPTIONS
+        self.job = NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
         """How the job is run."""
-        terms = {name: given[name] for name in TERM_NAMES if name in given}
-        self.terms = make_terms(**terms, job_id=self.job_id) if terms else NO_TERMS
+        self.terms = _terms(terms, self.job_id) if terms else NO_TERMS
         """When it may start, until when, and which others it excludes."""
         self.ties: tuple[DependsOn | None, bool, bool] = (
-            given.get("depends_on"),
-            flag(given.get("allow_failure", False), "allow_failure"),
-            flag(given.get("parent_results", False), "parent_results"),
+            own.get("depends_on"),
+            own.get("allow_failure", False),
+            own.get("parent_results", False),
         )
         self._merged: tuple[OptionSet, OptionSet] | None = None
 
@@ -82,6 +89,31 @@ class OptionSet:
         return merged[1]
 
 
+def _terms(given: dict[str, Any], job_id: str | None) -> Terms:
+    """Put checked terms together; refuse those that contradict each other."""
+    if "at" in given and "delay" in given:
+        raise InvalidOptionError("at", "cannot be combined with delay")
+    is_refused = given.get("on_clash", Clash.REFUSE) is Clash.REFUSE
+    if "debounce" in given and ("at" in given or "delay" in given or not is_refused):
+        raise InvalidOptionError("debounce", "sets the due time and what to replace: remove at, delay and on_clash")
+    if "unique" not in given and ("debounce" in given or not is_refused):
+        raise InvalidOptionError("debounce" if "debounce" in given else "on_clash", "requires a key: add unique=…")
+    if "unique" in given and job_id is not None:
+        raise InvalidOptionError("unique", "cannot be combined with job_id, because the key determines the id")
+    expires = given.pop("expires", None)
+    if expires is not None:
+        given["expires_at" if isinstance(expires, Deadline) else "expires_in"] = float(expires)
+    terms = Terms(**given)
+    terms.check()
+    return NO_TERMS if terms == NO_TERMS else terms
+
+
+def _place(field: str) -> int:
+    return next((at for at, fields in enumerate(HOLDERS) if field in fields), len(HOLDERS))
+
+
+_PLACES = {name: (option, _place(option.field)) for name, option in OPTIONS.items()}
+"""Each option, and which part of a set holds it: the retry policy, the job options, the terms, or the set itself."""
 NO_OPTION_SET = OptionSet({})
 
 

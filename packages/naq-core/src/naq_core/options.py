@@ -1,97 +1,166 @@
-"""The options of a job: the one table of their names, types and meanings, and the checks of their values."""
+"""The options of a job: the one table of their names, types, checks, defaults and meanings.
+
+`Queue.options`, `@task`, `task.options`, `naq enqueue`, `naq schedule add`, `POST /api/jobs`, the dashboard's form and `naq.toml`
+offer what stands here. A new option is a line here, and a field of the same name in `RetryPolicy`, `JobOptions` or `Terms`.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 import msgspec
 
+from naq_core import option_kinds as kinds
 from naq_core._suggest import meant
 from naq_core.dependency import DependsOn
-from naq_core.envelope import NO_OPTIONS, JobOptions
-from naq_core.errors import InvalidOptionError, shown
-from naq_core.retry import Delay, RetryStrategy, make_policy
-from naq_core.storage.subjects import LEVELS, NORMAL
-from naq_core.terms import Expiry
-from naq_core.values import exact_text, flag, seconds
+from naq_core.envelope import JobOptions
+from naq_core.errors import InvalidOptionError
+from naq_core.retry import Delay, RetryPolicy, RetryStrategy
+from naq_core.storage.subjects import LEVELS
+from naq_core.terms import Clash, Terms
 
 Priority: TypeAlias = Literal["high", "normal", "low"]
 Exceptions: TypeAlias = Sequence[type[BaseException] | str]
+Expiry: TypeAlias = float | timedelta | datetime
+"""Seconds (or a `timedelta`) from the enqueue on, or an aware time."""
+
+
+class Option(NamedTuple):
+    """What is known of an option beside its type."""
+
+    kind: kinds.Kind
+    """Its check, and how it is read where there is only text or JSON."""
+    help: str
+    """Its meaning in one line."""
+    default: str = ""
+    """What holds where it is not given; empty where that goes without saying."""
+    field: str = ""
+    """The field of `RetryPolicy`, `JobOptions`, `Terms` or `OptionSet` that holds it, where that has another name."""
+    flags: tuple[str, ...] = ()
+    """How it is spelled on a command line, where `--its-name` would be another option's."""
+    is_nullable: bool = False
+    """None can be given, and means that there is none; written by the table, from the type."""
 
 
 class RunOptions(TypedDict, total=False):
-    """How attempts are run. A worker applies those of the task also to a job that was enqueued by the function's name."""
+    """How attempts are run. A worker applies those of the task also to a job that was enqueued by the function's name.
 
-    max_retries: int
-    """How often a failed attempt is repeated. 0, the default: never."""
-    retry_delay: Delay | Sequence[Delay]
-    """Seconds (or `timedelta`) before each retry, or a list of them, the last one repeating."""
-    retry_strategy: RetryStrategy
-    """How a single delay grows: `fixed`, `linear` or `exponential`."""
-    max_delay: Delay
-    """The longest delay. Default one hour."""
-    jitter: bool
-    """Draw each delay from its upper half, so that failures do not come back all at once."""
-    retry_on: Exceptions
-    """Exception classes (or their names); only these are retried."""
-    ignore_on: Exceptions
-    """Exception classes that are never retried."""
-    timeout: Delay | None
-    """Seconds one attempt may take; then it is cancelled (async), killed (`process=True`), or, as a thread cannot be stopped,
-    given up and its result refused. None, the default: no limit."""
-    result_ttl: Delay | None
-    """Seconds the result is kept. None, the default: the setting `result_ttl`."""
-    process: bool
-    """Run in a child process, which can be killed and whose crash affects no other job."""
+    Delays and times to live are seconds or a `timedelta`.
+    """
+
+    max_retries: Annotated[int, Option(kinds.WHOLE, "How many times a failed job is retried.", "0")]
+    retry_delay: Annotated[
+        Delay | Sequence[Delay],
+        Option(kinds.DELAYS, "Delay before each retry; of a list one for each retry, the last one repeating.", "0s", "delays"),
+    ]
+    retry_strategy: Annotated[
+        RetryStrategy,
+        Option(kinds.choice(get_args(RetryStrategy)), "How a single delay grows from retry to retry.", "fixed", "strategy"),
+    ]
+    max_delay: Annotated[Delay, Option(kinds.DURATION, "The longest delay before a retry.", "1h")]
+    jitter: Annotated[
+        bool,
+        Option(
+            kinds.FLAG,
+            "Draw each delay from its upper half, so that failures do not all come back at once.",
+            flags=("--retry-jitter",),
+        ),
+    ]
+    retry_on: Annotated[Exceptions, Option(kinds.EXCEPTIONS, "Retry after these exceptions only (class names).", "all")]
+    ignore_on: Annotated[Exceptions, Option(kinds.EXCEPTIONS, "Never retry after these exceptions (class names).", "none")]
+    timeout: Annotated[
+        Delay | None,
+        Option(
+            kinds.TIMEOUT,
+            "Time limit of one attempt: it is cancelled (async), killed (process), or given up (a thread cannot be stopped).",
+            "no limit",
+            flags=("--job-timeout",),
+        ),
+    ]
+    result_ttl: Annotated[Delay | None, Option(kinds.TTL, "How long the result is kept.", "the setting result_ttl")]
+    process: Annotated[
+        bool, Option(kinds.FLAG, "Run in a child process, which can be killed and whose crash affects no other job.")
+    ]
 
 
-class TaskOptions(RunOptions, total=False):
+class RepeatedOptions(RunOptions, total=False):
+    """What the jobs of a schedule may have."""
+
+    priority: Annotated[
+        Priority, Option(kinds.choice(LEVELS), "Which of the queue's waiting jobs a worker takes first.", "normal")
+    ]
+    expires: Annotated[
+        Expiry | None,
+        Option(
+            kinds.EXPIRY,
+            "Latest start, as a duration from the enqueue or a time; a job not started by then ends as expired.",
+            "never",
+        ),
+    ]
+
+
+class TaskOptions(RepeatedOptions, total=False):
     """What a task may declare for its jobs."""
 
-    fast: bool
-    """No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash."""
-    priority: Priority
-    """`high`, `normal` or `low`: which of the queue's waiting jobs a worker takes first."""
-    at: datetime | None
-    """An aware time before which the job does not start; one that has passed means now. The server itself keeps the time."""
-    delay: Delay | None
-    """As `at`, in seconds (or a `timedelta`) from the enqueue on."""
-    expires: Expiry | None
-    """Seconds (or a `timedelta`) from the enqueue on, or an aware time: an attempt that has not been started by then is not
-    started any more, and the job ends as expired."""
-    unique: str | None
-    """A key, within the queue: while a job of it is queued, held or running, no second one is enqueued. A dead job does not
-    count, a new one takes its place."""
-    on_clash: Literal["refuse", "return", "replace"]
-    """What to do then: `refuse` (raise `DuplicateJobError`), `return` the job that is there (`Job.is_new` is False), or
-    `replace` it if it waits."""
-    debounce: Delay | None
-    """Seconds (or a `timedelta`) to wait for another job of the same `unique` key, which then takes this one's place and waits
-    again: of a burst of calls only the last is run. Calls while one is running are run after it."""
-    allow_failure: bool
-    """The job starts when all that it depends on have ended, however."""
-    parent_results: bool
-    """The job can read its parents' outcomes in `current_job().parents`; see also `result_of`."""
-    publish_budget: Delay | None
-    """Seconds the enqueue is repeated while the server is away. Default: the setting `publish_budget`, 30 s."""
+    fast: Annotated[
+        bool,
+        Option(
+            kinds.FLAG, "No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash."
+        ),
+    ]
+    at: Annotated[datetime | None, Option(kinds.MOMENT, "Earliest start, as a time; one in the past means at once.", "at once")]
+    delay: Annotated[
+        Delay | None, Option(kinds.DURATION, "Earliest start, as a duration from the enqueue.", "at once", flags=("--in",))
+    ]
+    unique: Annotated[
+        str | None,
+        Option(kinds.KEY, "A key within the queue: no second job is enqueued while one with this key waits or runs."),
+    ]
+    on_clash: Annotated[
+        Literal["refuse", "return", "replace"],
+        Option(
+            kinds.clash(Clash),
+            "If the unique key is in use: refuse, return the existing job, or replace it if it is waiting.",
+            "refuse",
+        ),
+    ]
+    debounce: Annotated[
+        Delay | None,
+        Option(
+            kinds.WAIT,
+            "Start after this time without another job of the same unique key; a newer one replaces this one.",
+        ),
+    ]
+    allow_failure: Annotated[bool, Option(kinds.FLAG, "Start once the jobs of depends_on have ended, even if they failed.")]
+    parent_results: Annotated[bool, Option(kinds.FLAG, "Let the job read its parents' outcomes in current_job().parents.")]
+    publish_budget: Annotated[
+        Delay | None,
+        Option(
+            kinds.DURATION,
+            "How long the enqueue is repeated while the server is away.",
+            "the setting publish_budget",
+            "budget",
+        ),
+    ]
 
 
 class EnqueueOptions(TaskOptions, total=False):
     """What can be said of one job: the keywords of `Queue.options`."""
 
-    job_id: str | None
-    """An id of your own makes the enqueue idempotent: while a job or its record of that id exists, it is not enqueued or not
-    run again."""
-    depends_on: DependsOn | None
-    """Jobs, their ids, or `Dependency(job, allow_failure=True)`, any number, of any queue: the job starts when all have
-    succeeded. When one has not (failed, cancelled, expired, not known), the job is cancelled and says why."""
+    job_id: Annotated[
+        str | None,
+        Option(kinds.JOB_ID, "Your own id: no second job is enqueued while a job or record with this id exists.", "generated"),
+    ]
+    depends_on: Annotated[
+        DependsOn | None,
+        Option(kinds.JOBS, "Jobs that must succeed first (id or id@queue); if one does not, the job is cancelled.", "none"),
+    ]
 
 
 class CallOptions(EnqueueOptions, total=False):
     """The keywords of `Task.options`."""
 
-    queue: str | None
-    """Where the job goes."""
+    queue: Annotated[str | None, Option(kinds.QUEUE, "The queue.", "the setting default_queue", flags=("--queue", "-Q"))]
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -122,20 +191,24 @@ def names(table: Any) -> frozenset[str]:
     return frozenset(table.__annotations__)
 
 
+def _listed(table: Any) -> dict[str, Option]:
+    found = {}
+    for name, annotation in table.__annotations__.items():
+        kind, option = get_args(annotation)
+        found[name] = option._replace(field=option.field or name, is_nullable=type(None) in get_args(kind))
+    return found
+
+
+OPTIONS: Mapping[str, Option] = _listed(CallOptions)
+"""Every option of a job, by its name."""
 RUN_OPTIONS = names(RunOptions)
-JOB_OPTIONS = RUN_OPTIONS | {"fast", "priority"}
-"""Those that go into `JobOptions`."""
+REPEATED_OPTIONS = names(RepeatedOptions)
 ENQUEUE_OPTIONS = names(EnqueueOptions)
 SCHEDULE_OPTIONS = names(ScheduleOptions)
-_POLICY_FIELDS = {
-    "max_retries": "max_retries",
-    "retry_delay": "delays",
-    "retry_strategy": "strategy",
-    "max_delay": "max_delay",
-    "jitter": "jitter",
-    "retry_on": "retry_on",
-    "ignore_on": "ignore_on",
-}
+EMPTY: tuple[object, ...] = ("", [], ())
+"""What an entrance of text or JSON says where an option is not given."""
+HOLDERS: tuple[Collection[str], ...] = (RetryPolicy.__struct_fields__, JobOptions.__struct_fields__, {*Terms._fields, "expires"})
+"""The fields of what holds options; any other option is held by `OptionSet`."""
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
@@ -152,42 +225,19 @@ def check_names(given: Iterable[str], known: Collection[str], what: str) -> None
         raise InvalidOptionError(name, f"is not an option of {what}{text}")
 
 
-def make_options(  # noqa: PLR0913 - one keyword for each option
-    *,
-    max_retries: int = 0,
-    retry_delay: Delay | Sequence[Delay] = 0,
-    retry_strategy: str = "fixed",
-    max_delay: Delay = 3600.0,
-    jitter: bool = False,
-    retry_on: Sequence[type[BaseException] | str] = (),
-    ignore_on: Sequence[type[BaseException] | str] = (),
-    timeout: Delay | None = None,
-    result_ttl: Delay | None = None,
-    process: bool = False,
-    fast: bool = False,
-    priority: str = NORMAL,
-) -> JobOptions:
-    """Check and bundle how a job is run; `EnqueueOptions` documents each.
+def read_options(written: Mapping[str, object], now: datetime) -> dict[str, Any]:
+    """Return options as a program gives them, from text or JSON, as people and other programs write them.
 
-    Raises:
-        InvalidOptionError: A value has the wrong type or range; names it.
+    Args:
+        written: By their names. None, and text or a list that is empty, count as not given.
+        now: What durations of times count from.
     """
-    if timeout is not None and seconds(timeout, "timeout") == 0:
-        raise InvalidOptionError("timeout", "0 would stop every attempt at once: use None for no limit")
-    if result_ttl is not None and seconds(result_ttl, "result_ttl") < 1:
-        raise InvalidOptionError("result_ttl", f"{shown(result_ttl)} is below 1 s, the server's granularity")
-    level = exact_text(priority)
-    if level not in LEVELS:
-        raise InvalidOptionError("priority", f"{shown(priority)} is not one of {', '.join(LEVELS)}")
-    options = JobOptions(
-        retry=make_policy(max_retries, retry_delay, retry_strategy, max_delay, jitter, retry_on, ignore_on),
-        timeout=None if timeout is None else seconds(timeout, "timeout"),
-        result_ttl=None if result_ttl is None else seconds(result_ttl, "result_ttl"),
-        process=flag(process, "process"),
-        fast=flag(fast, "fast"),
-        priority=level,
-    )
-    return NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
+    return {
+        name: OPTIONS[name].kind.read(value, now) for name, value in written.items() if value is not None and value not in EMPTY
+    }
+
+
+EMPTY = ("", [], ())
 
 
 def fill_options(options: JobOptions, given: Collection[str], declared: JobOptions, declares: Iterable[str]) -> JobOptions:
@@ -197,9 +247,7 @@ def fill_options(options: JobOptions, given: Collection[str], declared: JobOptio
         given: Names of the run options that the enqueuer gave.
         declares: Names of the options that the task declares.
     """
-    left = [name for name in declares if name in RUN_OPTIONS and name not in given]
-    policy: Mapping[str, Any] = {
-        _POLICY_FIELDS[name]: getattr(declared.retry, _POLICY_FIELDS[name]) for name in left if name in _POLICY_FIELDS
-    }
-    rest: Mapping[str, Any] = {name: getattr(declared, name) for name in left if name not in _POLICY_FIELDS}
+    left = [OPTIONS[name].field for name in declares if name in RUN_OPTIONS and name not in given]
+    policy: dict[str, Any] = {field: getattr(declared.retry, field) for field in left if field in HOLDERS[0]}
+    rest: dict[str, Any] = {field: getattr(declared, field) for field in left if field not in HOLDERS[0]}
     return msgspec.structs.replace(options, retry=msgspec.structs.replace(options.retry, **policy), **rest)

@@ -1,19 +1,15 @@
 """When a failed job is tried again: a pure function of the attempt."""
 
 import random
-from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from naq_core.decoding import Count, Duration
-from naq_core.errors import ConfigurationError, shown
-from naq_core.values import exact_text, flag, seconds, whole
 
 RetryStrategy: TypeAlias = Literal["fixed", "linear", "exponential"]
 Delay: TypeAlias = float | timedelta
-STRATEGIES = ("fixed", "linear", "exponential")
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -53,51 +49,3 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
         if names.intersection(self.ignore_on):
             return False
         return not self.retry_on or bool(names.intersection(self.retry_on))
-
-
-def make_policy(
-    max_retries: int = 0,
-    retry_delay: Delay | Sequence[Delay] = 0,
-    retry_strategy: str = "fixed",
-    max_delay: Delay = 3600.0,
-    jitter: bool = False,
-    retry_on: Sequence[type[BaseException] | str] = (),
-    ignore_on: Sequence[type[BaseException] | str] = (),
-) -> RetryPolicy:
-    """Build a policy from what users write, checking each value.
-
-    Raises:
-        ConfigurationError: A value has the wrong type or range; names it.
-    """
-    strategy = exact_text(retry_strategy)
-    if strategy not in STRATEGIES:
-        raise ConfigurationError("retry_strategy", f"{shown(retry_strategy)} is not one of {', '.join(STRATEGIES)}")
-    given: Sequence[Any] = (retry_delay,) if isinstance(retry_delay, int | float | timedelta) else retry_delay
-    if isinstance(given, str | bytes | bytearray | memoryview) or not isinstance(given, Sequence) or not given:
-        raise ConfigurationError("retry_delay", f"{shown(retry_delay)} is not a delay or a non-empty list of delays")
-    return RetryPolicy(
-        max_retries=whole(max_retries, "max_retries", 0),
-        delays=tuple(seconds(each, "retry_delay") for each in given),
-        strategy=strategy,  # type: ignore[arg-type]  # checked above
-        max_delay=seconds(max_delay, "max_delay"),
-        jitter=flag(jitter, "jitter"),
-        retry_on=_class_names(retry_on, "retry_on"),
-        ignore_on=_class_names(ignore_on, "ignore_on"),
-    )
-
-
-def _class_names(classes: Any, name: str) -> tuple[str, ...]:
-    if isinstance(classes, type | str):
-        classes = (classes,)
-    if not isinstance(classes, Iterable):
-        raise ConfigurationError(name, f"{shown(classes)} is not a list of exception classes or their names")
-    names = []
-    for each in classes:
-        text = exact_text(each)
-        if text is not None and text.isprintable() and text and not any(map(str.isspace, text)):
-            names.append(text)
-        elif isinstance(each, type) and issubclass(each, BaseException):
-            names.append(f"{each.__module__}.{each.__qualname__}")
-        else:
-            raise ConfigurationError(name, f"{shown(each)} is not an exception class or the name of one")
-    return tuple(names)

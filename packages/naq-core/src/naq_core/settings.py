@@ -179,11 +179,11 @@ class Settings:
             The settings; `source` tells of each value where it came from.
 
         Raises:
-            ConfigurationError: An unknown field, or a value that is not allowed.
+            InvalidOptionError: An unknown field. ConfigurationError: A value that is not allowed.
         """
         names = _field_types().keys()
         for name in overrides.keys() - names:
-            raise ConfigurationError(name, f"is not a setting{meant(name, names)}", "argument")
+            raise InvalidOptionError(name, f"is not a setting{meant(name, names)}", "argument")
         _warn_about_unknown_environment(names)
         path, from_file = read_settings_file(Path.cwd())
         for name in from_file.keys() - names - {"schedules"}:  # those are `naq_core.schedules`'

@@ -8,7 +8,7 @@ is formatted as `Names.MAIL` into a subject. Therefore a check never hands on th
 import re
 from datetime import UTC, datetime, timedelta
 
-from naq_core.errors import ConfigurationError, shown
+from naq_core.errors import InvalidOptionError, shown
 
 LONGEST_TIME = 1e9
 """Seconds, some 31 years: a longer delay or time-out overflows what the server or an event loop can hold."""
@@ -48,17 +48,17 @@ def text(value: object, name: str, most: int = 10_000) -> str:
     """Return text as a plain `str`.
 
     Raises:
-        ConfigurationError: It is not text, longer than `most` characters, or holds lone surrogates, which are not Unicode text.
+        InvalidOptionError: It is not text, longer than `most` characters, or holds lone surrogates, which are not Unicode text.
     """
     found = exact_text(value)
     if found is None:
-        raise ConfigurationError(name, f"must be text, not a {type(value).__name__}")
+        raise InvalidOptionError(name, f"must be text, not a {type(value).__name__}")
     if len(found) > most:
-        raise ConfigurationError(name, f"must have at most {most:,} characters, not {len(found):,}")
+        raise InvalidOptionError(name, f"must have at most {most:,} characters, not {len(found):,}")
     try:
         found.encode()
     except UnicodeEncodeError as error:
-        raise ConfigurationError(name, f"{found!r} is not Unicode text: {error.reason}") from None
+        raise InvalidOptionError(name, f"{found!r} is not Unicode text: {error.reason}") from None
     return found
 
 
@@ -66,10 +66,10 @@ def whole(value: object, name: str, least: int, most: int = LARGEST_COUNT) -> in
     """Return a whole number as a plain `int`.
 
     Raises:
-        ConfigurationError: It is not an `int` (True and False are not), or out of range.
+        InvalidOptionError: It is not an `int` (True and False are not), or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= int.__int__(value) <= most:
-        raise ConfigurationError(name, f"{shown(value)} is not an integer from {least:,} to {most:,}")
+        raise InvalidOptionError(name, f"{shown(value)} is not an integer from {least:,} to {most:,}")
     return int.__int__(value)
 
 
@@ -77,34 +77,34 @@ def number(value: object, name: str, least: float, most: float) -> float:
     """Return a number as a plain `float`.
 
     Raises:
-        ConfigurationError: It is not a number, not finite, or out of range.
+        InvalidOptionError: It is not a number, not finite, or out of range.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         plain = int.__int__(value) if isinstance(value, int) else float.__float__(value)
         if least <= plain <= most:  # never true of NaN
             return float(plain)
-    raise ConfigurationError(name, f"{shown(value)} is not a number from {least:g} to {most:g}")
+    raise InvalidOptionError(name, f"{shown(value)} is not a number from {least:g} to {most:g}")
 
 
 def seconds(value: object, name: str, least: float = 0.0) -> float:
     """Return a delay in seconds.
 
     Raises:
-        ConfigurationError: It is neither a `timedelta` nor a finite number, or not between `least` and 1e9 seconds.
+        InvalidOptionError: It is neither a `timedelta` nor a finite number, or not between `least` and 1e9 seconds.
     """
     plain: object = timedelta.total_seconds(value) if isinstance(value, timedelta) else value
     try:
         return number(plain, name, least, LONGEST_TIME)
-    except ConfigurationError:
+    except InvalidOptionError:
         problem = f"{shown(value)} is not a delay: use a timedelta or seconds from {least:g} to 1e9"
-        raise ConfigurationError(name, problem) from None
+        raise InvalidOptionError(name, problem) from None
 
 
 def patience(value: object, name: str = "timeout") -> float | None:
     """Return how many seconds to wait; None means as long as it takes.
 
     Raises:
-        ConfigurationError: As `seconds`.
+        InvalidOptionError: As `seconds`.
     """
     return None if value is None else seconds(value, name)
 
@@ -113,29 +113,29 @@ def flag(value: object, name: str) -> bool:
     """Return a `bool`.
 
     Raises:
-        ConfigurationError: It is anything else: the text `"false"` would count as true.
+        InvalidOptionError: It is anything else: the text `"false"` would count as true.
     """
     if value is True or value is False:
         return value
-    raise ConfigurationError(name, f"must be True or False, not {shown(value)}")
+    raise InvalidOptionError(name, f"must be True or False, not {shown(value)}")
 
 
 def aware(value: object, name: str) -> datetime:
     """Return an aware time as a plain `datetime` in UTC.
 
     Raises:
-        ConfigurationError: It is not a `datetime`, naive (ambiguous time zone), or outside the years 1 to 9999 UTC.
+        InvalidOptionError: It is not a `datetime`, naive (ambiguous time zone), or outside the years 1 to 9999 UTC.
     """
     if not isinstance(value, datetime):
-        raise ConfigurationError(name, f"{shown(value)} is not a datetime")
+        raise InvalidOptionError(name, f"{shown(value)} is not a datetime")
     try:
         offset = value.utcoffset()
         if offset is not None:
             parts = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
             return datetime(*parts, tzinfo=UTC) - offset
     except Exception as error:  # a time zone is code of its own; the smallest and largest times overflow
-        raise ConfigurationError(name, f"{shown(value)} cannot be expressed in UTC: {error}") from error
-    raise ConfigurationError(
+        raise InvalidOptionError(name, f"{shown(value)} cannot be expressed in UTC: {error}") from error
+    raise InvalidOptionError(
         name,
         f"{value.isoformat()} has no time zone: write datetime.now(UTC) + …, or {name}.astimezone() for local time",
     )

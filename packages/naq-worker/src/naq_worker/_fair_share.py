@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import InvalidOptionError
 from naq_core.names import check_queue
 from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.values import number
@@ -62,18 +62,18 @@ class FairShare:
         queues: Names, the most important first; or names with weights, for shares of the slots while all have a backlog.
 
     Raises:
-        ConfigurationError, InvalidNameError: There is none, or a name or weight is wrong.
+        InvalidOptionError, InvalidNameError: There is none, or a name or weight is wrong.
     """
 
     def __init__(self, queues: Sequence[str] | Mapping[str, float]) -> None:
         if isinstance(queues, str | bytes | bytearray) or not isinstance(queues, Iterable):
-            raise ConfigurationError("queues", f"must be a list of names, or names with weights, not {queues!r}")
+            raise InvalidOptionError("queues", f"must be a list of names, or names with weights, not {queues!r}")
         self.weights: dict[str, float] | None = None
         if isinstance(queues, Mapping):
             self.weights = {check_queue(name): _check_weight(name, weight) for name, weight in queues.items()}
         self.queues = list(dict.fromkeys(check_queue(name) for name in queues))
         if not self.queues:
-            raise ConfigurationError("queues", "a worker needs at least one queue")
+            raise InvalidOptionError("queues", "a worker needs at least one queue")
         places = [(queue, level) for queue in self.queues for level in LEVELS]
         self.sources = [Source(queue, level, rank) for rank, (queue, level) in enumerate(places)]
         levels = len(LEVELS)

@@ -12,6 +12,7 @@ from naq_core.errors import (
     BrokerUnavailableError,
     ConfigurationError,
     InvalidNameError,
+    InvalidOptionError,
 )
 from naq_core.log_lines import has_room
 from naq_core.logs import complain, logging_set_up
@@ -110,7 +111,7 @@ def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:
         try:
             weights[name] = float(weight or "1")
         except ValueError:
-            raise ConfigurationError("queues", f"{each!r} is not of the form name=number") from None
+            raise InvalidOptionError("queues", f"{each!r} is not of the form name=number") from None
     return weights
 
 

@@ -12,9 +12,9 @@ from naq_core.errors import (
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
-    ConfigurationError,
     DuplicateJobError,
     EnqueueUnknownError,
+    InvalidOptionError,
     WrongSequenceError,
 )
 from naq_core.record import JobRecord, JobState
@@ -36,25 +36,25 @@ def check_ties(job: JobCall[Any]) -> None:
     """Refuse what does not go together with waiting for other jobs.
 
     Raises:
-        ConfigurationError: The job's terms say something else.
+        InvalidOptionError: The job's terms say something else.
     """
     terms = job.terms
     for name, given in (("at", terms.at), ("delay", terms.delay), ("debounce", terms.debounce)):
         if given:
-            raise ConfigurationError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
+            raise InvalidOptionError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
     if terms.on_clash is not Clash.REFUSE:
-        raise ConfigurationError("on_clash", "a job with depends_on supports 'refuse' only")
+        raise InvalidOptionError("on_clash", "a job with depends_on supports 'refuse' only")
 
 
 def check_many(job: JobCall[Any]) -> None:
     """Refuse what a batch cannot do.
 
     Raises:
-        ConfigurationError: The job's terms ask for it.
+        InvalidOptionError: The job's terms ask for it.
     """
     if job.terms.debounce or job.terms.on_clash is not Clash.REFUSE:
         name = "debounce" if job.terms.debounce else "on_clash"
-        raise ConfigurationError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
+        raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
     if job.ties.after:
         check_ties(job)
 
@@ -70,7 +70,7 @@ async def submit_unique(connection: Connection, job: JobCall[Any]) -> bool:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     if job.options.fast:
-        raise ConfigurationError("unique", "cannot be combined with fast=True, which stores no record of the job's end")
+        raise InvalidOptionError("unique", "cannot be combined with fast=True, which stores no record of the job's end")
     message = job_message(connection, job)
     await ensure_queue(connection, job.queue, job.options.priority)
     job.bind(connection)
@@ -220,12 +220,12 @@ def check_keys(jobs: Sequence[JobCall[Any]]) -> None:
     """Refuse unique jobs among more than are stored all or none, and an id that is twice among those.
 
     Raises:
-        ConfigurationError: There are too many jobs for unique ones among them.
+        InvalidOptionError: There are too many jobs for unique ones among them.
         DuplicateJobError: An id is there twice.
     """
     if len(jobs) > BATCH_LIMIT:
         if any(job.terms.unique for job in jobs):
-            raise ConfigurationError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once if any of them is unique")
+            raise InvalidOptionError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once if any of them is unique")
         return
     keys = Counter((job.queue, job.job_id) for job in jobs)
     if len(keys) < len(jobs):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from naq_core.errors import ConfigurationError
+from naq_core.errors import InvalidOptionError
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
 from naq_core.masks import Mask, masked
@@ -101,7 +101,7 @@ class Listing:
             mask: As of `list_jobs`.
 
         Raises:
-            ConfigurationError: The cursor is of another list.
+            InvalidOptionError: The cursor is of another list.
         """
         names = connection.names
         queue = wanted.queue or "*"
@@ -285,7 +285,7 @@ async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, la
 def _read_cursor(cursor: str, count: int) -> list[int]:
     parts = (exact_text(cursor) or "").split("-")
     if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):
-        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of this list: start without one")
+        raise InvalidOptionError("cursor", f"{cursor!r} is not a cursor of this list: start without one")
     return [int(part) for part in parts]
 
 

@@ -48,7 +48,7 @@ async def list_jobs(
             looked for in them, so that what is hidden cannot be found either.
 
     Raises:
-        ConfigurationError: A limit is out of range, or the cursor is of another list.
+        InvalidOptionError: A limit is out of range, or the cursor is of another list.
     """
     limit, max_scan = whole(limit, "limit", 1, 1000), whole(max_scan, "max_scan", 1)
     filter = check_filter(filter)  # noqa: A001 - as above

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from naq_core.errors import ConfigurationError, UnreadableError
+from naq_core.errors import InvalidOptionError, UnreadableError
 from naq_core.inspect._compose import view_of
 from naq_core.masks import Mask, masked
 from naq_core.names import check_workflow_id
@@ -35,11 +35,11 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
         cursor: What the page before this one returned.
 
     Raises:
-        ConfigurationError: The limit is out of range, or the cursor is of another list.
+        InvalidOptionError: The limit is out of range, or the cursor is of another list.
     """
     limit = whole(limit, "limit", 1, 200)
     if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", exact_text(cursor) or ""):
-        raise ConfigurationError("cursor", f"{cursor!r} is not a cursor of a list of workflows")
+        raise InvalidOptionError("cursor", f"{cursor!r} is not a cursor of a list of workflows")
     heads = [each for each in await read_ids(connection) if cursor is None or each[1] < int(cursor)]
     views: list[WorkflowView] = []
     for workflow_id, _ in heads[:limit]:

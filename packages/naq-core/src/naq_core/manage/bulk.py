@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from naq_core.errors import ConfigurationError, JobNotFoundError, JobStateError
+from naq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError
 from naq_core.filters import check_filter
 from naq_core.inspect import list_jobs
 from naq_core.manage.cancel import CancelOutcome, cancel_job
@@ -50,11 +50,11 @@ async def bulk(
         mask: As of `naq_core.inspect.list_jobs`: what it hides is not looked at by the filter.
 
     Raises:
-        ConfigurationError: No such action.
+        InvalidOptionError: No such action.
         BrokerError: The server went away; what was done is done, call it again for the rest.
     """
     if action not in tuple(MEANT):
-        raise ConfigurationError("action", f"unknown action {action!r}; use one of {', '.join(sorted(MEANT))}")
+        raise InvalidOptionError("action", f"unknown action {action!r}; use one of {', '.join(sorted(MEANT))}")
     wanted = check_filter(filter)
     if not wanted.states:
         wanted = msgspec.structs.replace(wanted, states=MEANT[action])

@@ -10,6 +10,7 @@ from naq_core.dependents import release as release_dependents
 from naq_core.errors import JobNotFoundError, JobStateError, WrongSequenceError
 from naq_core.manage.cancel import Found, find, store_end
 from naq_core.names import check_place
+from naq_core.option_kinds import instant
 from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.storage.connection import Connection
 from naq_core.storage.events import record_headers
@@ -18,7 +19,6 @@ from naq_core.storage.messages import reschedule as reschedule_message
 from naq_core.storage.records import find_job
 from naq_core.storage.subjects import ASIDE, state_of_subject
 from naq_core.storage.unique import run_of
-from naq_core.terms import instant
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ async def reschedule(connection: Connection, job_id: str, at: datetime, *, queue
         queue: Its queue; by default it is looked for in all.
 
     Raises:
-        ConfigurationError: `at` is naive, or too far ahead.
+        InvalidOptionError: `at` is naive, or too far ahead.
         JobNotFoundError: Neither the job nor a record of it exists (any more).
         AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It waits for a worker already, runs, has ended, or waits for other jobs.

@@ -4,17 +4,17 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core.errors import ConfigurationError, JetStreamError, QueueInUseError
+from naq_core.errors import InvalidOptionError, JetStreamError, QueueInUseError
 from naq_core.inspect import get_queue
 from naq_core.manage._removed import end_removed, waiting_parents
 from naq_core.names import check_queue
+from naq_core.option_kinds import LATEST
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.queues import QueueSettings, change_queue_settings, delete_queue_settings
 from naq_core.storage.slots import delete_slots
 from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, forget_queue, limit_consumer
-from naq_core.terms import LATEST
 from naq_core.transport.direct import count_many
 from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
@@ -32,7 +32,7 @@ async def pause_queue(connection: Connection, queue: str, until: datetime | None
         until: An aware time at which the server resumes the queue by itself; by default it stays paused until `resume_queue`.
 
     Raises:
-        ConfigurationError: `until` is naive or has passed.
+        InvalidOptionError: `until` is naive or has passed.
         BrokerError: Not stored, or not at every consumer: pause again.
     """
     queue = check_queue(queue)
@@ -86,7 +86,7 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
         limit: From 1 to 10,000; None, the default of every queue, means as many as the workers have slots for.
 
     Raises:
-        ConfigurationError: The limit is out of range.
+        InvalidOptionError: The limit is out of range.
         BrokerError: Not stored, or not at every consumer: set it again.
     """
     queue = check_queue(queue)
@@ -191,5 +191,5 @@ async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, i
 def _instant(until: datetime, now: datetime) -> str:
     moment = aware(until, "until")
     if not now < moment < LATEST:
-        raise ConfigurationError("until", f"{moment.isoformat()} is in the past, or after {LATEST.year - 1}")
+        raise InvalidOptionError("until", f"{moment.isoformat()} is in the past, or after {LATEST.year - 1}")
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

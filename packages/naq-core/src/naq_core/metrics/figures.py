@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 import msgspec
 
 from naq_core.decoding import Count
-from naq_core.errors import ConfigurationError
+from naq_core.errors import InvalidOptionError
 
 
 class Level(NamedTuple):
@@ -109,10 +109,10 @@ def level_of(hours: float) -> Level:
     """Return the finest level that reaches so far back with a few hundred points.
 
     Raises:
-        ConfigurationError: `hours` is out of range.
+        InvalidOptionError: `hours` is out of range.
     """
     if not 0 < hours <= LONGEST_HOURS:
-        raise ConfigurationError("hours", f"{hours!r} is not between 0 and {LONGEST_HOURS:g}")
+        raise InvalidOptionError("hours", f"{hours!r} is not between 0 and {LONGEST_HOURS:g}")
     return LEVELS[0] if hours <= 1 else LEVELS[1] if hours <= 6 else LEVELS[2]
 
 

@@ -129,7 +129,7 @@ async def read_series(connection: Connection, hours: float = 1.0, queue: str = "
         function: Only of this function; what was enqueued and what waits is always the queue's.
 
     Raises:
-        ConfigurationError: `hours` is out of range.
+        InvalidOptionError: `hours` is out of range.
         BrokerError: The server did not answer in time.
     """
     reader = SeriesReader()

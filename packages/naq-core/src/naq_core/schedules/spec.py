@@ -14,8 +14,11 @@ from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.errors import ConfigurationError, DecodeError, InvalidNameError, InvalidScheduleError
 from naq_core.job import Job
 from naq_core.names import check_queue
+from naq_core.option_kinds import LATEST
+from naq_core.option_set import OptionSet
+from naq_core.options import ENQUEUE_OPTIONS, check_names, read_options
 from naq_core.settings import parse_duration
-from naq_core.terms import LATEST, NO_TERMS
+from naq_core.terms import NO_TERMS
 from naq_core.values import aware, exact_text, text, whole
 
 OVERLAPS = ("allow", "skip", "cancel")
@@ -191,21 +194,24 @@ def make_named_spec(
     *,
     queue: str = "default",
     serializer: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: OptionSet | Mapping[str, Any] | None = None,
     **schedule: Any,
 ) -> ScheduleSpec:
     """Make a schedule of a function that is named as `"module:function"`, for the CLI, the dashboard and settings files.
 
     Args:
         serializer: `pickle` or `json`; by default the setting `job_serializer`.
-        options: Job options, such as `{"max_retries": 3}`.
+        options: Job options, checked, or as they are written in a settings file, such as `{"max_retries": 3, "timeout": "30s"}`.
         schedule: As of `make_spec`.
 
     Raises:
-        InvalidScheduleError, ConfigurationError, InvalidNameError, EncodeError: A value is wrong; names it.
+        InvalidScheduleError, InvalidOptionError, InvalidNameError, EncodeError: A value is wrong; names it.
     """
+    if not isinstance(options, OptionSet):
+        check_names(options or {}, ENQUEUE_OPTIONS, "a schedule's jobs")
+        options = OptionSet(read_options(options or {}, datetime.now(UTC)))
+    job: Job[Any] = Job(function, args, kwargs, queue=queue, serializer=serializer, options=options)
     try:
-        job: Job[Any] = Job(function, args, kwargs, queue=queue, serializer=serializer, **(options or {}))
         return make_spec(job, **schedule)
     except TypeError as error:  # a name that is no option
         raise InvalidScheduleError("schedule of", function, str(error)) from error

@@ -28,7 +28,7 @@ class FigureCache:
         """Return figures over time.
 
         Raises:
-            ConfigurationError: `hours` is out of range.
+            InvalidOptionError: `hours` is out of range.
             BrokerError: The server does not answer.
         """
         level = level_of(hours)

@@ -24,7 +24,7 @@ async def find(read: Reader, wanted: JobFilter, limit: int, cursor: str = "", *,
     """Return the next jobs that a filter matches, masked, as many as are found in a moment.
 
     Raises:
-        ConfigurationError: The cursor is of another list, or the limit is out of range.
+        InvalidOptionError: The cursor is of another list, or the limit is out of range.
         BrokerError: The server does not answer.
     """
     return await read(list_jobs, wanted, limit, cursor or None, MOST_LISTED, LIST_SECONDS, read.mask, fresh=fresh)

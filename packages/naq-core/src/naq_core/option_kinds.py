@@ -1,0 +1,257 @@
+"""What values options take: how each kind is checked, and how it is read where there is only text or JSON.
+
+A value is checked in one place, whichever entrance it came through, so that a wrong one gets the same message everywhere. What a
+reader does not understand it leaves as it is, for the check to refuse.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from naq_core._settings_values import parse_duration
+from naq_core.errors import InvalidOptionError, shown
+from naq_core.names import check_job_id, check_queue
+from naq_core.values import aware, exact_text, flag, seconds, whole
+
+LATEST = datetime(2199, 1, 1, tzinfo=UTC)
+LONGEST_KEY = 512
+_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d{1,18})?\s*", re.ASCII)
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _as_it_is(value: Any, now: datetime) -> Any:
+    del now
+    return value
+
+
+class Kind(NamedTuple):
+    """A kind of value."""
+
+    check: Callable[[Any, str], Any]
+    """Returns the exact value that is then used, given a value and the option's name; raises InvalidOptionError."""
+    read: Callable[[Any, datetime], Any] = _as_it_is
+    """Returns what a program would give, from text or JSON and the present time, from which durations count."""
+    schema: Mapping[str, Any] = {"type": "string"}
+    """Its JSON schema."""
+    choices: tuple[str, ...] = ()
+    """The values that there are, where they are few."""
+    is_list: bool = False
+    """Several values may be given."""
+
+
+def _whole(value: Any, name: str) -> int:
+    return whole(value, name, 0)
+
+
+def _read_whole(value: Any, now: datetime) -> Any:
+    del now
+    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else value
+
+
+def _read_flag(value: Any, now: datetime) -> Any:
+    del now
+    return _FLAGS.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _duration(value: Any, name: str) -> float:
+    try:
+        return seconds(value, name)
+    except InvalidOptionError:
+        problem = f"{shown(value)} is not a duration: use seconds from 0 to 1e9 or a timedelta (as text: 30s, 5m, 2h)"
+        raise InvalidOptionError(name, problem) from None
+
+
+def _longer_than_0(value: Any, name: str) -> float:
+    found = _duration(value, name)
+    if found == 0:
+        raise InvalidOptionError(name, "must be longer than 0 seconds")
+    return found
+
+
+def _timeout(value: Any, name: str) -> float:
+    found = _duration(value, name)
+    if found == 0:
+        raise InvalidOptionError(name, "0 would stop every attempt at once: without a timeout there is no limit")
+    return found
+
+
+def _ttl(value: Any, name: str) -> float:
+    found = _duration(value, name)
+    if found < 1:
+        raise InvalidOptionError(name, f"{shown(value)} is below 1 s, the server's granularity")
+    return found
+
+
+def _read_duration(value: Any, now: datetime) -> Any:
+    del now
+    if not isinstance(value, str):
+        return value
+    if _NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
+    try:
+        return parse_duration(value)
+    except ValueError:
+        return value
+
+
+def _delays(value: Any, name: str) -> tuple[float, ...]:
+    given = (value,) if isinstance(value, int | float | timedelta) else value
+    if isinstance(given, str | bytes | bytearray | memoryview) or not isinstance(given, Sequence) or not given:
+        raise InvalidOptionError(name, f"{shown(value)} is not a duration or a non-empty list of durations (as text: 1s,10s,60s)")
+    return tuple(_duration(each, name) for each in given)
+
+
+def _read_delays(value: Any, now: datetime) -> Any:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    found = [_read_duration(part.strip() if isinstance(part, str) else part, now) for part in parts]
+    return found[0] if len(found) == 1 else found
+
+
+def instant(when: object, name: str) -> float:
+    """Return an aware time as seconds since the epoch.
+
+    Raises:
+        InvalidOptionError: It is not a datetime, is naive (ambiguous time zone), or is after 2198.
+    """
+    if not isinstance(when, datetime):
+        problem = f"{shown(when)} is not a time: use an aware datetime (as text: 2026-11-24T12:30:00Z, or 2h from now)"
+        raise InvalidOptionError(name, problem)
+    moment = aware(when, name)
+    if moment >= LATEST:
+        raise InvalidOptionError(name, f"{moment.isoformat()} is too far ahead: give a time before {LATEST.year}")
+    return moment.timestamp()
+
+
+def _read_time(value: Any, now: datetime) -> Any:
+    """Return a time from a duration from now, or from ISO 8601 text, which is UTC where it names no zone."""
+    if not isinstance(value, str):
+        return value
+    try:
+        length = parse_duration(value)
+    except ValueError:
+        pass
+    else:
+        return now + length
+    try:
+        found = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return value
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+class Deadline(float):
+    """A latest start as seconds since the epoch, unlike one in seconds from the enqueue."""
+
+    __slots__ = ()
+
+
+def _expiry(value: Any, name: str) -> float:
+    if isinstance(value, datetime):
+        at = instant(value, name)
+        if at <= 0:  # 0 stands for never
+            raise InvalidOptionError(name, f"{value.isoformat()} is long past: the job would never run")
+        return Deadline(at)
+    try:
+        found = seconds(value, name)
+    except InvalidOptionError:
+        problem = f"{shown(value)} is neither seconds from the enqueue (as text: 30s, 5m, 2h) nor a time (2026-11-24T12:30:00Z)"
+        raise InvalidOptionError(name, problem) from None
+    if found == 0:
+        raise InvalidOptionError(name, "must be longer than 0 seconds, or the job would never run")
+    return found
+
+
+def _read_expiry(value: Any, now: datetime) -> Any:
+    found = _read_duration(value, now)
+    return _read_time(found, now) if isinstance(found, str) else found
+
+
+def _key(value: Any, name: str) -> str:
+    key = exact_text(value)
+    if key is None or not 0 < len(key) <= LONGEST_KEY:
+        raise InvalidOptionError(name, f"{shown(value)} is not a valid key: use text of 1 to {LONGEST_KEY} characters")
+    return key
+
+
+def _class_names(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, type | str):
+        value = (value,)
+    if not isinstance(value, Iterable):
+        raise InvalidOptionError(name, f"{shown(value)} is not a list of exception classes or their names")
+    found = []
+    for each in value:
+        text = exact_text(each)
+        if text is not None and text.isprintable() and text and not any(map(str.isspace, text)):
+            found.append(text)
+        elif isinstance(each, type) and issubclass(each, BaseException):
+            found.append(f"{each.__module__}.{each.__qualname__}")
+        else:
+            raise InvalidOptionError(name, f"{shown(each)} is not an exception class or the name of one")
+    return tuple(found)
+
+
+def _read_names(value: Any, now: datetime) -> Any:
+    del now
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        return value
+    return [name for part in parts for each in part.split(",") if (name := each.strip())]
+
+
+def _any(value: Any, name: str) -> Any:
+    del name
+    return value
+
+
+def _job_id(value: Any, name: str) -> str:
+    del name
+    return check_job_id(value)
+
+
+def _queue(value: Any, name: str) -> str:
+    del name
+    return check_queue(value)
+
+
+def choice(values: Iterable[str]) -> Kind:
+    """Return the kind of an option that has one of a few values."""
+    known = tuple(str(each) for each in values)
+
+    def check(value: Any, name: str) -> str:
+        text = exact_text(value)
+        if text not in known:
+            raise InvalidOptionError(name, f"{shown(value)} is not one of {', '.join(known)}")
+        return text
+
+    return Kind(check, schema={"type": "string", "enum": list(known)}, choices=known)
+
+
+def clash(values: type[StrEnum]) -> Kind:
+    """Return the kind of an option whose value becomes a member of an enumeration."""
+    plain = choice(values)
+    return plain._replace(check=lambda value, name: values(plain.check(value, name)))
+
+
+_TIME = {"type": ["string", "number"]}
+_LIST = {"type": ["array", "string"], "items": {"type": "string"}}
+
+WHOLE = Kind(_whole, _read_whole, {"type": "integer", "minimum": 0})
+FLAG = Kind(flag, _read_flag, {"type": "boolean"})
+DURATION = Kind(_duration, _read_duration, _TIME)
+WAIT = Kind(_longer_than_0, _read_duration, _TIME)
+TIMEOUT = Kind(_timeout, _read_duration, _TIME)
+TTL = Kind(_ttl, _read_duration, _TIME)
+DELAYS = Kind(_delays, _read_delays, {"type": ["string", "number", "array"], "items": _TIME})
+MOMENT = Kind(instant, _read_time)
+EXPIRY = Kind(_expiry, _read_expiry, _TIME)
+KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
+EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True)
+JOBS = Kind(_any, _read_names, _LIST, is_list=True)
+"""Jobs and their ids; checked where a job is tied to them."""
+JOB_ID = Kind(_job_id)
+QUEUE = Kind(_queue)
