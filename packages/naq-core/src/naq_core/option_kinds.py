@@ -153,7 +153,7 @@ class Deadline(float):
 def _expiry(value: Any, name: str) -> float:
     if isinstance(value, datetime):
         at = instant(value, name)
-        if at <= 0:  # 0 stands for never
+        if at <= 0:  # 0 means never
             raise InvalidOptionError(name, f"{value.isoformat()} is long past: the job would never run")
         return Deadline(at)
     try:
