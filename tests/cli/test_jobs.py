@@ -58,7 +58,7 @@ class TestEnqueue:
             (["math:sqrt", "--json-args", "3"], "give a list, an object"),
             (["math:sqrt", "--timeout", "soon"], "--timeout"),
             (["math:sqrt", "--retry-delay", "1s,often"], "--retry-delay"),
-            (["math:sqrt", "--in", "1h", "--at", "2030-01-01"], "one of --in and --at"),
+            (["math:sqrt", "--in", "1h", "--at", "2030-01-01"], "--at: cannot be combined with delay"),
             (["math:sqrt", "--at", "noon"], "--at"),
             (["math:sqrt", "--in", "soon"], "--in"),
             (["math:sqrt", "--queue", "a.b"], "'a.b' is not a valid queue name"),

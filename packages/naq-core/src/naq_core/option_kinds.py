@@ -40,6 +40,8 @@ class Kind(NamedTuple):
     """The values that there are, where they are few."""
     is_list: bool = False
     """Several values may be given."""
+    example: str = ""
+    """How a value is written in text."""
 
 
 def _whole(value: Any, name: str) -> int:
@@ -238,19 +240,20 @@ def clash(values: type[StrEnum]) -> Kind:
 
 
 _TIME = {"type": ["string", "number"]}
+_SPANS = "30s, 5m or 2h"
 _LIST = {"type": ["array", "string"], "items": {"type": "string"}}
 
 WHOLE = Kind(_whole, _read_whole, {"type": "integer", "minimum": 0})
 FLAG = Kind(flag, _read_flag, {"type": "boolean"})
-DURATION = Kind(_duration, _read_duration, _TIME)
-WAIT = Kind(_longer_than_0, _read_duration, _TIME)
-TIMEOUT = Kind(_timeout, _read_duration, _TIME)
-TTL = Kind(_ttl, _read_duration, _TIME)
-DELAYS = Kind(_delays, _read_delays, {"type": ["string", "number", "array"], "items": _TIME})
-MOMENT = Kind(instant, _read_time)
-EXPIRY = Kind(_expiry, _read_expiry, _TIME)
+DURATION = Kind(_duration, _read_duration, _TIME, example=_SPANS)
+WAIT = Kind(_longer_than_0, _read_duration, _TIME, example=_SPANS)
+TIMEOUT = Kind(_timeout, _read_duration, _TIME, example=_SPANS)
+TTL = Kind(_ttl, _read_duration, _TIME, example=_SPANS)
+DELAYS = Kind(_delays, _read_delays, {"type": ["string", "number", "array"], "items": _TIME}, example="30s or 1s,10s,60s")
+MOMENT = Kind(instant, _read_time, example="2026-11-24T12:30:00Z, or 2h from now")
+EXPIRY = Kind(_expiry, _read_expiry, _TIME, example="2h or 2026-11-24T12:30:00Z")
 KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
-EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True)
+EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSError,shop.errors.Busy")
 JOBS = Kind(_any, _read_names, _LIST, is_list=True)
 """Jobs and their ids; checked where a job is tied to them."""
 JOB_ID = Kind(_job_id)

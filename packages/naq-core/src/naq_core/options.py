@@ -67,7 +67,7 @@ class RunOptions(TypedDict, total=False):
         ),
     ]
     retry_on: Annotated[Exceptions, Option(kinds.EXCEPTIONS, "Retry after these exceptions only (class names).", "all")]
-    ignore_on: Annotated[Exceptions, Option(kinds.EXCEPTIONS, "Never retry after these exceptions (class names).", "none")]
+    ignore_on: Annotated[Exceptions, Option(kinds.EXCEPTIONS, "Never retry after these exceptions (class names).")]
     timeout: Annotated[
         Delay | None,
         Option(
@@ -108,9 +108,9 @@ class TaskOptions(RepeatedOptions, total=False):
             kinds.FLAG, "No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash."
         ),
     ]
-    at: Annotated[datetime | None, Option(kinds.MOMENT, "Earliest start, as a time; one in the past means at once.", "at once")]
+    at: Annotated[datetime | None, Option(kinds.MOMENT, "Earliest start, as a time; one in the past means at once.")]
     delay: Annotated[
-        Delay | None, Option(kinds.DURATION, "Earliest start, as a duration from the enqueue.", "at once", flags=("--in",))
+        Delay | None, Option(kinds.DURATION, "Earliest start, as a duration from the enqueue.", flags=("--in", "--delay"))
     ]
     unique: Annotated[
         str | None,
@@ -149,11 +149,11 @@ class EnqueueOptions(TaskOptions, total=False):
 
     job_id: Annotated[
         str | None,
-        Option(kinds.JOB_ID, "Your own id: no second job is enqueued while a job or record with this id exists.", "generated"),
+        Option(kinds.JOB_ID, "Your own id: no second job is enqueued while a job or record with this id exists.", "a new one"),
     ]
     depends_on: Annotated[
         DependsOn | None,
-        Option(kinds.JOBS, "Jobs that must succeed first (id or id@queue); if one does not, the job is cancelled.", "none"),
+        Option(kinds.JOBS, "Jobs that must succeed first (id or id@queue); if one does not, the job is cancelled."),
     ]
 
 
@@ -205,8 +205,6 @@ RUN_OPTIONS = names(RunOptions)
 REPEATED_OPTIONS = names(RepeatedOptions)
 ENQUEUE_OPTIONS = names(EnqueueOptions)
 SCHEDULE_OPTIONS = names(ScheduleOptions)
-EMPTY: tuple[object, ...] = ("", [], ())
-"""What an entrance of text or JSON says where an option is not given."""
 HOLDERS: tuple[Collection[str], ...] = (RetryPolicy.__struct_fields__, JobOptions.__struct_fields__, {*Terms._fields, "expires"})
 """The fields of what holds options; any other option is held by `OptionSet`."""
 
@@ -229,15 +227,10 @@ def read_options(written: Mapping[str, object], now: datetime) -> dict[str, Any]
     """Return options as a program gives them, from text or JSON, as people and other programs write them.
 
     Args:
-        written: By their names. None, and text or a list that is empty, count as not given.
+        written: By their names.
         now: What durations of times count from.
     """
-    return {
-        name: OPTIONS[name].kind.read(value, now) for name, value in written.items() if value is not None and value not in EMPTY
-    }
-
-
-EMPTY = ("", [], ())
+    return {name: OPTIONS[name].kind.read(value, now) for name, value in written.items()}
 
 
 def fill_options(options: JobOptions, given: Collection[str], declared: JobOptions, declares: Iterable[str]) -> JobOptions:

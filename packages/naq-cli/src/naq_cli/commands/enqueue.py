@@ -1,51 +1,29 @@
 """`naq enqueue`: a function's call from the terminal."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from naq_cli._options import READING, Reading
+from naq_cli._calls import check_function, read_call
+from naq_cli._errors import CommandError
+from naq_cli._following import follow_job
+from naq_cli._job_options import TypedOptions, flags_named, offering
+from naq_cli._jobs import write_result
+from naq_cli._options import Reading, seconds_of
+from naq_cli._session import Session, connected
+from naq_cli.exit_codes import ExitCode
+from naq_core.enqueue.submit import submit_on
+from naq_core.inspect import wait_for_job
+from naq_core.job import Job
+from naq_core.options import OPTIONS
 
-RUNNING = Group("Running", sort_key=10)
-WAITING = Group("Waiting", sort_key=11)
+WAITING = Group("Waiting", sort_key=12)
 
 
-@Parameter(name="*", group=RUNNING)
-@dataclass(frozen=True, kw_only=True)
-class JobOptions:
+@offering(OPTIONS)
+class JobOptions(TypedOptions):
     """How the job is run."""
-
-    queue: Annotated[str | None, Parameter(alias="-Q")] = None
-    """The queue (NAQ_DEFAULT_QUEUE)."""
-    job_id: str | None = None
-    """Your own id: no second job is enqueued while a job or record with this id exists."""
-    in_: Annotated[str | None, Parameter(name="--in")] = None
-    """Delay before the job may start: 30s, 5m, 2h."""
-    at: str | None = None
-    """Earliest start time: 2026-11-24T12:30:00Z; UTC if it has no time zone."""
-    expires: str | None = None
-    """Latest start: a duration from now, or a time."""
-    priority: Literal["high", "normal", "low"] | None = None
-    """Priority among the queue's waiting jobs."""
-    unique: str | None = None
-    """A unique key: no second job is enqueued while one with this key waits or runs (exit code 7)."""
-    on_clash: Literal["refuse", "return", "replace"] | None = None
-    """If the unique key is in use: refuse, return the existing job, or replace it if it is waiting."""
-    debounce: str | None = None
-    """Start after this time without another job of the same --unique key; a newer one replaces this one."""
-    depends_on: Annotated[tuple[str, ...], Parameter(negative="")] = ()
-    """The id of a job that must succeed first; may be repeated."""
-    allow_failure: Annotated[bool, Parameter(negative="")] = False
-    """Start once those jobs have ended, even if they failed."""
-    max_retries: int | None = None
-    """How many times a failed job is retried."""
-    retry_delay: str | None = None
-    """Delay before each retry: 30s, or a list 1s,10s,60s."""
-    job_timeout: str | None = None
-    """Time limit of one attempt."""
-    process: Annotated[bool, Parameter(negative="")] = False
-    """Run in a child process."""
 
 
 @Parameter(name="*", group=WAITING)
@@ -65,14 +43,15 @@ NO_OPTIONS = JobOptions()
 NO_WAITING = Waiting()
 
 
-def enqueue(
+@connected("enqueue", Reading)
+async def enqueue(
+    session: Session,
     function: str,
     /,
     *arguments: str,
     json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     job: JobOptions = NO_OPTIONS,
     waiting: Waiting = NO_WAITING,
-    options: Reading = READING,
 ) -> int:
     """Enqueue a function call and print the job's id.
 
@@ -86,7 +65,35 @@ def enqueue(
         arguments: Its arguments.
         json_args: All arguments as one JSON list, one object of keyword arguments, or [list, object]; - reads standard input.
     """
-    from naq_cli._session import online
-    from naq_cli.actions.enqueue import enqueue_call
-
-    return online("enqueue", options, lambda session: enqueue_call(session, function, arguments, json_args, job, waiting))
+    check_function(function)
+    args, kwargs = read_call(arguments, json_args)
+    patience = seconds_of(waiting.timeout, "--timeout")
+    waits = waiting.wait or waiting.follow or patience is not None
+    connection, output = session.connection, session.output
+    options = job.read(connection.clock.utc())
+    if waits and options.job.fast:
+        raise CommandError("--fast: no record is kept, so the job cannot be waited for", ExitCode.USAGE)
+    with flags_named():
+        made: Job[Any] = Job(
+            function,
+            args,
+            kwargs,
+            queue=options.queue or connection.settings.default_queue,
+            serializer=connection.settings.job_serializer,
+            options=options,
+        )
+        await submit_on(connection, made)
+    if options.terms.unique and not made.is_new:
+        output.remark(f"A job with the key {options.terms.unique} already exists.")
+    if not waits:
+        document = {"job_id": made.job_id, "queue": made.queue, "function": function}
+        if output.is_terminal:
+            output.lines([made.job_id])
+            output.remark(f"on queue {made.queue}. Its result: naq job result {made.job_id} --wait")
+        else:
+            output.done(made.job_id, names=[made.job_id], document=document)
+        return ExitCode.OK
+    output.remark(f"{made.job_id} on queue {made.queue}")
+    place = f"{made.job_id}@{made.queue}"
+    ended = await (follow_job(session, place, patience) if waiting.follow else wait_for_job(connection, place, patience))
+    return await write_result(session, ended)

@@ -1,15 +1,30 @@
 """`naq schedule`: recurring schedules."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from cyclopts import App, Group, Parameter
 
-from naq_cli._options import COMMON, DESTROYING, READING, Common, Destroying, Reading
+from naq_cli._calls import check_function, read_call
+from naq_cli._errors import CommandError
+from naq_cli._format import iso, relative
+from naq_cli._job_options import TypedOptions, offering
+from naq_cli._options import Destroying, Reading
+from naq_cli._output import Column
+from naq_cli._session import Session, connected
+from naq_cli.exit_codes import ExitCode
+from naq_core import schedules
+from naq_core.errors import InvalidScheduleError
+from naq_core.filters import parse_instant
+from naq_core.options import REPEATED_OPTIONS
+from naq_core.views import ScheduleView
+from naq_core.wording import span
 
 app = App(name="schedule", help="List, add, pause and trigger recurring schedules.")
 
-TIMES = Group("Times", sort_key=10)
+TIMES = Group("Times", sort_key=5)
 
 
 @Parameter(name="*", group=TIMES)
@@ -42,57 +57,146 @@ class Times:
 NO_TIMES = Times()
 
 
-@app.command(name="list")
-def list_(*, options: Reading = READING) -> int:
-    """List every recurring schedule."""
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
+@offering({"queue", *REPEATED_OPTIONS})
+class JobOptions(TypedOptions):
+    """How its jobs are run."""
 
-    return online("schedule list", options, schedules.list_all)
+
+NO_OPTIONS = JobOptions()
+
+
+def _state(schedule: ScheduleView) -> str:
+    if schedule.unreadable:
+        return "unreadable"
+    return "paused" if schedule.paused else "active"
+
+
+def when(schedule: ScheduleView) -> str:
+    """Return when it fires: the cron expression and its zone, or the interval."""
+    if schedule.unreadable:
+        return "never"
+    if schedule.cron is not None:
+        zone = "" if schedule.timezone == "UTC" else f" {schedule.timezone}"
+        return f"{schedule.cron}{zone}"
+    return f"every {span(schedule.interval or 0)}"
+
+
+COLUMNS = (
+    Column("Schedule", lambda schedule: schedule.schedule_id),
+    Column("State", _state),
+    Column("When", when, wrap=True),
+    Column("Function", lambda schedule: schedule.function, wrap=True, rank=1),
+    Column("Queue", lambda schedule: schedule.queue, rank=2, wrap=True),
+    Column("Next", lambda schedule: schedule.next_at, right=True),
+    Column("Last", lambda schedule: schedule.last_at, rank=3, right=True),
+    Column("Runs", lambda schedule: schedule.runs, rank=3, right=True),
+    Column("Missed", lambda schedule: schedule.missed, rank=5, right=True),
+    Column("Last job", lambda schedule: schedule.last_job, rank=7, wrap=True),
+)
+HISTORY = (
+    Column("At", lambda firing: firing.at),
+    Column("Kind", lambda firing: firing.kind),
+    Column("Job", lambda firing: firing.job_id),
+    Column("State", lambda firing: getattr(firing, "state", None)),
+    Column("Late", lambda firing: timedelta(seconds=firing.late) if firing.late else None, right=True),
+)
+
+
+@app.command(name="list")
+@connected("schedule list", Reading)
+async def list_(session: Session) -> None:
+    """List every recurring schedule."""
+    found = await schedules.list_schedules(session.connection)
+    empty = "There are no schedules. Add one: naq schedule add module:function --every 5m"
+    session.output.list(found, COLUMNS, key=lambda schedule: schedule.schedule_id, empty=empty)
 
 
 @app.command
-def show(schedule: str, /, *, history: bool = True, options: Reading = READING) -> int:
+@connected("schedule show", Reading)
+async def show(session: Session, schedule: str, /, *, history: bool = True) -> None:
     """Show one schedule, its next times and its last runs.
 
     Args:
         schedule: Its id.
         history: Include the last runs.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    return online("schedule show", options, lambda session: schedules.show_one(session, schedule, history=history))
+    view = await schedules.get_schedule(session.connection, schedule)
+    output = session.output
+    facts: list[tuple[str, Any]] = [
+        ("Schedule", view.schedule_id),
+        ("State", _state(view)),
+        ("Unreadable", view.unreadable),
+        ("When", when(view)),
+        ("Function", view.function),
+        ("Arguments", view.arguments),
+        ("Queue", view.queue),
+        ("Next", view.next_at),
+        ("Last", view.last_at),
+        ("Last job", view.last_job),
+        ("Runs", view.runs),
+        ("Max runs", view.max_runs),
+        ("Missed", view.missed or None),
+        ("Start", view.start_at),
+        ("End", view.end_at),
+        ("Jitter", timedelta(seconds=view.jitter) if view.jitter else None),
+        ("Overlap", view.overlap),
+        ("Misfire", view.misfire),
+        ("Grace", None if view.grace is None else timedelta(seconds=view.grace)),
+        ("Declared", view.origin),
+        ("Created", view.created_at),
+    ]
+    output.facts(facts, document=view)
+    if not history or output.is_json or output.quiet:
+        return
+    firings = await schedules.schedule_history(session.connection, schedule)
+    if firings:
+        output.lines([""])
+        output.list(firings, HISTORY, key=lambda firing: firing.job_id, empty="")
 
 
 @app.command(name="next")
-def next_(schedule: str, /, *, count: Annotated[int, Parameter(alias="-n")] = 5, options: Reading = READING) -> int:
+@connected("schedule next", Reading)
+async def next_(session: Session, schedule: str, /, *, count: Annotated[int, Parameter(alias="-n")] = 5) -> None:
     """Print when a schedule fires next.
 
     Args:
         schedule: Its id.
         count: The number of times to print.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
+    view = await schedules.get_schedule(session.connection, schedule)
+    times = schedules.next_runs(view, count, session.connection.clock.utc())
+    output = session.output
+    if output.is_json:
+        output.json(times)
+    elif output.is_terminal:
+        zone = ZoneInfo(view.timezone) if view.cron is not None else UTC
+        output.lines(f"{_local(at, zone)}  {relative(at)}" for at in times)
+        if view.paused:
+            output.remark(f"It is paused: naq schedule resume {schedule}")
+        elif not times:
+            output.remark("It will not fire again.")
+    else:
+        output.lines(iso(at) for at in times)
 
-    return online("schedule next", options, lambda session: schedules.print_next(session, schedule, count))
+
+def _local(at: datetime, zone: Any) -> str:
+    return at.astimezone(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")
 
 
 @app.command
-def add(
+@connected("schedule add", Reading)
+async def add(
+    session: Session,
     function: str,
     /,
     *arguments: str,
     id_: Annotated[str | None, Parameter(name="--id")] = None,
-    queue: Annotated[str | None, Parameter(alias="-Q")] = None,
     json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    max_retries: int | None = None,
     paused: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
     times: Times = NO_TIMES,
-    options: Reading = READING,
-) -> int:
+    job: JobOptions = NO_OPTIONS,
+) -> None:
     """Add a recurring schedule. A scheduler (naq scheduler) must be running for it to fire.
 
     Example: naq schedule add shop.reports:daily region=eu --cron "30 9 * * mon-fri" --timezone Europe/Berlin --id daily
@@ -101,68 +205,120 @@ def add(
         function: The function, as module:function. It is not imported here.
         arguments: Its arguments, as for naq enqueue.
         id_: The schedule's id; derived from the function and the time by default.
-        queue: The queue (NAQ_DEFAULT_QUEUE).
         json_args: All arguments as JSON, as for naq enqueue.
-        max_retries: How many times a failed job is retried.
         paused: Add it paused.
         replace: Replace an existing schedule with this id.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    call = schedules.Call(function, arguments, json_args, queue, max_retries)
-    return online(
-        "schedule add", options, lambda session: schedules.add(session, call, times, id_, paused=paused, replace=replace)
+    check_function(function)
+    if (times.cron is None) == (times.every is None):
+        raise CommandError('when? Give --cron "30 9 * * mon-fri" or --every 5m', ExitCode.USAGE)
+    args, kwargs = read_call(arguments, json_args)
+    now = session.connection.clock.utc()
+    options = job.read(now)
+    spec = schedules.make_named_spec(
+        function,
+        args,
+        kwargs,
+        queue=options.queue or session.settings.default_queue,
+        serializer=session.settings.job_serializer,
+        options=options,
+        schedule_id=id_,
+        **_timing(times, now),
     )
+    try:
+        async with session.acting(
+            "create-schedule",
+            id_ or "",
+            function=function,
+            replace="yes" if replace else "",
+            cron=times.cron,
+            interval=times.every,
+        ) as entry:
+            view = await schedules.put_schedule(
+                session.connection, spec, paused=True if paused else None, must_be_new=not replace
+            )
+            entry.reason = f"schedule {view.schedule_id}"
+    except InvalidScheduleError as error:
+        if not replace and "exists" in str(error):
+            raise CommandError(f"{error}. Change it with --replace", ExitCode.REFUSED) from error
+        raise
+    output = session.output
+    first = "it is paused" if view.paused else f"fires first {relative(view.next_at)}" if view.next_at else "never fires"
+    text = f"{view.schedule_id}: {first}." if output.is_terminal else view.schedule_id
+    output.done(text, names=[view.schedule_id], document=view)
+
+
+def _timing(times: Times, now: datetime) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "cron": times.cron,
+        "interval": times.every,
+        "timezone": times.timezone,
+        "max_runs": times.max_runs,
+        "overlap": times.overlap,
+        "misfire": times.misfire,
+        "origin": "naq schedule add",
+    }
+    for name, text in (("start_at", times.start), ("end_at", times.end)):
+        if text is not None:
+            given[name] = parse_instant(text, now=now, setting=f"--{name.removesuffix('_at')}", ahead=True)
+    if times.jitter is not None:
+        given["jitter"] = times.jitter
+    if times.grace is not None:
+        given["grace"] = times.grace
+    return given
 
 
 @app.command
-def pause(schedule: str, /, *, options: Common = COMMON) -> int:
+@connected("schedule pause")
+async def pause(session: Session, schedule: str, /) -> None:
     """Pause a schedule.
 
     Args:
         schedule: Its id.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    return online("schedule pause", options, lambda session: schedules.pause(session, schedule))
+    async with session.acting("pause-schedule", schedule):
+        await schedules.pause_schedule(session.connection, schedule)
+    session.output.done(f"{schedule} is paused: naq schedule resume {schedule} resumes it.", names=[schedule])
 
 
 @app.command
-def resume(schedule: str, /, *, options: Common = COMMON) -> int:
+@connected("schedule resume")
+async def resume(session: Session, schedule: str, /) -> None:
     """Resume a paused schedule; runs missed meanwhile are not made up for.
 
     Args:
         schedule: Its id.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    return online("schedule resume", options, lambda session: schedules.resume(session, schedule))
+    async with session.acting("resume-schedule", schedule):
+        view = await schedules.resume_schedule(session.connection, schedule)
+    first = f" {relative(view.next_at)}" if view.next_at else " never more"
+    session.output.done(f"{schedule} is active: it fires{first}.", names=[schedule])
 
 
 @app.command
-def trigger(schedule: str, /, *, options: Reading = READING) -> int:
+@connected("schedule trigger", Reading)
+async def trigger(session: Session, schedule: str, /) -> None:
     """Enqueue a schedule's job now, in addition to its times, and print the job's id.
 
     Args:
         schedule: Its id.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    return online("schedule trigger", options, lambda session: schedules.trigger(session, schedule))
+    async with session.acting("trigger-schedule", schedule) as entry:
+        job_id = await schedules.trigger_schedule(session.connection, schedule)
+        entry.reason = f"enqueued as {job_id}"
+    session.output.done(job_id, names=[job_id], document={"job_id": job_id, "schedule_id": schedule})
 
 
 @app.command
-def remove(schedule: str, /, *, options: Destroying = DESTROYING) -> int:
+@connected("schedule remove", Destroying)
+async def remove(session: Session, schedule: str, /) -> None:
     """Delete a schedule; its jobs are kept.
 
     Args:
         schedule: Its id.
     """
-    from naq_cli._session import online
-    from naq_cli.actions import schedules
-
-    return online("schedule remove", options, lambda session: schedules.remove(session, schedule, yes=options.yes))
+    view = await schedules.get_schedule(session.connection, schedule)
+    session.output.confirm(f"Schedule {schedule} ({when(view)}, {view.function}) would be deleted.")
+    async with session.acting("delete-schedule", schedule):
+        await schedules.delete_schedule(session.connection, schedule)
+    session.output.done(f"{schedule} is deleted.", names=[schedule])

@@ -102,12 +102,27 @@ async def submit(queue: Connected, job: JobCall[Any]) -> bool:
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
     """
     if job.budget is None:
-        return await submit_on(await queue.connection(), job)
-    return await in_budget(queue, (job,), lambda connection: submit_on(connection, job))
+        return await _submit(await queue.connection(), job)
+    return await in_budget(queue, (job,), lambda connection: _submit(connection, job))
+
+
+class _Open:
+    """What an open connection has in common with a queue."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.settings = connection.settings
+        self._connection = connection
+
+    async def connection(self) -> Connection:
+        return self._connection
 
 
 async def submit_on(connection: Connection, job: JobCall[Any]) -> bool:
-    """Enqueue one job over an open connection; as `submit`, but its `publish_budget` is not looked at."""
+    """Enqueue one job over an open connection; as `submit`."""
+    return await submit(_Open(connection), job)
+
+
+async def _submit(connection: Connection, job: JobCall[Any]) -> bool:
     if job.ties.after:
         await find_parents(connection, [job])
     await _prepare(connection, [job])

@@ -1,0 +1,95 @@
+"""The options of a job on a command line, made of the table of options."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import field, make_dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Group, Parameter, Token
+
+from naq_cli._errors import CommandError
+from naq_cli.exit_codes import ExitCode
+from naq_core.errors import InvalidOptionError
+from naq_core.option_set import OptionSet
+from naq_core.options import OPTIONS, RUN_OPTIONS, Option, read_options
+
+T = TypeVar("T", bound="TypedOptions")
+
+JOB = Group("Job", sort_key=10)
+ATTEMPTS = Group("Attempts", sort_key=11)
+NOT_GIVEN: tuple[object, ...] = (None, False, ())
+
+
+class TypedOptions:
+    """Options of a job as they were typed; the fields are those that `offering` adds."""
+
+    def read(self, now: datetime) -> OptionSet:
+        """Return the options that were given.
+
+        Args:
+            now: The server's time, from which durations count.
+
+        Raises:
+            CommandError: A value is wrong, or two contradict each other; names the option.
+        """
+        with flags_named():
+            return OptionSet(read_options({name: value for name, value in vars(self).items() if value not in NOT_GIVEN}, now))
+
+
+def offering(names: Collection[str]) -> Callable[[type[T]], type[T]]:
+    """Give a class the fields of the options of these names, in the order of the table, how attempts are run last."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        chosen = [(name, option) for name, option in OPTIONS.items() if name in names]
+        chosen.sort(key=lambda each: (each[0] in RUN_OPTIONS, each[0] != "queue"))
+        fields = [_field(name, option) for name, option in chosen]
+        made = make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
+        made.__module__ = cls.__module__
+        return Parameter(name="*")(made)
+
+    return decorate
+
+
+@contextmanager
+def flags_named() -> Iterator[None]:
+    """Let the error of a wrong option name it as it is typed."""
+    try:
+        yield
+    except InvalidOptionError as error:
+        if error.setting not in OPTIONS:
+            raise
+        raise CommandError(f"{flags_of(error.setting)[0]}: {error.problem}", ExitCode.USAGE) from error
+
+
+def flags_of(name: str) -> tuple[str, ...]:
+    """Return how an option is typed."""
+    return OPTIONS[name].flags or (f"--{name.replace('_', '-')}",)
+
+
+def _field(name: str, option: Option) -> tuple[str, Any, Any]:
+    kind = option.kind
+    parameter = Parameter(
+        name=flags_of(name),
+        help=help_of(option),
+        group=ATTEMPTS if name in RUN_OPTIONS else JOB,
+        negative="",
+    )
+    if kind.is_list:
+        return name, Annotated[tuple[str, ...], parameter], field(default=())
+    if kind.schema["type"] == "boolean":
+        return name, Annotated[bool, parameter], field(default=False)
+    typed: Any = Literal[kind.choices] if kind.choices else int if kind.schema["type"] == "integer" else str
+    return name, Annotated[typed | None, Parameter(converter=_as_typed), parameter], field(default=None)
+
+
+def help_of(option: Option) -> str:
+    """Return a line of help, with how a value is written and what holds without one."""
+    example = f" Such as {option.kind.example}." if option.kind.example else ""
+    return f"{option.help}{example}{f' Default: {option.default}.' if option.default else ''}"
+
+
+def _as_typed(type_: Any, tokens: Sequence[Token]) -> str:
+    """Leave a wrong value to the check of the table, which says the same at every entrance."""
+    del type_
+    return tokens[0].value
