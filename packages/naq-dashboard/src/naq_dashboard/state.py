@@ -9,7 +9,7 @@ from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.actions.audit import Audit
-from naq_dashboard.actions.table import Operations
+from naq_dashboard.actions.operations import Operations
 from naq_dashboard.guard.guard import Guard, Identify
 from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import Hub

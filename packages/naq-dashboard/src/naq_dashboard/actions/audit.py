@@ -12,6 +12,7 @@ from naq_core.errors import NaqError
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_dashboard.access.roles import Action, Viewer
+from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.refusals import Refusal, Refusals
 from naq_dashboard.nats import Broker
 
@@ -19,7 +20,7 @@ __all__ = ["Audit"]
 
 log = logging.getLogger("naq.audit")
 
-TOLD = (
+NOTED = (
     "reason",
     "duration",
     "limit",
@@ -39,7 +40,7 @@ TOLD = (
     "misfire",
     "grace",
 )
-"""Words of forms that become details of an entry. Arguments do not: nobody knows what is secret in them."""
+"""Fields that become details of an entry. Arguments do not: nobody knows what is secret in them."""
 
 
 class Audit:
@@ -51,15 +52,20 @@ class Audit:
         self._background = Background()
 
     def recorded(
-        self, connection: Connection, viewer: Viewer, action: str, target: str, words: Mapping[str, str] | None = None
+        self, connection: Connection, viewer: Viewer, action: str, target: Target | str, order: object = None
     ) -> AbstractAsyncContextManager[Recording]:
         """Note an action, run the body, and add its outcome.
+
+        Args:
+            order: What the action takes, as a struct or as a form's fields.
 
         Raises:
             NaqError: It cannot be noted, so it must not be done.
         """
-        details = {name: words[name] for name in TOLD if words.get(name, target) != target} if words else {}
-        return recorded(connection, _actor(viewer), action, target, details, refusals=(NaqError, HTTPException))
+        name, queue = target if isinstance(target, Target) else (target, "")
+        given = order if isinstance(order, Mapping) else {each: getattr(order, each, None) for each in NOTED}
+        details = {"queue": queue, **{each: given[each] for each in NOTED if given.get(each)}}
+        return recorded(connection, _actor(viewer), action, name, details, refusals=(NaqError, HTTPException))
 
     def require(self, viewer: Viewer, action: Action, verb: str, target: str) -> None:
         """Refuse what the viewer may not do.

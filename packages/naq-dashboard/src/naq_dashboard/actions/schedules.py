@@ -9,8 +9,9 @@ from litestar.exceptions import ValidationException
 from naq_core import schedules
 from naq_core.storage.connection import Connection
 from naq_dashboard.actions.calls import SERIALIZER, read_call, read_function
+from naq_dashboard.actions.details import Details, Target
 
-__all__ = ["create_schedule", "edit_schedule"]
+__all__ = ["create_schedule", "delete_schedule", "edit_schedule", "pause_schedule", "resume_schedule", "trigger_schedule"]
 
 
 async def create_schedule(connection: Connection, words: Mapping[str, str]) -> str:
@@ -35,6 +36,30 @@ async def edit_schedule(connection: Connection, words: Mapping[str, str]) -> str
     schedule_id = words.get("schedule_id", "").strip()
     await schedules.update_schedule(connection, schedule_id, **_options(words))
     return f"Schedule {schedule_id} is changed."
+
+
+async def trigger_schedule(connection: Connection, target: Target, _: Details) -> str:
+    """Enqueue a schedule's job now."""
+    job_id = await schedules.trigger_schedule(connection, target.name)
+    return f"Enqueued now as {job_id}."
+
+
+async def pause_schedule(connection: Connection, target: Target, _: Details) -> str:
+    """Pause a schedule."""
+    view = await schedules.pause_schedule(connection, target.name)
+    return f"Schedule {view.schedule_id} is paused."
+
+
+async def resume_schedule(connection: Connection, target: Target, _: Details) -> str:
+    """Resume a paused schedule."""
+    view = await schedules.resume_schedule(connection, target.name)
+    return f"Schedule {view.schedule_id} fires again."
+
+
+async def delete_schedule(connection: Connection, target: Target, _: Details) -> str:
+    """Delete a schedule."""
+    await schedules.delete_schedule(connection, target.name)
+    return f"Schedule {target.name} is deleted; its jobs are kept."
 
 
 def _options(words: Mapping[str, str]) -> dict[str, Any]:

@@ -11,34 +11,21 @@ from litestar.response import Response
 
 from naq_core.filters import parse_filter
 from naq_core.masks import Mask
+from naq_core.names import new_id
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.bulk import BulkRun
+from naq_dashboard.actions.details import Details, Target, Text
 from naq_dashboard.actions.table import VERBS
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
 __all__ = ["ACTING"]
 
-Text = Annotated[str, msgspec.Meta(max_length=2000)]
-
 
 class Done(msgspec.Struct):
     """The result of an action."""
 
     notice: str
-
-
-class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What an action may be told besides its target."""
-
-    reason: Text = ""
-    """Kept with a cancelled job."""
-    duration: Text = ""
-    """How long a pause lasts, such as `1h`; empty until it is resumed."""
-    confirm: Text = ""
-    """The queue's name again, for a purge."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
-    """How many of a queue's jobs may run at once over all workers; none lifts the limit."""
 
 
 class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -92,38 +79,35 @@ class BulkState(msgspec.Struct, kw_only=True):
     error: str
 
 
-async def _act(request: AnyRequest, target: str, value: str, data: Details | None) -> Done:
-    words = {target: value}
-    if data is not None:
-        words |= {"reason": data.reason, "duration": data.duration, "confirm": data.confirm}
-        words["limit"] = "" if data.limit is None else str(data.limit)
-    told = await state_of(request).operations.perform(viewer_of(request), request.route_handler.opt["verb"], words)
-    return Done(told.notice)
+async def _act(request: AnyRequest, target: str, details: Details | None) -> Done:
+    verb = request.route_handler.opt["verb"]
+    order = details or Details()
+    return Done((await state_of(request).operations.perform(viewer_of(request), verb, Target(target), order)).notice)
 
 
 async def act_on_job(request: AnyRequest, job_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
     """Do it to one job."""
-    return await _act(request, "job_id", job_id, data)
+    return await _act(request, job_id, data)
 
 
 async def act_on_queue(request: AnyRequest, queue: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
     """Do it to one queue."""
-    return await _act(request, "queue", queue, data)
+    return await _act(request, queue, data)
 
 
 async def act_on_worker(request: AnyRequest, worker_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
     """Do it to one worker."""
-    return await _act(request, "worker_id", worker_id, data)
+    return await _act(request, worker_id, data)
 
 
 async def act_on_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
     """Do it to one schedule."""
-    return await _act(request, "schedule_id", schedule_id, data)
+    return await _act(request, schedule_id, data)
 
 
 async def act_on_workflow(request: AnyRequest, workflow_id: FromPath[str], data: RequestBody[Details | None] = None) -> Done:
     """Do it to one workflow."""
-    return await _act(request, "workflow_id", workflow_id, data)
+    return await _act(request, workflow_id, data)
 
 
 _TARGETS: dict[str, tuple[str, Any]] = {
@@ -160,7 +144,7 @@ _SENTENCES = {
 
 def _handlers() -> list[Any]:
     handlers = []
-    for verb, (action, _) in VERBS.items():
+    for verb, known in VERBS.items():
         name, _, kind = verb.rpartition("-")
         if verb not in _SENTENCES:
             continue
@@ -168,7 +152,7 @@ def _handlers() -> list[Any]:
         handlers.append(
             post(
                 f"{path}/{name}",
-                opt={"action": action, "verb": verb},
+                opt={"action": known.action, "verb": verb},
                 status_code=200,
                 tags=[f"{kind}s"],
                 operation_id=f"{name}_{kind}",
@@ -183,21 +167,23 @@ async def enqueue_job(request: AnyRequest, data: RequestBody[NewJob]) -> Respons
     """Enqueue a job. Its arguments are stored as JSON; a worker imports the function, nothing is imported here."""
     words = {name: getattr(data, name) for name in ("function", "queue", "job_id", "delay", "priority", "timeout")}
     words |= {name: msgspec.json.encode(getattr(data, name)).decode() for name in ("args", "kwargs", "max_retries")}
-    told = await state_of(request).operations.perform(viewer_of(request), "enqueue-job", words)
-    made = Enqueued(job_id=told.place[1], notice=told.notice)
+    words["job_id"] = data.job_id.strip() or new_id()
+    target = Target(words["job_id"], data.queue.strip())
+    result = await state_of(request).operations.perform(viewer_of(request), "enqueue-job", target, words)
+    made = Enqueued(job_id=target.name, notice=result.notice)
     return Response(made, headers={"Location": links_of(request)("api", "jobs", made.job_id)})
 
 
 @delete("/api/jobs/{job_id:str}", tags=["jobs"], status_code=200, opt={"action": Action.DELETE_JOB, "verb": "delete-job"})
 async def remove_job(request: AnyRequest, job_id: FromPath[str]) -> Done:
     """Delete a job that waits or has ended, and its record; the same as its action `delete`."""
-    return await _act(request, "job_id", job_id, None)
+    return await _act(request, job_id, None)
 
 
 @delete("/api/queues/{queue:str}", tags=["queues"], status_code=200, opt={"action": Action.DELETE_QUEUE, "verb": "delete-queue"})
 async def remove_queue(request: AnyRequest, queue: FromPath[str]) -> Done:
     """Delete a queue that has no jobs and no workers; the same as its action `delete`."""
-    return await _act(request, "queue", queue, None)
+    return await _act(request, queue, None)
 
 
 @delete(
@@ -208,7 +194,7 @@ async def remove_queue(request: AnyRequest, queue: FromPath[str]) -> Done:
 )
 async def remove_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Done:
     """Delete a schedule; the same as its action `delete`."""
-    return await _act(request, "schedule_id", schedule_id, None)
+    return await _act(request, schedule_id, None)
 
 
 @post("/api/bulk", tags=["jobs"], status_code=202, opt={"checks_action": True})

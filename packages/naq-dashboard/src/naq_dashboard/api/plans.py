@@ -10,12 +10,11 @@ from naq_core.inspect import get_workflow, list_workflows
 from naq_core.schedules import get_schedule, list_schedules, schedule_history
 from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
 from naq_dashboard.access.roles import Action
+from naq_dashboard.actions.details import Target, Text
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["PLANS"]
-
-Text = Annotated[str, msgspec.Meta(max_length=2000)]
 
 
 class Times(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -74,14 +73,16 @@ async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -
     """Make a schedule."""
     words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
     words |= {name: msgspec.json.encode(value).decode() for name, value in (("args", data.args), ("kwargs", data.kwargs))}
-    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", words)).notice}
+    target = Target(data.schedule_id.strip())
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", target, words)).notice}
 
 
 @patch("/api/schedules/{schedule_id:str}", tags=["schedules"], opt={"action": Action.EDIT_SCHEDULE})
 async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
     """Change when a schedule fires."""
     words = _words(data) | {"schedule_id": schedule_id}
-    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", words)).notice}
+    target = Target(schedule_id)
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", target, words)).notice}
 
 
 @get("/api/workflows", tags=["workflows"])

@@ -11,7 +11,7 @@ from naq_dashboard.pages import BY_NAME
 from naq_dashboard.pages.page import Query
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
-__all__ = ["NOTICE", "error_page", "frame", "html_page", "query_of"]
+__all__ = ["NOTICE", "error_page", "frame", "html_page", "local_path", "query_of"]
 
 MOST, LONGEST = 100, 2000
 """Parameters that are looked at, and their characters; a topic of live updates is known by them."""
@@ -57,3 +57,9 @@ def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Res
     state = state_of(request)
     context = frame(request, "error", Query((), viewer_of(request))) | {"title": title, "status": status, "detail": detail}
     return html_page(request, state.renderer.page("error.html", context), status)
+
+
+def local_path(target: str, home: str) -> str:
+    """Return the target of a redirect if it is a path of the dashboard; others would make it an open redirect."""
+    is_sound = target.isascii() and target.isprintable() and "\\" not in target
+    return target if is_sound and target.startswith(home) and not target.startswith("//") else home

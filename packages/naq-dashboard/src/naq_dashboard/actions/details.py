@@ -1,0 +1,36 @@
+"""What an action on something that exists takes: what it is done to, and details."""
+
+from typing import Annotated, NamedTuple, TypeAlias
+
+import msgspec
+
+__all__ = ["Details", "Target", "Text"]
+
+Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class Target(NamedTuple):
+    """What an action is done to."""
+
+    name: str
+    """The id of a job, worker, schedule or workflow, or the name of a queue."""
+    queue: str = ""
+    """Of a job whose id alone may not tell it."""
+
+    @property
+    def job_id(self) -> str:
+        """The id of a job, with its queue if that is known."""
+        return f"{self.name}@{self.queue}" if self.queue and "@" not in self.name else self.name
+
+
+class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an action may be told besides its target."""
+
+    reason: Text = ""
+    """Kept with a cancelled job."""
+    duration: Text = ""
+    """How long a pause lasts, such as `1h`; empty until it is resumed."""
+    confirm: Text = ""
+    """The queue's name again, for a purge."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    """How many of a queue's jobs may run at once over all workers; none lifts the limit."""

@@ -1,0 +1,48 @@
+"""Actions on one job."""
+
+from litestar.exceptions import ValidationException
+
+from naq_core import manage
+from naq_core.filters import parse_instant
+from naq_core.manage import CancelOutcome
+from naq_core.storage.connection import Connection
+from naq_dashboard.actions.details import Details, Target
+
+__all__ = ["cancel_job", "delete_job", "reschedule_job", "retry_job", "run_job"]
+
+
+async def retry_job(connection: Connection, target: Target, _: Details) -> str:
+    """Requeue a job."""
+    await manage.retry_job(connection, target.job_id)
+    return "The job is requeued."
+
+
+async def cancel_job(connection: Connection, target: Target, details: Details) -> str:
+    """Cancel a job, with a reason."""
+    outcome = await manage.cancel_job(connection, target.job_id, details.reason)
+    return {
+        CancelOutcome.BEFORE_START: "The job is cancelled and will not run.",
+        CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker was asked to stop it.",
+        CancelOutcome.ALREADY_ENDED: "The job had already ended; nothing was changed.",
+    }[outcome]
+
+
+async def delete_job(connection: Connection, target: Target, _: Details) -> str:
+    """Delete a job and its record."""
+    await manage.delete_job(connection, target.job_id)
+    return "The job and its record are deleted."
+
+
+async def run_job(connection: Connection, target: Target, _: Details) -> str:
+    """Run a delayed job now."""
+    await manage.run_now(connection, target.job_id)
+    return "The job is ready now."
+
+
+async def reschedule_job(connection: Connection, target: Target, details: Details) -> str:
+    """Give a delayed job another time: after a duration, or an instant."""
+    if not details.duration.strip():
+        raise ValidationException("duration is missing")
+    at = parse_instant(details.duration, now=connection.clock.utc(), setting="duration", ahead=True)
+    await manage.reschedule(connection, target.job_id, at)
+    return f"The job is due at {at:%Y-%m-%d %H:%M:%S} UTC."

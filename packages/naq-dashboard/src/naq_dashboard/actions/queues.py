@@ -1,0 +1,60 @@
+"""Actions on one queue."""
+
+from datetime import datetime, timedelta
+
+from litestar.exceptions import ValidationException
+
+from naq_core import manage
+from naq_core.settings import parse_duration
+from naq_core.storage.connection import Connection
+from naq_core.wording import counted, were
+from naq_dashboard.actions.details import Details, Target
+
+__all__ = ["delete_queue", "limit_queue", "pause_queue", "purge_queue", "resume_queue"]
+
+
+async def pause_queue(connection: Connection, target: Target, details: Details) -> str:
+    """Pause a queue, for a duration or until it is resumed."""
+    until = _until(details.duration.strip(), connection.clock.utc())
+    await manage.pause_queue(connection, target.name, until)
+    return f"Queue {target.name} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; running jobs continue."
+
+
+async def resume_queue(connection: Connection, target: Target, _: Details) -> str:
+    """Resume a queue."""
+    await manage.resume_queue(connection, target.name)
+    return f"Queue {target.name} is resumed."
+
+
+async def limit_queue(connection: Connection, target: Target, details: Details) -> str:
+    """Limit how many jobs of a queue run at once, or remove the limit."""
+    await manage.set_queue_limit(connection, target.name, details.limit)
+    if details.limit is None:
+        return f"Queue {target.name} no longer has a limit."
+    return f"Queue {target.name} runs at most {counted(details.limit, 'job')} at once."
+
+
+async def purge_queue(connection: Connection, target: Target, details: Details) -> str:
+    """Delete the waiting and delayed jobs of a queue, whose name was typed again."""
+    if details.confirm.strip() != target.name:
+        raise ValidationException(f"to confirm, type the name exactly: {target.name}")
+    count = await manage.purge_queue(connection, target.name)
+    return f"{counted(count, 'job')} of queue {target.name} {were(count)} deleted."
+
+
+async def delete_queue(connection: Connection, target: Target, _: Details) -> str:
+    """Delete a queue that has no jobs and no workers."""
+    await manage.delete_queue(connection, target.name)
+    return f"Queue {target.name} is deleted."
+
+
+def _until(duration: str, now: datetime) -> datetime | None:
+    if not duration:
+        return None
+    try:
+        length = parse_duration(duration)
+    except ValueError as error:
+        raise ValidationException(f"duration {error}") from error
+    if length <= timedelta(0):
+        raise ValidationException("duration must be positive")
+    return now + length

@@ -1,0 +1,98 @@
+"""Forms of pages: their fields become what an action takes."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from litestar import post
+from litestar.datastructures import Cookie
+from litestar.exceptions import ValidationException
+from litestar.params import FromPath
+from litestar.response import Response
+
+from naq_core.names import new_id
+from naq_dashboard.access.roles import Viewer
+from naq_dashboard.actions.details import Target
+from naq_dashboard.actions.operations import ActionResult, Order
+from naq_dashboard.actions.table import TARGETS
+from naq_dashboard.guard.guard import viewer_of
+from naq_dashboard.pages.frame import NOTICE, local_path
+from naq_dashboard.pages.jobs import filter_of, terms_of
+from naq_dashboard.pages.page import Query
+from naq_dashboard.state import AppState
+from naq_dashboard.web import AnyRequest, links_of, state_of
+
+__all__ = ["FORMS"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@post("/do/{verb:str}", include_in_schema=False, opt={"checks_action": True}, status_code=303)
+async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
+    """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
+    state, viewer, links = state_of(request), viewer_of(request), links_of(request)
+    form = Query(tuple((key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)), viewer)
+    location = ""
+    match verb:
+        case "bulk" if form.get("scope") == "all":
+            action = form.get("verb")
+            run = await state.operations.bulk(viewer, action, filter_of(form, state.now()))
+            result = ActionResult(f"Under way: {action} all that match.")
+            location = links("jobs", bulk=run.run_id, **terms_of(form))
+        case "bulk":
+            result = await state.operations.each(viewer, form.get("verb"), form.all("chosen"))
+        case "stop-bulk":
+            run = state.operations.runs.stop(viewer, form.get("run_id"))
+            result = ActionResult("It had already ended." if run.ended_at else "It stops after the jobs in progress.")
+        case _:
+            result = await _perform(state, viewer, verb, form)
+            location = links(*result.page, queue=result.queue) if result.page else ""
+    if "application/json" in request.headers.get("Accept", ""):
+        return Response({"notice": result.notice, "location": location}, status_code=200)
+    back = location or local_path(_path_of(request.headers.get("Referer", "")), links())
+    response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
+    response.set_cookie(
+        Cookie(key=NOTICE, value=quote(result.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict")
+    )
+    return response
+
+
+async def _perform(state: AppState, viewer: Viewer, verb: str, form: Query) -> ActionResult:
+    name = form.get(TARGETS.get(verb.rpartition("-")[2], ""))
+    known = state.operations.require(viewer, verb, name)  # before the form's faults are said
+    if verb == "enqueue-job":
+        name = name or new_id()
+    fields = {key: form.get(key) for key, _ in form.pairs}
+    queue = form.get("queue") if verb.endswith("-job") else ""
+    order: Order = {**fields, "job_id": name} if known.takes is None else decode(known.takes, fields)
+    return await state.operations.perform(viewer, verb, Target(name, queue), order)
+
+
+def decode(takes: type[T], fields: Mapping[str, str]) -> T:
+    """Return what a form's fields make; those that are empty keep their defaults, and unknown ones are ignored.
+
+    Raises:
+        ValidationException: A field has the wrong type, or is out of range; names it.
+    """
+    given = {name: text for name in takes.__struct_fields__ if (text := fields.get(name, ""))}
+    try:
+        return msgspec.convert(given, takes, strict=False)
+    except msgspec.ValidationError as error:
+        problem, _, name = str(error).partition(" - at `$.")
+        name = name.rstrip("`")
+        if "`int" in problem and ("got `str`" in problem):
+            problem = "must be an integer"
+        raise ValidationException(f"{name} {problem}, not {given.get(name, '')[:40]!r}" if name else problem) from error
+
+
+def _path_of(address: str) -> str:
+    """Return the path and query of an address. The query names the queue of a job, or the filter of a list."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # such as `http://[`
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+FORMS: list[Any] = [do]
