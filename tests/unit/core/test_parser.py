@@ -1,6 +1,7 @@
 """The wire parser: whatever way the bytes are cut, the same messages come out."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,8 +23,12 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
-    async def dispatch(self, *message: Any) -> None:
+    async def take_other(self, *message: Any) -> None:
         self.seen.append(message)
+
+    def get(self, sid: int) -> Callable[..., None] | None:
+        """The listener of a subscription: every third has one."""
+        return None if sid % 3 else lambda *message: self.seen.append((sid, *message))
 
     async def _process_ping(self) -> None:
         self.seen.append("PING")
@@ -47,7 +52,7 @@ def wire(sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) ->
 
 async def parse(chunks: list[bytes]) -> list[Any]:
     recorder = Recorder()
-    parser = QuickParser(recorder)  # type: ignore[arg-type]  # stands in for the client
+    parser = QuickParser(recorder, recorder)  # type: ignore[arg-type]  # stands in for the client
     for chunk in chunks:
         await parser.parse(chunk)
     return recorder.seen

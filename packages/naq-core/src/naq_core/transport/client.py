@@ -5,7 +5,6 @@ It overrides nats-py's internals (2.16), as no public hook exists; `tests/integr
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import ParseResult, unquote
 
@@ -13,6 +12,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from naq_core.errors import EventLoopError
@@ -63,8 +63,9 @@ class QuickClient(LastingClient):
         """
         super().__init__()
         self._is_hidden = is_hidden
-        self._ps: Parser = QuickParser(self)
         self._handlers: dict[int, Handler] = {}
+        self._quick = QuickParser(self, self._handlers)
+        self._ps: Parser = self._quick
         self._is_write_due = False
         self._own_loop = asyncio.get_running_loop()
         self.replies = Replies(self)
@@ -141,16 +142,9 @@ class QuickClient(LastingClient):
             self._is_write_due = True
             self._own_loop.call_soon(self._write_pending)
 
-    def dispatch(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> Awaitable[None] | None:
-        """Hand a message to its listener; where it has none, return how nats-py takes it, to be awaited."""
-        handler = self._handlers.get(sid)
-        if handler is None:
-            return self._process_msg(sid, subject, reply, data, headers)
-        try:
-            handler(subject, reply, data, headers)
-        except Exception:
-            log.exception("a message on %r could not be handled", subject)
-        return None
+    async def take_other(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Let nats-py take a message that has no listener."""
+        await self._process_msg(sid, subject, reply, data, headers)
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._handlers.pop(sid, None)
@@ -295,7 +289,30 @@ class QuickClient(LastingClient):
 
     async def _read_loop(self) -> None:
         self._hide_this_task()
+        self._read_at_once()
         await super()._read_loop()
+
+    def _read_at_once(self) -> None:
+        """Hand messages to their listeners as they are read, without waking the read loop, a turn of the event loop later.
+
+        The loop takes what it has to await, and all that comes until it is through with that, so that the order stays.
+        """
+        reader = getattr(self._transport, "_io_reader", None)
+        if reader is None:
+            return
+        feed, take = reader.feed_data, self._quick.take
+
+        def feed_data(data: bytes) -> None:
+            if reader._waiter is not None:  # noqa: SLF001 - the loop waits for it, so it has taken all before
+                try:
+                    data = take(data)
+                except ProtocolError as error:
+                    reader.set_exception(error)
+                    return
+            if data:
+                feed(data)
+
+        reader.feed_data = feed_data
 
     async def _flusher(self) -> None:
         self._hide_this_task()
