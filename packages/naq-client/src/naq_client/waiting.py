@@ -9,8 +9,8 @@ from naq_core.deadlock import deadlock_watch
 from naq_core.errors import JobError, JobNotFoundError, JobTimeoutError, NaqError
 from naq_core.job import Job
 from naq_core.storage.connection import Connection
+from naq_core.storage.end_watch import EndWatch, Gone
 from naq_core.storage.records import Stored
-from naq_core.storage.waiting import EndWatch, Gone
 from naq_core.values import patience
 
 R = TypeVar("R")

@@ -91,7 +91,8 @@ class Job(JobCall[R_co]):
         if ended is not None:
             return await self.outcome(ended)
         connection = await self.connection.here()
-        stored = await wait_for_end(connection, self.queue, self.job_id, timeout, self.is_end, deadlock_watch(connection))
+        watch = deadlock_watch(connection)
+        stored = await wait_for_end(connection, self.queue, self.job_id, timeout, self.is_end, watch, self.enqueued_at)
         return await self.outcome(stored.record)
 
     async def outcome(self, record: JobRecord) -> R_co:

@@ -179,6 +179,11 @@ def _objects(names: Names, queues: Sequence[str], kind: str) -> list[str]:
     return [*chunks, f"$O.{names.objects}.M.*"]
 
 
+def _ends(names: Names, queues: Sequence[str]) -> list[str]:
+    """What tells of the ends of jobs: the events, and the records as they are written, which spares reading them."""
+    return [subject for queue in queues for subject in (names.result_event(queue, "*"), names.result(queue, "*"))]
+
+
 def _producer(names: Names, queues: Sequence[str]) -> _Rules:
     ready = [f"{names.jobs}.{state}.{queue}.*" for queue in queues for state in (*LEVELS, "held")]
     publish = [
@@ -191,7 +196,7 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
         *_consumers(names, queues, "$JS.API.CONSUMER.INFO"),
         *_reading(names.jobs_stream, names.results_stream, names.queues_stream, names.workflows_stream, names.objects_stream),
     ]
-    return publish, [names.result_event(queue, "*") for queue in queues]
+    return publish, _ends(names, queues)
 
 
 def _worker(names: Names, queues: Sequence[str]) -> _Rules:
@@ -222,7 +227,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         names.control("*"),
         names.consumer_advisory("*"),
         *(names.queue_event(queue) for queue in queues),
-        *(names.result_event(queue, "*") for queue in queues),
+        *_ends(names, queues),
     ]
     return publish, subscribe
 
@@ -258,7 +263,7 @@ def _viewer(names: Names, _: Sequence[str]) -> _Rules:
         f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
         f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
     ]
-    return publish, [f"{names.namespace}.event.>"]
+    return publish, [f"{names.namespace}.event.>", f"{names.results}.>"]
 
 
 def _operator(names: Names, queues: Sequence[str]) -> _Rules:

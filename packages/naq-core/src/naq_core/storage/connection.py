@@ -11,6 +11,7 @@ from naq_core.storage.ends import Ends
 from naq_core.storage.subjects import Names
 from naq_core.storage.tally import Tally
 from naq_core.transport.clock import ServerClock
+from naq_core.transport.denials import SUBSCRIBE
 from naq_core.transport.jetstream import JetStream
 
 
@@ -44,7 +45,7 @@ class Connection(JetStream):
         self.ready: set[str] = set()
         """Streams and consumers known to exist; for `topology`."""
         self.topology_lock = asyncio.Lock()
-        self.ends = Ends(self.client, self.names)
+        self.ends = Ends(self.client, self.names, self.denials)
         """The jobs whose ends are waited for here."""
         self.on_reconnect(self.ends.look_again)
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
@@ -68,6 +69,8 @@ class Connection(JetStream):
             return "these jobs are not counted"
         if subject == self.names.consumer_advisory("*").lower():
             return "the first job of a priority is found a second later"
+        if denied.verb == SUBSCRIBE and subject.startswith(f"{self.names.results}.".lower()):
+            return "results are read after the event of a job's end, which takes a round trip more"
         return ""
 
     async def here(self) -> "Connection":

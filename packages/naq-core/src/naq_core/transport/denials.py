@@ -41,8 +41,12 @@ class Denials:
         Raises:
             PermissionDeniedError: This user may not publish (or subscribe) to it.
         """
-        if self._found and (verb, subject.lower()) in self._found:
+        if self.is_refused(subject, verb):
             raise PermissionDeniedError(verb, subject)
+
+    def is_refused(self, subject: str, verb: str = PUBLISH) -> bool:
+        """Whether the server has refused to let this user publish (or subscribe) to a subject."""
+        return bool(self._found) and (verb, subject.lower()) in self._found
 
     def check_request(self, subject: str, inbox: str) -> None:
         """Raise what the server said of a request, or of receiving answers below the inbox prefix.
@@ -60,9 +64,20 @@ class Denials:
         Raises:
             PermissionDeniedError: This user may not subscribe to it.
         """
-        for (verb, subject), denied in self._found.items():
-            if verb == SUBSCRIBE and subject.startswith(f"{prefix.lower()}."):
-                raise denied
+        if (denied := self._below(prefix)) is not None:
+            raise denied
+
+    def is_refused_below(self, prefix: str) -> bool:
+        """Whether the server has refused a subscription below a prefix."""
+        return self._below(prefix) is not None
+
+    def _below(self, prefix: str) -> PermissionDeniedError | None:
+        if not self._found:
+            return None
+        start = f"{prefix.lower()}."
+        return next(
+            (denied for (verb, subject), denied in self._found.items() if verb == SUBSCRIBE and subject.startswith(start)), None
+        )
 
     @contextmanager
     def interrupting(self, subject: str, scope: asyncio.Timeout) -> Iterator[None]:

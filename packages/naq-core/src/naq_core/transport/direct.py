@@ -16,7 +16,8 @@ TIMEOUT = 5.0
 AT_ONCE = 512
 """Requests on their way at the same time: bounds what the server has to hold ready for us."""
 _SUBJECT = "$JS.API.DIRECT.GET"
-_ABSENT = "404"
+ABSENT = "404"
+"""The status of an answer that says that there is no such message."""
 _END_OF_BATCH = "204"
 
 
@@ -29,6 +30,11 @@ class Entry(NamedTuple):
     """RFC 3339, UTC, by the server's clock."""
     headers: dict[str, str]
     data: bytes
+
+
+def direct_get_of(stream: str, subject: str) -> str:
+    """Return the subject of a request for the last message of one subject."""
+    return f"{_SUBJECT}.{stream}.{subject}"
 
 
 async def get_many(connection: JetStream, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
@@ -101,7 +107,7 @@ async def _get(connection: JetStream, stream: str, requests: Sequence[dict[str, 
 def _entry_of(stream: str, data: bytes, headers: dict[str, str]) -> Entry | None:
     """Read the answer to a direct get."""
     status = headers.get("Status")
-    if status == _ABSENT:
+    if status == ABSENT:
         return None
     if status == "503":
         raise NobodyThereError(f"no responders for direct gets from {stream}")

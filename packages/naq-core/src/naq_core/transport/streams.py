@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from naq_core.errors import BrokerError, JetStreamError
+from naq_core.transport.direct import ABSENT, direct_get_of
 from naq_core.transport.errors import NO_MESSAGE, api_error
 from naq_core.transport.jetstream import JetStream
 from naq_core.transport.keeper import STREAM_NOT_FOUND
@@ -26,10 +27,10 @@ async def read_last(connection: JetStream, stream: str, subject: str, *, deadlin
 
 async def read_direct(connection: JetStream, stream: str, subject: str) -> Message | None:
     """Read the last message of one subject from any replica: cheap, and possibly a moment old."""
-    message = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
+    message = await connection.request(direct_get_of(stream, subject))
     headers = message.headers or {}
     status = headers.get("Status")
-    if status == "404":
+    if status == ABSENT:
         return None
     if status is not None or "Nats-Sequence" not in headers:
         raise _unexpected(message.data, f"direct get of {subject}: status {status}")
