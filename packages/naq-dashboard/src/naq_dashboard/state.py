@@ -7,10 +7,11 @@ from typing import Any
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
-from naq_dashboard.access.passwords import SessionSigner
+from naq_dashboard.access.sessions import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.operations import Operations
-from naq_dashboard.guard.guard import Guard, Identify
+from naq_dashboard.guard.guard import Guard
+from naq_dashboard.guard.login import Identify, Login
 from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
@@ -32,7 +33,8 @@ class AppState:
         self.broker = Broker(naq_settings)
         self.signer = SessionSigner(settings.secret)
         self.audit = Audit(self.broker)
-        self.guard = Guard(settings, self.signer, self.audit, identify)
+        self.login = Login(settings, self.signer, self.audit, identify)
+        self.guard = Guard(settings, self.login, is_embedded=identify is not None)
         self.renderer = Renderer(settings)
         self.mask = self.renderer.masker
         """Hides what looks secret."""

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 from litestar import Request
 
-from naq_dashboard.guard.guard import base_of
+from naq_dashboard.guard.peers import base_of
 from naq_dashboard.rendering.templates import Links
 from naq_dashboard.state import AppState
 

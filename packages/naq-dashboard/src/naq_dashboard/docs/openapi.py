@@ -18,7 +18,7 @@ from litestar.openapi.config import OpenAPIConfig
 
 from naq_core import __version__, metrics, record, views
 from naq_dashboard.api import API_HANDLERS, actions, plans, reading
-from naq_dashboard.guard.guard import COOKIE
+from naq_dashboard.guard.login import COOKIE
 
 __all__ = ["METHODS", "describe"]
 

@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections import OrderedDict, deque
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 
 from litestar.exceptions import HTTPException
 
 from naq_core.wording import counted
+from naq_dashboard.guard.peers import parse_address
 
-__all__ = ["Guesses", "Tries", "parse_address"]
+__all__ = ["Guesses", "Tries"]
 
 MOST_FAILURES = 10
 FAILURE_SECONDS = 60.0
@@ -66,15 +67,6 @@ class Guesses:
         if len(self._tries) > REMEMBERED_ADDRESSES:
             self._tries.popitem(last=False)
         return tries
-
-
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; one of IPv4 as a server that listens on both writes it is one of IPv4."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _network(address: str) -> str:

@@ -6,7 +6,9 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.response import Response
 
-from naq_dashboard.guard.guard import COOKIE, address_of, viewer_of
+from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.login import COOKIE
+from naq_dashboard.guard.peers import address_of
 from naq_dashboard.pages.frame import frame, html_page, local_path
 from naq_dashboard.pages.page import Query
 from naq_dashboard.web import AnyRequest, links_of, state_of
@@ -25,7 +27,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     """Check name and password, and remember the login in a cookie."""
     state = state_of(request)
     form = await request.form()
-    viewer = await state.guard.login(
+    viewer = await state.login.check_password(
         str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request)
     )
     if viewer is None:
@@ -34,7 +36,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": local_path(str(form.get("next", "")), links())})
     seconds = state.settings.session_hours * 3600
-    response.set_cookie(_session_cookie(request, state.guard.session(viewer, seconds), int(seconds)))
+    response.set_cookie(_session_cookie(request, state.login.session(viewer, seconds), int(seconds)))
     return response
 
 
