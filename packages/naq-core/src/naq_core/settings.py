@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import logging
 import os
-import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +19,15 @@ from naq_core._settings_values import check, names, parse_duration, redact_url, 
 from naq_core._suggest import meant
 from naq_core.errors import ConfigurationError, InvalidOptionError
 from naq_core.secret_files import read_secret
-from naq_core.values import exact_text, from_system
+from naq_core.setting_sources import Found, Variables, is_service_link, resolve
+from naq_core.values import exact_text
 
 __all__ = ["OtherSettings", "ServiceSettings", "Settings", "parse_duration", "redact_url"]
 
 log = logging.getLogger(__name__)
 
 
+_SECRETS = ("nats_password", "nats_token", "signing_key")
 _FALLBACK_ENV = {
     "nats_url": "NATS_URL",
     "nats_user": "NATS_USER",
@@ -43,9 +44,7 @@ _FALLBACK_ENV = {
     "heartbeat_interval": "NAQ_WORKER_HEARTBEAT_INTERVAL",
     "scheduler_ttl": "NAQ_SCHEDULER_LOCK_TTL",
 }
-_SECRETS = ("nats_password", "nats_token", "signing_key")
-_LINK_NAME = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+_VARIABLES = Variables(prefix="NAQ_", fallbacks=_FALLBACK_ENV, texts=(*_SECRETS, "nats_url", "nats_user"), secrets=_SECRETS)
 _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
 
 
@@ -182,15 +181,12 @@ class Settings:
             InvalidOptionError: An unknown field. ConfigurationError: A value that is not allowed.
         """
         names = _field_types().keys()
-        for name in overrides.keys() - names:
-            raise InvalidOptionError(name, f"is not a setting{meant(name, names)}", "argument")
+        given = resolve(names, _VARIABLES, overrides)
         _warn_about_unknown_environment(names)
         path, from_file = read_settings_file(Path.cwd())
         for name in from_file.keys() - names - {"schedules"}:  # those are `naq_core.schedules`'
             log.warning("%s: %s is not a NAQ setting%s", path, name, meant(name, names))
-        found: dict[str, tuple[Any, str]] = {name: (value, str(path)) for name, value in from_file.items() if name in names}
-        found |= {name: value for name in names if (value := _from_environment(name))}
-        found |= {name: (value, "argument") for name, value in overrides.items() if value is not None}
+        found: Found = {name: (value, str(path)) for name, value in from_file.items() if name in names} | given
         if "nats_context" in found:
             _add_context(found, str(path))
         sources = {name: source for name, (_, source) in found.items()}
@@ -282,7 +278,7 @@ def _read_again(settings: Settings, name: str) -> str | None:
     return None
 
 
-def _add_context(found: dict[str, tuple[Any, str]], file: str) -> None:
+def _add_context(found: Found, file: str) -> None:
     """Add a context's values: they yield to arguments and variables, and to the settings file only if that names the context."""
     name, source = found["nats_context"]
     path, values = read_context(str(name), source)
@@ -336,38 +332,8 @@ def _convert(name: str, value: object) -> object:
     return text.upper() if name == "log_level" else text
 
 
-def _from_environment(name: str) -> tuple[str, str] | None:
-    """Return the value and the name of its variable; an empty variable counts as unset."""
-    own, fallback = f"NAQ_{name.upper()}", _FALLBACK_ENV.get(name)
-    for variable in (own, fallback):
-        if variable is None:
-            continue
-        if value := os.environ.get(variable):
-            if name in _SECRETS or name in {"nats_url", "nats_user"}:
-                try:
-                    value = from_system(value)
-                except ValueError as error:
-                    raise ConfigurationError(name, str(error), variable) from None
-            return value, variable
-        if name in _SECRETS and (path := os.environ.get(f"{variable}_FILE")):
-            return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
-    return None
-
-
-def is_service_link(variable: str, value: str) -> bool:
-    """Whether Kubernetes has set a variable: it does so for each Service, and one called `naq-dashboard` gets NAQ_DASHBOARD_PORT.
-
-    Args:
-        variable: Its name.
-        value: Its value, such as `tcp://10.0.0.1:8080`.
-    """
-    return bool(_LINK_NAME.fullmatch(variable)) or (variable.endswith("_PORT") and bool(_LINK_VALUE.match(value)))
-
-
 def _warn_about_unknown_environment(names: Iterable[str]) -> None:
-    known = {f"NAQ_{name.upper()}" for name in names}
-    known |= {variable for variable in _FALLBACK_ENV.values() if variable.startswith("NAQ_")}
-    known |= {f"NAQ_{name.upper()}_FILE" for name in _SECRETS}
+    known = {variable for variable in _VARIABLES.known(names) if variable.startswith("NAQ_")}
     for variable in sorted(os.environ):
         foreign = not variable.startswith("NAQ_") or variable.startswith(_FOREIGN_PREFIXES)
         if not foreign and variable not in known and not is_service_link(variable, os.environ[variable]):

@@ -1,17 +1,14 @@
 """What the dashboard can be told: where it listens, who may look, who may act."""
 
-import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Self, TypeAlias
 
 from naq_core.errors import ConfigurationError, shown
-from naq_core.secret_files import read_secret
-from naq_core.settings import is_service_link
-from naq_core.values import flag, from_system, number, text, whole
+from naq_core.setting_sources import Variables, resolve
+from naq_core.values import flag, number, text, whole
 from naq_dashboard.access.passwords import check_hash
 from naq_dashboard.access.roles import ADMIN, VIEWER, Access, Action, parse_access
 from naq_dashboard.masking import plain_word
@@ -131,20 +128,13 @@ class DashboardSettings:
         Raises:
             ConfigurationError: A value is not allowed.
         """
-        values = {name: value for name, value in overrides.items() if value is not None}
-        for name in values.keys() - _READERS.keys():
-            close = get_close_matches(name, _READERS, n=1)
-            raise ConfigurationError(name, f"is not a setting of the dashboard{f'; did you mean {close[0]}?' if close else ''}")
-        for name, read in _READERS.items():
-            if name in values:
-                continue
-            text, source = _variable(name)
-            if text:
-                try:
-                    values[name] = read(text)
-                except ValueError as error:
-                    problem = error.problem if isinstance(error, ConfigurationError) else str(error)
-                    raise ConfigurationError(name, problem, source) from error
+        found = resolve(_READERS.keys(), _VARIABLES, overrides, "a setting of the dashboard")
+        values: dict[str, Any] = {}
+        for name, (value, source) in found.items():
+            if source == "argument":
+                values[name] = value
+            elif text := value.strip():
+                values[name] = _read(name, text, source)
         return cls(**values)
 
     @property
@@ -284,19 +274,6 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
-def _variable(name: str) -> tuple[str, str]:
-    variable = f"{PREFIX}{name.upper()}"
-    try:
-        text = from_system(os.environ.get(variable, "").strip())
-    except ValueError as error:
-        raise ConfigurationError(name, str(error), variable) from None
-    if text and not is_service_link(variable, text):
-        return text, variable
-    if path := os.environ.get(f"{variable}_FILE"):
-        return read_secret(name, path, f"{variable}_FILE"), f"{variable}_FILE"
-    return "", variable
-
-
 def _flag(text: str) -> bool:
     match text.lower():
         case "1" | "true" | "yes" | "on":
@@ -356,3 +333,12 @@ _READERS: dict[str, Any] = {
     "session_hours": float,
     "masked_keys": _words,
 }
+_VARIABLES = Variables(prefix=PREFIX, texts=_READERS.keys(), secrets=_READERS.keys())
+
+
+def _read(name: str, text: str, source: str) -> Any:
+    try:
+        return _READERS[name](text)
+    except ValueError as error:
+        problem = error.problem if isinstance(error, ConfigurationError) else str(error)
+        raise ConfigurationError(name, problem, source) from error
