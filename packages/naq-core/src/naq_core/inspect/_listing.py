@@ -29,7 +29,6 @@ PLACES: dict[JobState, frozenset[str]] = {
     JobState.DEAD: frozenset({"dead"}),
 }
 """Where in the jobs stream the messages of jobs in these states lie; jobs in other states have none."""
-DELIVERED = frozenset({JobState.RUNNING, JobState.RETRYING})
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCKS = timedelta(minutes=5)
 """How much a producer's clock may be ahead of the server's for `since` to find all its jobs."""

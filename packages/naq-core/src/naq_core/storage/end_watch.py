@@ -56,11 +56,6 @@ class EndWatch:
     async def __aexit__(self, *exc_info: object) -> None:
         self._stop()
 
-    @property
-    def missing(self) -> int:
-        """How many have not been returned yet."""
-        return len(self._listeners)
-
     async def next(self) -> list[Stored | Gone]:
         """Return the records of jobs that have ended since the last call, at least one; none when all were returned.
 
