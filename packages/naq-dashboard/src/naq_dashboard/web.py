@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from litestar import Request
 
 from naq_dashboard.guard.peers import base_of
-from naq_dashboard.rendering.templates import Links
+from naq_dashboard.rendering.links import Links
 from naq_dashboard.state import AppState
 
 __all__ = ["AnyRequest", "links_of", "state_of"]
