@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from naq_cli.bench.measures import percentile
 from naq_client import Queue, Workflow, result_of
 from tests.benchmarks import jobs
 from tests.benchmarks.crowd import Crowd, fill
-from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, percentile, rss_mb
+from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, rss_mb
 from tests.support.eventually import eventually
 
 VISITS = 40

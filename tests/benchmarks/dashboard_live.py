@@ -15,13 +15,14 @@ from pathlib import Path
 
 import httpx
 
+from naq_cli.bench.measures import percentile
 from naq_client import Queue
 from naq_core.connection import Connection
 from naq_core.events import events
 from naq_core.views import Event
 from tests.benchmarks import jobs
 from tests.benchmarks.dashboard import crowded, other_viewer
-from tests.benchmarks.lab import QUEUE, Board, Lab, percentile, rss_mb
+from tests.benchmarks.lab import QUEUE, Board, Lab, rss_mb
 
 JOBS_A_SECOND = 500
 """Each starts and ends: two events."""

@@ -6,12 +6,13 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from naq_cli.bench.measures import percentile
 from naq_client import Queue
 from naq_core import Job
 from naq_core.connection import Connection
 from naq_core.transport.direct import get_many
 from tests.benchmarks import jobs
-from tests.benchmarks.lab import QUEUE, Lab, Namespace, percentile, until
+from tests.benchmarks.lab import QUEUE, Lab, Namespace, until
 
 DELAYED = 100_000
 SPREAD = 20.0

@@ -11,9 +11,10 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from naq_cli.bench.measures import percentile
 from naq_core import Settings
 from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
-from tests.benchmarks.lab import QUEUE, percentile
+from tests.benchmarks.lab import QUEUE
 
 BODY = bytes(120)
 IN_FLIGHT = 4096

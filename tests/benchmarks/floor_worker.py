@@ -18,7 +18,7 @@ import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from tests.benchmarks.stamps import stamps
+from naq_cli.bench.stamps import stamps
 
 BATCH = 200
 CLAIM = b'{"state":"running","job_id":"0000000000","queue":"bench","function":"tests.benchmarks.jobs:f","worker":"w"}'

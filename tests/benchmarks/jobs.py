@@ -1,27 +1,10 @@
-"""The jobs that are measured."""
+"""The jobs that are measured, beside those of `naq bench`."""
 
 from __future__ import annotations
 
-import asyncio
+from naq_cli.bench.jobs import answer, noop, sleep
 
-from tests.benchmarks.stamps import stamps
-
-
-async def noop(slot: int) -> int:
-    stamps().begin(slot)
-    stamps().finish(slot)
-    return slot
-
-
-async def sleep(slot: int) -> int:
-    stamps().begin(slot)
-    await asyncio.sleep(0.05)
-    stamps().finish(slot)
-    return slot
-
-
-async def answer(number: int) -> int:
-    return number
+__all__ = ["answer", "count", "echo", "noop", "sleep"]
 
 
 async def count(numbers: list[int]) -> int:

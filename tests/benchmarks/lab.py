@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from naq_cli.bench.stamps import VARIABLE, Stamps
 from naq_core import Settings
 from naq_core.server import EmbeddedServer
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_queue
-from tests.benchmarks.stamps import VARIABLE, Stamps
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUE = "bench"
@@ -189,11 +189,6 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {LIMIT:g} s")
         await asyncio.sleep(0.02)
-
-
-def percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def rss_mb(pid: int | str) -> float:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
+from naq_cli.bench.measures import percentile
 from naq_client import Queue, chain, gather, group
 from naq_core.options import Priority
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live
 from tests.benchmarks.delays import delays, delays_started
-from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, percentile, rss_mb, until
+from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, rss_mb, until
 from tests.benchmarks.queues import queues
 from tests.benchmarks.schedules import schedules, schedules_burst
 

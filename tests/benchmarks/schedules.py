@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from naq_cli.bench.measures import percentile
 from naq_client import Queue
 from naq_core import Job
 from naq_core.schedules import make_spec
 from naq_core.schedules.document import encode_document, new_document
 from naq_core.storage.topology import ensure_schedules
 from naq_scheduler import Scheduler
-from tests.benchmarks.lab import QUEUE, Lab, Namespace, percentile, until
+from tests.benchmarks.lab import QUEUE, Lab, Namespace, until
 
 MANY = 100_000
 FEW = 1_000

@@ -44,6 +44,7 @@ def alone(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         "workers",
         "stats",
         "doctor",
+        "bench enqueue -n 10 --reps 1",
         "setup emails",
         "enqueue math:sqrt 2",
         "config show",
@@ -61,6 +62,7 @@ def test_what_runs_no_job_needs_no_other_package(here: dict[str, Any], words: st
     ("words", "package"),
     [
         ("dev", "naq-worker"),
+        ("bench", "naq-worker"),
         ("worker emails", "naq-worker"),
         ("scheduler --help", "naq-scheduler"),
         ("dashboard", "naq-dashboard"),

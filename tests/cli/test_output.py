@@ -75,6 +75,7 @@ workers resume none
 workers stop none
 audit
 stats
+bench enqueue -n 5 --reps 1
 doctor
 setup default
 config show

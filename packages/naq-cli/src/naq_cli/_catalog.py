@@ -33,6 +33,7 @@ COMMANDS = {
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
     "stats": Command(LOOK, "Show the figures of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
     "doctor": Command(PREPARE, "Check the server, streams and workers, and suggest fixes.", "naq_cli.commands.doctor:doctor"),
+    "bench": Command(PREPARE, "Measure how fast jobs are enqueued and run on this server.", "naq_cli.bench.command:bench"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),
     "config": Command(PREPARE, "Show every setting and where it comes from.", "naq_cli.commands.config:app"),
     "completion": Command(PREPARE, "Print or install completion for your shell.", "naq_cli.commands.completion:completion"),

@@ -5,8 +5,10 @@ import getpass
 import inspect
 import logging
 import os
+import signal
 import socket
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from naq_core.audit import Actor, Recording, recorded
 from naq_core.connection import Connection
 from naq_core.errors import NaqError
 from naq_core.settings import Settings
+from naq_core.signals import stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +84,40 @@ def connected(command: str, kind: type[Common] = Common) -> Callable[[Callable[.
 def online(command: str, options: Common, action: Action, **overrides: object) -> int:
     """Connect, run the action and return the exit code; every error ends as one line on standard error."""
 
-    async def connected(settings: Settings, output: Output) -> int | None:
+    async def on_connection(settings: Settings, output: Output) -> int | None:
         async with Connection(settings, name="naq-cli", patient=False) as connection:
             logging.getLogger(_CONNECTION_LOG).setLevel(logging.NOTSET)
             return await action(Session(connection, output))
 
     def work(settings: Settings, output: Output) -> int | None:
-        return asyncio.run(connected(settings, output))
+        return asyncio.run(_until_signalled(on_connection(settings, output)))
 
     return offline(command, options, work, **overrides)
+
+
+async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
+    """Cancel the work at SIGTERM and SIGHUP, as asyncio does at SIGINT, so that it can clean up while its connection is open.
+
+    Returns:
+        What the work returns, or the exit code of the signal.
+    """
+    received: list[int] = []
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    if sys.platform != "win32":
+        for number in set(stopping()) - {signal.SIGINT}:
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
 
 
 def offline(command: str, options: Common, work: Callable[[Settings, Output], int | None], **overrides: object) -> int:

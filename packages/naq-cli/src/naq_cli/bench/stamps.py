@@ -1,14 +1,14 @@
 """When jobs started and ended, written by the jobs into one shared file and read by the benchmark."""
 
-from __future__ import annotations
-
 import mmap
 import os
 from functools import cache
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 VARIABLE = "NAQ_BENCH_STAMPS"
+"""The environment variable that tells workers the file."""
 _SLOT = 8 + 8 + 1
 
 
@@ -26,15 +26,18 @@ class Stamps:
         self.runs = view[16 * self.slots :]
 
     @classmethod
-    def create(cls, path: Path, slots: int) -> Stamps:
+    def create(cls, path: Path, slots: int) -> Self:
+        """Make a file with empty slots."""
         path.write_bytes(bytes(_SLOT * slots))
         return cls(path)
 
     def begin(self, slot: int) -> None:
+        """Note that a job starts; of several runs, the first counts."""
         if not self.runs[slot]:
             self.start[slot] = monotonic()
 
     def finish(self, slot: int) -> None:
+        """Note that a job has run."""
         self.end[slot] = monotonic()
         self.runs[slot] = min(255, self.runs[slot] + 1)
 
@@ -47,6 +50,7 @@ class Stamps:
         return (self.slots - 1) / (max(self.end) - min(self.start))
 
     def extra_runs(self) -> int:
+        """Return how many runs there were beyond one of each job."""
         return sum(self.runs) - self.count()
 
 
