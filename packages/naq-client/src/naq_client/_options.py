@@ -53,12 +53,7 @@ class QueueOptions:
 
     def _make(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job whose arguments are checked when it is encoded."""
-        given = self._options
-        if self._seed_form and kwargs:
-            if not OPTION_NAMES.isdisjoint(kwargs):
-                given = OptionSet({**given.given, **split_options(function, kwargs)})
-            if not OTHER_OPTIONS.isdisjoint(kwargs):
-                check_meant(function, kwargs)
+        given = with_named_options(self._options, function, kwargs) if self._seed_form and kwargs else self._options
         return job_of(self._queue, function, args, kwargs, given)
 
     def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
@@ -129,6 +124,19 @@ def job_of(
         serializer=queue.settings.job_serializer,
         options=options,
     )
+
+
+def with_named_options(given: OptionSet, function: Any, kwargs: dict[str, Any]) -> OptionSet:
+    """Take the options among the keywords of a call out of `kwargs`, and return them with those given.
+
+    Raises:
+        InvalidOptionError: A keyword is ambiguous, or an option that only `options()` takes.
+    """
+    if not OPTION_NAMES.isdisjoint(kwargs):
+        given = OptionSet({**given.given, **split_options(function, kwargs)})
+    if not OTHER_OPTIONS.isdisjoint(kwargs):
+        check_meant(function, kwargs)
+    return given
 
 
 def with_time(options: OptionSet, time: Mapping[str, Any]) -> OptionSet:

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from naq_client._managed import ManagedQueue
-from naq_client._options import QueueOptions
+from naq_client._options import QueueOptions, job_of, with_named_options
 from naq_client._schedule import Schedule
 from naq_client.signature import Signature
-from naq_core.enqueue.submit import in_budget, submit_many
+from naq_core.enqueue.submit import in_budget, submit, submit_many
 from naq_core.errors import EncodeError, InvalidOptionError
 from naq_core.job import Job
 from naq_core.names import check_place, check_queue
@@ -107,7 +107,10 @@ class Queue(ManagedQueue):
     def call(self, function: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Make a job without enqueueing it, for `enqueue_many`."""
-        return self.bare_options.call(function, *args, **kwargs)
+        given = with_named_options(NO_OPTION_SET, function, kwargs) if kwargs else NO_OPTION_SET
+        job = job_of(self, function, args, kwargs, given)
+        job.check()
+        return job
 
     def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return a signature of a plain function, for a chain, a group or a workflow; see `Task.s`."""
@@ -135,7 +138,9 @@ class Queue(ManagedQueue):
             PayloadTooLargeError: They are larger than the server accepts; nothing was sent.
             EnqueueUnknownError: The server went away in between; enqueue again with the error's job id.
         """
-        return await self.bare_options.enqueue(function, *args, **kwargs)
+        job = self.call(function, *args, **kwargs)
+        await submit(self, job)
+        return job
 
     @overload
     async def enqueue_at(

@@ -78,9 +78,12 @@ def function_name(function: Callable[..., Any]) -> str:
     return f"{getattr(plain, '__module__', None) or type(plain).__module__}:{qualname}"
 
 
+_IMPORTABLE = (FunctionType, BuiltinFunctionType, type)
+
+
 def importable_name(function: Callable[..., Any]) -> str | None:
     """Return `module:qualname` if another process can import the function by it."""
-    if not isinstance(function, FunctionType | BuiltinFunctionType | type):
+    if not isinstance(function, _IMPORTABLE):
         return None
     try:
         return _names[function]

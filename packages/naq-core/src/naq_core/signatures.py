@@ -28,9 +28,13 @@ class _Shape(NamedTuple):
     """Parameters without a default."""
     keywords: frozenset[str]
     """Parameters that take keyword arguments."""
+    least: int
+    """How many positional arguments are enough if there are no keyword arguments."""
 
     def takes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the arguments certainly fit."""
+        if not kwargs:
+            return self.least <= len(args) <= self.most
         given = self.positional[: len(args)]
         names = kwargs.keys()
         return len(args) <= self.most and self.keywords >= names and names.isdisjoint(given) and self.required <= {*given, *names}
@@ -75,16 +79,18 @@ def _read(function: Callable[..., Any]) -> _Shape | None:
         return None
     parameters = signature.parameters.values()
     positional = tuple(each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD})
+    required = frozenset(
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}
+    )
     return _Shape(
         signature,
         positional,
         _LIMITLESS if any(each.kind is each.VAR_POSITIONAL for each in parameters) else len(positional),
-        frozenset(
-            each.name
-            for each in parameters
-            if each.default is each.empty and each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}
-        ),
+        required,
         frozenset(each.name for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}),
+        len(required.intersection(positional)) if required.issubset(positional) else _LIMITLESS + 1,
     )
 
 
