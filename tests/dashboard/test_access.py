@@ -10,9 +10,8 @@ import pytest
 from naq_core.errors import ConfigurationError
 from naq_core.settings import Settings
 from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
-from naq_dashboard.access.passwords import hash_password, password_matches
+from naq_dashboard.access.passwords import SessionSigner, hash_password, password_matches
 from naq_dashboard.access.roles import OPERATOR, Action, parse_access
-from naq_dashboard.access.sessions import SessionSigner
 from naq_dashboard.settings import PREFIX
 from tests.dashboard.conftest import Client, OpenDashboard
 

@@ -16,7 +16,7 @@ from naq_core.storage.records import find_job
 from naq_core.testing import WorkerRunner
 from naq_dashboard import OPERATOR, VIEWER, Action, User, create_app
 from naq_dashboard.actions.table import VERBS
-from naq_dashboard.guard.checks import SAFE_METHODS
+from naq_dashboard.guard.guard import SAFE_METHODS
 from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work

@@ -12,7 +12,7 @@ from naq_core.audit import read_trail
 from naq_core.inspect import get_queue
 from naq_dashboard import VIEWER, User, create_app
 from naq_dashboard.actions.table import VERBS
-from naq_dashboard.guard.checks import SAFE_METHODS
+from naq_dashboard.guard.guard import SAFE_METHODS
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.integration import work
 from tests.support.eventually import eventually

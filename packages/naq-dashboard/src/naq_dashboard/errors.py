@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from naq_core.errors import BrokerError, EncodeError, NaqError
 from naq_dashboard.api.strict import query_names
-from naq_dashboard.guard.problem import problem
+from naq_dashboard.guard.guard import problem
 from naq_dashboard.pages.frame import error_page
 from naq_dashboard.web import AnyRequest
 

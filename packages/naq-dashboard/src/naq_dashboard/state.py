@@ -7,7 +7,7 @@ from typing import Any
 from naq_core.errors import BrokerTimeoutError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
-from naq_dashboard.access.sessions import SessionSigner
+from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.operations import Operations
 from naq_dashboard.guard.guard import Guard

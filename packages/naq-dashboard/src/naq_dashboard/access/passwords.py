@@ -1,20 +1,25 @@
-"""Passwords and their hashes."""
+"""Secrets that show who somebody is: passwords, and signed tokens for a login or for a page that we made."""
 
+import base64
 import hashlib
 import hmac
 import secrets
+import time
+from collections.abc import Mapping
 
 from naq_core.errors import ConfigurationError
-from naq_dashboard.access.encoding import as_bytes, as_text
+
+__all__ = ["SessionSigner", "check_hash", "hash_password", "password_matches"]
 
 MARK = "scrypt$"
 COST, BLOCK, LANES = 2**14, 8, 1
+FORM_HOURS = 12
 
 
 def hash_password(password: str) -> str:
     """Return `scrypt$<salt>$<hash>`; it holds no character that a list of users could trip over."""
     salt = secrets.token_bytes(16)
-    return f"{MARK}{as_text(salt)}${as_text(_scrypt(password, salt))}"
+    return f"{MARK}{_text(salt)}${_text(_scrypt(password, salt))}"
 
 
 def check_hash(name: str, stored: str) -> None:
@@ -27,7 +32,7 @@ def check_hash(name: str, stored: str) -> None:
         raise ConfigurationError("password", f"of user {name!r} is empty")
     if stored.startswith(MARK):
         try:
-            salt, digest = (as_bytes(part) for part in stored.removeprefix(MARK).split("$"))
+            salt, digest = (_bytes(part) for part in stored.removeprefix(MARK).split("$"))
         except ValueError as error:
             raise ConfigurationError(
                 "password", f"of user {name!r} is not a hash made by `naq dashboard --hash-password`"
@@ -40,9 +45,67 @@ def password_matches(given: str, stored: str) -> bool:
     """Compare in constant time. With a hash it takes some 50 ms of a CPU: call it in a thread."""
     if not stored.startswith(MARK):
         return hmac.compare_digest(given.encode(), stored.encode())
-    salt, digest = (as_bytes(part) for part in stored.removeprefix(MARK).split("$"))
+    salt, digest = (_bytes(part) for part in stored.removeprefix(MARK).split("$"))
     return hmac.compare_digest(_scrypt(given, salt), digest)
+
+
+class SessionSigner:
+    """Signs and verifies tokens. Anyone who knows the secret can make them."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = secret.encode()
+
+    def session(self, user: str, password: str, seconds: float) -> str:
+        """Return what a browser keeps to stay logged in.
+
+        Args:
+            password: The stored password: changing it ends the sessions of that user.
+        """
+        return self._sign(f"session {password}", f"{int(time.time() + seconds)}.{_text(user.encode())}")
+
+    def session_user(self, word: str, passwords: Mapping[str, str]) -> str | None:
+        """Return the user of a session that has not ended, else None.
+
+        Args:
+            passwords: As they are stored now, by user.
+        """
+        payload, _, _ = word.rpartition(".")
+        until, _, user = payload.partition(".")
+        try:
+            name = _bytes(user).decode()
+        except ValueError:
+            return None
+        password = passwords.get(name)
+        if password is None or not hmac.compare_digest(self._sign(f"session {password}", payload).encode(), word.encode()):
+            return None
+        return name if int(until) > time.time() else None
+
+    def form_token(self, user: str) -> str:
+        """Return what proves that a form came from a page we gave to this user within the last half day or day."""
+        return self._sign("form", f"{_half_day()}.{_text(user.encode())}").rpartition(".")[2]
+
+    def is_form_token(self, user: str, token: str) -> bool:
+        """Whether `form_token` made it, for that user, not long ago."""
+        name = _text(user.encode())
+        words = (self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1))
+        return any(hmac.compare_digest(token.encode(), word.encode()) for word in words)
+
+    def _sign(self, purpose: str, payload: str) -> str:
+        digest = hmac.digest(self._key, f"naq-dashboard {purpose} {payload}".encode(), "sha256")
+        return f"{payload}.{_text(digest)}"
+
+
+def _half_day() -> int:
+    return int(time.time() // (FORM_HOURS * 3600))
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=COST, r=BLOCK, p=LANES, dklen=32)
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

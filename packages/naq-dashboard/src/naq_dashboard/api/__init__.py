@@ -9,11 +9,10 @@ from naq_dashboard.api.events import EVENTS
 from naq_dashboard.api.health import HEALTH
 from naq_dashboard.api.jobs import JOBS
 from naq_dashboard.api.metrics import METRICS
-from naq_dashboard.api.overview import OVERVIEW
 from naq_dashboard.api.plans import PLANS
 from naq_dashboard.api.queues import QUEUES
 from naq_dashboard.api.workers import WORKERS
 
-API_HANDLERS: list[Any] = [*HEALTH, *WORKERS, *OVERVIEW, *QUEUES, *JOBS, *ERRORS, *PLANS, *EVENTS, *METRICS, *TRAIL, *ACTING]
+API_HANDLERS: list[Any] = [*HEALTH, *WORKERS, *QUEUES, *JOBS, *ERRORS, *PLANS, *EVENTS, *METRICS, *TRAIL, *ACTING]
 
 __all__ = ["API_HANDLERS"]

@@ -16,7 +16,7 @@ from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.actions.details import Details, Target, Text
 from naq_dashboard.actions.table import VERBS
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
 __all__ = ["ACTING"]

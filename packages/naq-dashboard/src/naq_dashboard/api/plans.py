@@ -11,7 +11,7 @@ from naq_core.schedules import get_schedule, list_schedules, schedule_history
 from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.details import Target, Text
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["PLANS"]

@@ -1,15 +1,37 @@
-"""Queues as JSON."""
+"""Queues, and the figures of the overview, as JSON."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 from litestar import get
 from litestar.params import FromPath
 
-from naq_core.inspect import get_queue, list_queues
-from naq_core.views import QueueView
+from naq_core.inspect import broker_info, get_queue, list_queues, list_workers
+from naq_core.views import BrokerView, QueueView
+from naq_dashboard.queries.queues import totals
 from naq_dashboard.web import AnyRequest, state_of
 
-__all__ = ["QUEUES"]
+__all__ = ["QUEUES", "Overview"]
+
+
+class Overview(msgspec.Struct, kw_only=True):
+    """The figures of the overview."""
+
+    totals: dict[str, int]
+    queues: list[QueueView]
+    workers: int
+    slots: int
+    broker: BrokerView
+
+
+@get("/api/overview", tags=["overview"])
+async def overview(request: AnyRequest) -> Overview:
+    """Return totals, queues, and how many workers there are."""
+    state = state_of(request)
+    queues, workers, broker = await asyncio.gather(state.read(list_queues), state.read(list_workers), state.read(broker_info))
+    slots = sum(each["concurrency"] for each in workers if isinstance(each.get("concurrency"), int))
+    return Overview(totals=totals(queues), queues=queues, workers=len(workers), slots=slots, broker=broker)
 
 
 @get("/api/queues", tags=["queues"])
@@ -24,4 +46,4 @@ async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
     return await state_of(request).read(get_queue, queue)
 
 
-QUEUES: list[Any] = [all_queues, one_queue]
+QUEUES: list[Any] = [overview, all_queues, one_queue]

@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from naq_core import __version__, metrics, record, views
-from naq_dashboard.api import API_HANDLERS, actions, errors, overview, plans
+from naq_dashboard.api import API_HANDLERS, actions, errors, plans, queues
 from naq_dashboard.guard.login import COOKIE
 
 __all__ = ["METHODS", "describe"]
@@ -25,7 +25,7 @@ __all__ = ["METHODS", "describe"]
 METHODS = ("get", "post", "put", "patch", "delete")
 SAFE = "get"
 PROBLEM = "application/problem+json"
-_MODULES: tuple[ModuleType, ...] = (views, record, metrics, actions, plans, errors, overview)
+_MODULES: tuple[ModuleType, ...] = (views, record, metrics, actions, plans, errors, queues)
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {

@@ -10,7 +10,7 @@ from litestar.response import Response
 
 from naq_dashboard.docs.model import Reference, Shown
 from naq_dashboard.docs.openapi import describe
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.peers import base_of
 from naq_dashboard.pages.frame import frame, html_page
 from naq_dashboard.pages.page import Query

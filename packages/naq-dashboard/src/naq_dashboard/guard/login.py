@@ -13,9 +13,8 @@ from litestar.connection import ASGIConnection, Request
 from litestar.exceptions import HTTPException
 
 from naq_core.audit import Actor
-from naq_dashboard.access.passwords import password_matches
+from naq_dashboard.access.passwords import SessionSigner, password_matches
 from naq_dashboard.access.roles import ADMIN, VIEWER, Viewer
-from naq_dashboard.access.sessions import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.guard.guesses import Guesses, Tries
 from naq_dashboard.guard.peers import address_of, is_from_proxy

@@ -16,7 +16,7 @@ from naq_dashboard.access.roles import Viewer
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.operations import ActionResult, Order
 from naq_dashboard.actions.table import TARGETS
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages.frame import NOTICE, local_path
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from litestar import MediaType
 from litestar.response import Response
 
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages import BY_NAME
 from naq_dashboard.pages.page import Query
 from naq_dashboard.web import AnyRequest, links_of, state_of

@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.response import Response
 
-from naq_dashboard.guard.checks import viewer_of
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.login import COOKIE
 from naq_dashboard.guard.peers import address_of
 from naq_dashboard.pages.frame import frame, html_page, local_path

@@ -8,8 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from naq_core import wording
+from naq_core.names import is_new_id
 
-__all__ = ["ago", "amount", "duration", "exact_span", "moment", "presentable", "size", "sparkline"]
+__all__ = ["ago", "amount", "duration", "exact_span", "in_queue", "moment", "presentable", "size", "sparkline"]
 
 LONGEST = 100_000
 """Characters of one value on a page; what workers write of results and errors is far shorter."""
@@ -84,3 +85,8 @@ def sparkline(values: Iterable[float], label: str, width: int = 96, height: int 
         '<svg class="sparkline" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
         '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'
     ).format(w=width, h=height, label=label, line=line)
+
+
+def in_queue(job_id: str, queue: str) -> dict[str, str]:
+    """Return what a link or button must name besides a job's id: its queue, unless NAQ made the id, which is then unique."""
+    return {"queue": queue} if queue and not is_new_id(job_id) else {}

@@ -9,8 +9,7 @@ import jinja2
 from naq_core import __version__
 from naq_core.record import JobState
 from naq_dashboard.masking import Masker
-from naq_dashboard.rendering.formats import ago, amount, duration, exact_span, moment, presentable, size, sparkline
-from naq_dashboard.rendering.links import in_queue
+from naq_dashboard.rendering.formats import ago, amount, duration, exact_span, in_queue, moment, presentable, size, sparkline
 from naq_dashboard.settings import DashboardSettings
 
 __all__ = ["Renderer"]
