@@ -1,4 +1,4 @@
-"""What is answered where something is wrong: a page for people, a problem document (RFC 9457) for programs."""
+"""Answers to errors: a page for people, a problem document (RFC 9457) for programs."""
 
 import logging
 from http import HTTPStatus
@@ -25,7 +25,7 @@ def _wants_page(request: AnyRequest) -> bool:
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """Say what is wrong with a request, also with one that leads nowhere."""
+    """Answer a request that is wrong, or leads nowhere."""
     faults = _faults(request, error)
     detail = "; ".join(f"{each['name']}: {each['detail']}" for each in faults) or error.detail
     if error.status_code == 404 and not error.extra and detail == HTTPStatus.NOT_FOUND.phrase:
@@ -51,7 +51,7 @@ def _faults(request: AnyRequest, error: HTTPException) -> list[dict[str, str]]:
 
 
 def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
-    """Say what naq_core refused: what does not exist, what is wrong, what the server cannot do just now."""
+    """Answer with what naq_core refused: something not found, a wrong argument, an unreachable server, an impossible change."""
     match error:
         case LookupError():
             status = 404
@@ -67,7 +67,7 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
 
 
 def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Log a mistake of the dashboard's own, and say no more than that it is one."""
+    """Log an internal error, and answer without its details."""
     log.error("%s %r failed", request.method, request.url.path, exc_info=error)
     text = "Internal error; see the dashboard's log."
     return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)

@@ -1,4 +1,4 @@
-"""What the dashboard can be told: where it listens, who may look, who may act."""
+"""The dashboard's settings: where it listens, who can log in, and what they may do."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """Somebody who may log in."""
+    """A user who can log in."""
 
     name: str
     access: Access
@@ -43,7 +43,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardSettings:
-    """Everything the dashboard can be told from outside, besides `naq_core.Settings`.
+    """The dashboard's settings, besides `naq_core.Settings`.
 
     `DashboardSettings.load()` reads `NAQ_DASHBOARD_<FIELD>` for what is not given as an argument.
 

@@ -48,7 +48,7 @@ class Audit:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._refusals = Refusals(self._tell)
+        self._refusals = Refusals(self._report)
         self._background = Background()
 
     def recorded(
@@ -109,7 +109,7 @@ class Audit:
 
         _ = self._background.start(run(), "naq-dashboard-audit")
 
-    def _tell(self, refusal: Refusal, target: str, count: int) -> None:
+    def _report(self, refusal: Refusal, target: str, count: int) -> None:
         actor, action, reason, address = refusal
         times = "" if count == 1 else f", {count:,} times"
         log.warning(

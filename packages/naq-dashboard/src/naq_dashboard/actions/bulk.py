@@ -45,7 +45,7 @@ class _StoppedError(Exception):
 
 @dataclass(slots=True)
 class BulkRun:
-    """An action on many jobs, while it runs and after."""
+    """A bulk action, while it runs and after."""
 
     run_id: str
     verb: str
@@ -61,7 +61,7 @@ class BulkRun:
 
     @property
     def sentence(self) -> str:
-        """Say how far it is."""
+        """The progress, as a sentence."""
         jobs = f"{counted(self.done, 'job')} {DONE[self.verb]}"
         if self.error:
             return f"Stopped after {jobs}: {self.error}"
@@ -70,15 +70,15 @@ class BulkRun:
 
     @property
     def action(self) -> Action:
-        """What one must be allowed to do, to begin it or to stop it."""
+        """The permission that beginning or stopping it requires."""
         return BULK[self.verb]
 
 
 def bulk_action(verb: str) -> Action:
-    """Return what one must be allowed to do.
+    """Return the permission that a bulk action requires.
 
     Raises:
-        ValidationException: It cannot be done to many jobs.
+        ValidationException: There is no such bulk action.
     """
     action = BULK.get(verb)
     if action is None:
@@ -87,7 +87,7 @@ def bulk_action(verb: str) -> Action:
 
 
 class BulkRuns:
-    """Those of this process."""
+    """The bulk actions of this process."""
 
     def __init__(self, audit: Audit, mask: Mask, changed: Callable[[], None]) -> None:
         self._audit = audit
@@ -97,17 +97,17 @@ class BulkRuns:
         self._background = Background()
 
     def get(self, run_id: str) -> BulkRun | None:
-        """Return one by its id; those that have ended are kept for a while."""
+        """Return a bulk action by its id; ended ones are kept for a while."""
         return self._runs.get(run_id)
 
     def under_way(self) -> list[BulkRun]:
-        """Return those that have not ended, the oldest first."""
+        """Return the bulk actions that have not ended, the oldest first."""
         return [run for run in self._runs.values() if run.ended_at is None]
 
     async def begin(
         self, connection: Connection, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None
     ) -> BulkRun:
-        """Begin, once it is noted.
+        """Begin a bulk action, once it is in the audit trail.
 
         Args:
             expected: The most jobs that may match, if that was said.
@@ -138,7 +138,7 @@ class BulkRuns:
         return run
 
     def stop(self, viewer: Viewer, run_id: str) -> BulkRun:
-        """Let one end after the jobs that it has in hand, some hundreds at most; what was done stays done.
+        """Let a bulk action end after the jobs in progress, some hundreds at most; finished ones are not undone.
 
         Raises:
             NotFoundException: There is nothing with this id.
@@ -155,7 +155,7 @@ class BulkRuns:
         return run
 
     async def close(self) -> None:
-        """Stop what is under way; what was done stays done, and it can be begun again."""
+        """Stop the running bulk actions; they can be begun again."""
         await self._background.close()
 
     def _keep(self, run: BulkRun) -> None:

@@ -9,13 +9,13 @@ from naq_core.audit import Actor
 __all__ = ["Refusal", "Refusals"]
 
 INTERVAL = 60.0
-"""Seconds after which what was only counted is told."""
+"""Seconds after which attempts that were only counted are reported."""
 MOST_KINDS = 100
-"""Kinds that are told apart at the same time; what comes beyond them, as from thousands of addresses, is counted together."""
+"""Kinds that are counted separately; more of them, as from thousands of addresses, are counted together."""
 
 
 class Refusal(NamedTuple):
-    """Attempts that are told as one."""
+    """Attempts that are reported as one."""
 
     actor: Actor
     action: str
@@ -24,16 +24,16 @@ class Refusal(NamedTuple):
 
 
 class Refusals:
-    """Tells the first attempt of each kind at once, and how many more there were once in each interval.
+    """Reports the first attempt of each kind at once, and then their number once in each interval.
 
     Args:
-        tell: Called with the kind, the target of the attempt, and how many it stands for; of several the target is empty.
+        report: Called with the kind, the target of the attempt, and how many it stands for; of several the target is empty.
     """
 
-    def __init__(self, tell: Callable[[Refusal, str, int], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[Refusal, str, int], None]) -> None:
+        self._report = report
         self._more: dict[Refusal, tuple[int, str]] = {}
-        """How many came since each was told last, and the newest target. A kind that came again stays for another interval."""
+        """Attempts since each was last reported, and the newest target. A kind that came again is kept for another interval."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -45,27 +45,27 @@ class Refusals:
             self._more[refusal] = (self._more[refusal][0] + 1, target)
             return
         self._more[refusal] = (0, "")
-        self._tell(refusal, target, 1)
+        self._report(refusal, target, 1)
         self._start()
 
     def give_back(self, refusal: Refusal, target: str, count: int) -> None:
-        """Count attempts again that could not be told: they are part of the next sum."""
+        """Count attempts again that could not be reported: they are part of the next sum."""
         if not self._is_closed:
             self._more[refusal] = (self._more.get(refusal, (0, ""))[0] + count, target)
             self._start()
 
     def sum_up(self) -> None:
-        """Tell what was only counted."""
+        """Report what was only counted."""
         self._timer = None
         counted = {refusal: more for refusal, more in self._more.items() if more[0]}
         self._more = dict.fromkeys(counted, (0, ""))
         if counted:
             self._start()
         for refusal, (count, target) in counted.items():
-            self._tell(refusal, target if count == 1 else "", count)
+            self._report(refusal, target if count == 1 else "", count)
 
     def close(self) -> None:
-        """Tell what was only counted, for the last time."""
+        """Report what was only counted, for the last time."""
         if self._timer is not None:
             self._timer.cancel()
         self._is_closed = True

@@ -32,7 +32,7 @@ NOBODY = Viewer("", VIEWER)
 
 
 class Guard(ASGIMiddleware):
-    """Lets in what may come in."""
+    """Refuses what must not reach a handler."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -71,7 +71,7 @@ class Guard(ASGIMiddleware):
         return None
 
     async def _identify_unless(self, request: Request[Any, Any, Any], *, public: bool) -> Viewer | None:
-        """Find out who asks; nobody, where what is public is asked for with credentials that are not looked at any more."""
+        """Find out who asks; None for a public address whose credentials are not checked after too many wrong ones."""
         try:
             return await self._login.identify(request)
         except HTTPException as error:
@@ -84,7 +84,7 @@ class Guard(ASGIMiddleware):
         self._refusals.close()
 
     def _check_host(self, request: Request[Any, Any, Any]) -> None:
-        """Refuse names that are not ours: a page elsewhere may make its own name point at this machine (DNS rebinding)."""
+        """Refuse other names: a foreign page can make its own name point at this machine (DNS rebinding)."""
         given = request.headers.get("Host", "").lower()
         name = given.partition("]")[0] + "]" if given.startswith("[") else given.partition(":")[0]
         for host in self._hosts:
@@ -93,7 +93,7 @@ class Guard(ASGIMiddleware):
         raise PermissionDeniedException(f"host {given!r} is not allowed; NAQ_DASHBOARD_ALLOWED_HOSTS lists the allowed names")
 
     def _check_peer(self, request: Request[Any, Any, Any]) -> None:
-        """Answer other machines only where that is wanted: under a server of its own choice we do not know where it listens."""
+        """Answer other machines only if that is configured: another server than ours may listen on any address."""
         if self._is_open_to_all or is_here(request.scope):
             return
         raise PermissionDeniedException(
@@ -116,7 +116,7 @@ class Guard(ASGIMiddleware):
 
 
 def _options(request: Request[Any, Any, Any]) -> ASGIApp:
-    """Say which methods there are. No other site is allowed to use any of them, so nothing more is said."""
+    """List the methods. Other sites cannot use any of them, so there are no CORS headers."""
     template = request.scope["path_template"]
     routes = [route for route in request.app.routes if isinstance(route, HTTPRoute) and route.path_format == template]
     methods = sorted({str(method) for route in routes for method in route.methods})

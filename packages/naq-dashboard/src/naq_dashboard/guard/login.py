@@ -47,7 +47,7 @@ class Login:
         self._identify = identify
         self._passwords = {each.name: each.password for each in settings.accounts}
         self._known: OrderedDict[bytes, Viewer] = OrderedDict()
-        """Whose credentials were right before, by a keyed digest of them and of the address that they came from."""
+        """Users by a keyed digest of correct credentials and the address that they came from."""
         self._passwords_tried, self._tokens_tried = Guesses("password"), Guesses("token", TOKEN_PAUSE)
 
     @property
@@ -70,7 +70,7 @@ class Login:
         """Check a name and a password.
 
         Args:
-            address: Who guesses is slowed down by where they are: nobody is to be able to lock others out.
+            address: Where the request comes from: guesses are limited by address, so that nobody can lock others out.
 
         Raises:
             HTTPException: 429, after too many wrong ones within a minute, with the seconds to wait in `Retry-After`.
@@ -134,14 +134,14 @@ class Login:
         return hmac.digest(self._settings.secret.encode(), "\0".join(parts).encode(), "sha256")
 
     def _remembered(self, mark: bytes, viewer: Viewer) -> Viewer:
-        """Remember who has the right credentials: wrong ones from the same address do not keep them out."""
+        """Remember correct credentials: wrong ones from the same address do not block them."""
         self._known[mark] = viewer
         if len(self._known) > REMEMBERED_LOGINS:
             self._known.popitem(last=False)
         return viewer
 
     def _check(self, tries: Tries, what: str, address: str) -> None:
-        """Refuse to look at another guess after too many.
+        """Refuse to check another guess after too many.
 
         Raises:
             HTTPException: 429.

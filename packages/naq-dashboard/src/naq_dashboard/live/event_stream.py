@@ -1,4 +1,4 @@
-"""Events as a stream for programs: each as JSON, in order, with what a reader has missed told or made good."""
+"""Events as a stream for programs: each as JSON, in order; what a reader has missed is sent or reported as a gap."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ from naq_dashboard.live.hub import LONGEST, RETRY_MS, Hub, woken
 __all__ = ["event_frames"]
 
 MOST_WAITING = 1000
-"""Events that wait for a slow reader; then the oldest are dropped, and it is told of a gap."""
+"""Events that wait for a slow reader; of more, the oldest are dropped, and it gets a gap."""
 
 Numbered: TypeAlias = tuple[int, Event]
 Wanted: TypeAlias = Callable[[Event], bool]

@@ -76,7 +76,7 @@ class EventFeed:
                 self.take(event)
 
     def take(self, event: Event) -> None:
-        """Keep an event or a gap, and tell everybody of it."""
+        """Keep an event or a gap, and call the listeners."""
         if event.progress is not None and event.progress.note:
             note = self._mask(event.progress.note)
             event = msgspec.structs.replace(event, progress=msgspec.structs.replace(event.progress, note=note))
@@ -86,8 +86,8 @@ class EventFeed:
             self._on_any()
         else:
             self._on_event(event.queue, event.job_id)
-        for tell in self.listeners:
-            tell(event)
+        for listener in self.listeners:
+            listener(event)
 
     async def _recheck(self) -> None:
         connection = await self._broker.connection()

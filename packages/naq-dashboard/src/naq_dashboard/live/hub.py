@@ -37,7 +37,7 @@ Load: TypeAlias = Callable[[], Awaitable[dict[str, str]]]
 
 
 async def woken(wake: asyncio.Event) -> bool:
-    """Wait for news of a stream; False where none came for so long that its reader is to be told that it is alive."""
+    """Wait until there is something to send; False if there was nothing for so long that a sign of life is due."""
     try:
         async with asyncio.timeout(HEARTBEAT):
             await wake.wait()
@@ -95,8 +95,8 @@ class Topic:
         try:
             found = await self._load()
         except NaqError as error:
-            told = f"NATS does not answer: {error}" if isinstance(error, BrokerError) else str(error)
-            changed, self.error = told != self.error, told
+            problem = f"NATS does not answer: {error}" if isinstance(error, BrokerError) else str(error)
+            changed, self.error = problem != self.error, problem
         except HTTPException as error:  # what was shown is not there any more
             changed, self.error = error.detail != self.error, error.detail
         except Exception:
@@ -128,13 +128,13 @@ class Hub:
         self.streams = 0
 
     def notify(self, queue: str, job_id: str) -> None:
-        """Say that something happened to a job; it costs little, so it may be called for each event."""
+        """Mark what shows a job as changed. It is cheap enough to be called for each event."""
         for topic in self._topics.values():
             if topic.concerns(queue, job_id):
                 topic.mark()
 
     def notify_all(self) -> None:
-        """Say that anything may have changed, after an action."""
+        """Mark everything as changed, as after an action."""
         for topic in self._topics.values():
             topic.mark()
 
@@ -187,15 +187,15 @@ class Hub:
 
     async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
         seen = 0
-        told: str | None = None  # a page may have been made while NATS was away, so the first state is told in any case
+        sent: str | None = None  # a page may have been made while NATS was away, so the first state is always sent
         loop = asyncio.get_running_loop()
         until = loop.time() + LONGEST
         while not self.is_closing and loop.time() < until:
             fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
             seen = topic.version
-            if topic.version and topic.error != told:
-                told = topic.error
-                yield ServerSentEventMessage(event="away" if told else "up", data=told or "up")
+            if topic.version and topic.error != sent:
+                sent = topic.error
+                yield ServerSentEventMessage(event="away" if sent else "up", data=sent or "up")
             if fresh:
                 yield ServerSentEventMessage(data="".join(_partial(name, text) for name, text in fresh.items()), id=seen)
             if not await woken(wake):

@@ -1,4 +1,4 @@
-"""The frame that every page has: who looks, where the links lead, and a notice of what was done."""
+"""The frame of every page: its user, links, and the notice of the last action."""
 
 from typing import Any
 from urllib.parse import unquote

@@ -36,7 +36,7 @@ def moment(value: datetime | float | None) -> datetime | None:
 
 
 def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
-    """Write an instant; the browser's script turns it into a distance from now, without it the time itself stands there."""
+    """Write an instant; the browser's script turns it into a distance from now; without it the time is shown."""
     at = moment(value)
     if at is None:
         return Markup('<span class="none">{}</span>').format(empty)
