@@ -5,9 +5,12 @@ All times that are stored or compared with stored ones are of this clock (`docs/
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Protocol
+
+import msgspec
 
 log = logging.getLogger("naq_core.connection")
 
@@ -17,6 +20,9 @@ MOST_SKEW = 30.0
 """Seconds by which a scheduler's own clock may differ from the server's; beyond that it does not lead."""
 DRIFT = 0.0005
 """Seconds a second by which two clocks may drift apart: NTP corrects no faster."""
+TRIES = 3
+CONTENT = 0.02
+"""Seconds of uncertainty with which a measurement is content."""
 HOLD = 1.0
 """A correction backwards up to so many seconds is waited out, so that later stamps are not smaller than earlier ones."""
 
@@ -25,6 +31,12 @@ boottime: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
 """Returns seconds on a clock that cannot be set and that goes on while the machine sleeps."""
+
+
+class Answer(Protocol):
+    """A message whose body is JSON with the server's time under `ts`."""
+
+    data: bytes
 
 
 class ServerClock:
@@ -66,6 +78,22 @@ class ServerClock:
     def is_trusted(self) -> bool:
         """Whether this machine's clock is near enough to the server's for a scheduler to lead."""
         return abs(self.skew) - self.uncertainty <= MOST_SKEW
+
+    async def measure(self, ask: Callable[[], Awaitable[Answer]]) -> None:
+        """Ask for the server's time, again while the answer takes long.
+
+        Args:
+            ask: Sends a request that the server answers with its time.
+
+        Raises:
+            msgspec.DecodeError: The answer is not JSON. Whatever `ask` raises.
+        """
+        for _ in range(TRIES):
+            asked = boottime()
+            answer = msgspec.json.decode((await ask()).data)
+            self.note(answer.get("ts"), asked, boottime())
+            if not self.is_known or self.uncertainty < CONTENT:
+                return
 
     def note(self, stamp: object, asked: float, answered: float) -> None:
         """Take note of a stamp in an answer.

@@ -12,23 +12,21 @@ import nats.errors
 from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
-    ConfigurationError,
     ConnectionClosedError,
     PermissionDeniedError,
 )
 from naq_core.settings import Settings, redact_url
 from naq_core.tasks import Background, beside, finish
 from naq_core.transport.account import INFO, check_server
-from naq_core.transport.auth import cannot_connect, is_refusal, reason_of, wants_tls, without_secrets
+from naq_core.transport.auth import cannot_connect, wants_tls
 from naq_core.transport.client import QuickClient
-from naq_core.transport.clock import ServerClock, boottime
+from naq_core.transport.clock import ServerClock
 from naq_core.transport.denials import PUBLISH, Denials
 from naq_core.transport.errors import CLIENT_ERRORS
-from naq_core.transport.lasting import ServerSaidError
 from naq_core.transport.options import connect_options
+from naq_core.transport.outage import Outage
 from naq_core.transport.publish import Publisher
 from naq_core.transport.reader import BatchReader
-from naq_core.transport.secure import PlainTextServerError
 
 log = logging.getLogger("naq_core.connection")  # one name for all that a connection says: programs filter by it
 
@@ -41,9 +39,6 @@ CLOCK_INTERVAL = 30.0
 """Seconds between two measurements of the server's time."""
 CLOCK_PATIENCE = 1.0
 """Seconds to wait for it: a stream without a leader does not answer."""
-CLOCK_TRIES = 3
-CLOCK_ERROR = 0.02
-"""Seconds of uncertainty with which the first measurements are content."""
 PENDING_SIZE = 16 * 1024 * 1024
 
 
@@ -94,15 +89,7 @@ class Link:
         self._closing = False
         self._lost: BrokerError | None = None
         self._failure: BrokerError | None = None
-        self._last_error: BaseException | None = None
-        self._words: Exception | None = None
-        """What the server said before it closed the connection, or why it cannot be made; since the connection was there last."""
-        self._plain: PlainTextServerError | None = None
-        """TLS is asked for, and a server did not offer it since the connection was there last."""
-        self._failures = 0
-        self._waits = False
-        self._patient = patient
-        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outage = Outage(settings, patient=patient, seconds=CONNECT_TIMEOUT)
         self.denials = Denials()
         self._end_of_loop = self._close_with_loop()
         self._listeners: list[Callable[[], None]] = []
@@ -175,13 +162,13 @@ class Link:
             skip_subject_validation=True,
         )
         self.client.needs_tls = wants_tls(self.settings)
-        waiting = self._loop.call_later(SILENT, self._say_that_it_waits, f"no answer from NATS at {self.url} yet")
+        waiting = self._loop.call_later(SILENT, self._outage.say_that_it_waits, f"no answer from NATS at {self.url} yet")
         try:
             await asyncio.wait_for(self._connect(options), CONNECT_TIMEOUT)
         except (OSError, nats.errors.Error, TimeoutError) as error:
             await self.client.close()
             # The reason is in the message; the way here through asyncio and nats-py would bury it in a screen of tracebacks.
-            raise cannot_connect(self.settings, self._cause(error)) from None
+            raise cannot_connect(self.settings, self._outage.cause(error)) from None
         except BaseException:  # cancelled
             await self.close()
             raise
@@ -219,9 +206,10 @@ class Link:
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; nats-py tries without end, so a refusal or the time limit stops it."""
         async with beside(self.client.connect(**options), "naq-connect") as connecting:
-            await asyncio.wait((connecting, self._given_up), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((connecting, self._outage.given_up), return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise self._last_error if isinstance(self._last_error, OSError | nats.errors.Error) else TimeoutError
+                error = self._outage.last_error
+                raise error if isinstance(error, OSError | nats.errors.Error) else TimeoutError
             connecting.result()
 
     async def close(self) -> None:
@@ -277,7 +265,7 @@ class Link:
             async with asyncio.timeout_at(deadline):
                 await self._up.wait()
         except TimeoutError:
-            raise cannot_connect(self.settings, self._cause(TimeoutError("connection lost"))) from None
+            raise cannot_connect(self.settings, self._outage.cause(TimeoutError("connection lost"))) from None
         if self._lost is not None:
             raise self._lost
 
@@ -321,24 +309,17 @@ class Link:
         if not self.clock_stream:
             return
         subject = f"$JS.API.STREAM.INFO.{self.clock_stream}"
-        for _ in range(CLOCK_TRIES):
-            asked = boottime()
-            try:
-                self.denials.check_request(subject, self.settings.nats_inbox_prefix)
-                async with asyncio.timeout(None) as scope:
-                    with self.denials.interrupting(subject, scope):
-                        message = await self.client.request(subject, timeout=CLOCK_PATIENCE)
-                answer = msgspec.json.decode(message.data)
-            except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
-                log.debug("the server's time could not be measured: %r", error)
-                return
-            self.clock.note(answer.get("ts"), asked, boottime())
-            if not self.clock.is_known or self.clock.uncertainty < CLOCK_ERROR:
-                return
+        try:
+            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
+            async with asyncio.timeout(None) as scope:
+                with self.denials.interrupting(subject, scope):
+                    await self.clock.measure(lambda: self.client.request(subject, timeout=CLOCK_PATIENCE))
+        except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
+            log.debug("the server's time could not be measured: %r", error)
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()
-        self._last_error = self._words = self._plain = None
+        self._outage.over()
         self.is_connected = True
         self._up.set()
 
@@ -346,59 +327,23 @@ class Link:
         self.is_connected = False
         self._up.clear()
         if self._publisher is not None:
-            self._publisher.fail_all("" if self._words is None else self._reason(self._words))
+            self._publisher.fail_all(self._outage.words)
         self.client.replies.fail_all()
 
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""
-        if self._publisher is None and self._given_up.done():
+        is_first = self._publisher is None
+        if is_first and self._outage.given_up.done():
             return  # the refusal is the reason; what follows it, such as a reset, would only hide it
-        self._last_error = error
+        self._outage.last_error = error
         if (denied := self.denials.note(error)) is not None:
             self._on_denied(denied)
             return
-        self._failures += 1
-        if isinstance(error, PlainTextServerError):
-            self._note_plain_text(error)
-        elif isinstance(error, ServerSaidError | ConfigurationError):
-            self._note_words(error)
-        impatient = (not self._patient or self._plain is not None) and self._failures >= len(self.client.servers)
-        if (impatient or is_refusal(error)) and not self._given_up.done():
-            self._given_up.set_result(None)
-        if self._publisher is None and not self._given_up.done():
-            self._say_that_it_waits(f"cannot reach NATS at {self.url} yet ({self._reason(error)})")
-        if not self._closing:
-            log.log(
-                logging.DEBUG if isinstance(error, OSError | nats.errors.Error | ConfigurationError) else logging.ERROR,
-                "NATS: %s",
-                self._reason(error),
-            )
-
-    def _say_that_it_waits(self, what: str) -> None:
-        """Say it once, while the first connection is being made by one who waits for it."""
-        if self._patient and not self._waits:
-            self._waits = True
-            log.warning("%s: trying for %g s", what, CONNECT_TIMEOUT)
-
-    def _note_plain_text(self, error: PlainTextServerError) -> None:
-        """Say it once for each time that the connection was lost: this is no outage, and does not pass by itself."""
-        if self._plain is None and self._is_in_use:
-            log.error("%s", cannot_connect(self.settings, error))
-        self._plain = error
-
-    def _note_words(self, error: Exception) -> None:
-        """Say once for each loss of the connection why the server ends or refuses it: somebody may have to act."""
-        if self._words is None and self._is_in_use:
-            log.error("NATS at %s closed the connection: %s. Reconnecting", self.url, self._reason(error))
-        self._words = error
-
-    def _cause(self, otherwise: BaseException) -> BaseException:
-        """Return what explains best why there is no connection: after the server's words there follows just an end of file."""
-        return self._plain or self._words or self._last_error or otherwise
+        self._outage.note(error, len(self.client.servers), is_first=is_first and not self._closing, is_in_use=self._is_in_use)
 
     def _renewed_options(self) -> dict[str, Any]:
         """Return the connect options, with secrets and certificates as they are in their files by now."""
-        self.settings = self.settings.renewed()
+        self.settings = self._outage.settings = self.settings.renewed()
         return connect_options(self.settings)
 
     def _on_own_error(self, error: BaseException) -> None:
@@ -413,9 +358,6 @@ class Link:
     def _is_in_use(self) -> bool:
         """Whether it has been made and is not being closed: only then its loss is news."""
         return self._publisher is not None and not self._closing
-
-    def _reason(self, error: BaseException | None) -> str:
-        return without_secrets(self.settings, reason_of(error))
 
     def _on_denied(self, denied: PermissionDeniedError) -> None:
         """Notify the callers that wait for what the server has just refused."""
@@ -449,8 +391,6 @@ class Link:
     async def _on_closed(self) -> None:
         self._mark_down()
         if self._is_in_use:
-            self._lost = BrokerUnavailableError(
-                self.url, f"the connection was closed permanently ({self._reason(self._words or self._last_error)})"
-            )
+            self._lost = BrokerUnavailableError(self.url, f"the connection was closed permanently ({self._outage.last_words})")
             self._up.set()
             log.error("%s", self._lost)
