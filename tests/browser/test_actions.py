@@ -68,7 +68,7 @@ def test_a_delayed_job_gets_another_time_runs_now_and_is_deleted(address: str, s
     page.get_by_label("When?").fill("3d")
     page.get_by_role("dialog").get_by_role("button", name="Reschedule").click()
     expect(page.locator(".toast").last).to_contain_text("The job is due at")
-    expect(page.locator("#live-facts")).to_contain_text("in 2 d")
+    expect(page.locator("#live-facts")).to_contain_text("in 2d")
     page.get_by_role("button", name="Run now").click()
     expect(page.locator("#live-state .chip")).to_have_text("queued")
     page.get_by_role("button", name="Cancel").first.click()
