@@ -77,7 +77,7 @@ def _nodes(node: ast.AST, place: str) -> Iterator[tuple[str, ast.stmt | ast.expr
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
                 continue
-            if isinstance(child, ast.Call) and ast.unparse(child.func).startswith("log."):
+            if isinstance(child, ast.Expr | ast.Call) and ast.unparse(child).startswith("log."):
                 continue
             inner = place
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -2,7 +2,6 @@
 
 from collections import deque
 from datetime import datetime, timedelta
-from itertools import count
 from typing import NamedTuple
 
 from naq_core.schedules.document import ScheduleDocument
@@ -52,19 +51,16 @@ def _passed(document: ScheduleDocument, now: datetime) -> tuple[list[datetime], 
     """Return the newest times that have come since the watermark, and how many there were in all."""
     spec = document.spec
     newest: deque[datetime] = deque(maxlen=MOST)
-    first: datetime | None = None
     total = 0
     start = document.watermark
     while True:
-        for number in count():
+        begin = start
+        for _ in range(ENOUGH):
             nominal = next(spec.times(document.anchor, start), None)
             if nominal is None or nominal + spec.delay(nominal) > now:
                 return list(newest), total
             newest.append(nominal)
             total += 1
-            first, start = first or nominal, nominal
-            if number == ENOUGH:
-                break
+            start = nominal
         # Very many passed. Leap to where about the newest of them must begin, judging by their distance so far.
-        start = max(start, now - (start - first) / 2) if first is not None else start
-        first = None
+        start = max(start, now - (start - begin) / 2)
