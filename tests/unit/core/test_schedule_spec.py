@@ -42,6 +42,7 @@ def test_an_interval_counts_from_when_the_schedule_was_made() -> None:
     assert seconds_after_noon(spec) == [10, 20, 30]
     assert seconds_after_noon(spec, NOON + 10 * SECOND) == [20, 30, 40], "later than a time of its own"
     assert seconds_after_noon(spec, NOON + 75 * SECOND) == [80, 90, 100]
+    assert seconds_after_noon(spec, NOON - 75 * SECOND) == [10, 20, 30], "there are none before"
 
 
 def test_an_interval_with_a_start_counts_from_it() -> None:

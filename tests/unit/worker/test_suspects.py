@@ -121,8 +121,25 @@ def test_a_suspect_that_ends_an_attempt_runs_beside_others_again_but_not_without
     assert job.suspect, "three workers have died under it"
 
 
+def test_each_death_alone_makes_one_that_was_excused_count_too() -> None:
+    job = a_job()
+    for _ in range(3):
+        charge(job)
+    assert (job.crashes, job.excused, job.suspect, job.alone) == (3, 3, True, False)
+    job.alone = True
+    charge(job)
+    assert (job.crashes, job.excused, job.alone) == (4, 2, False)
+
+
+def test_a_suspect_whose_window_is_over_runs_beside_others() -> None:
+    job = a_job(alone=True, suspect=True)
+    acquit(job, 3)
+    assert not job.alone
+
+
 def test_the_window_doubles_so_that_a_slow_poison_is_caught_too() -> None:
     job = a_job()
+    assert window(job) == 10
     windows = []
     for _ in range(12):
         charge(job)
@@ -157,6 +174,12 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_suspects, "PATIENCE", 0.02)
 
 
+@pytest.fixture
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not woken up waits for ever."""
+    monkeypatch.setattr(_suspects, "PATIENCE", 1e6)
+
+
 async def test_a_suspect_gets_an_idle_worker_at_once_and_the_next_one_is_handed_back() -> None:
     hands = Hands()
     first = hands.take()
@@ -171,14 +194,17 @@ async def test_a_suspect_gets_an_idle_worker_at_once_and_the_next_one_is_handed_
     assert hands.reopened == 1
 
 
-async def test_a_suspect_waits_for_its_neighbour_and_nothing_begins_meanwhile() -> None:
+@pytest.mark.usefixtures("endless_patience")
+async def test_a_suspect_waits_for_its_neighbours_and_nothing_begins_meanwhile() -> None:
     hands = Hands()
-    neighbour, suspect = hands.take(), hands.take()
+    neighbours, suspect = [hands.take(), hands.take()], hands.take()
     entering = asyncio.ensure_future(hands.isolation.enter(suspect))
-    await asyncio.sleep(0)
-    assert not hands.isolation.is_open
-    assert not entering.done()
-    hands.drop(neighbour)
+    for neighbour in neighbours:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not hands.isolation.is_open
+        assert not entering.done()
+        hands.drop(neighbour)
     assert await entering
     assert not hands.isolation.is_open
 
@@ -198,13 +224,25 @@ async def test_a_long_neighbour_does_not_keep_the_worker_closed() -> None:
     assert hands.isolation.is_open, "others have their turn first"
     assert not await entering
     assert loop.time() - begun >= 0.02 + 0.04, "as long as the first attempt, and then twice as patient"
+    assert hands.isolation._patience == 4 * 0.02
 
 
-async def test_a_stop_hands_a_waiting_suspect_back() -> None:
+async def test_a_worker_that_becomes_free_for_a_suspect_is_as_patient_as_before() -> None:
     hands = Hands()
-    _, suspect = hands.take(), hands.take()
+    hands.isolation._patience = 1e6
+    assert await hands.isolation.enter(hands.take())
+    assert hands.isolation._patience == _suspects.PATIENCE
+
+
+@pytest.mark.usefixtures("endless_patience")
+@pytest.mark.parametrize("is_free", [False, True])
+async def test_a_stop_hands_a_waiting_suspect_back(*, is_free: bool) -> None:
+    hands = Hands()
+    neighbour, suspect = hands.take(), hands.take()
     entering = asyncio.ensure_future(hands.isolation.enter(suspect))
     await asyncio.sleep(0)
+    if is_free:
+        hands.drop(neighbour)
     hands.isolation.stop()
     assert not await entering
     assert hands.isolation.is_open
@@ -223,3 +261,29 @@ async def test_others_begin_beside_a_long_suspect_only_when_that_is_on_record() 
     assert hands.isolation.is_open
     hands.drop(suspect)
     assert hands.reopened == 1
+
+
+async def test_a_suspect_that_ends_in_time_is_not_shared() -> None:
+    hands = Hands()
+    suspect = hands.take()
+    assert await hands.isolation.enter(suspect)
+    recorded: list[Any] = []
+    hands.isolation.share_after(suspect, 0.0, recorded.append)
+    hands.drop(suspect)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert recorded == []
+    again = hands.take()
+    hands.isolation._not_before = 0.0
+    assert await hands.isolation.enter(again), "the next one is not taken for the last one"
+    hands.drop(again)
+
+
+async def test_after_a_suspect_others_have_the_worker_for_as_long_as_they_could_not() -> None:
+    hands = Hands()
+    suspect = hands.take()
+    before = asyncio.get_running_loop().time()
+    assert await hands.isolation.enter(suspect)
+    hands.isolation._since = before - 100
+    hands.drop(suspect)
+    assert hands.isolation._not_before >= before + 100

@@ -73,27 +73,21 @@ class Isolation:
         """Wait until the worker holds nothing but this job; return False where it has to be handed back."""
         if self._suspect is active:
             return True
-        if self._suspect is not None or self._is_stopped:
+        if self._suspect is not None:
             return False
         self._suspect = active
         is_free = False
         try:
             if self._loop.time() < self._not_before:
-                is_free = await self._is_free_by(self._not_before)
-            if not is_free and not self._is_stopped:
-                self._close()
-                is_free = await self._is_free_by(self._since + self._patience)
-                self._patience = PATIENCE if is_free else 2 * self._patience
+                await self._is_free_by(self._not_before)
+            self.is_open, self._since = False, self._loop.time()
+            is_free = await self._is_free_by(self._since + self._patience)
+            self._patience = PATIENCE if is_free else 2 * self._patience
             is_free = is_free and not self._is_stopped
         finally:
-            if is_free:
-                self._close()
-            else:
+            if not is_free:
                 self.leave(active)
         return is_free
-
-    def _close(self) -> None:
-        self.is_open, self._since = False, self._loop.time()
 
     async def _is_free_by(self, deadline: float) -> bool:
         """Wait until the worker is free, the deadline passes, or it stops."""
@@ -120,7 +114,6 @@ class Isolation:
             return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._suspect = None
         if not self.is_open:
             now = self._loop.time()
