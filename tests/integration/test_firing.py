@@ -95,8 +95,8 @@ async def stage(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 def schedule(**timing: Any) -> ScheduleDocument:
-    spec = make_spec(Job(work.add, (1,)), **({"schedule_id": "s", "interval": 10} | timing))
-    return new_document(spec, BEGIN, paused=False)
+    options: dict[str, Any] = {"schedule_id": "s", "interval": 10} | timing
+    return new_document(make_spec(Job(work.add, (1,)), **options), BEGIN, paused=False)
 
 
 def kinds(document: ScheduleDocument) -> list[tuple[str, datetime, int]]:

@@ -28,8 +28,8 @@ TICK = timedelta(microseconds=1)
 
 def schedule(**timing: Any) -> ScheduleDocument:
     """A schedule that was made at noon, each minute by default."""
-    spec = make_spec(Job("shop:work"), **({"schedule_id": "s", "interval": 60} | timing))
-    return new_document(spec, NOON, paused=False)
+    options: dict[str, Any] = {"schedule_id": "s", "interval": 60} | timing
+    return new_document(make_spec(Job("shop:work"), **options), NOON, paused=False)
 
 
 def changed(document: ScheduleDocument, **changes: Any) -> bytes:

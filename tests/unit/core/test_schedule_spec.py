@@ -29,7 +29,8 @@ TICK = timedelta(microseconds=1)
 
 
 def spec_of(**timing: Any) -> ScheduleSpec:
-    return make_spec(Job("shop:work"), **({"schedule_id": "s"} | timing))
+    options: dict[str, Any] = {"schedule_id": "s"} | timing
+    return make_spec(Job("shop:work"), **options)
 
 
 def seconds_after_noon(spec: ScheduleSpec, after: datetime = NOON, count: int = 3) -> list[float]:
@@ -139,7 +140,8 @@ def test_a_job_with_a_time_of_its_own_is_refused_and_a_relative_expiry_is_not() 
 
 def test_the_same_call_has_the_same_id_and_another_one_another() -> None:
     def derived(function: str, *args: Any, **timing: Any) -> str:
-        return make_spec(Job(function, args), **({"interval": 5} | timing)).schedule_id
+        options: dict[str, Any] = {"interval": 5} | timing
+        return make_spec(Job(function, args), **options).schedule_id
 
     assert derived("shop:work", 1) == derived("shop:work", 1)
     different = [derived("shop:work", 2), derived("shop:work", 1, interval=6), derived("bakery:work", 1)]

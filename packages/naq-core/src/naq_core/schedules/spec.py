@@ -266,9 +266,9 @@ def _check_options(job: Job[Any]) -> None:
         )
 
 
-def _choice(what: str, value: object, allowed: Sequence[str]) -> str:
+def _choice(what: str, value: object, allowed: tuple[str, ...]) -> str:
     found = exact_text(value)
-    if found is None or found not in allowed:
+    if found not in allowed:
         raise InvalidScheduleError(what, value, f"must be one of {', '.join(allowed)}")
     return found
 
