@@ -12,6 +12,7 @@ from typing import Unpack
 
 from naq_core.decoding import complain
 from naq_core.errors import BrokerError, DecodeError
+from naq_core.health import Answer, serve
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import ServiceSettings, Settings
@@ -23,7 +24,6 @@ from naq_core.transport.watch import Watch
 from naq_core.values import flag, seconds, text, whole
 from naq_scheduler._agenda import Agenda, KnownSchedule
 from naq_scheduler._fire import Firer
-from naq_scheduler._http import Answer, serve
 from naq_scheduler._lease import Lease, Solo
 from naq_scheduler._metrics import SchedulerMetrics
 from naq_scheduler._sweep import Sweeper
