@@ -23,23 +23,23 @@ def has_room(stream: IO[str], seconds: float = 0.0) -> bool:
         return True
 
 
-class LineHandler(logging.StreamHandler[IO[str]]):
-    """Writes each record to standard error, unless that is a full pipe."""
+class LineOutput:
+    """Writes lines to a stream, unless that is a full pipe.
 
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
+    Args:
+        stream: Standard output or error.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
         self._dropped = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or count it as dropped."""
-        try:
-            text = f"{self.format(record)}\n"
-            if self._dropped and self._write(f"{self._dropped} log lines were dropped: standard error is not read\n", 0):
-                self._dropped = 0
-            if not self._write(text, 0 if self._dropped else PATIENCE):
-                self._dropped += 1
-        except Exception:  # noqa: BLE001 - as each handler of the standard library
-            self.handleError(record)
+    def write(self, lines: str) -> None:
+        """Write lines, each with its end, or count them as dropped."""
+        if self._dropped and self._write(f"{self._dropped} log lines were dropped: standard error is not read\n", 0):
+            self._dropped = 0
+        if not self._write(lines, 0 if self._dropped else PATIENCE):
+            self._dropped += lines.count("\n")
 
     def _write(self, text: str, patience: float) -> bool:
         """Write in pieces that a pipe with room takes whole; return whether all was written."""
@@ -50,6 +50,22 @@ class LineHandler(logging.StreamHandler[IO[str]]):
             self.stream.write(text[start : start + size])
             self.stream.flush()
         return True
+
+
+class LineHandler(logging.StreamHandler[IO[str]]):
+    """Writes each record to standard error, unless that is a full pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._output = LineOutput(self.stream)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or count it as dropped."""
+        try:
+            self._output.stream = self.stream
+            self._output.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as each handler of the standard library
+            self.handleError(record)
 
     def flush(self) -> None:
         """Do nothing: each record is flushed, and a full pipe must not hold up the end of the process."""
