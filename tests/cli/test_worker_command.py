@@ -11,6 +11,7 @@ from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from tests.cli.commands import run, started, wait_for_line
 
+USED_BY_SEVERAL = {"naq_worker.supervisor", "naq_worker._child", "naq_worker._link", "naq_worker._lifespan", "naq_core.health"}
 NOBODY = "nats://127.0.0.1:9"
 
 
@@ -83,3 +84,12 @@ class TestWorker:
         assert done.returncode == 4
         assert "cannot import broken" in done.stderr
         assert "no luck" in done.stderr
+
+
+async def test_what_only_several_processes_need_is_not_imported(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "looking.py").write_text("import sys\n\ndef loaded():\n    return list(sys.modules)\n")
+    async with Queue("emails", settings=settings) as queue:
+        job = await queue.enqueue("looking:loaded")
+        variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace, "NAQ_WORKERS": "1"}
+        await asyncio.to_thread(run, "naq_worker", "emails", "--burst", cwd=tmp_path, **variables)
+        assert not USED_BY_SEVERAL & set(await job.result(timeout=10))

@@ -151,6 +151,10 @@ class Fleet:
         """Start one more worker on the queues (`default` if none is named), perhaps with a wrong clock."""
         return self._spawn("naq_worker", *(queues or ("default",)), settings=settings, clock=clock)
 
+    def run_program(self, program: str, *arguments: str) -> WorkerProcess:
+        """Run the text of a Python program that becomes a worker."""
+        return self._run("program", ["-c", program, *arguments], environment(self.settings, self.history))
+
     def start_scheduler(self, *arguments: str, clock: WrongClock | None = None) -> WorkerProcess:
         """Start one more scheduler, perhaps with a wrong clock."""
         return self._spawn("naq_scheduler", *arguments, clock=clock)
@@ -163,11 +167,14 @@ class Fleet:
         self, module: str, *arguments: str, settings: Settings | None = None, clock: WrongClock | None = None
     ) -> WorkerProcess:
         variables = environment(settings or self.settings, self.history)
-        log = self.directory / f"{module}-{len(self.workers)}.log"
+        return self._run(module, ["-m", module, *arguments], variables if clock is None else clock.environment(variables))
+
+    def _run(self, name: str, arguments: list[str], variables: dict[str, str]) -> WorkerProcess:
+        log = self.directory / f"{name}-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                env=variables if clock is None else clock.environment(variables),
+                [sys.executable, *arguments],
+                env=variables,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

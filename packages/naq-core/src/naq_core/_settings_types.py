@@ -30,6 +30,7 @@ class OtherSettings(TypedDict, total=False):
     heartbeat_interval: Duration | None
     worker_ttl: Duration | None
     scheduler_ttl: Duration | None
+    workers: int | None
     processes: int | None
     shutdown_grace: Duration | None
     max_crashes: int | None

@@ -119,12 +119,21 @@ def names(value: object) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-_LEAST_NUMBER = {"replicas": 1, "concurrency": 1, "max_crashes": 1, "max_in_flight": 1, "processes": 0, "large_threshold": 0}
+_LEAST_NUMBER = {
+    "replicas": 1,
+    "concurrency": 1,
+    "max_crashes": 1,
+    "max_in_flight": 1,
+    "workers": 1,
+    "processes": 0,
+    "large_threshold": 0,
+}
 _MOST_NUMBER = {
     "replicas": 5,
     "concurrency": 100_000,
     "max_crashes": 1_000_000,
     "max_in_flight": 1_000_000,
+    "workers": 1_000,
     "processes": 10_000,
     "large_threshold": 2**40,
 }

@@ -101,6 +101,8 @@ class Settings:
     """After this silence of the leading scheduler another one leads. Default 15 s, at least 2 s."""
     concurrency: int = 10
     """Jobs that one worker runs at a time. Default 10."""
+    workers: int = 1
+    """Worker processes that `naq worker` runs. Default 1."""
     processes: int = 0
     """Processes for jobs that ask for one; 0 (the default) means one per CPU."""
     shutdown_grace: timedelta = timedelta(seconds=30)

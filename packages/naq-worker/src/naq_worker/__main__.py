@@ -3,7 +3,8 @@
 import argparse
 
 from naq_core.starting import run_process
-from naq_worker.command import worker
+from naq_worker._options import Options
+from naq_worker.command import run_worker
 
 
 def main() -> int:
@@ -20,16 +21,18 @@ def main() -> int:
     parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="import this module first")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL)")
     parser.add_argument("--log-format", help="console, json or logfmt (NAQ_LOG_FORMAT)")
-    given = parser.parse_args()
-    return worker(
-        *given.queues,
-        concurrency=given.concurrency,
-        burst=given.burst,
-        nats_url=given.nats_url,
-        imports=tuple(given.imports),
-        log_level=given.log_level,
-        log_format=given.log_format,
-    )
+    parser.add_argument("--workers", type=int, help="how many processes to run (NAQ_WORKERS)")
+    parser.add_argument("--max-jobs", type=int, help="end a process after this many jobs")
+    parser.add_argument("--max-memory", metavar="SIZE", help="end a process that uses more memory, as in 512MB")
+    parser.add_argument("--max-idle", metavar="DURATION", help="end a process that has had no job for this long, as in 10m")
+    parser.add_argument("--http-port", type=int, help="answer /livez and /readyz on this port")
+    parser.add_argument("--http-host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    parser.add_argument("--link", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
+    given = vars(parser.parse_args())
+    link, number = given.pop("link"), given.pop("number")
+    options = Options(**{**given, "queues": tuple(given["queues"]), "imports": tuple(given["imports"])})
+    return run_worker(options, None if link is None else (link, number))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class Life:
         orders: What it is asked; see `follow_orders`.
         imports: Names of modules that each child process imports.
         hooks: The start-up functions.
-        check_signals: Called between jobs, to take back signals that a job has taken.
+        each_turn: Called by the loop that takes jobs, between jobs and at least once a second.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Life:
         *,
         imports: Iterable[str],
         hooks: Iterable[Hook],
-        check_signals: Callable[[], None],
+        each_turn: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._settings = connection.settings
@@ -95,7 +95,7 @@ class Life:
         self._orders = orders
         self._imports = tuple(imports)
         self._hooks = tuple(hooks)
-        self._check_signals = check_signals
+        self._each_turn = each_turn
         self._failure: BaseException | None = None
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._jobs = Background(self._on_own_error, is_hidden=True)
@@ -139,6 +139,16 @@ class Life:
             on_given_up=self._settle_without,
         )
         intake.process = self._processor.process
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached, as far as is known."""
+        return self._connection.is_connected
+
+    @property
+    def in_hand(self) -> int:
+        """How many jobs run, or have just ended and are being recorded."""
+        return len(self._intake.active)
 
     async def prepare(self) -> None:
         """Bring about what the queues need on the server, and call the start-up hooks.
@@ -213,7 +223,7 @@ class Life:
         intake.wake.set()
         while not self._orders.stop.is_set() and self._failure is None:
             await intake.turn()
-            self._check_signals()
+            self._each_turn()
             if self._connection.lost is not None:
                 raise self._connection.lost
             if await intake.follow_quiet():

@@ -17,7 +17,7 @@ def process_facts() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "rss": _resident_bytes(),
+        "rss": resident_bytes(),
         "version": __version__,
         "python": platform.python_version(),
     }
@@ -37,7 +37,8 @@ def running_jobs(active: Mapping[tuple[str, str], Active], now: Callable[[], flo
     }
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
+    """Return the resident memory of this process in bytes; 0 where it cannot be known."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

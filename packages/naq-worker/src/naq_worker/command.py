@@ -5,6 +5,8 @@ import gc
 import logging
 import socket
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 from naq_core.commands import import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import (
@@ -19,9 +21,14 @@ from naq_core.logs import complain, logging_set_up
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
 from naq_worker._leaving import PATIENCE, Deadline, leftover_threads
+from naq_worker._options import Options
 from naq_worker.worker import Worker
 
-__all__ = ["SHORT_OPTIONS", "worker"]
+if TYPE_CHECKING:
+    from naq_worker._lifespan import Lifespan
+    from naq_worker._link import Link
+
+__all__ = ["SHORT_OPTIONS", "run_worker", "worker"]
 
 SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
 """Short spellings that `naq worker` adds."""
@@ -36,16 +43,22 @@ _GARBAGE_THRESHOLD = 10_000
 log = logging.getLogger(__name__)
 
 
-def worker(
+def worker(  # noqa: PLR0913 - a parameter is an option
     *queues: str,
     concurrency: int | None = None,
+    workers: int | None = None,
     burst: bool = False,
     nats_url: str | None = None,
     imports: tuple[str, ...] = (),
+    max_jobs: int | None = None,
+    max_memory: str | None = None,
+    max_idle: str | None = None,
+    http_port: int | None = None,
+    http_host: str = "127.0.0.1",
     log_level: str | None = None,
     log_format: str | None = None,
 ) -> int:
-    """Run a worker process until a signal stops it.
+    """Run a worker process, or several, until a signal stops it.
 
     On SIGTERM or Ctrl-C it takes no new jobs, waits for running ones (up to NAQ_SHUTDOWN_GRACE)
     and requeues the rest. The current directory is importable.
@@ -53,10 +66,16 @@ def worker(
     Args:
         queues: The queues to take jobs from, the most important first; or with weights, as in
             mail=3 reports=1, for shares of the slots. Default: NAQ_DEFAULT_QUEUE.
-        concurrency: How many jobs run at a time (NAQ_CONCURRENCY, else 10).
+        concurrency: How many jobs run at a time in each process (NAQ_CONCURRENCY, else 10).
+        workers: How many processes to run (NAQ_WORKERS, else 1). With more than one, those that die are restarted.
         burst: Stop as soon as the queues are empty.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
         imports: A module to import first, so that its tasks are registered. May be repeated.
+        max_jobs: End a process after this many jobs. One of several is replaced by a new one.
+        max_memory: End a process, between jobs, that uses more memory than this: 512MB, 1GiB.
+        max_idle: End a process that has had no job for this long: 30s, 10m.
+        http_port: Answer /livez and /readyz on this port.
+        http_host: The address to listen on; 0.0.0.0 for every interface.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
@@ -64,19 +83,66 @@ def worker(
         The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
         3 no usable NATS server, 4 a module cannot be imported, 130 interrupted during start-up.
     """
+    options = Options(
+        queues=queues,
+        concurrency=concurrency,
+        workers=workers,
+        burst=burst,
+        nats_url=nats_url,
+        imports=imports,
+        max_jobs=max_jobs,
+        max_memory=max_memory,
+        max_idle=max_idle,
+        http_port=http_port,
+        http_host=http_host,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    return run_worker(options)
+
+
+def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> int:
+    """Run the worker process, or the supervisor of several.
+
+    Args:
+        options: Of the command.
+        supervised: Where this is one of several: the descriptor that leads to the supervisor, and the number of this process.
+
+    Returns:
+        The exit code.
+    """
     treat_output_as_log()
     shape = "console"
     try:
-        settings = Settings.load(concurrency=concurrency, nats_url=nats_url, log_level=log_level, log_format=log_format)
+        settings = Settings.load(
+            concurrency=options.concurrency,
+            workers=options.workers,
+            nats_url=options.nats_url,
+            log_level=options.log_level,
+            log_format=options.log_format,
+        )
         shape = settings.log_format
+        names = _weighted(options.queues) or [settings.default_queue]
+        if supervised is None and settings.workers > 1:
+            from naq_worker.supervisor import supervise
+
+            _ = Worker(names, settings=settings), _lifespan(options)  # what is wrong is said once
+            return supervise(options, settings)
+        life = _lifespan(options, is_supervised=supervised is not None)
+        link = None if supervised is None else _link(supervised, settings)
         with logging_set_up(settings):
             make_current_directory_importable()
-            problem = import_modules(imports)
+            problem = import_modules(options.imports)
         if problem is not None:
             return complain(_NAME, problem, _IMPORT_FAILED, shape)
         _collect_less_garbage()
-        names = _weighted(queues) or [settings.default_queue]
-        _serve(Worker(names, settings=settings, burst=burst, handle_signals=True, imports=imports))
+        worker = Worker(names, settings=settings, burst=options.burst, handle_signals=True, imports=options.imports)
+        if life is not None:
+            worker.each_turn.append(partial(life.check, worker))
+        if link is not None:
+            link.attach(worker)
+            worker.each_turn.append(partial(link.report, worker))
+        return _serve(worker, options, life)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
@@ -84,10 +150,9 @@ def worker(
     except (ConfigurationError, InvalidNameError) as error:
         return complain(_NAME, str(error), _USAGE, shape)
     except BrokerUnavailableError as error:
-        return complain(_NAME, unreachable(nats_url, error), _UNREACHABLE, shape)
+        return complain(_NAME, unreachable(options.nats_url, error), _UNREACHABLE, shape)
     except BrokerError as error:
         return complain(_NAME, str(error), _UNREACHABLE, shape)
-    return 0
 
 
 def _collect_less_garbage() -> None:
@@ -115,30 +180,52 @@ def _weighted(queues: tuple[str, ...]) -> list[str] | dict[str, float]:
     return weights
 
 
-def _serve(worker: Worker) -> None:
-    """Run a worker, and see to it that the process ends when it has ended."""
+def _lifespan(options: Options, *, is_supervised: bool = False) -> "Lifespan | None":
+    """Return the limits of this process, or None where it has none."""
+    if (options.max_jobs, options.max_memory, options.max_idle) == (None, None, None):
+        return None
+    from naq_worker._lifespan import Lifespan
+
+    return Lifespan(options.max_jobs, options.max_memory, options.max_idle, is_supervised=is_supervised)
+
+
+def _link(supervised: tuple[int, int], settings: Settings) -> "Link":
+    from naq_worker._link import Link
+
+    return Link(*supervised, settings.shutdown_grace.total_seconds())
+
+
+def _serve(worker: Worker, options: Options, life: "Lifespan | None") -> int:
+    """Run a worker, and see to it that the process ends when it has ended; return the exit code."""
     code = _CANCELLED
     spare = socket.socketpair()  # the event loop needs two descriptors to end: jobs may have used up the others
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            _run(runner, worker)
-            code = 0
+            _run(runner, worker, options)
+            code = 0 if life is None else life.exit_code
         finally:
             for each in spare:
                 each.close()
             deadline = Deadline(PATIENCE, code)
     if not leftover_threads() and has_room(sys.stdout) and has_room(sys.stderr):  # the interpreter flushes both
         deadline.call_off()
+    return code
 
 
-def _run(runner: asyncio.Runner, worker: Worker) -> None:
+def _run(runner: asyncio.Runner, worker: Worker, options: Options) -> None:
     """Run the event loop until the worker has ended: a job whose own task or callback raises SystemExit only stops the loop."""
     first: list[asyncio.Task[None]] = []
 
     async def run() -> None:
         if (task := asyncio.current_task()) is not None:
             first.append(task)
-        await worker.run()
+        if options.http_port is None:
+            await worker.run()
+            return
+        from naq_worker._health import health_address
+
+        async with health_address(options, lambda: _readiness(worker)):
+            await worker.run()
 
     async def go_on() -> None:
         await asyncio.wait(first)
@@ -153,3 +240,7 @@ def _run(runner: asyncio.Runner, worker: Worker) -> None:
                 raise
             log.error("a job stopped the event loop (%r); restarting it", error)  # noqa: TRY400 - the job's record has the rest
             main = go_on()
+
+
+def _readiness(worker: Worker) -> tuple[int, str]:
+    return (200, "takes jobs\n") if worker.is_ready else (503, "takes no jobs: not connected, quiet or stopping\n")

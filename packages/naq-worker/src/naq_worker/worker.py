@@ -80,6 +80,8 @@ class Worker:
         self._life: Life | None = None
         self.is_serving = False
         """It takes jobs, or hands them back: between the hooks."""
+        self.each_turn: list[Callable[[], None]] = []
+        """Called by the loop that takes jobs, between jobs and at least once a second."""
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -126,6 +128,21 @@ class Worker:
         if self._orders.stop.is_set():
             return "stopping"
         return "quiet" if self._orders.quiet else "running"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is connected and takes jobs."""
+        return self._life is not None and self.is_serving and self.state == "running" and self._life.is_connected
+
+    @property
+    def in_hand(self) -> int:
+        """How many jobs run, or have just ended and are being recorded."""
+        return 0 if self._life is None else self._life.in_hand
+
+    def _take_turn(self) -> None:
+        self._signals.check()
+        for call in self.each_turn:
+            call()
 
     def _order(self, change: Callable[[], None]) -> None:
         def follow() -> None:
@@ -177,7 +194,7 @@ class Worker:
                 self._orders,
                 imports=self._imports,
                 hooks=self._on_startup,
-                check_signals=self._signals.check,
+                each_turn=self._take_turn,
             )
             await life.prepare()
             try:
