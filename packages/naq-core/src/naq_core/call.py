@@ -253,8 +253,6 @@ class JobCall(Generic[R_co]):
         return self._call
 
     def _fix_times(self) -> None:
-        if self.enqueued_at:
-            return
         self.enqueued_at = time.time() if self._connection is None else self._connection.clock.now()
         if self.terms is not NO_TERMS:
             self.due, self.expires = self.terms.due(self.enqueued_at), self.terms.expiry(self.enqueued_at)
@@ -269,8 +267,9 @@ class JobCall(Generic[R_co]):
         Raises:
             EncodeError: The function or an argument cannot be serialized; names it.
         """
-        call = self.encode()
-        self._fix_times()
+        call = self._call or self.encode()
+        if not self.enqueued_at:
+            self._fix_times()
         shown = with_results_named(self.ties, self._args, self._kwargs) if self.ties.fill else (self._args, self._kwargs)
         return encode_envelope(
             Envelope(

@@ -42,7 +42,8 @@ def preview(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     if not args and not kwargs:
         return ""
     parts = [_short(each) for each in args]
-    parts += [f"{key}={_short(each)}" for key, each in kwargs.items()]
+    if kwargs:
+        parts += [f"{key}={_short(each)}" for key, each in kwargs.items()]
     return ", ".join(parts)[:PREVIEW_LENGTH]
 
 

@@ -246,11 +246,12 @@ async def _pipeline(connection: Connection, jobs: Sequence[JobCall[Any]]) -> Non
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
     """
     await connection.wait_connected(connection.budget())
-    send = connection.publisher.send
+    publisher = connection.publisher
     futures: list[asyncio.Future[int]] = []
     try:
         for number, job in enumerate(jobs):
-            futures.append(await send(*job_message(connection, job)))
+            message = job_message(connection, job)
+            futures.append(publisher.post(*message) if publisher.has_room else await publisher.send(*message))
             if number % TURN == 0:
                 await asyncio.sleep(0)  # let them go out
     except (NotReadyError, DisconnectedError):

@@ -66,11 +66,7 @@ async def wait_for_end(
         PermissionDeniedError: This user may not see events, so the end would be waited for in vain.
     """
     if timeout == 0:
-        stored = await read_record(connection, queue, job_id)
-        if stored is not None and is_end(stored.record):
-            return stored
-        await _check_there(connection, queue, job_id, stored)
-        raise JobTimeoutError(job_id, 0)
+        return await _look_once(connection, queue, job_id, is_end)
     wait = _Wait(is_end)
     key = (queue, job_id)
     await connection.ends.add(key, wait.take)
@@ -78,25 +74,10 @@ async def wait_for_end(
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     try:
         is_due = await wait.look_and_wait(connection, key, pause, enqueued_at)
-        async with asyncio.timeout_at(deadline):
-            while wait.ended is None:
-                # A direct read is cheaper, but with replicas it may be older than the event that woke us, and without a stream
-                # it is not answered. This connection has created or found the streams if it has enqueued anything.
-                is_stored = wait.must_read or "streams" in connection.ready
-                read = peek_record if is_stored and connection.settings.replicas == 1 else read_record
-                wait.must_read = False
-                stored = await read(connection, queue, job_id)
-                if stored is not None and is_end(stored.record):
-                    return stored
-                connection.denials.check_below(f"{connection.names.namespace}.event")
-                if is_due and not wait.must_read:
-                    message = await _check_there(connection, queue, job_id, stored)
-                    if message is not None and on_wait is not None:
-                        await on_wait(message)
-                if is_due:
-                    pause = min(max(2 * pause, FIRST_LOOK), LONGEST_LOOK)
-                is_due = not await wait.comes(pause)
+        if wait.ended is not None:
             return wait.ended
+        async with asyncio.timeout_at(deadline):
+            return await _read_until_ended(connection, key, wait, pause, on_wait, is_due=is_due)
     except TimeoutError as error:
         if isinstance(error, NaqError):  # the server's silence, not the job's
             raise
@@ -105,13 +86,50 @@ async def wait_for_end(
         connection.ends.remove(key, wait.take)
 
 
+async def _look_once(connection: Connection, queue: str, job_id: str, is_end: IsEnd) -> Stored:
+    stored = await read_record(connection, queue, job_id)
+    if stored is not None and is_end(stored.record):
+        return stored
+    await _check_there(connection, queue, job_id, stored)
+    raise JobTimeoutError(job_id, 0)
+
+
+async def _read_until_ended(
+    connection: Connection, key: Key, wait: "_Wait", pause: float, on_wait: OnWait | None, *, is_due: bool
+) -> Stored:
+    """Read the record, now and whenever it has to be read, until it is that of the end.
+
+    Args:
+        pause: Seconds that were waited, or are to be, before it is looked whether the job is there.
+        is_due: To look for that at once.
+    """
+    while wait.ended is None:
+        # A direct read is cheaper, but with replicas it may be older than the event that woke us, and without a stream
+        # it is not answered. This connection has created or found the streams if it has enqueued anything.
+        is_stored = wait.must_read or "streams" in connection.ready
+        read = peek_record if is_stored and connection.settings.replicas == 1 else read_record
+        wait.must_read = False
+        stored = await read(connection, *key)
+        if stored is not None and wait.is_end(stored.record):
+            return stored
+        connection.denials.check_below(f"{connection.names.namespace}.event")
+        if is_due and not wait.must_read:
+            message = await _check_there(connection, *key, stored)
+            if message is not None and on_wait is not None:
+                await on_wait(message)
+        if is_due:
+            pause = min(max(2 * pause, FIRST_LOOK), LONGEST_LOOK)
+        is_due = not await wait.comes(pause)
+    return wait.ended
+
+
 class _Wait:
     """One wait for the end of a job, and what is known of it by now."""
 
-    __slots__ = ("_is_end", "_loop", "_woken", "ended", "must_read")
+    __slots__ = ("_loop", "_woken", "ended", "is_end", "must_read")
 
     def __init__(self, is_end: IsEnd) -> None:
-        self._is_end = is_end
+        self.is_end = is_end
         self._loop = asyncio.get_running_loop()
         self._woken: asyncio.Future[None] | None = None
         self.ended: Stored | None = None
@@ -125,7 +143,7 @@ class _Wait:
             self.must_read = True
         else:
             stored = stored_of(entry)
-            if stored is None or not self._is_end(stored.record):
+            if stored is None or not self.is_end(stored.record):
                 return  # of another incarnation
             self.ended = stored
         self._wake()
