@@ -50,9 +50,7 @@ class Destroying(Common):
     """Do not ask for confirmation."""
 
 
-COMMON = Common()
 READING = Reading()
-DESTROYING = Destroying()
 
 
 def seconds_of(text: str | None, option: str) -> float | None:
