@@ -19,6 +19,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
 from naq_core.storage.topology import ensure_schedules
 from naq_core.transport.buckets import read_document, write_document
+from naq_core.transport.errors import DisconnectedError
 from naq_core.transport.watch import Change
 from naq_core.views import Firing
 from naq_scheduler import _plan
@@ -182,6 +183,24 @@ async def test_a_firing_that_a_new_leader_repeats_makes_no_second_job(stage: Sta
     assert (await stage.connection.api(f"STREAM.INFO.{stage.connection.names.jobs_stream}"))["state"]["messages"] == 3
 
 
+async def test_a_firing_is_repeated_while_it_leads(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, sent = stage.connection.publish_once, 0
+
+    async def lose_the_first_answer(*args: Any) -> int:
+        nonlocal sent
+        sent += 1
+        sequence = await real(*args)
+        if sent == 1:
+            raise DisconnectedError("the answer was lost")
+        return sequence
+
+    entry = await stage.put(schedule())
+    monkeypatch.setattr(stage.connection, "publish_once", lose_the_first_answer)
+    await stage.firer.fire(entry)
+    assert await stage.jobs() == [after(10), after(20), after(30)]
+    assert decode_document(entry.data).runs == 3
+
+
 async def test_a_time_is_skipped_while_the_job_before_has_not_ended(stage: Stage) -> None:
     document = await stage.fired(schedule(overlap="skip"))
     assert await stage.jobs() == [after(10)]
@@ -217,6 +236,7 @@ async def test_by_default_jobs_of_a_schedule_do_not_wait_for_each_other(stage: S
     document = schedule()
     document.last_job = await stage.enqueue(document, BEGIN)
     assert len((await stage.fired(document)).firings) == 3
+    assert (await get_job(stage.connection, document.last_job)).state is JobState.QUEUED
 
 
 @pytest.mark.parametrize("has_record", [True, False])

@@ -62,7 +62,7 @@ TARGETS = {
         f"{WORKER}/_settle.py",
         ["integration/test_life_of_a_job.py", "integration/test_dead_jobs.py", "integration/test_large.py"],
     ),
-    "fetch": Target(f"{WORKER}/_fetch.py", ["integration/test_many_queues.py", "integration/test_life_of_a_job.py"]),
+    "fetch": Target(f"{WORKER}/_fetch.py", ["integration/test_fetch.py"]),
 }
 
 
