@@ -182,6 +182,7 @@ def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_suspect_gets_an_idle_worker_at_once_and_the_next_one_is_handed_back() -> None:
     hands = Hands()
+    assert hands.isolation.is_open
     first = hands.take()
     assert await hands.isolation.enter(first)
     assert await hands.isolation.enter(first), "asking again changes nothing"
@@ -261,6 +262,22 @@ async def test_others_begin_beside_a_long_suspect_only_when_that_is_on_record() 
     assert hands.isolation.is_open
     hands.drop(suspect)
     assert hands.reopened == 1
+
+
+@pytest.mark.usefixtures("endless_patience")
+async def test_a_suspect_that_is_cancelled_while_it_waits_leaves_the_worker_to_others() -> None:
+    hands = Hands()
+    neighbour, suspect = hands.take(), hands.take()
+    entering = asyncio.ensure_future(hands.isolation.enter(suspect))
+    await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert hands.isolation.is_open
+    hands.isolation._not_before = 0.0
+    hands.held.remove(neighbour)
+    hands.drop(suspect)
+    assert await hands.isolation.enter(hands.take())
 
 
 async def test_a_suspect_that_ends_in_time_is_not_shared() -> None:

@@ -61,7 +61,8 @@ class Isolation:
         self._is_alone = is_alone
         self._reopened = reopened
         self._suspect: Active | None = None
-        self._since = 0.0
+        self._since: float
+        """When it was closed."""
         self._not_before = 0.0
         self._patience = PATIENCE
         self._changed = asyncio.Event()
