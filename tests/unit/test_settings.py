@@ -287,7 +287,15 @@ class TestContexts:
         monkeypatch.setenv("HOME", "/home/ada")
         path = tmp_path / "nats" / "context" / "prod.json"
         path.parent.mkdir(parents=True)
-        self.write(path, url="nats://a:1,nats://b:2", creds="~/a.creds", ca="file:///etc/ca.pem", user="", description="ours")
+        self.write(
+            path,
+            url="nats://a:1,nats://b:2",
+            creds="~/a.creds",
+            ca="file:///etc/ca.pem",
+            user="",
+            description="ours",
+            jetstream_domain="hub",
+        )
         return path
 
     @staticmethod
@@ -298,6 +306,7 @@ class TestContexts:
         settings = Settings.load(nats_context="prod")
         assert settings.nats_url == "nats://a:1,nats://b:2"
         assert (settings.nats_creds, settings.nats_tls_ca, settings.nats_user) == ("/home/ada/a.creds", "/etc/ca.pem", None)
+        assert settings.jetstream_domain == "hub"
         assert settings.source("nats_url") == f"context prod ({context})"
 
     def test_what_is_set_otherwise_wins_but_for_the_file(self, monkeypatch: pytest.MonkeyPatch) -> None:

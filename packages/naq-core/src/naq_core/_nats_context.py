@@ -20,9 +20,10 @@ _FIELDS = {
     "cert": "nats_tls_cert",
     "key": "nats_tls_key",
     "inbox_prefix": "nats_inbox_prefix",
+    "jetstream_domain": "jetstream_domain",
 }
 _PATHS = frozenset({"creds", "nkey", "ca", "cert", "key"})
-_UNSUPPORTED = ("user_jwt", "user_seed", "nsc", "socks_proxy", "tls_first", "jetstream_domain", "jetstream_api_prefix")
+_UNSUPPORTED = ("user_jwt", "user_seed", "nsc", "socks_proxy", "tls_first", "jetstream_api_prefix")
 _URI = re.compile(r"[a-z]+://")
 
 

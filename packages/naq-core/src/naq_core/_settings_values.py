@@ -154,6 +154,7 @@ _TOKEN_RULE = (_TOKEN, "1 to 64 letters, digits, '_' and '-'")
 _PATTERNS = {
     "namespace": _TOKEN_RULE,
     "default_queue": _TOKEN_RULE,
+    "jetstream_domain": _TOKEN_RULE,
     "nats_inbox_prefix": (_INBOX, "letters, digits, '_' and '-', with dots between,"),
 }
 
@@ -163,7 +164,7 @@ def check(name: str, value: Any) -> None:
     _check_range(name, value)
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"must be one of {', '.join(_CHOICES[name])}, not {shown(value)}")
-    if name in _PATTERNS and not _PATTERNS[name][0].fullmatch(value):
+    if name in _PATTERNS and value is not None and not _PATTERNS[name][0].fullmatch(value):
         raise ValueError(f"may contain only {_PATTERNS[name][1]}; not {shown(value)}")
     match name:
         case "nats_url":

@@ -189,11 +189,17 @@ class BrokerTimeoutError(BrokerError, TimeoutError):
 
 
 class JetStreamDisabledError(BrokerError):
-    """The server answers, but JetStream is off for this account."""
+    """The server answers, but JetStream is off for this account, or its domain is out of reach."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, domain: str | None = None) -> None:
         self.url = url
-        super().__init__(f"JetStream is not enabled on the server at {url}: start nats-server with -js")
+        self.domain = domain
+        super().__init__(
+            f"JetStream is not enabled on the server at {url}: start nats-server with -js"
+            if domain is None
+            else f"no JetStream of the domain {domain} (jetstream_domain) answers through the server at {url}: check the name in"
+            " the configuration of that JetStream, and the connection of the leaf node to it"
+        )
 
 
 class ServerTooOldError(BrokerError):

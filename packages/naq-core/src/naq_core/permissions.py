@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from naq_core.names import check_queue
 from naq_core.storage.subjects import LEVELS, Names
+from naq_core.transport.domain import in_domain
 
 USER_INFO = "$SYS.REQ.USER.INFO"
 """Answered by the server with the asker's own user, account and permissions."""
@@ -39,7 +40,14 @@ class Permissions(NamedTuple):
     """May answer requests, wherever their answers go (`allow_responses`)."""
 
 
-def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] = ("default",), *, user: str = "") -> Permissions:
+def role_permissions(
+    role: Role,
+    namespace: str = "naq",
+    queues: Sequence[str] = ("default",),
+    *,
+    user: str = "",
+    jetstream_domain: str | None = None,
+) -> Permissions:
     """Return what a role needs in a namespace.
 
     Queues of one namespace share a stream, and a namespace shares its account: what these rules do and do not confine is in
@@ -50,6 +58,7 @@ def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] =
             so a worker needs the queues of such jobs too.
         user: The user who gets these permissions, and an inbox for itself (`inbox_of`). Empty: the inbox is that of the role, and
             users of the same role can read what the others are answered.
+        jetstream_domain: The setting of these users: the permissions are for the server through which they reach that domain.
 
     Raises:
         InvalidNameError: A queue has a name that no queue can have.
@@ -59,7 +68,7 @@ def role_permissions(role: Role, namespace: str = "naq", queues: Sequence[str] =
     publish, subscribe = _RULES[role](names, allowed)
     inbox = f"{inbox_of(role, namespace, user)}.>"
     return Permissions(
-        tuple(dict.fromkeys(["$JS.API.INFO", USER_INFO, *publish])),
+        tuple(dict.fromkeys(in_domain(subject, jetstream_domain) for subject in ("$JS.API.INFO", USER_INFO, *publish))),
         tuple(dict.fromkeys([inbox, *subscribe])),
         role is Role.WORKER,
     )
@@ -86,6 +95,7 @@ def server_config(
     queues: Sequence[str] = ("default",),
     *,
     account: str | None = "",
+    jetstream_domain: str | None = None,
 ) -> str:
     """Return a block for nats-server's configuration: one account, its users, and what they may do.
 
@@ -94,13 +104,18 @@ def server_config(
         roles: The role of each user.
         account: The account's name; empty: that of the namespace. None: no account of its own but the global one, as an
             `authorization` block. Streams belong to an account: existing ones stay where they are.
+        jetstream_domain: As of `role_permissions`.
 
     Raises:
         InvalidNameError: A queue has a name that no queue can have.
     """
     if account is None:
-        return "authorization {\n" + _users(users, roles, namespace, queues) + "}\n"
-    return "accounts { " + account_config(users, roles, namespace, queues, account=account) + " }\n"
+        return "authorization {\n" + _users(users, roles, namespace, queues, jetstream_domain) + "}\n"
+    return (
+        "accounts { "
+        + account_config(users, roles, namespace, queues, account=account, jetstream_domain=jetstream_domain)
+        + " }\n"
+    )
 
 
 def account_config(
@@ -110,15 +125,17 @@ def account_config(
     queues: Sequence[str] = ("default",),
     *,
     account: str = "",
+    jetstream_domain: str | None = None,
 ) -> str:
     """Return one entry of the server's `accounts` block: join several for several accounts. Arguments as for `server_config`."""
     name = _quoted(account or namespace)
-    return f"{name}: {{\n  jetstream: enabled\n{_users(users, roles, namespace, queues)}}}"
+    return f"{name}: {{\n  jetstream: enabled\n{_users(users, roles, namespace, queues, jetstream_domain)}}}"
 
 
-def _users(users: dict[str, str], roles: dict[str, Role], namespace: str, queues: Sequence[str]) -> str:
+def _users(users: dict[str, str], roles: dict[str, Role], namespace: str, queues: Sequence[str], domain: str | None) -> str:
     blocks = [
-        _user(name, password, role_permissions(roles[name], namespace, queues, user=name)) for name, password in users.items()
+        _user(name, password, role_permissions(roles[name], namespace, queues, user=name, jetstream_domain=domain))
+        for name, password in users.items()
     ]
     return "  users = [\n" + "\n".join(blocks) + "\n  ]\n"
 

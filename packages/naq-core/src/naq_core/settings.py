@@ -118,6 +118,8 @@ class Settings:
     """Publishes that may wait for an acknowledgement at the same time. Default 4096."""
     nats_context: str | None = None
     """A context of the `nats` command, for address and credentials that are not set here. Fall-back: `NATS_CONTEXT`."""
+    jetstream_domain: str | None = None
+    """The JetStream domain that holds everything, such as that of a hub behind a leaf node. Default: the server's own."""
     nats_inbox_prefix: str = "_INBOX"
     """Where answers come to; one of its own for each role keeps users of one account from reading each other's."""
     nats_user: str | None = None

@@ -129,7 +129,10 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
     async for finding in _topology(session, queues):
         yield finding
     yield _clock(session)
-    yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
+    if monitor_url is None and session.settings.jetstream_domain is not None:
+        yield _elsewhere(session.settings.jetstream_domain)
+    else:
+        yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
     for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers), ("stored", _stored)):
         try:
             async for finding in check(session):
@@ -275,6 +278,15 @@ def _clock(session: Session) -> Finding:
 
 def _apart(skew: float) -> str:
     return f"{span(abs(skew))} {'ahead of' if skew > 0 else 'behind'}"
+
+
+def _elsewhere(domain: str) -> Finding:
+    return Finding(
+        check="sync_interval",
+        status="unknown",
+        found=f"jobs are stored in the JetStream domain {domain}, of another server than this one",
+        advice="Give the monitoring address of that server with --monitor-url.",
+    )
 
 
 def _sync_interval(nats_url: str, monitor_url: str | None, server_id: str) -> Finding:

@@ -18,30 +18,31 @@ PATIENCE = 15.0
 DISABLED = frozenset({10039, 10076})
 
 
-async def check_server(client: QuickClient, url: str, check_rights: Callable[[], None]) -> None:
+async def check_server(client: QuickClient, url: str, domain: str | None, check_rights: Callable[[], None]) -> None:
     """Find out whether the server is one that NAQ can use.
 
     Args:
+        domain: That of its JetStream, for messages.
         check_rights: Raises where the server has refused the question or the answer.
 
     Raises:
         JetStreamDisabledError: JetStream is off. ServerTooOldError: It lacks what NAQ needs.
         BrokerTimeoutError: There was no answer for 15 s.
     """
-    account = await _account(client, url, check_rights)
+    account = await _account(client, url, domain, check_rights)
     level = int(account.get("api", {}).get("level", 0))
     if level < NEEDED_API_LEVEL:
         raise ServerTooOldError(client.server_version, level, NEEDED_API_LEVEL)
 
 
-async def _account(client: QuickClient, url: str, check_rights: Callable[[], None]) -> dict[str, Any]:
+async def _account(client: QuickClient, url: str, domain: str | None, check_rights: Callable[[], None]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while True:
         try:
             message = await client.request(INFO, timeout=1)
         except nats.errors.NoRespondersError as error:
-            raise JetStreamDisabledError(url) from error
+            raise JetStreamDisabledError(url, domain) from error
         except nats.errors.Error as error:
             check_rights()
             if loop.time() > deadline:
@@ -51,7 +52,7 @@ async def _account(client: QuickClient, url: str, check_rights: Callable[[], Non
         if "error" not in answer:
             return answer
         if answer["error"].get("err_code") in DISABLED:
-            raise JetStreamDisabledError(url)
+            raise JetStreamDisabledError(url, domain)
         refused = api_error("JetStream account information", answer["error"])
         if not isinstance(refused, NotReadyError) or loop.time() > deadline:
             raise refused

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from naq_core.errors import PermissionDeniedError
+from naq_core.transport.domain import outside_domain
 
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
 SUBSCRIBE = "subscribe to"
@@ -18,7 +19,13 @@ class Denials:
     nats-py hands the server's message on in lower case, so subjects are compared so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, domain: str | None = None) -> None:
+        """Prepare.
+
+        Args:
+            domain: That of JetStream, whose prefix the server's messages have and ours have not.
+        """
+        self._domain = domain
         self._found: dict[tuple[str, str], PermissionDeniedError] = {}
         self._waiting: dict[str, set[asyncio.Timeout]] = {}
 
@@ -28,10 +35,11 @@ class Denials:
         if match is None:
             return None
         verb = PUBLISH if match[1].lower() == "publish" else SUBSCRIBE
-        denied = self._found[verb, match[2].lower()] = PermissionDeniedError(verb, match[2])
+        subject = outside_domain(match[2], self._domain)
+        denied = self._found[verb, subject.lower()] = PermissionDeniedError(verb, subject)
         if verb == PUBLISH:
             now = asyncio.get_running_loop().time()
-            for scope in self._waiting.get(match[2].lower(), ()):
+            for scope in self._waiting.get(subject.lower(), ()):
                 scope.reschedule(now)
         return denied
 

@@ -22,6 +22,7 @@ from naq_core.transport.auth import cannot_connect, wants_tls
 from naq_core.transport.client import QuickClient
 from naq_core.transport.clock import ServerClock
 from naq_core.transport.denials import PUBLISH, Denials
+from naq_core.transport.domain import DomainClient
 from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.options import connect_options
 from naq_core.transport.outage import Outage
@@ -74,7 +75,8 @@ class Link:
             clock: The clock of another connection to the same server; by default one of its own.
         """
         self.settings = settings
-        self.client = QuickClient(is_hidden=is_hidden)
+        domain = settings.jetstream_domain
+        self.client = QuickClient(is_hidden=is_hidden) if domain is None else DomainClient(domain, is_hidden=is_hidden)
         self.background = Background(self._on_own_error, is_hidden=is_hidden)
         """Tasks that live as long as the connection; an unexpected error of one becomes `lost`."""
         self.clock = clock or ServerClock()
@@ -90,7 +92,7 @@ class Link:
         self._lost: BrokerError | None = None
         self._failure: BrokerError | None = None
         self._outage = Outage(settings, patient=patient, seconds=CONNECT_TIMEOUT)
-        self.denials = Denials()
+        self.denials = Denials(domain)
         self._end_of_loop = self._close_with_loop()
         self._listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -183,7 +185,12 @@ class Link:
         self.client.renew = self._renewed_options
         try:
             await self._publisher.start()
-            await check_server(self.client, self.url, lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix))
+            await check_server(
+                self.client,
+                self.url,
+                self.settings.jetstream_domain,
+                lambda: self.denials.check_request(INFO, self.settings.nats_inbox_prefix),
+            )
             await self._measure_clock()
         except BaseException:
             await self.close()

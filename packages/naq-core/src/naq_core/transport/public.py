@@ -60,8 +60,8 @@ async def get_nats_connection(url: str | None = None) -> Client:
 
 
 async def get_jetstream_context(nc: Client) -> JetStreamContext:
-    """Return the JetStream context of a connection."""
-    return nc.jetstream()
+    """Return the JetStream context of a connection, in the domain of the setting `jetstream_domain`."""
+    return nc.jetstream(domain=Settings.load().jetstream_domain)
 
 
 async def ensure_stream(js: JetStreamContext, stream_name: str, subjects: Sequence[str]) -> StreamInfo:
