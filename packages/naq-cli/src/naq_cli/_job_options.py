@@ -71,7 +71,7 @@ def _field(name: str, option: Option) -> tuple[str, Any, Any]:
     kind = option.kind
     parameter = Parameter(
         name=flags_of(name),
-        help=help_of(option),
+        help=option.described,
         group=ATTEMPTS if name in RUN_OPTIONS else JOB,
         negative="",
     )
@@ -81,12 +81,6 @@ def _field(name: str, option: Option) -> tuple[str, Any, Any]:
         return name, Annotated[bool, parameter], field(default=False)
     typed: Any = Literal[kind.choices] if kind.choices else int if kind.schema["type"] == "integer" else str
     return name, Annotated[typed | None, Parameter(converter=_as_typed), parameter], field(default=None)
-
-
-def help_of(option: Option) -> str:
-    """Return a line of help, with how a value is written and what holds without one."""
-    example = f" Such as {option.kind.example}." if option.kind.example else ""
-    return f"{option.help}{example}{f' Default: {option.default}.' if option.default else ''}"
 
 
 def _as_typed(type_: Any, tokens: Sequence[Token]) -> str:

@@ -41,6 +41,12 @@ class Option(NamedTuple):
     is_nullable: bool = False
     """None can be given, and means that there is none; written by the table, from the type."""
 
+    @property
+    def described(self) -> str:
+        """Its meaning, how a value is written in text, and what holds where it is not given."""
+        example = f" Such as {self.kind.example}." if self.kind.example else ""
+        return f"{self.help}{example}{f' Default: {self.default}.' if self.default else ''}"
+
 
 class RunOptions(TypedDict, total=False):
     """How attempts are run. A worker applies those of the task also to a job that was enqueued by the function's name.

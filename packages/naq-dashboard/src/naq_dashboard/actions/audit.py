@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 
 from naq_core.audit import Actor, Recording, note_refusal, recorded
 from naq_core.errors import NaqError
+from naq_core.options import OPTIONS
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_dashboard.access.roles import Action, Viewer
@@ -24,18 +25,14 @@ NOTED = (
     "reason",
     "duration",
     "limit",
-    "queue",
     "function",
-    "delay",
-    "priority",
-    "timeout",
+    *(name for name in OPTIONS if name != "job_id"),
     "cron",
     "interval",
     "timezone",
     "start_at",
     "end_at",
     "max_runs",
-    "jitter",
     "overlap",
     "misfire",
     "grace",

@@ -1,12 +1,11 @@
 """A function's call as people and programs write it: `module:function`, and arguments in JSON."""
 
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 from litestar.exceptions import ValidationException
 
-__all__ = ["SERIALIZER", "Call", "read_call", "read_function"]
+__all__ = ["SERIALIZER", "Call", "check_length", "read_arguments", "read_function"]
 
 SERIALIZER = "json"
 """How every call made here is stored, whatever the settings say: this process handles no pickles. All workers read it."""
@@ -30,15 +29,17 @@ def read_function(text: str) -> str:
     return name
 
 
-def read_call(words: Mapping[str, str]) -> Call:
-    """Return positional and keyword arguments from `arguments`, a list or an object, or from `args` and `kwargs`.
+def read_arguments(text: str) -> Call:
+    """Return positional and keyword arguments from a list, an object, or a list of both, in JSON; of empty text none.
 
     Raises:
-        ValidationException: They are not JSON, or something else.
+        ValidationException: It is something else.
     """
-    found = _decoded(words.get("arguments", ""), "the arguments")
-    args, kwargs = _decoded(words.get("args", ""), "args"), _decoded(words.get("kwargs", ""), "kwargs")
-    match found if found is not None else [args or [], kwargs or {}]:
+    try:
+        found = msgspec.json.decode(text) if text.strip() else []
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValidationException(f"the arguments must be JSON, a list or an object of keywords: {error}") from error
+    match found:
         case [list() as positional, dict() as named]:
             return positional, named
         case list() as positional:
@@ -49,12 +50,12 @@ def read_call(words: Mapping[str, str]) -> Call:
             raise ValidationException("the arguments must be a JSON list, an object of keywords, or a list of both: [[1], {}]")
 
 
-def _decoded(text: str, what: str) -> Any:
-    if not text.strip():
-        return None
-    if len(text) > LONGEST:
-        raise ValidationException(f"{what} are too long: {len(text):,} characters of at most {LONGEST:,}")
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationException(f"{what} must be JSON, a list or an object of keywords: {error}") from error
+def check_length(args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Refuse arguments that are too long.
+
+    Raises:
+        ValidationException: They are.
+    """
+    length = len(msgspec.json.encode((args, kwargs)))
+    if length > LONGEST:
+        raise ValidationException(f"the arguments are too long: {length:,} characters of at most {LONGEST:,}")

@@ -1,59 +1,92 @@
 """Enqueueing from the dashboard, as `naq enqueue` does it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from litestar.exceptions import ValidationException
+import msgspec
 
 from naq_core.enqueue.submit import submit_on
-from naq_core.filters import parse_instant
 from naq_core.job import Job
+from naq_core.names import new_id
 from naq_core.option_set import OptionSet
-from naq_core.settings import parse_duration
+from naq_core.options import OPTIONS, read_options
 from naq_core.storage.connection import Connection
-from naq_dashboard.actions.calls import SERIALIZER, read_call, read_function
+from naq_core.terms import unique_id
+from naq_dashboard.actions.calls import SERIALIZER, check_length, read_function
+from naq_dashboard.actions.details import Target, Text
 
-__all__ = ["enqueue_job"]
+__all__ = ["NewJob", "enqueue_job", "given_options", "offering", "target_of"]
 
-MOST_RETRIES = 10_000
+T = TypeVar("T", bound=type[msgspec.Struct])
+
+NOT_GIVEN: tuple[object, ...] = (None, "", [])
 
 
-async def enqueue_job(connection: Connection, words: Mapping[str, str]) -> str:
-    """Enqueue a call of a function that workers know by its name. Its `job_id` makes it safe to be repeated.
+def offering(names: Collection[str]) -> Callable[[T], T]:
+    """Give a struct the fields of the options of these names.
+
+    A field takes any value, for the option's own check to refuse; null, and text or a list that is empty, count as not given.
+    """
+
+    def decorate(cls: T) -> T:
+        fields = [(name, Any, None) for name in OPTIONS if name in names and name not in cls.__struct_fields__]
+        made: Any = msgspec.defstruct(
+            cls.__name__, fields, bases=(cls,), module=cls.__module__, kw_only=True, forbid_unknown_fields=True
+        )
+        made.__doc__ = cls.__doc__
+        return made  # type: ignore[no-any-return]  # a subclass
+
+    return decorate
+
+
+@offering(OPTIONS)
+class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A call of a function that workers know by its name, and the job's options."""
+
+    function: Text
+    """`module:function`."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+def given_options(order: msgspec.Struct, now: datetime) -> dict[str, Any]:
+    """Return the options that a struct of `offering` was given, as a program gives them.
+
+    Args:
+        now: The server's time, from which durations count.
+    """
+    values = {name: getattr(order, name) for name in order.__struct_fields__ if name in OPTIONS}
+    stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+    written = {name: value for name, value in stripped.items() if value not in NOT_GIVEN}
+    given = read_options(written, now)
+    if isinstance(delay := given.get("delay"), str) and "at" not in given:
+        at = OPTIONS["at"].kind.read(delay, now)
+        if isinstance(at, datetime):  # the field took a time before there was `at`
+            del given["delay"]
+            given["at"] = at
+    return given
+
+
+def target_of(order: NewJob) -> Target:
+    """Return id and queue of a job to be; its id is the one it is given, that of its unique key, or a new one."""
+    job_id, key, queue = (str(getattr(order, name) or "").strip() for name in ("job_id", "unique", "queue"))
+    return Target(job_id or (unique_id(key) if key else new_id()), queue)
+
+
+async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> str:
+    """Enqueue a call of a function that workers know by its name. Its id makes it safe to be repeated.
 
     Raises:
-        ValidationException: A word is wrong. NaqError: It cannot be enqueued.
+        ValidationException: The call is wrong. NaqError: An option is, or it cannot be enqueued.
     """
-    function = read_function(words.get("function", ""))
-    args, kwargs = read_call(words)
-    name = words.get("queue", "").strip() or connection.settings.default_queue
-    options = OptionSet(_options(words, connection.clock.utc()))
-    job: Job[Any] = Job(function, args, kwargs, queue=name, serializer=SERIALIZER, options=options)
+    function = read_function(order.function)
+    check_length(order.args, order.kwargs)
+    given = given_options(order, connection.clock.utc())
+    options = OptionSet(given if "unique" in given else {"job_id": target.name, **given})
+    name = options.queue or connection.settings.default_queue
+    job: Job[Any] = Job(function, order.args, order.kwargs, queue=name, serializer=SERIALIZER, options=options)
     await submit_on(connection, job)
     if not job.is_new:
         return f"Job {job.job_id} already exists and was not changed."
     return f"Enqueued as {job.job_id} on queue {job.queue}."
-
-
-def _options(words: Mapping[str, str], now: datetime) -> dict[str, Any]:
-    """Return the client's keywords for what was given; an empty field means the default."""
-    given = {
-        name: value
-        for name in ("job_id", "priority", "delay", "max_retries", "timeout")
-        if (value := words.get(name, "").strip())
-    }
-    options: dict[str, Any] = {name: given[name] for name in ("job_id", "priority") if name in given}
-    if "delay" in given:
-        options["at"] = parse_instant(given["delay"], now=now, setting="delay", ahead=True)
-    if "max_retries" in given:
-        text = given["max_retries"]
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST_RETRIES):
-            raise ValidationException(f"max_retries must be an integer from 0 to {MOST_RETRIES:,}, not {text[:40]!r}")
-        options["max_retries"] = int(text)
-    if "timeout" in given:
-        try:
-            options["timeout"] = parse_duration(given["timeout"])
-        except (ValueError, OverflowError) as error:
-            raise ValidationException(f"timeout: {given['timeout'][:40]!r} {error}") from error
-    return options

@@ -1,9 +1,8 @@
 """Carries actions out: who may, noted in the audit trail, one by one or many."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import msgspec
 from litestar.exceptions import ValidationException
@@ -27,9 +26,6 @@ __all__ = ["ActionResult", "Operations"]
 
 MOST_CHOSEN = 500
 AT_ONCE = 16
-
-Order: TypeAlias = msgspec.Struct | Mapping[str, str]
-"""What a verb takes besides the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Operations:
         self._audit.require(viewer, known.action, verb, target)
         return known
 
-    async def perform(self, viewer: Viewer, verb: str, target: Target, order: Order) -> ActionResult:
+    async def perform(self, viewer: Viewer, verb: str, target: Target, order: msgspec.Struct) -> ActionResult:
         """Do one thing.
 
         Args:

@@ -1,29 +1,80 @@
-"""Schedules made and changed with forms: words become the arguments of naq_core.schedules."""
+"""Schedules made and changed."""
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from litestar.exceptions import ValidationException
 
 from naq_core import schedules
+from naq_core.option_set import OptionSet
+from naq_core.options import REPEATED_OPTIONS
 from naq_core.storage.connection import Connection
-from naq_dashboard.actions.calls import SERIALIZER, read_call, read_function
-from naq_dashboard.actions.details import Details, Target
+from naq_dashboard.actions.calls import SERIALIZER, check_length, read_function
+from naq_dashboard.actions.details import Details, Target, Text
+from naq_dashboard.actions.enqueue import given_options, offering
 
-__all__ = ["create_schedule", "delete_schedule", "edit_schedule", "pause_schedule", "resume_schedule", "trigger_schedule"]
+__all__ = [
+    "NewSchedule",
+    "Times",
+    "create_schedule",
+    "delete_schedule",
+    "edit_schedule",
+    "pause_schedule",
+    "resume_schedule",
+    "trigger_schedule",
+]
 
 
-async def create_schedule(connection: Connection, words: Mapping[str, str]) -> str:
+class Times(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """When a schedule fires; either `cron` or `interval`."""
+
+    cron: Text = ""
+    interval: Text = ""
+    """Such as `30s`."""
+    timezone: Text = ""
+    start_at: Text = ""
+    end_at: Text = ""
+    max_runs: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    jitter: Text = ""
+    overlap: Text = ""
+    """allow, skip or cancel."""
+    misfire: Text = ""
+    """skip, once or all."""
+    grace: Text = ""
+
+
+@offering(REPEATED_OPTIONS)
+class ScheduledJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The options of a schedule's jobs."""
+
+
+class NewSchedule(Times, kw_only=True, forbid_unknown_fields=True):
+    """A schedule of a function that workers know by its name."""
+
+    function: Text
+    """`module:function`."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    schedule_id: Text = ""
+    queue: Text = ""
+    options: ScheduledJob = msgspec.field(default_factory=ScheduledJob)
+
+
+async def create_schedule(connection: Connection, target: Target, order: NewSchedule) -> str:
     """Make a schedule of a function named `module:function`; nothing is imported here, the worker will."""
+    function = read_function(order.function)
+    check_length(order.args, order.kwargs)
     spec = schedules.make_named_spec(
-        read_function(words.get("function", "")),
-        *read_call(words),
-        queue=words.get("queue", "").strip() or connection.settings.default_queue,
+        function,
+        order.args,
+        order.kwargs,
+        queue=order.queue.strip() or connection.settings.default_queue,
         serializer=SERIALIZER,
-        schedule_id=words.get("schedule_id", "").strip() or None,
+        options=OptionSet(given_options(order.options, connection.clock.utc())),
+        schedule_id=target.name or None,
         origin="dashboard",
-        **_options(words),
+        **_timing(order),
     )
     if connection.signer:
         raise ValidationException("jobs are signed: create schedules in a program or with naq schedule")
@@ -31,11 +82,10 @@ async def create_schedule(connection: Connection, words: Mapping[str, str]) -> s
     return f"Schedule {view.schedule_id} is created."
 
 
-async def edit_schedule(connection: Connection, words: Mapping[str, str]) -> str:
+async def edit_schedule(connection: Connection, target: Target, order: Times) -> str:
     """Change when a schedule fires; what it calls stays as it is."""
-    schedule_id = words.get("schedule_id", "").strip()
-    await schedules.update_schedule(connection, schedule_id, **_options(words))
-    return f"Schedule {schedule_id} is changed."
+    await schedules.update_schedule(connection, target.name, **_timing(order))
+    return f"Schedule {target.name} is changed."
 
 
 async def trigger_schedule(connection: Connection, target: Target, _: Details) -> str:
@@ -62,34 +112,17 @@ async def delete_schedule(connection: Connection, target: Target, _: Details) ->
     return f"Schedule {target.name} is deleted; its jobs are kept."
 
 
-def _options(words: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options that the form has; an empty field means the default."""
-    cron, interval = words.get("cron", "").strip(), words.get("interval", "").strip()
-    if bool(cron) == bool(interval):
+def _timing(times: Times) -> dict[str, Any]:
+    """Return the keywords of naq_core.schedules for what was given; an empty field means the default."""
+    given = {name: getattr(times, name) for name in Times.__struct_fields__}
+    given = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
+    if bool(given["cron"]) == bool(given["interval"]):
         raise ValidationException("give either cron or an interval")
-    options: dict[str, Any] = {"cron": cron or None, "interval": interval or None}
-    for name, read in _READERS.items():
-        text = words.get(name, "").strip()
-        if text:
+    for name in ("start_at", "end_at"):
+        if given[name]:
             try:
-                options[name] = read(text)
+                at = datetime.fromisoformat(given[name])
             except ValueError as error:
                 raise ValidationException(f"{name}: {error}") from error
-    return options
-
-
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
-_READERS: dict[str, Callable[[str], Any]] = {
-    "timezone": str,
-    "start_at": _instant,
-    "end_at": _instant,
-    "max_runs": int,
-    "jitter": str,
-    "overlap": str,
-    "misfire": str,
-    "grace": str,
-}
+            given[name] = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return {"cron": None, "interval": None} | {name: value for name, value in given.items() if value not in {"", None}}

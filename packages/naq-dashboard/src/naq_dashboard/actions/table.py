@@ -1,6 +1,6 @@
 """Everything the dashboard can change: one table for its forms and its API."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,12 @@ import msgspec
 from naq_core.storage.connection import Connection
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.details import Details, Target
-from naq_dashboard.actions.enqueue import enqueue_job
+from naq_dashboard.actions.enqueue import NewJob, enqueue_job
 from naq_dashboard.actions.jobs import cancel_job, delete_job, reschedule_job, retry_job, run_job
 from naq_dashboard.actions.queues import delete_queue, limit_queue, pause_queue, purge_queue, resume_queue
 from naq_dashboard.actions.schedules import (
+    NewSchedule,
+    Times,
     create_schedule,
     delete_schedule,
     edit_schedule,
@@ -37,21 +39,14 @@ class Verb:
     """What the viewer must be allowed to do; an action covers several verbs."""
     do: Callable[[Connection, Target, Any], Awaitable[str]]
     """Does it, and returns a sentence that says what was done."""
-    takes: type[msgspec.Struct] | None = Details
-    """What it takes besides the target; None: a form's fields."""
+    takes: type[msgspec.Struct] = Details
+    """What it takes besides the target."""
     leads_to: str = ""
     """The list to show afterwards, as there is no page of the target any more."""
 
 
-def _of_form(function: Callable[[Connection, Mapping[str, str]], Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-    async def do(connection: Connection, _: Target, form: Mapping[str, str]) -> str:
-        return await function(connection, form)
-
-    return do
-
-
 VERBS: dict[str, Verb] = {
-    "enqueue-job": Verb(Action.ENQUEUE_JOB, _of_form(enqueue_job), None),
+    "enqueue-job": Verb(Action.ENQUEUE_JOB, enqueue_job, NewJob),
     "retry-job": Verb(Action.RETRY_JOB, retry_job),
     "cancel-job": Verb(Action.CANCEL_JOB, cancel_job),
     "delete-job": Verb(Action.DELETE_JOB, delete_job, leads_to="jobs"),
@@ -68,8 +63,8 @@ VERBS: dict[str, Verb] = {
     "trigger-schedule": Verb(Action.TRIGGER_SCHEDULE, trigger_schedule),
     "pause-schedule": Verb(Action.PAUSE_SCHEDULE, pause_schedule),
     "resume-schedule": Verb(Action.PAUSE_SCHEDULE, resume_schedule),
-    "create-schedule": Verb(Action.EDIT_SCHEDULE, _of_form(create_schedule), None),
-    "edit-schedule": Verb(Action.EDIT_SCHEDULE, _of_form(edit_schedule), None),
+    "create-schedule": Verb(Action.EDIT_SCHEDULE, create_schedule, NewSchedule),
+    "edit-schedule": Verb(Action.EDIT_SCHEDULE, edit_schedule, Times),
     "delete-schedule": Verb(Action.DELETE_SCHEDULE, delete_schedule, leads_to="schedules"),
     "retry-workflow": Verb(Action.RETRY_WORKFLOW, retry_workflow),
     "cancel-workflow": Verb(Action.CANCEL_WORKFLOW, cancel_workflow),

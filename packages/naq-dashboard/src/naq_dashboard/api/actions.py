@@ -11,10 +11,10 @@ from litestar.response import Response
 
 from naq_core.filters import parse_filter
 from naq_core.masks import Mask
-from naq_core.names import new_id
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.actions.details import Details, Target, Text
+from naq_dashboard.actions.enqueue import NewJob, target_of
 from naq_dashboard.actions.table import VERBS
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, links_of, state_of
@@ -26,25 +26,6 @@ class Done(msgspec.Struct):
     """The result of an action."""
 
     notice: str
-
-
-class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A call of a function that workers know by its name."""
-
-    function: Text
-    """`module:function`."""
-    queue: Text = ""
-    """By default the setting `default_queue`."""
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    job_id: Text = ""
-    """An id of your own: while a job or record of it is there, none is enqueued again."""
-    delay: Text = ""
-    """How long to wait, such as `5m`, or an instant."""
-    priority: Literal["high", "normal", "low"] = "normal"
-    max_retries: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
-    timeout: Text = ""
-    """How long one attempt may take, such as `30s`."""
 
 
 class Enqueued(msgspec.Struct, kw_only=True):
@@ -165,11 +146,8 @@ def _handlers() -> list[Any]:
 @post("/api/jobs", tags=["jobs"], status_code=201, opt={"action": Action.ENQUEUE_JOB})
 async def enqueue_job(request: AnyRequest, data: RequestBody[NewJob]) -> Response[Enqueued]:
     """Enqueue a job. Its arguments are stored as JSON; a worker imports the function, nothing is imported here."""
-    words = {name: getattr(data, name) for name in ("function", "queue", "job_id", "delay", "priority", "timeout")}
-    words |= {name: msgspec.json.encode(getattr(data, name)).decode() for name in ("args", "kwargs", "max_retries")}
-    words["job_id"] = data.job_id.strip() or new_id()
-    target = Target(words["job_id"], data.queue.strip())
-    result = await state_of(request).operations.perform(viewer_of(request), "enqueue-job", target, words)
+    target = target_of(data)
+    result = await state_of(request).operations.perform(viewer_of(request), "enqueue-job", target, data)
     made = Enqueued(job_id=target.name, notice=result.notice)
     return Response(made, headers={"Location": links_of(request)("api", "jobs", made.job_id)})
 

@@ -10,40 +10,12 @@ from naq_core.inspect import get_workflow, list_workflows
 from naq_core.schedules import get_schedule, list_schedules, schedule_history
 from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
 from naq_dashboard.access.roles import Action
-from naq_dashboard.actions.details import Target, Text
+from naq_dashboard.actions.details import Target
+from naq_dashboard.actions.schedules import NewSchedule, Times
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["PLANS"]
-
-
-class Times(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """When a schedule fires; either `cron` or `interval`."""
-
-    cron: Text = ""
-    interval: Text = ""
-    """Such as `30s`."""
-    timezone: Text = ""
-    start_at: Text = ""
-    end_at: Text = ""
-    max_runs: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
-    jitter: Text = ""
-    overlap: Text = ""
-    """allow, skip or cancel."""
-    misfire: Text = ""
-    """skip, once or all."""
-    grace: Text = ""
-
-
-class NewSchedule(Times, kw_only=True, forbid_unknown_fields=True):
-    """A schedule of a function that workers know by its name."""
-
-    function: Text
-    """`module:function`."""
-    schedule_id: Text = ""
-    queue: Text = ""
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
 
 
 @get("/api/schedules", tags=["schedules"])
@@ -71,18 +43,15 @@ async def one_history(request: AnyRequest, schedule_id: FromPath[str]) -> list[F
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
 async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
     """Make a schedule."""
-    words = _words(data) | {"schedule_id": data.schedule_id, "function": data.function, "queue": data.queue}
-    words |= {name: msgspec.json.encode(value).decode() for name, value in (("args", data.args), ("kwargs", data.kwargs))}
     target = Target(data.schedule_id.strip())
-    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", target, words)).notice}
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", target, data)).notice}
 
 
 @patch("/api/schedules/{schedule_id:str}", tags=["schedules"], opt={"action": Action.EDIT_SCHEDULE})
 async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: RequestBody[Times]) -> dict[str, str]:
     """Change when a schedule fires."""
-    words = _words(data) | {"schedule_id": schedule_id}
     target = Target(schedule_id)
-    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", target, words)).notice}
+    return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", target, data)).notice}
 
 
 @get("/api/workflows", tags=["workflows"])
@@ -100,11 +69,6 @@ async def one_workflow(request: AnyRequest, workflow_id: FromPath[str]) -> Workf
     """Return a workflow with its jobs."""
     state = state_of(request)
     return await state.read(get_workflow, workflow_id, state.mask)
-
-
-def _words(data: Times) -> dict[str, str]:
-    words = {name: getattr(data, name) for name in Times.__struct_fields__}
-    return {name: "" if value is None else str(value) for name, value in words.items()}
 
 
 PLANS: list[Any] = [all_schedules, one_schedule, one_history, create_schedule, edit_schedule, all_workflows, one_workflow]

@@ -17,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from naq_core import __version__, metrics, record, views
+from naq_core.options import OPTIONS, Option
 from naq_dashboard.api import API_HANDLERS, actions, errors, plans, queues
 from naq_dashboard.guard.login import COOKIE
 
@@ -177,6 +178,13 @@ def _add_fields(schemas: dict[str, Any]) -> None:
                 found = schema.get("properties", {}).get(field)
                 if found is not None:
                     found["description"] = text
+        for each in msgspec.structs.fields(kind):
+            if each.type is Any and each.name in OPTIONS:
+                schema["properties"][each.name] = _option_schema(OPTIONS[each.name])
+
+
+def _option_schema(option: Option) -> dict[str, Any]:
+    return {**option.kind.schema, "description": option.described}
 
 
 def _structs() -> dict[str, type[msgspec.Struct]]:

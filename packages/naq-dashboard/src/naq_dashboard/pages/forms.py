@@ -11,10 +11,11 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath
 from litestar.response import Response
 
-from naq_core.names import new_id
 from naq_dashboard.access.roles import Viewer
+from naq_dashboard.actions.calls import read_arguments
 from naq_dashboard.actions.details import Target
-from naq_dashboard.actions.operations import ActionResult, Order
+from naq_dashboard.actions.enqueue import NewJob, target_of
+from naq_dashboard.actions.operations import ActionResult
 from naq_dashboard.actions.table import TARGETS
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages.frame import NOTICE, local_path
@@ -25,6 +26,8 @@ from naq_dashboard.web import AnyRequest, links_of, state_of
 
 __all__ = ["FORMS"]
 
+OPTION = "options."
+"""Before the name of a field that is an option of a schedule's jobs."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -61,12 +64,10 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
 async def _perform(state: AppState, viewer: Viewer, verb: str, form: Query) -> ActionResult:
     name = form.get(TARGETS.get(verb.rpartition("-")[2], ""))
     known = state.operations.require(viewer, verb, name)  # before the form's faults are said
-    if verb == "enqueue-job":
-        name = name or new_id()
-    fields = {key: form.get(key) for key, _ in form.pairs}
+    order = decode(known.takes, {key: form.get(key) for key, _ in form.pairs})
     queue = form.get("queue") if verb.endswith("-job") else ""
-    order: Order = {**fields, "job_id": name} if known.takes is None else decode(known.takes, fields)
-    return await state.operations.perform(viewer, verb, Target(name, queue), order)
+    target = target_of(order) if isinstance(order, NewJob) else Target(name, queue)
+    return await state.operations.perform(viewer, verb, target, order)
 
 
 def decode(takes: type[T], fields: Mapping[str, str]) -> T:
@@ -75,7 +76,11 @@ def decode(takes: type[T], fields: Mapping[str, str]) -> T:
     Raises:
         ValidationException: A field has the wrong type, or is out of range; names it.
     """
-    given = {name: text for name in takes.__struct_fields__ if (text := fields.get(name, ""))}
+    given: dict[str, Any] = {name: text for name in takes.__struct_fields__ if (text := fields.get(name, ""))}
+    if "args" in takes.__struct_fields__:
+        given["args"], given["kwargs"] = read_arguments(fields.get("arguments", ""))
+    if options := {name.removeprefix(OPTION): text for name, text in fields.items() if name.startswith(OPTION) and text}:
+        given["options"] = options
     try:
         return msgspec.convert(given, takes, strict=False)
     except msgspec.ValidationError as error:
@@ -83,7 +88,7 @@ def decode(takes: type[T], fields: Mapping[str, str]) -> T:
         name = name.rstrip("`")
         if "`int" in problem and ("got `str`" in problem):
             problem = "must be an integer"
-        raise ValidationException(f"{name} {problem}, not {given.get(name, '')[:40]!r}" if name else problem) from error
+        raise ValidationException(f"{name} {problem}, not {str(given.get(name, ''))[:40]!r}" if name else problem) from error
 
 
 def _path_of(address: str) -> str:

@@ -11,9 +11,11 @@ from naq_core.errors import ConfigurationError
 from naq_core.filters import FIELDS, build_filter
 from naq_core.inspect import get_job, list_queues
 from naq_core.names import check_place
+from naq_core.options import OPTIONS
 from naq_core.record import AttemptError, JobState
 from naq_core.views import JobFilter, JobPage, JobView
 from naq_dashboard.actions.bulk import BulkRun
+from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_to
@@ -40,6 +42,8 @@ SEARCH_TERMS = (
     ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
     ('"two words"', "the exact phrase"),
 )
+COMMON = ("delay", "priority", "max_retries", "timeout", "job_id")
+"""Options that the form of a new job shows at once; the others are below "More options"."""
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
 
@@ -125,6 +129,8 @@ async def new_job(state: AppState, query: Query) -> dict[str, Any]:
         "title": "New job",
         "queue": query.get("queue") or state.naq_settings.default_queue,
         "queues": [each.queue for each in queues],
+        "common": option_fields(COMMON),
+        "rare": option_fields([name for name in OPTIONS if name not in {*COMMON, "queue"}]),
         "stream": "",
     }
 

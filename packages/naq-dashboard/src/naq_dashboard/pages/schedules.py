@@ -3,8 +3,10 @@
 from typing import Any
 
 from naq_core.errors import NaqError
+from naq_core.options import OPTIONS, REPEATED_OPTIONS
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
+from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.state import AppState
@@ -12,6 +14,7 @@ from naq_dashboard.state import AppState
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 
 NEXT = 5
+JOB_FIELDS = option_fields([name for name in OPTIONS if name in REPEATED_OPTIONS], "options.")
 ZONES = ("UTC", "Europe/London", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata")
 
 
@@ -48,7 +51,7 @@ async def new_schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show the empty form."""
     del query
     blank = ScheduleView(schedule_id="", queue=state.naq_settings.default_queue, function="", grace=60.0)
-    return {"title": "New schedule", "schedule": blank, "is_new": True, "zones": ZONES, "stream": ""}
+    return {"title": "New schedule", "schedule": blank, "is_new": True, "zones": ZONES, "options": JOB_FIELDS, "stream": ""}
 
 
 async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
