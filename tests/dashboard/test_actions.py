@@ -119,6 +119,21 @@ async def test_a_queue_gets_a_limit_and_loses_it(dashboard: Client, queue: Queue
     assert (await dashboard.get("/api/queues/default")).json()["limit"] is None
 
 
+async def test_a_form_is_decoded_where_it_arrives(dashboard: Client, queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    form = {"queue": "default", "_csrf_token": await token_of(dashboard)}
+    headers = BROWSER | {"Accept": "application/json"}
+    for limit, status, named in (
+        ("3", 200, "at most 3 jobs at once"),
+        ("many", 400, "limit must be an integer, not 'many'"),
+        ("0", 400, "limit"),
+        (" ", 200, "no longer has a limit"),
+    ):
+        answer = await dashboard.post("/do/limit-queue", data=form | {"limit": limit, "other": "x"}, headers=headers)
+        assert (answer.status_code, named in answer.text) == (status, True), answer.text
+    assert (await dashboard.post("/do/limit-queue", data=form | {"queue": " "}, headers=headers)).status_code == 400
+
+
 async def test_a_worker_goes_quiet_and_stops(dashboard: Client, run_worker: RunWorker) -> None:
     async with run_worker() as worker:
 

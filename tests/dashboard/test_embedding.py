@@ -123,6 +123,8 @@ async def test_the_document_of_the_outer_application_is_its_own(settings: Settin
     plugin = NaqDashboardPlugin("/naq", settings, DashboardSettings(secret=SECRET))
     app = Litestar([home], plugins=[plugin])
     assert list(app.openapi_schema.to_schema()["paths"]) == ["/"]
+    with pytest.warns(DeprecationWarning, match=r"NaqDashboardPlugin\.state"):
+        assert plugin.board is plugin.state
     await plugin.state.aclose()
 
 
