@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naq_cli._calls import read_arguments, read_json_arguments
+from naq_cli._calls import read_arguments
 from naq_cli._format import for_people, for_programs, iso, printable, relative
 from naq_cli._jobs import ending
 from naq_cli._layout import GAP, Wish, fit
@@ -14,6 +14,7 @@ from naq_core.record import AttemptError, JobState
 from naq_core.settings import parse_duration
 from naq_core.views import JobView
 from naq_core.wording import exact_span, size, span
+from naq_core.written_calls import read_json_arguments
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

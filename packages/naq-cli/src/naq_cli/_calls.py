@@ -8,24 +8,22 @@ import msgspec
 
 from naq_cli._errors import CommandError
 from naq_cli.exit_codes import ExitCode
+from naq_core.written_calls import WrittenCall, read_function, read_json_arguments
 
-Call = tuple[list[Any], dict[str, Any]]
 
-
-def check_function(function: str) -> None:
-    """Refuse what cannot name a function.
+def function_of(text: str) -> str:
+    """Return the name of a function.
 
     Raises:
         CommandError: It is not `module:function`.
     """
-    module, colon, name = function.partition(":")
-    parts = (*module.split("."), *name.split("."))
-    if not colon or not all(part.isidentifier() for part in parts):
-        guess = ":".join(function.rsplit(".", 1)) if "." in function and not colon else "shop.mail:send"
-        raise CommandError(f"{function!r} does not name a function: write module:function, such as {guess}", ExitCode.USAGE)
+    try:
+        return read_function(text)
+    except ValueError as error:
+        raise CommandError(str(error), ExitCode.USAGE) from error
 
 
-def read_call(arguments: Sequence[str], json_args: str | None) -> Call:
+def read_call(arguments: Sequence[str], json_args: str | None) -> WrittenCall:
     """Read the arguments of a call from words, or from one JSON document (`-` reads standard input).
 
     Raises:
@@ -36,10 +34,13 @@ def read_call(arguments: Sequence[str], json_args: str | None) -> Call:
     if arguments:
         raise CommandError(f"--json-args gives all arguments: remove {arguments[0]!r}", ExitCode.USAGE)
     # Bytes: JSON is UTF-8, whatever the locale.
-    return read_json_arguments(sys.stdin.buffer.read() if json_args == "-" else json_args.encode())
+    try:
+        return read_json_arguments(sys.stdin.buffer.read() if json_args == "-" else json_args.encode())
+    except ValueError as error:
+        raise CommandError(f"--json-args {error}", ExitCode.USAGE) from error
 
 
-def read_arguments(words: Sequence[str]) -> Call:
+def read_arguments(words: Sequence[str]) -> WrittenCall:
     """Read the arguments of a call from words: JSON where it is JSON, text where it is not, `name=value` as keywords.
 
     Raises:
@@ -58,29 +59,6 @@ def read_arguments(words: Sequence[str]) -> Call:
         else:
             args.append(_value(word))
     return args, kwargs
-
-
-def read_json_arguments(text: bytes) -> Call:
-    """Read the arguments of a call from one JSON document.
-
-    Raises:
-        CommandError: It is not JSON, or neither a list nor an object.
-    """
-    try:
-        document = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise CommandError(f"--json-args is not JSON: {error}", ExitCode.USAGE) from error
-    match document:
-        case [list() as args, dict() as kwargs]:
-            return args, kwargs
-        case list():
-            return document, {}
-        case dict():
-            return [], document
-        case _:
-            raise CommandError(
-                f"--json-args is {type(document).__name__}: give a list, an object, or [list, object]", ExitCode.USAGE
-            )
 
 
 def _value(word: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from naq_cli._calls import check_function, read_call
+from naq_cli._calls import function_of, read_call
 from naq_cli._errors import CommandError
 from naq_cli._following import follow_job
 from naq_cli._job_options import TypedOptions, flags_named, offering
@@ -65,7 +65,7 @@ async def enqueue(
         arguments: Its arguments.
         json_args: All arguments as one JSON list, one object of keyword arguments, or [list, object]; - reads standard input.
     """
-    check_function(function)
+    function = function_of(function)
     args, kwargs = read_call(arguments, json_args)
     patience = seconds_of(waiting.timeout, "--timeout")
     waits = waiting.wait or waiting.follow or patience is not None

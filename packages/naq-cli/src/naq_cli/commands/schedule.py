@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from cyclopts import App, Group, Parameter
 
-from naq_cli._calls import check_function, read_call
+from naq_cli._calls import function_of, read_call
 from naq_cli._errors import CommandError
 from naq_cli._format import iso, relative
 from naq_cli._job_options import TypedOptions, offering
@@ -209,7 +209,7 @@ async def add(
         paused: Add it paused.
         replace: Replace an existing schedule with this id.
     """
-    check_function(function)
+    function = function_of(function)
     if (times.cron is None) == (times.every is None):
         raise CommandError('when? Give --cron "30 9 * * mon-fri" or --every 5m', ExitCode.USAGE)
     args, kwargs = read_call(arguments, json_args)

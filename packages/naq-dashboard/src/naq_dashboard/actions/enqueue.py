@@ -13,7 +13,7 @@ from naq_core.option_set import OptionSet
 from naq_core.options import OPTIONS, read_options
 from naq_core.storage.connection import Connection
 from naq_core.terms import unique_id
-from naq_dashboard.actions.calls import SERIALIZER, check_length, read_function
+from naq_dashboard.actions.calls import SERIALIZER, check_call
 from naq_dashboard.actions.details import Target, Text
 
 __all__ = ["NewJob", "enqueue_job", "given_options", "offering", "target_of"]
@@ -80,8 +80,7 @@ async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> 
     Raises:
         ValidationException: The call is wrong. NaqError: An option is, or it cannot be enqueued.
     """
-    function = read_function(order.function)
-    check_length(order.args, order.kwargs)
+    function = check_call(order.function, order.args, order.kwargs)
     given = given_options(order, connection.clock.utc())
     options = OptionSet(given if "unique" in given else {"job_id": target.name, **given})
     name = options.queue or connection.settings.default_queue

@@ -10,7 +10,7 @@ from naq_core import schedules
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS
 from naq_core.storage.connection import Connection
-from naq_dashboard.actions.calls import SERIALIZER, check_length, read_function
+from naq_dashboard.actions.calls import SERIALIZER, check_call
 from naq_dashboard.actions.details import Details, Target, Text
 from naq_dashboard.actions.enqueue import given_options, offering
 
@@ -63,8 +63,7 @@ class NewSchedule(Times, kw_only=True, forbid_unknown_fields=True):
 
 async def create_schedule(connection: Connection, target: Target, order: NewSchedule) -> str:
     """Make a schedule of a function named `module:function`; nothing is imported here, the worker will."""
-    function = read_function(order.function)
-    check_length(order.args, order.kwargs)
+    function = check_call(order.function, order.args, order.kwargs)
     spec = schedules.make_named_spec(
         function,
         order.args,

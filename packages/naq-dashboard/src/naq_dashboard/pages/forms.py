@@ -11,8 +11,8 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath
 from litestar.response import Response
 
+from naq_core.written_calls import read_json_arguments
 from naq_dashboard.access.roles import Viewer
-from naq_dashboard.actions.calls import read_arguments
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.enqueue import NewJob, target_of
 from naq_dashboard.actions.operations import ActionResult
@@ -78,7 +78,10 @@ def decode(takes: type[T], fields: Mapping[str, str]) -> T:
     """
     given: dict[str, Any] = {name: text for name in takes.__struct_fields__ if (text := fields.get(name, ""))}
     if "args" in takes.__struct_fields__:
-        given["args"], given["kwargs"] = read_arguments(fields.get("arguments", ""))
+        try:
+            given["args"], given["kwargs"] = read_json_arguments(fields.get("arguments") or "[]")
+        except ValueError as error:
+            raise ValidationException(f"arguments {error}") from error
     if options := {name.removeprefix(OPTION): text for name, text in fields.items() if name.startswith(OPTION) and text}:
         given["options"] = options
     try:
