@@ -182,12 +182,39 @@ def test_what_is_no_expression_is_refused_at_once(expression: Any) -> None:
         ("0 9 0 * *", "'0' cannot be the day of the month: use 1 to 31"),
         ("0 9 * 13 *", "'13' cannot be the month: use 1 to 12"),
         ("0 9 * * mon,8", "'mon,8' cannot be the day of the week: use 0 to 7"),
+        ("0 9 32 * *", "'32' cannot be the day of the month: use 1 to 31"),
         ("0 9 * * * 60", "'60' cannot be the second: use 0 to 59"),
+        ("0 0 13 * fri#2", "cannot be combined"),
+        ("0 0 1 * l5", "cannot be combined"),
+        ("0 0 15w * mon", "cannot be combined"),
+        ("daily", "needs 5 fields"),
+        ("@daily 5", "needs 5 fields"),
+        ("*/0 * * * *", "not valid: .*not acceptable"),
     ],
 )
-def test_a_value_out_of_its_range_is_named_with_the_range(expression: str, problem: str) -> None:
+def test_what_is_wrong_with_an_expression_is_named(expression: str, problem: str) -> None:
     with pytest.raises(InvalidScheduleError, match=problem):
         parse_cron(expression)
+
+
+def test_the_least_value_of_each_field_and_the_longest_expression() -> None:
+    found = next(times(parse_cron("0 0 1 1 0 0"), datetime(2026, 1, 1, tzinfo=UTC)))
+    assert found.isoformat() == "2026-01-04T00:00:00+00:00"
+    longest = f"{'0,' * 95}0 * * * *"
+    assert len(longest) == 199
+    assert parse_cron(f"{longest} ")
+    with pytest.raises(InvalidScheduleError, match="longer than 200"):
+        parse_cron(f"{longest}  ")
+
+
+def test_real_time_is_found_in_another_year_beyond_changes_of_the_clocks() -> None:
+    assert local("*/30 0 29 2 *", "Europe/Berlin", "2026-03-01T00:00", 1) == ["2028-02-29T00:00:00+01:00"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("expression", ["0 0 29 2 *", "*/30 * 29 2 *"])
+def test_times_end_with_the_calendar(expression: str, zone: str) -> None:
+    assert parse_cron(expression, zone).after(datetime(9996, 3, 1, tzinfo=UTC)) is None
 
 
 _token = st.sampled_from([*"*?,-/#lwLW ", *map(str, range(62)), "mon", "feb", "sun-sat", "@daily", "0-59/7", "99", "#6", "\t"])
@@ -209,5 +236,6 @@ def test_any_text_is_either_refused_or_understood(text: str) -> None:
     "zone", ["Mars/Olympus", "../../etc/passwd", "/etc/localtime", "", "Europe/Berlin\x00", "+02:00", 5, "posixrules"]
 )
 def test_what_is_no_zone_is_refused(zone: Any) -> None:
-    with pytest.raises(InvalidScheduleError, match="time zone"):
+    with pytest.raises(InvalidScheduleError, match="time zone") as caught:
         parse_cron("* * * * *", zone)
+    assert ("not known here" in str(caught.value)) == (zone == "Mars/Olympus"), "no file is looked for by any other name"

@@ -31,6 +31,7 @@ _FIELD_NAMES = ("minute", "hour", "day of the month", "month", "day of the week"
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7), (0, 59))
 _NUMBER = re.compile(r"(?<![/#\d])\d+", re.ASCII)  # neither a step nor which Friday it is
 _ANY = frozenset({"*", "?"})
+_ANY_TIME = datetime(2024, 1, 1)  # noqa: DTZ001 - a wall clock time
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
@@ -47,7 +48,7 @@ class Cron(NamedTuple):
         """Return the first time later than `instant` (aware), in UTC; None where there is none within nine years."""
         try:
             return self._after_by_wall_clock(instant) if self.by_wall_clock else self._after_in_real_time(instant)
-        except OverflowError:  # the calendar ends with the year 9999
+        except (OverflowError, ValueError):  # the calendar ends with the year 9999; the expression was checked
             return None
 
     def _after_by_wall_clock(self, instant: datetime) -> datetime | None:
@@ -101,7 +102,7 @@ def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     fields = _check_syntax(expression)
     normal = " ".join(fields)
     try:
-        first = next(_matches(normal, datetime(2024, 1, 1)), None)  # noqa: DTZ001 - a wall clock time
+        first = next(_matches(normal, _ANY_TIME), None)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:  # whatever croniter meets
         raise InvalidScheduleError("cron expression", expression, _reason(error)) from error
     if first is None:
@@ -169,7 +170,7 @@ def _iterator(expression: str) -> Any:
     # Imported at the first use: it takes a tenth of a second, and most processes have no schedules.
     from croniter import croniter  # noqa: PLC0415
 
-    return croniter(expression, datetime(2024, 1, 1), ret_type=datetime, max_years_between_matches=YEARS)  # noqa: DTZ001
+    return croniter(expression, _ANY_TIME, ret_type=datetime, max_years_between_matches=YEARS)
 
 
 def _matches(expression: str, after: datetime) -> Iterator[datetime]:
