@@ -29,7 +29,7 @@ TIMES = Group("Times", sort_key=5)
 
 @Parameter(name="*", group=TIMES)
 @dataclass(frozen=True, kw_only=True)
-class Times:
+class ScheduleTimes:
     """When it fires, and what to do about overlapping and late runs."""
 
     cron: str | None = None
@@ -54,7 +54,7 @@ class Times:
     """How late a run may start without counting as missed (default 60s)."""
 
 
-NO_TIMES = Times()
+NO_TIMES = ScheduleTimes()
 
 
 @offering({"queue", *REPEATED_OPTIONS})
@@ -194,7 +194,7 @@ async def add(
     json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     paused: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
-    times: Times = NO_TIMES,
+    times: ScheduleTimes = NO_TIMES,
     job: JobOptions = NO_OPTIONS,
 ) -> None:
     """Add a recurring schedule. A scheduler (naq scheduler) must be running for it to fire.
@@ -248,7 +248,7 @@ async def add(
     output.done(text, names=[view.schedule_id], document=view)
 
 
-def _timing(times: Times, now: datetime) -> dict[str, Any]:
+def _timing(times: ScheduleTimes, now: datetime) -> dict[str, Any]:
     given: dict[str, Any] = {
         "cron": times.cron,
         "interval": times.every,

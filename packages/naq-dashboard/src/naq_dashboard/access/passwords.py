@@ -63,20 +63,20 @@ class SessionSigner:
         """
         return self._sign(f"session {password}", f"{int(time.time() + seconds)}.{_text(user.encode())}")
 
-    def session_user(self, word: str, passwords: Mapping[str, str]) -> str | None:
+    def session_user(self, token: str, passwords: Mapping[str, str]) -> str | None:
         """Return the user of a session that has not ended, else None.
 
         Args:
             passwords: As they are stored now, by user.
         """
-        payload, _, _ = word.rpartition(".")
+        payload, _, _ = token.rpartition(".")
         until, _, user = payload.partition(".")
         try:
             name = _bytes(user).decode()
         except ValueError:
             return None
         password = passwords.get(name)
-        if password is None or not hmac.compare_digest(self._sign(f"session {password}", payload).encode(), word.encode()):
+        if password is None or not hmac.compare_digest(self._sign(f"session {password}", payload).encode(), token.encode()):
             return None
         return name if int(until) > time.time() else None
 
@@ -87,8 +87,8 @@ class SessionSigner:
     def is_form_token(self, user: str, token: str) -> bool:
         """Whether `form_token` made it, for that user, not long ago."""
         name = _text(user.encode())
-        words = (self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1))
-        return any(hmac.compare_digest(token.encode(), word.encode()) for word in words)
+        valid = (self._sign("form", f"{_half_day() - age}.{name}").rpartition(".")[2] for age in (0, 1))
+        return any(hmac.compare_digest(token.encode(), each.encode()) for each in valid)
 
     def _sign(self, purpose: str, payload: str) -> str:
         digest = hmac.digest(self._key, f"naq-dashboard {purpose} {payload}".encode(), "sha256")

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+from litestar.exceptions import ValidationException
 
 from naq_core.enqueue.submit import submit_on
 from naq_core.job import Job
@@ -13,12 +14,17 @@ from naq_core.option_set import OptionSet
 from naq_core.options import OPTIONS, read_options
 from naq_core.storage.connection import Connection
 from naq_core.terms import unique_id
-from naq_dashboard.actions.calls import SERIALIZER, check_call
+from naq_core.written_calls import read_function
 from naq_dashboard.actions.details import Target, Text
 
-__all__ = ["NewJob", "enqueue_job", "given_options", "offering", "target_of"]
+__all__ = ["SERIALIZER", "NewJob", "check_call", "enqueue_job", "given_options", "offering", "target_of"]
 
 T = TypeVar("T", bound=type[msgspec.Struct])
+
+SERIALIZER = "json"
+"""How every call made here is stored, whatever the settings say: this process handles no pickles. All workers read it."""
+LONGEST = 500_000
+"""Characters of arguments; what is larger belongs into a program."""
 
 NOT_GIVEN: tuple[object, ...] = (None, "", [])
 
@@ -66,6 +72,21 @@ def given_options(order: msgspec.Struct, now: datetime) -> dict[str, Any]:
             del given["delay"]
             given["at"] = at
     return given
+
+
+def check_call(function: str, args: list[Any], kwargs: dict[str, Any]) -> str:
+    """Return the name of the function that is called; nothing is imported here, the worker will.
+
+    Raises:
+        ValidationException: It is not `module:function`, or the arguments are too long.
+    """
+    length = len(msgspec.json.encode((args, kwargs)))
+    if length > LONGEST:
+        raise ValidationException(f"the arguments are too long: {length:,} characters of at most {LONGEST:,}")
+    try:
+        return read_function(function)
+    except ValueError as error:
+        raise ValidationException(str(error)) from error
 
 
 def target_of(order: NewJob) -> Target:

@@ -10,9 +10,8 @@ from naq_core import schedules
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS
 from naq_core.storage.connection import Connection
-from naq_dashboard.actions.calls import SERIALIZER, check_call
 from naq_dashboard.actions.details import Details, Target, Text
-from naq_dashboard.actions.enqueue import given_options, offering
+from naq_dashboard.actions.enqueue import SERIALIZER, check_call, given_options, offering
 
 __all__ = [
     "NewSchedule",

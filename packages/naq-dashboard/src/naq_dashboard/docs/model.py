@@ -39,7 +39,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OperationAnswer:
     """What is sent or answered: its type, and the fields of its schema."""
 
     status: str
@@ -61,8 +61,8 @@ class Shown:
     text: Markup
     action: str
     parameters: tuple[Field, ...]
-    body: Answer | None
-    answers: tuple[Answer, ...]
+    body: OperationAnswer | None
+    answers: tuple[OperationAnswer, ...]
     refusals: tuple[tuple[str, Markup], ...]
     curl: str
     can_try: bool
@@ -127,11 +127,11 @@ class Reference:
             can_try=method == "get",
         )
 
-    def _contents(self, status: str, response: Mapping[str, Any]) -> Iterator[Answer]:
+    def _contents(self, status: str, response: Mapping[str, Any]) -> Iterator[OperationAnswer]:
         text = _marked(response.get("description", "") if status else "")
         for media_type, content in response.get("content", {}).items():
             schema = content["schema"]
-            yield Answer(status, media_type, self._kind(schema), text, self._fields(self._inner(schema)))
+            yield OperationAnswer(status, media_type, self._kind(schema), text, self._fields(self._inner(schema)))
 
     def _refusal(self, status: str) -> tuple[str, Markup]:
         return status, _marked(self._document["components"]["responses"][status]["description"])

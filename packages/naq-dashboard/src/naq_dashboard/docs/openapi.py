@@ -19,7 +19,7 @@ from litestar.openapi.config import OpenAPIConfig
 from naq_core import __version__, metrics, record, views
 from naq_core.options import OPTIONS, Option
 from naq_dashboard.actions import schedules
-from naq_dashboard.api import API_HANDLERS, actions, errors, plans, queues
+from naq_dashboard.api import API_HANDLERS, actions, errors, queues
 from naq_dashboard.guard.login import COOKIE
 
 __all__ = ["METHODS", "describe"]
@@ -27,7 +27,7 @@ __all__ = ["METHODS", "describe"]
 METHODS = ("get", "post", "put", "patch", "delete")
 SAFE = "get"
 PROBLEM = "application/problem+json"
-_MODULES: tuple[ModuleType, ...] = (views, record, metrics, schedules, actions, plans, errors, queues)
+_MODULES: tuple[ModuleType, ...] = (views, record, metrics, schedules, actions, errors, queues)
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {

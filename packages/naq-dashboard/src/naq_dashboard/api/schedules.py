@@ -1,21 +1,20 @@
-"""Schedules and workflows as JSON."""
+"""Schedules as JSON."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import get, patch, post
-from litestar.params import FromPath, QueryParameter, RequestBody
+from litestar.params import FromPath, RequestBody
 
-from naq_core.inspect import get_workflow, list_workflows
 from naq_core.schedules import get_schedule, list_schedules, schedule_history
-from naq_core.views import Firing, ScheduleView, WorkflowPage, WorkflowView
+from naq_core.views import Firing, ScheduleView
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.schedules import NewSchedule, Times
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.web import AnyRequest, state_of
 
-__all__ = ["PLANS"]
+__all__ = ["SCHEDULES"]
 
 
 @get("/api/schedules", tags=["schedules"])
@@ -54,21 +53,4 @@ async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: R
     return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", target, data)).notice}
 
 
-@get("/api/workflows", tags=["workflows"])
-async def all_workflows(
-    request: AnyRequest,
-    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 20,
-    cursor: Annotated[str, QueryParameter(max_length=100)] = "",
-) -> WorkflowPage:
-    """List the workflows, the newest first."""
-    return await state_of(request).read(list_workflows, limit, cursor or None)
-
-
-@get("/api/workflows/{workflow_id:str}", tags=["workflows"])
-async def one_workflow(request: AnyRequest, workflow_id: FromPath[str]) -> WorkflowView:
-    """Return a workflow with its jobs."""
-    state = state_of(request)
-    return await state.read(get_workflow, workflow_id, state.mask)
-
-
-PLANS: list[Any] = [all_schedules, one_schedule, one_history, create_schedule, edit_schedule, all_workflows, one_workflow]
+SCHEDULES: list[Any] = [all_schedules, one_schedule, one_history, create_schedule, edit_schedule]
