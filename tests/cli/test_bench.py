@@ -41,6 +41,16 @@ async def test_every_measure_has_its_figures_and_nothing_is_left(settings: Setti
     assert await streams_of_benchmarks(settings) == []
 
 
+async def test_the_settings_of_the_user_hold_but_not_those_that_would_keep_it_from_running(
+    settings: Settings, here: dict[str, Any]
+) -> None:
+    here |= {"NAQ_JOB_SERIALIZER": "json", "NAQ_ALLOWED_FUNCTIONS": "shop.*", "NAQ_SIGNING_KEY": "k" * 32, "NAQ_WORKERS": "3"}
+    done = naq("bench", "drain", "round-trip", "-n", "20", "--reps", "1", **here)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()[1:]] == ["drain", "round trip, p50", "round trip, p99"]
+    assert await streams_of_benchmarks(settings) == []
+
+
 async def test_what_is_chosen_is_a_table(here: dict[str, Any]) -> None:
     done = naq("bench", "enqueue", "-n", "10", "--reps", "1", **here)
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ from naq_core.tasks import beside
 T = TypeVar("T")
 
 QUEUE = "bench"
+FUNCTIONS = "naq_cli.bench.jobs:*"
 _LONGEST_NAME = 40
 _LOOK_SECONDS = 0.02
 _STOP_SECONDS = 15.0
@@ -38,7 +39,7 @@ async def temporary_namespace(settings: Settings) -> AsyncIterator[Connection]:
         CommandError: They could not be deleted; names the namespace.
     """
     name = f"{settings.namespace[:_LONGEST_NAME]}-bench{secrets.token_hex(4)}"
-    own = dataclasses.replace(settings, namespace=name, allowed_functions=())
+    own = dataclasses.replace(settings, namespace=name, allowed_functions=(*settings.allowed_functions, FUNCTIONS))
     async with Connection(own, name="naq-bench") as connection:
         try:
             yield connection
@@ -64,7 +65,7 @@ class Workers:
             count: How many there are.
             stamps: The file that their jobs write.
         """
-        self._arguments = ["-m", "naq_worker", QUEUE, "--concurrency", str(concurrency)]
+        self._arguments = ["-m", "naq_worker", QUEUE, "--concurrency", str(concurrency), "--workers", "1"]
         self._environment = {**os.environ, **settings.as_environment(), "NAQ_LOG_LEVEL": "WARNING", VARIABLE: str(stamps or "")}
         self._count = count
         self._processes: list[asyncio.subprocess.Process] = []

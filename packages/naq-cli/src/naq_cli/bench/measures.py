@@ -47,12 +47,12 @@ async def enqueue(plan: Plan, connection: Connection) -> list[Value]:
     """Enqueue jobs in one call, and then a tenth as many one after the other; no worker runs."""
     await ensure_queue(connection, QUEUE)
     began = time.perf_counter()
-    await submit_many(connection, _calls(jobs.noop, plan.jobs))
+    await submit_many(connection, _calls(connection, jobs.noop, plan.jobs))
     together = plan.jobs / (time.perf_counter() - began)
     few = max(1, plan.jobs // 10)
     began = time.perf_counter()
     for number in range(few):
-        await submit_on(connection, _call(jobs.noop, number))
+        await submit_on(connection, _call(connection, jobs.noop, number))
     one_by_one = few / (time.perf_counter() - began)
     return [
         Value("enqueue, all in one call", "jobs/s", together, plan.jobs),
@@ -109,7 +109,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def _rate(plan: Plan, connection: Connection, function: Callable[..., Any], count: int) -> float:
     """Let workers run jobs that are stored already, and return how many ran per second from the first start to the last end."""
     await ensure_queue(connection, QUEUE)
-    await submit_many(connection, _calls(function, count))
+    await submit_many(connection, _calls(connection, function, count))
     with tempfile.TemporaryDirectory(prefix="naq-bench-") as folder:
         path = Path(folder, "stamps")
         stamps = Stamps.create(path, count)
@@ -120,14 +120,14 @@ async def _rate(plan: Plan, connection: Connection, function: Callable[..., Any]
 
 
 async def _answer(connection: Connection, number: int) -> None:
-    job = _call(jobs.answer, number)
+    job = _call(connection, jobs.answer, number)
     await submit_on(connection, job)
     await job.result(timeout=_FIRST_SECONDS)
 
 
-def _calls(function: Callable[..., Any], count: int) -> list[Job[Any]]:
-    return [_call(function, slot) for slot in range(count)]
+def _calls(connection: Connection, function: Callable[..., Any], count: int) -> list[Job[Any]]:
+    return [_call(connection, function, slot) for slot in range(count)]
 
 
-def _call(function: Callable[..., Any], slot: int) -> Job[Any]:
-    return Job(function, (slot,), queue=QUEUE)
+def _call(connection: Connection, function: Callable[..., Any], slot: int) -> Job[Any]:
+    return Job(function, (slot,), queue=QUEUE, serializer=connection.settings.job_serializer)
