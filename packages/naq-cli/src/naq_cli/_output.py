@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-Form = Literal["auto", "json", "jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
