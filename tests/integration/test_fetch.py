@@ -292,6 +292,13 @@ async def test_a_burst_is_not_over_while_a_level_without_a_consumer_has_jobs(bur
     assert burst.fetch.places == [("default", "normal"), ("default", "low")]
 
 
+async def test_before_its_start_there_is_nothing_to_stop(connection: Connection) -> None:
+    fetch = Intake(connection).fetch
+    assert not fetch.is_open
+    await fetch.stop()
+    assert fetch.places == []
+
+
 async def test_heartbeats_become_rarer_with_very_many_queues(connection: Connection) -> None:
     assert Intake(connection).fetch._heartbeat == 1
     assert Intake(connection, *(f"q{number}" for number in range(500))).fetch._heartbeat == 2.5
