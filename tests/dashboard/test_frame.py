@@ -3,7 +3,7 @@
 import pytest
 
 from naq_core.settings import Settings
-from naq_dashboard.rendering.assets import assets
+from naq_dashboard.render import assets
 from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.support.eventually import eventually

@@ -18,8 +18,7 @@ from naq_dashboard.api.conditional import ConditionalGet
 from naq_dashboard.api.strict import check_query
 from naq_dashboard.docs.page import REFERENCE
 from naq_dashboard.errors import EXCEPTION_HANDLERS
-from naq_dashboard.guard.guard import check_action
-from naq_dashboard.guard.headers import marked
+from naq_dashboard.guard.guard import check_action, marked
 from naq_dashboard.guard.login import Identify
 from naq_dashboard.guard.peers import is_from_proxy, is_here
 from naq_dashboard.pages import PAGES

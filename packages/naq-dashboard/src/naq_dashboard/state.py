@@ -17,7 +17,7 @@ from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
 from naq_dashboard.queries.figures import FigureCache
 from naq_dashboard.queries.reader import Reader
-from naq_dashboard.rendering.templates import Renderer
+from naq_dashboard.render import Renderer
 from naq_dashboard.settings import DashboardSettings
 
 READY = 1.9

@@ -6,13 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar.connection import ASGIConnection, Request
+from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.response import Response
 from litestar.routes import HTTPRoute
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from naq_core.audit import Actor
 from naq_dashboard.access.passwords import SessionSigner
@@ -22,10 +23,29 @@ from naq_dashboard.guard.login import Login
 from naq_dashboard.guard.peers import address_of, base_of, is_here
 from naq_dashboard.settings import DashboardSettings
 
-__all__ = ["SAFE_METHODS", "Guard", "check_action", "problem", "viewer_of"]
+__all__ = ["SAFE_METHODS", "Guard", "check_action", "marked", "problem", "viewer_of"]
 
 log = logging.getLogger(__name__)
 
+POLICY = (
+    "default-src 'none'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "img-src 'self'; "
+    "connect-src 'self'; "
+    "form-action 'self'; "
+    "base-uri 'none'; "
+    "frame-ancestors 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VIEWER_KEY = "naq_dashboard_viewer"
 NOBODY = Viewer("", VIEWER)
@@ -193,6 +213,21 @@ async def check_form_token(connection: ASGIConnection[Any, Any, Any, Any], viewe
         token = str((await connection.form()).get("_csrf_token", ""))
     if not token or not signer.is_form_token(viewer.name, token):
         raise PermissionDeniedException("this page has expired: reload it and try again")
+
+
+def marked(send: Send) -> Send:
+    """Return a way to send that adds the headers which every answer has."""
+
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message.setdefault("headers", [])
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return send_marked
 
 
 def problem(status: int, detail: str, **more: Any) -> Response[Any]:

@@ -15,7 +15,7 @@ from naq_dashboard.pages import BY_NAME, PAGES, Page
 from naq_dashboard.pages.forms import FORMS
 from naq_dashboard.pages.frame import error_page, frame, html_page, query_of
 from naq_dashboard.pages.login import LOGIN
-from naq_dashboard.rendering.assets import assets
+from naq_dashboard.render import assets
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
 

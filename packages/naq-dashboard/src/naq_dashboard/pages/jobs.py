@@ -20,7 +20,7 @@ from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.queries.queues import job_counts
-from naq_dashboard.rendering.formats import moment
+from naq_dashboard.render import moment
 from naq_dashboard.state import AppState
 
 __all__ = ["delayed", "filter_of", "job", "jobs", "new_job"]

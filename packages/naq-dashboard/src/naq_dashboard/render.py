@@ -1,0 +1,220 @@
+"""Turns data into pages: static files, links, templates, and how times, sizes and numbers are written."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from markupsafe import Markup
+
+from naq_core import __version__, wording
+from naq_core.names import is_new_id
+from naq_core.record import JobState
+from naq_dashboard.masking import Masker
+from naq_dashboard.settings import DashboardSettings
+
+__all__ = ["Asset", "Links", "Renderer", "assets", "moment"]
+
+LONGEST = 100_000
+"""Characters of one value on a page; what workers write of results and errors is far shorter."""
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+NOTHING = "\N{EN DASH}"
+TYPES = {  # the charset is added when they are sent
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    "txt": "text/plain",
+}
+STATE_ICONS = {
+    "queued": "inbox",
+    "held": "hourglass",
+    "running": "loader",
+    "retrying": "rotate-ccw",
+    "succeeded": "circle-check",
+    "dead": "circle-x",
+    "cancelled": "ban",
+    "expired": "timer-off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file, held in memory: there are a dozen small ones."""
+
+    data: bytes
+    media_type: str
+    version: str
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """Return every static file by its path."""
+    found: dict[str, Asset] = {}
+    root = files("naq_dashboard") / "static"
+    pending = [(root, "")]
+    while pending:
+        folder, prefix = pending.pop()
+        for entry in folder.iterdir():
+            path = f"{prefix}{entry.name}"
+            suffix = entry.name.rpartition(".")[2]
+            if entry.is_dir():
+                pending.append((entry, f"{path}/"))
+            elif suffix in TYPES:
+                data = entry.read_bytes()
+                found[path] = Asset(data, TYPES[suffix], hashlib.sha256(data).hexdigest()[:12])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Builds addresses: what the outer application or the proxy puts before each path, the path, each part quoted."""
+
+    base: str
+
+    def __call__(self, *parts: object, **query: Any) -> str:
+        """Return the address of a page, such as `url("jobs", job_id, state="dead")`."""
+        path = "/".join(quote(str(part), safe="") for part in parts)
+        text = urlencode([(key, value) for key, value in query.items() if value not in (None, "", ())], doseq=True)
+        return f"{self.base}/{path}{'?' if text else ''}{text}"
+
+    @staticmethod
+    def can_hold(name: str) -> bool:
+        """Return whether a stored name, which anybody may have written, can be a part of a path to servers and browsers."""
+        return name not in {"", ".", ".."} and "/" not in name
+
+    def static(self, path: str) -> str:
+        """Return the address of a static file; it changes with the file, so that browsers can cache it without limit."""
+        return f"{self.base}/static/{path}?v={assets()[path].version}"
+
+
+class Renderer:
+    """The templates with everything they may use."""
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        self.masker = Masker(settings.masked_keys)
+        self.environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("naq_dashboard", "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            finalize=presentable,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {
+            "moment": moment,
+            "duration": duration,
+            "span": exact_span,
+            "amount": amount,
+            "size": size,
+            "mask": self.masker,
+            "quoted": lambda text: quote(str(text), safe=""),
+        }
+        self.environment.globals |= {
+            "settings": settings,
+            "version": __version__,
+            "state_icons": STATE_ICONS,
+            "all_states": [each.value for each in JobState],
+            "ago": ago,
+            "in_queue": in_queue,
+            "sparkline": sparkline,
+        }
+
+    def page(self, template: str, context: Mapping[str, Any]) -> str:
+        """Return a whole page."""
+        return self.environment.get_template(template).render(self._with_macros(context))
+
+    def regions(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
+        """Return the live regions of a page: the blocks whose names begin with `live_`, by the id of their element."""
+        loaded = self.environment.get_template(template)
+        shared = loaded.new_context(self._with_macros(context))
+        return {
+            name.replace("_", "-"): "".join(block(shared)).strip()
+            for name, block in loaded.blocks.items()
+            if name.startswith("live_")
+        }
+
+    def _with_macros(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the macros: a block that is rendered alone does not run its template's imports."""
+        module = self.environment.get_template("_macros.html").make_module(dict(context))
+        macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        return {**macros, **context}
+
+
+def presentable(value: Any) -> Any:
+    """Return a text without what a page must not hold: control characters, those that turn the direction of others, megabytes."""
+    if not isinstance(value, str) or isinstance(value, Markup) or (value.isprintable() and len(value) <= LONGEST):
+        return value
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+
+
+def moment(value: datetime | float | None) -> datetime | None:
+    """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
+    if isinstance(value, datetime) or not value:
+        return value if isinstance(value, datetime) else None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):  # records come from anybody who may write them
+        return None
+
+
+def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
+    """Write an instant; the browser's script turns it into a distance from now; without it the time is shown."""
+    at = moment(value)
+    if at is None:
+        return Markup('<span class="none">{}</span>').format(empty)
+    at = at.astimezone(UTC)
+    text = at.strftime("%H:%M:%S") if abs(datetime.now(UTC) - at) < timedelta(hours=20) else at.strftime("%d %b %H:%M")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), text
+    )
+
+
+def duration(value: timedelta | float | None) -> str:
+    """Write a length of time for people; a clock that went backwards makes it `0s`, never negative."""
+    if value is None:
+        return NOTHING
+    return wording.span(value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def amount(value: float | None) -> str:
+    """Write a number with thin spaces between thousands."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.1f}".replace(",", "\u202f")
+    return f"{int(value):,}".replace(",", "\u202f")
+
+
+def exact_span(seconds: float | None) -> str:
+    """Write a length of time as forms and settings read it; nothing for None."""
+    return "" if seconds is None else wording.exact_span(seconds)
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes."""
+    return NOTHING if count is None else wording.size(count)
+
+
+def sparkline(values: Iterable[float], label: str, width: int = 96, height: int = 24) -> Markup:
+    """Draw a small line of values as SVG."""
+    points = list(values)
+    top = max(points, default=0) or 1
+    step = width / max(1, len(points) - 1)
+    line = " ".join(f"{i * step:.1f},{height - 2 - value / top * (height - 4):.1f}" for i, value in enumerate(points))
+    if len(points) < 2:
+        return Markup('<span class="none">{}</span>').format(NOTHING)
+    return Markup(
+        '<svg class="sparkline" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
+        '<polygon points="0,{h} {line} {w},{h}"/><polyline points="{line}"/></svg>'
+    ).format(w=width, h=height, label=label, line=line)
+
+
+def in_queue(job_id: str, queue: str) -> dict[str, str]:
+    """Return what a link or button must name besides a job's id: its queue, unless NAQ made the id, which is then unique."""
+    return {"queue": queue} if queue and not is_new_id(job_id) else {}

@@ -1,1 +1,0 @@
-"""Turns data into HTML."""
