@@ -33,12 +33,12 @@ def option_fields(names: Collection[str], prefix: str = "") -> list[OptionField]
 def _field(name: str, prefix: str) -> OptionField:
     option = OPTIONS[name]
     kind = {"boolean": "checkbox", "integer": "number"}.get(str(option.kind.schema["type"]), "text")
-    examples = "; ".join(text for text in (option.default, option.kind.example) if text)
+    placeholder = "; e.g. ".join(text for text in (option.default, option.kind.example) if text)
     return OptionField(
         name=f"{prefix}{name}",
         label=name.replace("_", " ").capitalize(),
         help=option.help,
         kind="select" if option.kind.choices else kind,
-        placeholder=examples,
+        placeholder=placeholder,
         choices=option.kind.choices,
     )
