@@ -11,6 +11,7 @@ from naq_core import Connection, Settings
 from naq_core.transport.client import QuickClient
 from naq_core.transport.lasting import LastingClient
 from naq_core.transport.secure import SecureClient
+from tests.support.eventually import eventually
 
 
 @pytest.mark.parametrize("headers", [None, {"Naq-State": "dead", "Nats-TTL": "3s"}])
@@ -81,6 +82,34 @@ async def test_a_cancellation_that_comes_with_the_answer_is_not_swallowed(settin
         with pytest.raises(asyncio.CancelledError):
             await flushing
         await client.flush()
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+async def test_each_subscription_gets_everything_in_order(settings: Settings, size: int) -> None:
+    """Listeners are called as messages are read or by the read loop, as there are few or many; nats-py's callbacks by tasks."""
+    heard: list[int] = []
+    called: list[int] = []
+
+    async def call(message: Msg) -> None:
+        called.append(int(message.data))
+
+    async with Connection(settings) as connection:
+        client, prefix = connection.client, settings.namespace
+        await client.listen(f"{prefix}.heard", lambda _subject, _reply, data, _headers: heard.append(int(data)))
+        await client.subscribe(f"{prefix}.called", cb=call)
+        for number in range(300):
+            await client.publish(f"{prefix}.heard", b"%d" % number)
+            if number % 7 == 0:
+                await client.publish(f"{prefix}.called", b"%d" % number)
+            if number % size == 0:
+                await client.flush()
+        await client.flush()
+
+        async def all_called() -> None:
+            assert called == list(range(0, 300, 7))
+
+        await eventually(all_called)
+    assert heard == list(range(300))
 
 
 async def test_requests_say_who_is_missing(settings: Settings) -> None:

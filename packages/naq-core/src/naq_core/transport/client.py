@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 RECONNECT_PAUSE = 0.1
 CLOSE_PATIENCE = 2.0
+MANY = 4
+"""Messages in a chunk from which on the next one is left to the read loop."""
 CONGESTED = 1 << 20
 """Bytes waiting in the transport from which on nats-py's flusher takes over, which waits for the peer to read."""
 
@@ -295,17 +297,19 @@ class QuickClient(LastingClient):
     def _read_at_once(self) -> None:
         """Hand messages to their listeners as they are read, without waking the read loop, a turn of the event loop later.
 
-        The loop takes what it has to await, and all that comes until it is through with that, so that the order stays.
+        The loop takes what it has to await, and all that comes until it is through with that, so that the order stays. It also
+        takes what comes while there is much: what gathers in that turn is worked off, and answered, together.
         """
         reader = getattr(self._transport, "_io_reader", None)
         if reader is None:
             return
-        feed, take = reader.feed_data, self._quick.take
+        feed, parser = reader.feed_data, self._quick
 
         def feed_data(data: bytes) -> None:
-            if reader._waiter is not None:  # noqa: SLF001 - the loop waits for it, so it has taken all before
+            # Where the loop waits for it, it has taken all before.
+            if parser.taken < MANY and reader._waiter is not None:  # noqa: SLF001
                 try:
-                    data = take(data)
+                    data = parser.take(data)
                 except ProtocolError as error:
                     reader.set_exception(error)
                     return

@@ -42,6 +42,8 @@ class QuickParser(Parser):
         self._rest = bytearray()
         self._needed = 0
         """How long the rest must be before it is worth looking at again."""
+        self.taken = 0
+        """How many messages the last chunk had for listeners."""
 
     async def parse(self, data: bytes = b"") -> None:
         """Take every complete message and command.
@@ -66,7 +68,8 @@ class QuickParser(Parser):
                 return b""
             data = bytes(self._rest)
             self._rest = bytearray()
-        self._needed = at = 0
+        self._needed = at = taken = 0
+        self.taken = 0
         while (end := data.find(CRLF, at)) >= 0:
             line = data[at:end]
             if line[:4] != b"MSG " and line[:5] != b"HMSG ":
@@ -87,6 +90,7 @@ class QuickParser(Parser):
             if listener is None:
                 return data[at:]
             at = stop + 2
+            taken += 1
             reply = arguments[3] if len(arguments) == 5 + has_headers else b""
             try:
                 listener(arguments[1], reply, data[headers_end:stop], data[begin:headers_end])
@@ -95,6 +99,7 @@ class QuickParser(Parser):
         if end < 0 and len(data) - at > LONGEST_LINE:
             raise ProtocolError
         self._rest = bytearray(data[at:])
+        self.taken = taken
         return b""
 
     async def _take_first(self, data: bytes) -> bytes:
