@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from naq_client import Queue, SyncQueue, chain, task
-from naq_core import EncodeError, Job, JobFailedError, JobState, Settings, current_job, manage
+from naq_core import EncodeError, Job, JobFailedError, JobState, Settings, current_job, inspect, manage
 from naq_core.connection import Connection
+from naq_core.storage.topology import delete_namespace
 from naq_core.testing import WorkerRunner, waiting_jobs
 from tests.integration import work
 
@@ -232,3 +233,14 @@ async def test_delayed_jobs_are_left_until_told(queue: Queue, naq_worker: Worker
     await manage.run_now(naq_connection, job.job_id)
     assert await naq_worker.run_until_idle() == 1
     assert await job.result(0) == 1
+
+
+async def test_deleting_a_namespace_leaves_those_whose_names_begin_with_its_own(settings: Settings) -> None:
+    longer = Settings(nats_url=settings.nats_url, namespace=f"{settings.namespace}_b")
+    async with Connection(settings) as short, Connection(longer) as other:
+        await manage.apply_topology(short, ["default"])
+        await manage.apply_topology(other, ["default"])
+        await delete_namespace(short)
+        assert {item.state for item in await inspect.check_topology(short, [])} == {"missing"}
+        assert {item.state for item in await inspect.check_topology(other, ["default"])} == {"ok"}
+        await delete_namespace(other)

@@ -161,18 +161,8 @@ _Rules = tuple[list[str], list[str]]
 
 
 def _streams(names: Names) -> list[str]:
-    return [
-        names.jobs_stream,
-        names.results_stream,
-        names.workers_stream,
-        names.queues_stream,
-        names.workflows_stream,
-        names.schedules_stream,
-        names.leases_stream,
-        names.objects_stream,
-        names.metrics_stream,
-        names.tally_stream,
-    ]
+    """All but the audit trail, which only some may read."""
+    return [stream for stream in names.streams() if stream != names.audit_stream]
 
 
 def _reading(*streams: str) -> list[str]:
@@ -184,7 +174,7 @@ def _reading(*streams: str) -> list[str]:
 
 
 def _info(names: Names) -> list[str]:
-    return [f"$JS.API.STREAM.INFO.{stream}" for stream in (*_streams(names), names.audit_stream)]
+    return [f"$JS.API.STREAM.INFO.{stream}" for stream in names.streams()]
 
 
 def _consumers(names: Names, queues: Sequence[str], verb: str) -> list[str]:
@@ -276,7 +266,7 @@ def _viewer(names: Names, _: Sequence[str]) -> _Rules:
         "$JS.API.STREAM.NAMES",
         "$JS.API.STREAM.LIST",
         *_info(names),
-        *_reading(*_streams(names), names.audit_stream),
+        *_reading(*names.streams()),
         f"$JS.API.CONSUMER.INFO.{names.jobs_stream}.*",
         f"$JS.API.CONSUMER.LIST.{names.jobs_stream}",
     ]

@@ -89,6 +89,22 @@ class Names:
         }.items():
             object.__setattr__(self, name, value)
 
+    def streams(self) -> tuple[str, ...]:
+        """The names of all streams of the namespace."""
+        return (
+            self.jobs_stream,
+            self.results_stream,
+            self.workers_stream,
+            self.queues_stream,
+            self.workflows_stream,
+            self.schedules_stream,
+            self.leases_stream,
+            self.objects_stream,
+            self.metrics_stream,
+            self.tally_stream,
+            self.audit_stream,
+        )
+
     def ready(self, queue: str, job_id: str, level: str = NORMAL) -> str:
         """Where a job waits for a worker."""
         return f"{self.jobs}.{level}.{queue}.{job_id}"

@@ -298,11 +298,11 @@ async def limit_consumer(connection: Connection, queue: str, level: str, limit: 
 
 async def delete_namespace(connection: Connection) -> None:
     """Delete every stream and bucket of the namespace, with all that is in them."""
-    namespace = connection.settings.namespace
     connection.keeper.forget()
-    prefixes = (f"{namespace}_", f"KV_{namespace}_", f"OBJ_{namespace}_")
-    answer = await connection.api("STREAM.NAMES", {"subject": ""})
-    for name in answer.get("streams") or ():
-        if name.startswith(prefixes):
-            await connection.api(f"STREAM.DELETE.{name}")
+    for stream in connection.names.streams():
+        try:
+            await connection.api(f"STREAM.DELETE.{stream}")
+        except JetStreamError as error:
+            if error.err_code != STREAM_NOT_FOUND:
+                raise
     connection.ready.clear()
