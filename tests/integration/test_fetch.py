@@ -167,10 +167,13 @@ async def test_a_delivery_that_waits_has_its_place_in_line(intake: Intake, queue
     assert intake.fetch._free() == 4
 
 
-async def test_what_has_waited_too_long_goes_back_for_a_worker_with_a_slot(intake: Intake, queue: Queue) -> None:
+async def test_what_has_waited_too_long_goes_back_for_a_worker_with_a_slot(
+    intake: Intake, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fetch, "LONGEST_WAIT", 1000.0)
     await put(queue, 2)
     old, young = await intake.take(2)
-    old.arrived_at, young.arrived_at = boottime() - 1, boottime() + 60
+    old.arrived_at -= 1001
     await intake.fetch.return_overdue()
     assert intake.fetch.waiting() == [young]
     assert intake.fetch._free() == 3
@@ -292,6 +295,33 @@ async def test_a_burst_is_not_over_while_a_level_without_a_consumer_has_jobs(bur
     assert burst.fetch.places == [("default", "normal"), ("default", "low")]
 
 
+async def test_more_of_a_burst_is_asked_for_at_once(burst: Intake, queue: Queue) -> None:
+    await put(queue, 6)
+    for active in await burst.take(4):
+        assert burst.fetch.next() is active
+    burst.source.spoke_at = asyncio.get_running_loop().time() + 1000
+    assert len(await burst.take(2)) == 2
+
+
+async def test_a_level_is_opened_when_something_is_put_there(intake: Intake, queue: Queue) -> None:
+    await intake.fetch.ask(go_on)
+    intake.wake.clear()
+    await queue.options(priority="high").enqueue(work.add, 1)
+    await intake.wake.wait()
+    await intake.fetch.ask(go_on)
+    assert ("default", "high") in intake.fetch.places
+    assert len(await intake.take(1)) == 1
+
+
+async def test_an_order_that_died_in_silence_is_noticed(intake: Intake) -> None:
+    await intake.fetch.ask(go_on)
+    intake.fetch.check()
+    assert intake.pull.credit == 4
+    intake.pull._seen -= 1000
+    intake.fetch.check()
+    assert intake.pull.credit == 0
+
+
 async def test_before_its_start_there_is_nothing_to_stop(connection: Connection) -> None:
     fetch = Intake(connection).fetch
     assert not fetch.is_open
@@ -327,7 +357,9 @@ async def test_of_very_many_sources_some_are_asked_at_a_time(connection: Connect
     await fetch.start()
     sources = list(fetch._pulls)
     assert (len(sources), fetch._most, fetch._is_crowded) == (6, 4, True)
-    assert Intake(connection, slots=2).fetch._is_crowded is False
+    monkeypatch.setattr(_fetch, "FEW", 6)
+    assert fetch._is_crowded is False, "so many are looked at together"
+    monkeypatch.setattr(_fetch, "FEW", 2)
     await fetch.ask(go_on)
     probed = [source for source in sources if fetch._pulls[source].credit]
     assert len(probed) == 2, "what is not known to be empty is asked for no more than there are slots"

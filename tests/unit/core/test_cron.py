@@ -212,6 +212,13 @@ def test_real_time_is_found_in_another_year_beyond_changes_of_the_clocks() -> No
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("expression", ["0 0 * 2 thu#5", "*/30 * * 2 thu#5"])
+def test_a_time_that_is_more_than_nine_years_away_is_none(expression: str, zone: str) -> None:
+    """The 29 February of 2024 and of 2052 is a Thursday."""
+    assert parse_cron(expression, zone).after(datetime(2024, 3, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 @pytest.mark.parametrize("expression", ["0 0 29 2 *", "*/30 * 29 2 *"])
 def test_times_end_with_the_calendar(expression: str, zone: str) -> None:
     assert parse_cron(expression, zone).after(datetime(9996, 3, 1, tzinfo=UTC)) is None

@@ -138,7 +138,7 @@ class Fetch:
         if self._is_crowded:
             await asyncio.sleep(CROWD_GATHER * len(self._pulls))
         wishes = self._wishes()
-        if wishes and any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
+        if any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
             await asyncio.sleep(GATHER)
             wishes = self._wishes()
         if is_stopping():
