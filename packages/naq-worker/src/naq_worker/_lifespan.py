@@ -6,7 +6,7 @@ import re
 import sys
 import time
 
-from naq_core.errors import ConfigurationError, shown
+from naq_core.errors import InvalidOptionError, shown
 from naq_core.settings import parse_duration
 from naq_core.values import whole
 from naq_core.wording import counted
@@ -37,7 +37,7 @@ class Lifespan:
         is_supervised: Another process takes its place.
 
     Raises:
-        ConfigurationError: A limit is not of its form, or the memory cannot be measured here.
+        InvalidOptionError: A limit is not of its form, or the memory cannot be measured here.
     """
 
     def __init__(self, max_jobs: int | None, max_memory: str | None, max_idle: str | None, *, is_supervised: bool) -> None:
@@ -91,10 +91,10 @@ class Lifespan:
 def _memory(value: str) -> int:
     """Return a number of bytes: MB are powers of 1000, MiB those of 1024."""
     if not resident_bytes():
-        raise ConfigurationError("max_memory", f"the memory of a process cannot be measured on {sys.platform}")
+        raise InvalidOptionError("max_memory", f"the memory of a process cannot be measured on {sys.platform}")
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise ConfigurationError("max_memory", f"{shown(value)} is not a size such as 512MB, 1.5GiB or 500000000")
+        raise InvalidOptionError("max_memory", f"{shown(value)} is not a size such as 512MB, 1.5GiB or 500000000")
     size = float(match[1]) * (1024 if match[3] else 1000) ** _POWERS.get((match[2] or "").upper(), 0)
     return whole(int(size), "max_memory", 1, 2**63)
 
@@ -103,7 +103,7 @@ def _idle(value: str) -> float:
     try:
         idle = parse_duration(value).total_seconds()
     except ValueError as error:
-        raise ConfigurationError("max_idle", str(error)) from error
+        raise InvalidOptionError("max_idle", str(error)) from error
     if idle <= 0:
-        raise ConfigurationError("max_idle", "must be longer than 0 s")
+        raise InvalidOptionError("max_idle", "must be longer than 0 s")
     return idle
