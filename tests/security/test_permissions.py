@@ -15,10 +15,10 @@ from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, 
 from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
 from naq_core.connection import Connection
 from naq_core.events import events
+from naq_core.functions import function_name
 from naq_core.metrics import Counter, TallyReader
 from naq_core.permissions import Role, inbox_of, role_permissions, server_config
 from naq_core.record import JobRecord, encode_record
-from naq_core.serialization import function_name
 from naq_core.server import EmbeddedServer
 from naq_core.storage.records import read_record
 from naq_core.views import JobFilter

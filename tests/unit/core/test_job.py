@@ -10,17 +10,10 @@ import pytest
 from naq_core import DecodeError, EncodeError, InvalidNameError, Job, UnknownTaskError
 from naq_core.envelope import WIRE_VERSION, decode_envelope
 from naq_core.errors import ConfigurationError, UnknownWireVersionError
+from naq_core.functions import allowed_function, import_function, rules_for_child
 from naq_core.names import new_id
 from naq_core.previews import clean_text, preview
-from naq_core.serialization import (
-    Call,
-    allowed_function,
-    decode_call,
-    encode_call,
-    encode_result,
-    import_function,
-    rules_for_child,
-)
+from naq_core.serialization import Call, decode_call, encode_call, encode_result
 
 
 async def test_a_job_survives_its_wire_form() -> None:

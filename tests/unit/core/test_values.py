@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from naq_core import ConfigurationError, EncodeError, InvalidNameError, InvalidScheduleError, Job, Settings
 from naq_core.filters import check_filter
+from naq_core.functions import checked_name
 from naq_core.names import check_job_id, check_queue, check_queue_or_any, check_workflow_id
 from naq_core.option_set import OptionSet
 from naq_core.record import JobState
 from naq_core.schedules import check_schedule_id, make_spec
-from naq_core.serialization import checked_name, encode_call
+from naq_core.serialization import encode_call
 from naq_core.values import aware, flag, number, patience, seconds, text, whole
 from naq_core.views import JobFilter
 from naq_worker._fair_share import FairShare

@@ -11,11 +11,11 @@ from naq_client._schedule import Prepared, Schedule, prepare, put
 from naq_client.signature import Signature
 from naq_core.enqueue.submit import submit
 from naq_core.errors import InvalidOptionError
+from naq_core.functions import unwrap
 from naq_core.job import Job
 from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, RUN_OPTIONS
-from naq_core.serialization import unwrap
 from naq_core.values import seconds
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any, Protocol, Self, TypeAlias
 
 from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
+from naq_core.functions import unwrap
 from naq_core.job import Job
 from naq_core.options import SCHEDULE_OPTIONS as DECLARED_TIMES
-from naq_core.serialization import unwrap
 from naq_core.storage.connection import Connection
 from naq_core.views import Firing, ScheduleView
 

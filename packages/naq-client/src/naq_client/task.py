@@ -11,12 +11,12 @@ from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
 from naq_client.signature import OpenSignature, Signature
 from naq_core.enqueue.submit import submit
+from naq_core.functions import function_name, register
 from naq_core.job import Job
 from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet
 from naq_core.options import OPTIONS, CallOptions, DeclaredOptions, TaskOptions, check_names, names
 from naq_core.schedules import declare
-from naq_core.serialization import function_name, register
 from naq_core.signatures import check_call
 from naq_core.values import seconds
 

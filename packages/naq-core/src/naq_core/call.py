@@ -15,12 +15,13 @@ from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
 from naq_core.errors import EncodeError, InvalidOptionError, JobError
+from naq_core.functions import function_name, unwrap
 from naq_core.option_set import OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, check_names
 from naq_core.previews import preview
 from naq_core.record import JobRecord
 from naq_core.retry import Delay
-from naq_core.serialization import JSON, Call, decode_call, encode_call, function_name, unwrap
+from naq_core.serialization import JSON, Call, decode_call, encode_call
 from naq_core.settings import Settings
 from naq_core.signatures import check_call
 from naq_core.storage import objects

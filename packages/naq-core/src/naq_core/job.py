@@ -10,11 +10,12 @@ from naq_core.deadlock import deadlock_watch
 from naq_core.dependency import Ties
 from naq_core.envelope import decode_envelope
 from naq_core.errors import JobError, JobNotFoundError
+from naq_core.functions import unwrap
 from naq_core.inspect import get_job, job_state
 from naq_core.manage import CancelOutcome, cancel_job
 from naq_core.record import JobRecord, JobState
 from naq_core.results import fetch_outcome, outcome
-from naq_core.serialization import JSON, Call, unwrap
+from naq_core.serialization import JSON, Call
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.storage import records

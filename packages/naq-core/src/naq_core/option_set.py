@@ -8,10 +8,10 @@ from typing import Any
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import InvalidOptionError
+from naq_core.functions import task_of
 from naq_core.option_kinds import Deadline
 from naq_core.options import HOLDERS, OPTIONS, RUN_OPTIONS
 from naq_core.retry import RetryPolicy
-from naq_core.serialization import task_of
 from naq_core.terms import NO_TERMS, Clash, Terms
 
 _REPLACES = {

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from naq_core._suggest import meant
 from naq_core.decorated import own_signature
 from naq_core.errors import InvalidCallError
+from naq_core.functions import function_name, unwrap
 from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS
-from naq_core.serialization import function_name, unwrap
 
 _LIMITLESS = sys.maxsize
 

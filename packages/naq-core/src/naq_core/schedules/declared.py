@@ -10,11 +10,11 @@ import msgspec
 
 from naq_core._settings_file import read_settings_file
 from naq_core.errors import ConfigurationError, EncodeError, InvalidScheduleError, ScheduleNotFoundError
+from naq_core.functions import function_name, import_function, importable_name
 from naq_core.job import Job
 from naq_core.option_set import OptionSet
 from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
 from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule, sealed
-from naq_core.serialization import function_name, import_function, importable_name
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 

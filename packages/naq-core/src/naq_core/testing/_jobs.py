@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from naq_core.connection import Connection
+from naq_core.functions import function_name, unwrap
 from naq_core.job import Job
-from naq_core.serialization import function_name, unwrap
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.streams import each_message
 from naq_core.wording import counted

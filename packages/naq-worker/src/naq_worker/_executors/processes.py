@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from naq_core.errors import EncodeError
-from naq_core.serialization import JSON, encode_pickle, registered_names, rules_for_child
+from naq_core.functions import registered_names, rules_for_child
+from naq_core.serialization import JSON, encode_pickle
 from naq_core.tasks import Background
 from naq_worker._executors import relay
 from naq_worker._executors.frames import (
