@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from naq_core.tasks import Background, beside, end, finish, services
+from naq_core.tasks import Background, beside, end, finish, services, until
 
 PACKAGES = Path(__file__).resolve().parents[3] / "packages"
 OWNERS = {"naq_core/tasks.py"}
@@ -85,14 +85,35 @@ def test_what_must_be_finished_is_finished_although_the_program_ends() -> None:
 
 
 async def test_a_cancellation_is_raised_after_the_end_however_often_it_comes() -> None:
-    asked = []
-    task = asyncio.create_task(finish(asyncio.sleep(0.1, "slept"), lambda _: asked.append(1)))
+    asked: list[int] = []
+    over = asyncio.Event()
+    task = asyncio.create_task(finish(over.wait(), lambda _: asked.append(1)))
+    await asyncio.sleep(0.01)
     for _ in range(3):
-        await asyncio.sleep(0.01)
         task.cancel()
+        await asyncio.sleep(0.01)  # it takes a turn of the event loop, however slow the machine
+    over.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asked == [1, 1, 1]
+
+
+async def test_until_an_event_something_runs_and_a_little_longer() -> None:
+    stop = asyncio.Event()
+    assert await until(stop, asyncio.sleep(0))
+    with pytest.raises(BoomError):
+        await until(stop, fail())
+    asyncio.get_running_loop().call_soon(stop.set)
+    assert not await until(stop, for_ever())
+    assert await until(stop, asyncio.sleep(0), grace=60)
+
+
+async def test_until_ends_with_its_caller() -> None:
+    task = asyncio.create_task(until(asyncio.Event(), for_ever(), grace=60))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_the_error_of_a_background_task_reaches_its_owner() -> None:
