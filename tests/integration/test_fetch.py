@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from naq_client import Queue
+from naq_core.storage import acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import ConsumerState, Delivery, Pull, consumer_state
 from naq_core.storage.topology import ensure_queue
@@ -320,6 +321,16 @@ async def test_an_order_that_died_in_silence_is_noticed(intake: Intake) -> None:
     intake.pull._seen -= 1000
     intake.fetch.check()
     assert intake.pull.credit == 0
+
+
+async def test_the_first_job_leaves_the_stream_in_the_way_that_suits_its_consumers(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acks, "MANY_CONSUMERS", 1)
+    fetch = Intake(connection).fetch
+    await fetch.start()
+    assert fetch._acks.deletes
+    await fetch.stop()
 
 
 async def test_before_its_start_there_is_nothing_to_stop(connection: Connection) -> None:
