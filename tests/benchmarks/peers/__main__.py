@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -182,6 +183,7 @@ def main() -> None:
     peers = [peer for peer in wanted if reasons[peer] is None]
     if NODE_PEERS.keys() & set(peers):
         install_node_packages()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended
     before = load()
     found = run(peers, given.measure or list(MEASURES), given.reps, given.scale)
     print(table(found, peers))

@@ -23,6 +23,7 @@ import uvloop
 
 from naq_cli.bench.jobs import SLEEP_SECONDS
 from naq_cli.bench.stamps import VARIABLE, Stamps
+from naq_core.server import tie_to_this_process
 from tests.benchmarks.peers.peer import CONCURRENCY, TWICE, Peer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,7 +58,12 @@ class Measurement:
         variables = {**os.environ, "PEERS_ROLE": "worker", VARIABLE: str(self._folder / "stamps"), "PYTHONPATH": str(ROOT)}
         with (self._folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                self._peer.worker(), cwd=ROOT, env=variables, stdout=log, stderr=log, start_new_session=True
+                [*tie_to_this_process(), *self._peer.worker()],
+                cwd=ROOT,
+                env=variables,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             yield process

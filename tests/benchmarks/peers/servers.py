@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from naq_core.server import EmbeddedServer
+from naq_core.server import EmbeddedServer, tie_to_this_process
 
 READY_SECONDS = 30.0
 
@@ -79,7 +79,12 @@ def _postgres(program: str) -> str:
 
 @contextmanager
 def _running(command: list[str], port: int) -> Iterator[int]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*tie_to_this_process(), shutil.which(command[0]) or command[0], *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         _wait_for(port, process)
         yield process.pid
