@@ -21,7 +21,7 @@ from naq_core.storage.edges import Edge, Key, edges_of, forget, read_edges
 from naq_core.storage.end_waiting import cancel_waiting
 from naq_core.storage.messages import release as release_message
 from naq_core.storage.messages import released
-from naq_core.storage.parents import Kind, Standing, standing_of, standings
+from naq_core.storage.parents import ParentState, Standing, standing_of, standings
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.many import read_many
@@ -103,7 +103,7 @@ class Dependents:
         known = dict(known or {})
         asked = [key for _, after in children for key in _keys(after) if key not in known]
         known |= await standings(self.connection, asked, thorough=thorough)
-        gone = [(key[1], child) for child, after in children for key in _keys(after) if known[key].kind is Kind.GONE]
+        gone = [(key[1], child) for child, after in children for key in _keys(after) if known[key].kind is ParentState.GONE]
         # A parent whose success was acted upon has no edge any more; its record may have expired since.
         edges = await read_edges(self.connection, gone) if gone else {}
         return [self._verdict(child, after, known, edges) for child, after in children]
@@ -115,16 +115,16 @@ class Dependents:
         for parent in after:
             key = (parent.queue, parent.id)
             standing = known[key]
-            if standing.kind is Kind.DONE:
+            if standing.kind is ParentState.DONE:
                 done.append(parent.id)
             else:
                 others.add(parent.id)
-            if standing.kind is Kind.ALIVE:
+            if standing.kind is ParentState.ALIVE:
                 witness = key
-            elif standing.kind is Kind.GONE:
+            elif standing.kind is ParentState.GONE:
                 if not parent.lenient and self.connection.names.edge(parent.id, *child) in edges:
                     return Verdict(reason=standing.why)
-            elif standing.kind is Kind.FAILED and not parent.lenient:
+            elif standing.kind is ParentState.FAILED and not parent.lenient:
                 return Verdict(reason=standing.why)
         return Verdict(run=witness is None, witness=witness, served=tuple(each for each in done if each not in others))
 
@@ -145,7 +145,7 @@ class Dependents:
             child: known[edge.parent].why
             for child, its in children.items()
             for edge in its
-            if known[edge.parent].kind is Kind.FAILED and not edge.lenient
+            if known[edge.parent].kind is ParentState.FAILED and not edge.lenient
         }
         # An edge may be of several parents with one id: only a look at all parents tells whether it has served.
         sure = {c: e for c, e in children.items() if c not in doomed and all(each.parent[0] != "*" for each in e)}
@@ -215,7 +215,7 @@ class Dependents:
         if not witnesses:
             return []
         found = await standings(self.connection, witnesses.values())
-        return [child for child, witness in witnesses.items() if found[witness].kind is Kind.ALIVE]
+        return [child for child, witness in witnesses.items() if found[witness].kind is ParentState.ALIVE]
 
     async def _live(self, keys: Sequence[Key]) -> dict[Key, Message]:
         """Return the messages of those that are held, ready or running."""

@@ -146,7 +146,7 @@ def _read_time(value: Any, now: datetime) -> Any:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-class Deadline(float):
+class LatestStart(float):
     """A latest start as seconds since the epoch, unlike one in seconds from the enqueue."""
 
     __slots__ = ()
@@ -157,7 +157,7 @@ def _expiry(value: Any, name: str) -> float:
         at = instant(value, name)
         if at <= 0:  # 0 means never
             raise InvalidOptionError(name, f"{value.isoformat()} is long past: the job would never run")
-        return Deadline(at)
+        return LatestStart(at)
     try:
         found = seconds(value, name)
     except InvalidOptionError:

@@ -9,7 +9,7 @@ from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.functions import task_of
-from naq_core.option_kinds import Deadline
+from naq_core.option_kinds import LatestStart
 from naq_core.options import HOLDERS, OPTIONS, RUN_OPTIONS
 from naq_core.retry import RetryPolicy
 from naq_core.terms import NO_TERMS, Clash, Terms
@@ -102,7 +102,7 @@ def _terms(given: dict[str, Any], job_id: str | None) -> Terms:
         raise InvalidOptionError("unique", "cannot be combined with job_id, because the key determines the id")
     expires = given.pop("expires", None)
     if expires is not None:
-        given["expires_at" if isinstance(expires, Deadline) else "expires_in"] = float(expires)
+        given["expires_at" if isinstance(expires, LatestStart) else "expires_in"] = float(expires)
     terms = Terms(**given)
     terms.check()
     return NO_TERMS if terms == NO_TERMS else terms

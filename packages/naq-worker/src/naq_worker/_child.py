@@ -18,7 +18,7 @@ LAST_WORDS = 1.0
 """Seconds after the end of a process in which its output is still read: a program that it has started may keep it open."""
 
 
-class Child:
+class WorkerChild:
     """One process at a time, under one number; may be run again after it has ended.
 
     Args:

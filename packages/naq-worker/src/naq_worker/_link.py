@@ -39,7 +39,7 @@ class NumberFilter(logging.Filter):
         return True
 
 
-class Link:
+class SupervisorLink:
     """The worker's end, listened to by a thread of its own: neither imports nor a blocked event loop can stop it.
 
     Where the supervisor is gone, the worker finishes its jobs and the process ends.

@@ -26,7 +26,7 @@ from naq_worker.worker import Worker
 
 if TYPE_CHECKING:
     from naq_worker._lifespan import Lifespan
-    from naq_worker._link import Link
+    from naq_worker._link import SupervisorLink
 
 __all__ = ["SHORT_OPTIONS", "run_worker", "worker"]
 
@@ -189,10 +189,10 @@ def _lifespan(options: Options, *, is_supervised: bool = False) -> "Lifespan | N
     return Lifespan(options.max_jobs, options.max_memory, options.max_idle, is_supervised=is_supervised)
 
 
-def _link(supervised: tuple[int, int], settings: Settings) -> "Link":
-    from naq_worker._link import Link
+def _link(supervised: tuple[int, int], settings: Settings) -> "SupervisorLink":
+    from naq_worker._link import SupervisorLink
 
-    return Link(*supervised, settings.shutdown_grace.total_seconds())
+    return SupervisorLink(*supervised, settings.shutdown_grace.total_seconds())
 
 
 def _serve(worker: Worker, options: Options, life: "Lifespan | None") -> int:

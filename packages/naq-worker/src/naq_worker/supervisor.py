@@ -12,7 +12,7 @@ from naq_core.log_lines import LineOutput
 from naq_core.logs import logging_set_up
 from naq_core.settings import Settings
 from naq_core.signals import SignalReceiver
-from naq_worker._child import Child
+from naq_worker._child import WorkerChild
 from naq_worker._health import Answer, health_address
 from naq_worker._lifespan import RECYCLED
 from naq_worker._link import MARGIN, STOP, STOP_NOW
@@ -62,7 +62,7 @@ class Supervisor:
         width = len(str(settings.workers))
         is_for_people = settings.log_format == "console"
         self._children = [
-            Child(number, options.arguments(), f"{number:>{width}} | " if is_for_people else "", outputs, self._on_change)
+            WorkerChild(number, options.arguments(), f"{number:>{width}} | " if is_for_people else "", outputs, self._on_change)
             for number in range(1, settings.workers + 1)
         ]
         self._signals = SignalReceiver(StopOnSignal(self), is_on=True)
@@ -97,7 +97,7 @@ class Supervisor:
         for each in self._children:
             each.say(word)
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: WorkerChild) -> None:
         """Run one worker again and again, until it has ended by order."""
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
@@ -122,7 +122,7 @@ class Supervisor:
                     await self._stopping.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _is_over(self, child: Child, code: Code) -> bool:
+    def _is_over(self, child: WorkerChild, code: Code) -> bool:
         """Take note of how a worker has ended; return whether it is not to be started again."""
         if self._stopping.is_set():
             if child.was_ready and code not in {0, RECYCLED}:

@@ -12,7 +12,7 @@ from naq_cli._options import Reading
 from naq_cli._output import Column
 from naq_cli._session import Session, connected
 from naq_cli.bench.lab import need_worker, temporary_namespace
-from naq_cli.bench.measures import MEASURES, Plan, Value
+from naq_cli.bench.measures import MEASURES, Size, Value
 from naq_core import __version__
 
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -32,7 +32,7 @@ class Figure(msgspec.Struct, kw_only=True):
     """What could be reached at best, where that is known."""
 
 
-class Report(msgspec.Struct, kw_only=True):
+class BenchReport(msgspec.Struct, kw_only=True):
     """The figures, and where they were measured."""
 
     figures: list[Figure]
@@ -81,7 +81,7 @@ async def bench(
     chosen = [name for name in MEASURES if name in measures or not measures]
     if chosen != ["enqueue"]:
         need_worker()
-    plan = Plan(jobs, concurrency, workers)
+    plan = Size(jobs, concurrency, workers)
     found: dict[str, list[Value]] = {}
     with session.output.progress("measuring", reps * len(chosen)) as advance:
         for number in range(reps * len(chosen)):  # interleaved: a slow minute of the machine hits all alike
@@ -90,7 +90,7 @@ async def bench(
                     found.setdefault(value.figure, []).append(value)
             advance(number + 1)
     figures = [_figure(values) for values in found.values()]
-    report = Report(
+    report = BenchReport(
         figures=figures,
         repetitions=reps,
         concurrency=concurrency,

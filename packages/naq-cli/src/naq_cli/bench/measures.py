@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 0.002
 """Between two round trips, so that the worker is idle at each."""
 
 
-class Plan(NamedTuple):
+class Size(NamedTuple):
     """The size of a measurement."""
 
     jobs: int
@@ -43,7 +43,7 @@ class Value(NamedTuple):
     """What could be reached at best, where that is known."""
 
 
-async def enqueue(plan: Plan, connection: Connection) -> list[Value]:
+async def enqueue(plan: Size, connection: Connection) -> list[Value]:
     """Enqueue jobs in one call, and then a tenth as many one after the other; no worker runs."""
     await ensure_queue(connection, QUEUE)
     began = time.perf_counter()
@@ -60,12 +60,12 @@ async def enqueue(plan: Plan, connection: Connection) -> list[Value]:
     ]
 
 
-async def drain(plan: Plan, connection: Connection) -> list[Value]:
+async def drain(plan: Size, connection: Connection) -> list[Value]:
     """Run jobs that do nothing and whose results are kept."""
     return [Value("drain", "jobs/s", await _rate(plan, connection, jobs.noop, plan.jobs), plan.jobs)]
 
 
-async def sleep(plan: Plan, connection: Connection) -> list[Value]:
+async def sleep(plan: Size, connection: Connection) -> list[Value]:
     """Run jobs that sleep 50 ms, as many at a time as the workers have slots."""
     slots = plan.concurrency * plan.workers
     count = min(plan.jobs, _ROUNDS * slots)
@@ -73,7 +73,7 @@ async def sleep(plan: Plan, connection: Connection) -> list[Value]:
     return [Value("sleep 50 ms", "jobs/s", await _rate(plan, connection, jobs.sleep, count), count, ideal)]
 
 
-async def round_trip(plan: Plan, connection: Connection) -> list[Value]:
+async def round_trip(plan: Size, connection: Connection) -> list[Value]:
     """Enqueue a job and wait for its result, a twentieth of the jobs one after the other, with idle workers."""
     count = max(1, plan.jobs // 20)
 
@@ -92,7 +92,7 @@ async def round_trip(plan: Plan, connection: Connection) -> list[Value]:
     return [Value(f"round trip, {name}", "ms", percentile(taken, share), count) for name, share in (("p50", 0.5), ("p99", 0.99))]
 
 
-MEASURES: dict[str, Callable[[Plan, Connection], Awaitable[list[Value]]]] = {
+MEASURES: dict[str, Callable[[Size, Connection], Awaitable[list[Value]]]] = {
     "enqueue": enqueue,
     "drain": drain,
     "sleep": sleep,
@@ -106,7 +106,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def _rate(plan: Plan, connection: Connection, function: Callable[..., Any], count: int) -> float:
+async def _rate(plan: Size, connection: Connection, function: Callable[..., Any], count: int) -> float:
     """Let workers run jobs that are stored already, and return how many ran per second from the first start to the last end."""
     await ensure_queue(connection, QUEUE)
     await submit_many(connection, _calls(connection, function, count))

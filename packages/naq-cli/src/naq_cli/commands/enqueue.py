@@ -22,7 +22,7 @@ WAITING = Group("Waiting", sort_key=12)
 
 
 @offering(OPTIONS)
-class JobOptions(TypedOptions):
+class EnqueuedJobOptions(TypedOptions):
     """How the job is run."""
 
 
@@ -39,7 +39,7 @@ class Waiting:
     """Wait at most this long, then exit with code 124; the job continues. Implies --wait."""
 
 
-NO_OPTIONS = JobOptions()
+NO_OPTIONS = EnqueuedJobOptions()
 NO_WAITING = Waiting()
 
 
@@ -50,7 +50,7 @@ async def enqueue(
     /,
     *arguments: str,
     json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    job: JobOptions = NO_OPTIONS,
+    job: EnqueuedJobOptions = NO_OPTIONS,
     waiting: Waiting = NO_WAITING,
 ) -> int:
     """Enqueue a function call and print the job's id.

@@ -58,11 +58,11 @@ NO_TIMES = ScheduleTimes()
 
 
 @offering({"queue", *REPEATED_OPTIONS})
-class JobOptions(TypedOptions):
+class ScheduledJobOptions(TypedOptions):
     """How its jobs are run."""
 
 
-NO_OPTIONS = JobOptions()
+NO_OPTIONS = ScheduledJobOptions()
 
 
 def _state(schedule: ScheduleView) -> str:
@@ -195,7 +195,7 @@ async def add(
     paused: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
     times: ScheduleTimes = NO_TIMES,
-    job: JobOptions = NO_OPTIONS,
+    job: ScheduledJobOptions = NO_OPTIONS,
 ) -> None:
     """Add a recurring schedule. A scheduler (naq scheduler) must be running for it to fire.
 

@@ -93,7 +93,7 @@ def _shortened(name: str, text: str) -> str:
     return f"{found['time']} {level}{message}"
 
 
-class Child:
+class DevProcess:
     """One process; may be started again after it has ended."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Log) -> None:

@@ -19,9 +19,9 @@ from naq_cli._errors import CommandError, report
 from naq_cli._options import OUTPUT
 from naq_cli._plugins import find_plugins
 from naq_cli._root_help import uses_color
-from naq_cli.dev.children import Child, Log, LogHandler
+from naq_cli.dev.children import DevProcess, Log, LogHandler
 from naq_cli.dev.describing import describe_event
-from naq_cli.dev.keeping import Keeper
+from naq_cli.dev.keeping import ProcessKeeper
 from naq_cli.exit_codes import ExitCode
 from naq_core.connection import Connection
 from naq_core.errors import BrokerError, ConfigurationError
@@ -139,8 +139,8 @@ class _Development:
         self._signals = 0
         self._environment = _environment(server.url)
         self._queues = list(options.queue) or [settings.default_queue]
-        self._keepers: list[Keeper] = []
-        self._reloaded: list[Keeper] = []
+        self._keepers: list[ProcessKeeper] = []
+        self._reloaded: list[ProcessKeeper] = []
         self._dashboard_port = options.dashboard_port or 0
 
     async def run(self) -> int:
@@ -202,7 +202,7 @@ class _Development:
         say("naq", f"In another terminal: naq enqueue {call} --wait")
         say("naq", "Ctrl-C stops everything.")
 
-    def _keep(self, name: str) -> Keeper:
+    def _keep(self, name: str) -> ProcessKeeper:
         """Make the keeper of one service."""
         options = self._options
         imports = () if name == "dashboard" else self._modules
@@ -212,8 +212,8 @@ class _Development:
         if name != "worker":
             arguments += self._log_options()
         grace = self._settings.shutdown_grace.total_seconds() if name == "worker" else 0
-        keeper = Keeper(
-            Child(name, arguments, self._environment, self._log),
+        keeper = ProcessKeeper(
+            DevProcess(name, arguments, self._environment, self._log),
             self._log,
             patience=grace + _PATIENCE_SECONDS,
             waits_for_changes=bool(imports) and options.reload,
@@ -223,7 +223,7 @@ class _Development:
             self._reloaded.append(keeper)
         return keeper
 
-    async def _run_later(self, keeper: Keeper, first: Keeper) -> None:
+    async def _run_later(self, keeper: ProcessKeeper, first: ProcessKeeper) -> None:
         """Leave the processor to the worker until it says something: the first job is what is waited for."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(first.child.has_spoken.wait(), _HEAD_START_SECONDS)
@@ -240,7 +240,7 @@ class _Development:
         given = {"--log-level": self._options.log_level, "--log-format": self._options.log_format}
         return [each for name, value in given.items() if value is not None for each in (name, value)]
 
-    async def _follow(self, worker: Keeper) -> None:
+    async def _follow(self, worker: ProcessKeeper) -> None:
         """Print how jobs end, which the worker's log does not say, and look for new queues."""
         settings = Settings(nats_url=self._server.url, namespace=self._settings.namespace)
         async with Connection(settings, name="naq-dev") as connection, asyncio.TaskGroup() as group:
@@ -253,7 +253,7 @@ class _Development:
             if event.kind in _SHOWN:
                 self._log.line("jobs", await describe_event(connection, event))
 
-    async def _serve_new_queues(self, connection: Connection, worker: Keeper) -> None:
+    async def _serve_new_queues(self, connection: Connection, worker: ProcessKeeper) -> None:
         """Start the worker again for every queue it does not know: in development no job should wait for a worker."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from naq_cli.dev.children import Child, Log
+from naq_cli.dev.children import DevProcess, Log
 from naq_cli.exit_codes import ExitCode
 from naq_core.tasks import beside
 
@@ -11,10 +11,10 @@ _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
-class Keeper:
+class ProcessKeeper:
     """One process that is to run as long as `run` does."""
 
-    def __init__(self, child: Child, log: Log, *, patience: float, waits_for_changes: bool) -> None:
+    def __init__(self, child: DevProcess, log: Log, *, patience: float, waits_for_changes: bool) -> None:
         """Prepare; nothing runs yet.
 
         Args:

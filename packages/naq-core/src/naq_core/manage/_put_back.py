@@ -10,7 +10,7 @@ from naq_core.errors import WrongSequenceError
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
 from naq_core.storage.messages import released
-from naq_core.storage.parents import Kind, Standing, standings
+from naq_core.storage.parents import ParentState, Standing, standings
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.message import Message
 from naq_core.transport.repeat import BrokerMessage
@@ -48,7 +48,7 @@ async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:
     known = await standings(connection, [(parent.queue, parent.id) for parent in after])
     for parent in after:
         standing = known[parent.queue, parent.id]
-        if standing.kind is Kind.FAILED and not parent.lenient:
+        if standing.kind is ParentState.FAILED and not parent.lenient:
             return standing.why
     return ""
 
@@ -56,7 +56,7 @@ async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:
 def _is_awaited(parent: Parent, known: Mapping[Key, Standing]) -> bool:
     """Return whether a parent is still to be waited for; one of which nothing is left is taken for done."""
     kind = known[parent.queue, parent.id].kind
-    return kind is Kind.ALIVE or (kind is Kind.FAILED and not parent.lenient)
+    return kind is ParentState.ALIVE or (kind is ParentState.FAILED and not parent.lenient)
 
 
 async def _store(connection: Connection, groups: Sequence[Sequence[BrokerMessage]]) -> None:

@@ -14,7 +14,7 @@ from naq_core.storage.subjects import ASIDE, state_of_subject
 from naq_core.transport.many import read_many
 
 
-class Kind(Enum):
+class ParentState(Enum):
     """The state of a parent, for its dependents."""
 
     ALIVE = auto()
@@ -29,7 +29,7 @@ class Kind(Enum):
 class Standing:
     """The state of a parent, and why it counts as failed."""
 
-    kind: Kind
+    kind: ParentState
     why: str = ""
     record: JobRecord | None = None
 
@@ -37,15 +37,15 @@ class Standing:
 def standing_of(record: JobRecord) -> Standing:
     """Return the state of a parent with that record."""
     if record.state is JobState.SUCCEEDED:
-        return Standing(Kind.DONE, record=record)
+        return Standing(ParentState.DONE, record=record)
     if not record.state.is_final:
-        return Standing(Kind.ALIVE, record=record)
+        return Standing(ParentState.ALIVE, record=record)
     verb = {JobState.DEAD: "failed", JobState.CANCELLED: "was cancelled", JobState.EXPIRED: "expired"}[record.state]
     detail = record.reason
     if record.state is JobState.DEAD and record.errors:
         last = record.errors[-1]
         detail = f"{last.type}: {last.message}"
-    return Standing(Kind.FAILED, f"parent {record.job_id} {verb}" + (f" ({detail[:200]})" if detail else ""), record)
+    return Standing(ParentState.FAILED, f"parent {record.job_id} {verb}" + (f" ({detail[:200]})" if detail else ""), record)
 
 
 async def standings(connection: Connection, parents: Iterable[Key], *, thorough: bool = False) -> dict[Key, Standing]:
@@ -67,14 +67,16 @@ async def standings(connection: Connection, parents: Iterable[Key], *, thorough:
         again = await _from_records(connection, missing)
         for key in missing:
             now = again.get(key)
-            if now is None or (now.kind is Kind.ALIVE and thorough and now == known.get(key)):
-                now = Standing(Kind.GONE, f"parent {key[1]} is unknown: it never existed, was deleted, or its record has expired")
+            if now is None or (now.kind is ParentState.ALIVE and thorough and now == known.get(key)):
+                now = Standing(
+                    ParentState.GONE, f"parent {key[1]} is unknown: it never existed, was deleted, or its record has expired"
+                )
             known[key] = now
     return known
 
 
 def _may_be_purged(standing: Standing) -> bool:
-    return standing.kind is Kind.ALIVE and standing.record is not None and standing.record.state is not JobState.RUNNING
+    return standing.kind is ParentState.ALIVE and standing.record is not None and standing.record.state is not JobState.RUNNING
 
 
 async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
@@ -101,7 +103,7 @@ async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, S
     for found in await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>"):
         state, queue, job_id = state_of_subject(found.subject)
         why = f"parent {job_id} {'failed' if state == 'dead' else 'was cancelled'}"
-        standing = Standing(Kind.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
+        standing = Standing(ParentState.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
         for key in ((queue, job_id), ("*", job_id)):
             if key in wanted:
                 known[key] = standing
@@ -112,7 +114,7 @@ def _alive(body: bytes, job_id: str) -> Standing:
     try:
         envelope = decode_envelope(body)
     except DecodeError:
-        return Standing(Kind.ALIVE)  # its worker will bury it, on record
+        return Standing(ParentState.ALIVE)  # its worker will end it, on record
     if envelope.opt.fast:
-        return Standing(Kind.FAILED, f"parent {job_id} was enqueued with fast=True and has no record")
-    return Standing(Kind.ALIVE)
+        return Standing(ParentState.FAILED, f"parent {job_id} was enqueued with fast=True and has no record")
+    return Standing(ParentState.ALIVE)
