@@ -22,6 +22,9 @@ from naq_worker._fetch import Fetch
 from tests.integration import work
 from tests.support.eventually import eventually
 
+# What is not handed back is not delivered again while a test waits for it.
+pytestmark = pytest.mark.naq(ack_wait=600)
+
 
 def go_on() -> bool:
     """No worker stops here."""
@@ -119,6 +122,7 @@ async def test_as_many_jobs_are_ordered_as_there_are_free_slots(intake: Intake, 
 
 async def test_what_is_on_order_is_not_ordered_again(intake: Intake, queue: Queue) -> None:
     await intake.fetch.ask(go_on)
+    assert intake.source.credit == 4
     await intake.fetch.ask(go_on)
     assert intake.pull.credit == intake.source.credit == 4
     await put(queue, 6)
