@@ -246,10 +246,14 @@ async def test_a_waiting_job_is_deleted_and_never_runs_a_running_one_is_not(queu
         assert await (await queue.enqueue(work.add, 1)).result(10) == 1
         assert not work.started.is_set()
         running = await queue.enqueue(work.sleep, 0.5)
-        await work.has_started()
+        await eventually(lambda: _is_running(running))
         with pytest.raises(JobStateError, match="cancel it first"):
             await queue.delete(running.job_id)
         assert await running.result(10) == "slept"
+
+
+async def _is_running(job: Job[str]) -> None:
+    assert await job.status() is JobState.RUNNING
 
 
 async def test_bulk_puts_back_what_the_filter_matches(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ async def test_a_jobs_life_is_told(queue: Queue, run_worker: RunWorker) -> None:
 
         with pytest.raises(Exception, match="boom"):
             await (await queue.enqueue(work.fail)).result(10)
-        await listener.until("started", "failed")
+        await listener.until("failed")
         with pytest.raises(Exception, match="no need"):
             await (await queue.enqueue(work.control, "cancel")).result(10)
-        await listener.until("started", "cancelled")
+        await listener.until("cancelled")
 
 
 async def test_progress_is_told(queue: Queue, run_worker: RunWorker) -> None:

@@ -109,7 +109,7 @@ async def test_as_many_jobs_are_ordered_as_there_are_free_slots(intake: Intake, 
     await intake.fetch.ask(go_on)
     assert intake.pull.credit == 0, "all slots are spoken for"
     assert intake.source.pending == 6
-    assert (await intake.state()) == ConsumerState(6, 4, is_paused=False)
+    assert (await intake.state()) == ConsumerState(6, 4, is_paused=False, newest=4)
     assert intake.wake.is_set(), "the first delivery told of a backlog"
     while intake.fetch.next() is not None:
         intake.busy += 1
@@ -127,7 +127,7 @@ async def test_what_is_on_order_is_not_ordered_again(intake: Intake, queue: Queu
     assert intake.pull.credit == intake.source.credit == 4
     await put(queue, 6)
     await eventually(lambda: len(intake.arrived) == 4)
-    assert (await intake.state()) == ConsumerState(2, 4, is_paused=False)
+    assert (await intake.state()) == ConsumerState(2, 4, is_paused=False, newest=4)
 
 
 async def test_a_worker_that_stops_orders_nothing(intake: Intake) -> None:

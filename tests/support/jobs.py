@@ -36,11 +36,16 @@ def history() -> History:
     return _history(os.environ[HISTORY_VARIABLE])
 
 
+def _fence() -> int:
+    """Return the fence of this attempt. Reading `fence` itself would have the job claimed."""
+    return current_job()._fence
+
+
 @contextmanager
 def _recorded() -> Iterator[None]:
     """Record the start and the end of one run."""
     job = current_job()
-    about = {"job": job.job_id, "attempt": job.attempt, "fence": job.fence, "worker": os.getpid()}
+    about = {"job": job.job_id, "attempt": job.attempt, "fence": _fence(), "worker": os.getpid()}
     history().record("start", **about)
     outcome = "ok"
     try:
@@ -258,7 +263,7 @@ async def ignore_signals(seconds: float) -> None:
 def _chance() -> float:
     """Draw a number for this run of the job, the same one wherever it is drawn."""
     job = current_job()
-    return random.Random(f"{job.job_id} {job.fence}").random()
+    return random.Random(f"{job.job_id} {_fence()}").random()
 
 
 async def take_a_chance() -> object:

@@ -11,6 +11,7 @@ from typing import Any
 
 from naq_client import Queue
 from naq_core import BrokerError, DuplicateJobError, EnqueueUnknownError
+from naq_core.enqueue.submit import submit
 from naq_core.record import JobRecord
 from tests.support.eventually import eventually
 from tests.support.history import History, boottime
@@ -54,10 +55,28 @@ class Load:
         self._ids = (f"{prefix}-{number:06d}" for number in itertools.count())
 
     async def enqueue(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
-        """Enqueue one job, repeating while its outcome is unknown or the server is away."""
+        """Enqueue one job, repeating while its outcome is unknown or the server is away.
+
+        Every other one has a chosen id, the rest a new one: those are the ones that may run before they are claimed.
+        """
         job_id = next(self._ids)
+        if job_id[-1] in "02468" and "job_id" not in options:
+            return await self._enqueue_new(function, *args, **options)
         await self._accepted([job_id], lambda: self.queue.options(job_id=job_id, **options).enqueue(function, *args))
         return job_id
+
+    async def _enqueue_new(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
+        call = self.queue.options(**options).call(function, *args)
+        tries = itertools.count()
+
+        async def enqueue() -> None:
+            if next(tries) == 0:
+                await submit(self.queue, call)
+            else:
+                await self.queue.options(job_id=call.job_id, **options).enqueue(function, *args)
+
+        await self._accepted([call.job_id], enqueue)
+        return call.job_id
 
     async def enqueue_many(self, count: int, function: Callable[..., Any], *args: Any) -> list[str]:
         """Enqueue the same call so many times at once, as `enqueue` does: atomically up to 1,000, else in a pipeline."""

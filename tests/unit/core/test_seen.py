@@ -57,7 +57,7 @@ class Reports:
         self.seen: list[tuple[float, float | None, str]] = []
         set_current_job(
             JobContext(
-                job_id="j", queue="q", function="f", attempt=1, fence=1, enqueued_at=datetime.now(UTC), _report=self.report
+                job_id="j", queue="q", function="f", attempt=1, _fence=1, enqueued_at=datetime.now(UTC), _report=self.report
             )
         )
 

@@ -27,6 +27,7 @@ class OtherSettings(TypedDict, total=False):
     job_logs: Literal["on", "off"] | None
     replicas: int | None
     ack_wait: Duration | None
+    claim_after: Duration | None
     heartbeat_interval: Duration | None
     worker_ttl: Duration | None
     scheduler_ttl: Duration | None

@@ -37,11 +37,12 @@ class JobContext(msgspec.Struct, frozen=True):
     function: str
     attempt: int
     """1 for the first attempt; a snooze does not count."""
-    fence: int
-    """Grows with every attempt of the job, across workers: let a store refuse writes with a smaller one."""
     enqueued_at: datetime
     workflow: str = ""
     """Id of the workflow it belongs to; empty where there is none."""
+    _fence: int = 0
+    _on_fence: Callable[[], None] | None = None
+    """Called when the job reads its fence, where it is not claimed yet."""
     _parents: tuple[ParentOutcome, ...] | None = None
     _report: Callable[[float, float | None, str], None] | None = None
     _stop: StopFlag | None = None
@@ -51,6 +52,13 @@ class JobContext(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<JobContext of job {self.job_id} on {self.queue!r}, attempt {self.attempt}>"
+
+    @property
+    def fence(self) -> int:
+        """Grows with every attempt of the job, across workers: let a store refuse writes with a smaller one."""
+        if self._on_fence is not None:
+            self._on_fence()
+        return self._fence
 
     @property
     def is_cancelled(self) -> bool:

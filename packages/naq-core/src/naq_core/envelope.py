@@ -27,6 +27,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Run in a child process, which can really be killed."""
     fast: bool = False
     """No claim, no record, no result: at least once, for cheap idempotent jobs."""
+    claim: Annotated[str, msgspec.Meta(pattern="^(?:late|first)$")] = "late"
+    """When it is claimed: shortly after its start where that is safe, or always before it."""
     priority: Annotated[str, msgspec.Meta(pattern="^(?:high|normal|low)$")] = "normal"
     """The level it is ready on: high, normal or low."""
 

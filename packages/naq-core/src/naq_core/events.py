@@ -26,7 +26,8 @@ async def events(
 ) -> AsyncGenerator[Event, None]:
     """Yield job events from now on, without end.
 
-    Kinds from records: `started`, `progress` (or log lines), `retrying`, `returned` (handed back by a worker that stopped),
+    Kinds from records: `started` (when it is claimed, so a short job may have none), `progress` (or log
+    lines), `retrying`, `returned` (handed back by a worker that stopped),
     `succeeded`, `failed`, `cancelled`, `expired`. With the setting `job_events=on` also from jobs: `enqueued`, `held`, `dead`,
     `released` (a held or dead job became ready). Events are not stored: who was away reads the lists again, and so does who
     gets an event of kind `gap`, which says that some may have been missed: the connection was lost and is back, or the reader

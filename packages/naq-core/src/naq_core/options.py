@@ -114,6 +114,15 @@ class TaskOptions(RepeatedOptions, total=False):
             kinds.FLAG, "No claim, no record, no result: about twice as fast, for cheap jobs that may run twice after a crash."
         ),
     ]
+    claim: Annotated[
+        Literal["late", "first"],
+        Option(
+            kinds.choice(("late", "first")),
+            "late: start at once where no other worker can have the job, and claim it if it still runs after claim_after; "
+            "first: claim it before it starts.",
+            "late",
+        ),
+    ]
     at: Annotated[datetime | None, Option(kinds.MOMENT, "Earliest start, as a time; one in the past means at once.")]
     delay: Annotated[
         Delay | None, Option(kinds.DURATION, "Earliest start, as a duration from the enqueue.", flags=("--in", "--delay"))

@@ -93,6 +93,9 @@ class Settings:
     """Copies of every stream and bucket in a cluster, 1 to 5. Default 1."""
     ack_wait: timedelta = timedelta(seconds=15)
     """After this silence of a worker its job is delivered again. Default 15 s, at least 1 s."""
+    claim_after: timedelta = timedelta(milliseconds=20)
+    """How long a job that is delivered for the first time may run before it is claimed; 0: each job is claimed before it starts.
+    Default 20 ms, at most a third of `ack_wait`."""
     heartbeat_interval: timedelta = timedelta(seconds=5)
     """How often a worker renews its presence. Default 5 s."""
     worker_ttl: timedelta = timedelta(seconds=15)
@@ -154,6 +157,9 @@ class Settings:
             except ValueError as error:
                 raise ConfigurationError(name, str(error), self.source(name)) from error
             object.__setattr__(self, name, value)
+        if self.claim_after > self.ack_wait / 3:
+            problem = f"must be at most a third of ack_wait ({self.ack_wait}), not {self.claim_after}"
+            raise ConfigurationError("claim_after", problem, self.source("claim_after"))
         if self.worker_ttl <= self.heartbeat_interval:
             problem = f"must be longer than heartbeat_interval ({self.heartbeat_interval}), not {self.worker_ttl}"
             raise ConfigurationError("worker_ttl", problem, self.source("worker_ttl"))

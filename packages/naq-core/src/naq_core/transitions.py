@@ -23,9 +23,10 @@ MOVES: dict[tuple[JobState, JobState], str] = {
     (_HELD, _EXPIRED): "past its expiry",
     (_QUEUED, _RUNNING): "claimed by a worker",
     (_QUEUED, _HELD): "still waits for other jobs",
-    (_QUEUED, _RETRYING): "must run alone, later",
-    (_QUEUED, _DEAD): "not a job, or its record cannot be read",
-    (_QUEUED, _CANCELLED): "cancelled, or a job it waits for did not succeed",
+    (_QUEUED, _SUCCEEDED): "returned before it was claimed",
+    (_QUEUED, _RETRYING): "must run alone, later, or failed with retries left or snoozed before it was claimed",
+    (_QUEUED, _DEAD): "not a job, its record cannot be read, or retries used up before it was claimed",
+    (_QUEUED, _CANCELLED): "cancelled, raised Cancel before it was claimed, or a job it waits for did not succeed",
     (_QUEUED, _EXPIRED): "past its expiry",
     (_RUNNING, _SUCCEEDED): "returned",
     (_RUNNING, _RETRYING): "failed with retries left, snoozed, or its worker or process died",
@@ -41,7 +42,11 @@ MOVES: dict[tuple[JobState, JobState], str] = {
     (_DEAD, _QUEUED): "requeued by hand",
     (_CANCELLED, _QUEUED): "requeued by hand",
 }
-"""Every move a job can make, and what causes it. A job begins as QUEUED or HELD."""
+"""Every move a job can make, and what causes it. A job begins as QUEUED or HELD.
+
+A job that ends soon after its start need not be claimed: what is stored of it goes from QUEUED to its end, although the record in
+its worker's memory is RUNNING in between.
+"""
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     state: frozenset(after for before, after in MOVES if before is state) for state in JobState
@@ -55,6 +60,7 @@ def _before(state: JobState, *only: JobState) -> frozenset[JobState]:
 
 
 _CLAIMED, _RUN_AGAIN = _before(_RUNNING, _QUEUED, _RETRYING), _before(_RUNNING, _RUNNING)
+_RETURNED = _before(_SUCCEEDED, _RUNNING)
 _FAILED, _PUT_OFF = _before(_RETRYING, _RUNNING), _before(_RETRYING, _QUEUED, _RETRYING)
 _HANDED_BACK, _PUT_BACK = _before(_QUEUED, _RUNNING), _before(_QUEUED, *FINAL)
 _NOT_STORED = frozenset({_SUCCEEDED})
@@ -159,7 +165,7 @@ def _with_history(old: JobRecord, claim: JobRecord, attempt: int, now: float) ->
 
 def succeeded(record: JobRecord, now: float) -> None:
     """The function returned: RUNNING → SUCCEEDED."""
-    _move(record, _SUCCEEDED, _TO[_SUCCEEDED])
+    _move(record, _SUCCEEDED, _RETURNED)
     record.ended_at = now
 
 

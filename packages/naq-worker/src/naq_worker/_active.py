@@ -67,10 +67,11 @@ class Active:
 
 @dataclass(slots=True)
 class Claim:
-    """A claimed attempt: its record and the revision to compare-and-set against."""
+    """An attempt: its record and the revision to compare-and-set against."""
 
     record: JobRecord
     revision: int
+    """0 while the job runs unclaimed."""
     fence: int
 
 

@@ -16,6 +16,7 @@ from naq_core.storage.presence import read_presence
 from naq_core.storage.records import Stored, read_record, write_record
 from naq_worker import _attempt_log
 from naq_worker._active import Active, Claim
+from naq_worker._late import Late
 from naq_worker._suspects import Isolation, charge, is_condemned
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Claims:
         isolation: Isolation,
         put_off: Callable[[Delivery, Claim], Awaitable[None]],
     ) -> None:
+        self.late = Late(connection, worker_id)
         self._connection = connection
         self._worker_id = worker_id
         self._isolation = isolation
@@ -204,7 +206,11 @@ class Claims:
         """Compare-and-set the claim; None if another worker was faster."""
         ttl = None if record.state is JobState.RUNNING else self._failure_ttl
         sequence = await write_record(self._connection, record, revision, ttl)
-        return None if sequence is None else Claim(record, sequence, sequence)
+        if sequence is None:
+            return None
+        claim = Claim(record, sequence, sequence)
+        self.late.note_claim(claim)
+        return claim
 
 
 def is_expired(envelope: Envelope, connection: Connection) -> bool:

@@ -149,7 +149,7 @@ class Processor:
         fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope, self.connection)
         claim: Claim | None = None
         if not fast:
-            claim = await self._claim(active, envelope)
+            claim = self.claims.late.begin(active, envelope) or await self._claim(active, envelope)
             if claim is None:
                 return False
         if envelope.given is not None:
@@ -157,7 +157,11 @@ class Processor:
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
-        reporter = Reporter(self.reports, active, claim)
+        if claim is None or claim.revision:
+            reporter = Reporter(self.reports, active, claim)
+        else:
+            reporter = Reporter(self.reports, active, claim, self.claims.late)
+            self.claims.late.watch(reporter)
         if claim is not None and claim.record.alone:
             self.isolation.share_after(active, window(claim.record), reporter.share)
 
@@ -192,12 +196,28 @@ class Processor:
         reporter.end(claim)
         if active.progress_task is not None:
             await active.progress_task
-        state = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
+        state = await self._settle(active, envelope, claim, outcome)
         if state is not None:
             self.metrics.note(active.delivery.queue, envelope.fn, name_of(outcome, state), took)
         if state is JobState.SUCCEEDED:
             _attempt_log.succeeded(envelope.id, envelope.fn, active.delivery.queue, claim.record.attempt, took)
         return state in GONE_FOR_GOOD
+
+    async def _settle(self, active: Active, envelope: Envelope, claim: Claim, outcome: Outcome) -> JobState | None:
+        late = self.claims.late
+        if late.is_past(active, claim):
+            _attempt_log.discarded(claim.record, "has lost its lease", outcome if isinstance(outcome, Failed) else None)
+            return None
+        late.note_end(active)
+        try:
+            state = await self.settler.settle(active.delivery, envelope.opt, claim, outcome)
+        except BaseException:
+            late.forget(active, is_stored=False)
+            raise
+        late.forget(active, is_stored=True)
+        if claim.revision:
+            late.note_claim(claim)
+        return state
 
     def _run(
         self,

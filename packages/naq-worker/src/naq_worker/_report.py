@@ -1,6 +1,7 @@
 """What an attempt tells while it runs, progress and log lines: written to the job's record, a few times a second at most."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -8,13 +9,19 @@ from typing import Any
 
 import msgspec
 
+from naq_core.errors import BrokerError
 from naq_core.record import LogLine, Progress
 from naq_core.transport.clock import ServerClock
 from naq_worker._active import Active, Claim
+from naq_worker._late import Late
 from naq_worker._logs import JobLog
+
+log = logging.getLogger(__name__)
 
 INTERVAL = 0.3
 """Seconds between two writes of one job's record."""
+AGAIN = 1.0
+"""Seconds after which a claim that the server has not taken is tried again."""
 LOGS_WITHIN = 1.0
 """Seconds until a line is written while the job goes on: a job that ends sooner costs no write for it."""
 
@@ -26,8 +33,8 @@ _creating = threading.RLock()
 class Reports:
     """What the reporters of one worker share."""
 
-    write: Callable[[Claim], Coroutine[Any, Any, bool]]
-    """Writes a record; returns whether the job is still this worker's."""
+    write: Callable[..., Coroutine[Any, Any, bool]]
+    """Writes the record of a claim, with `has_news=False` only to claim the job; returns whether it is still this worker's."""
     spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
     loop: asyncio.AbstractEventLoop
     thread: int
@@ -36,11 +43,16 @@ class Reports:
 
 
 class Reporter:
-    """Takes what one attempt reports, from any thread; without a claim there is no record to write."""
+    """Takes what one attempt reports, from any thread; without a claim there is no record to write.
 
-    __slots__ = ("_active", "_again", "_claim", "_log", "_not_before", "_reports", "_then", "_timer")
+    Args:
+        late: Of an attempt that is not claimed yet: has it claimed after a while.
+    """
 
-    def __init__(self, reports: Reports, active: Active, claim: Claim | None) -> None:
+    __slots__ = ("_active", "_again", "_claim", "_late", "_log", "_not_before", "_reports", "_then", "_timer")
+
+    def __init__(self, reports: Reports, active: Active, claim: Claim | None, late: Late | None = None) -> None:
+        self._late = late
         self._reports = reports
         self._active = active
         self._claim = claim
@@ -49,6 +61,22 @@ class Reporter:
         self._not_before = 0.0
         self._again = False
         self._then: Callable[[], None] | None = None
+
+    def claim(self) -> None:
+        """Put on record that the job runs, if it is not yet."""
+        claim, task = self._claim, self._active.progress_task
+        if claim is not None and not claim.revision and self._active.is_running and (task is None or task.done()):
+            self._active.progress_task = self._reports.spawn(self._store(claim, has_news=False))
+
+    @property
+    def on_fence(self) -> Callable[[], None] | None:
+        """What is to be called when the job reads its fence."""
+        return self._on_fence if self._late is not None else None
+
+    def _on_fence(self) -> None:
+        if self._late is not None and self._claim is not None:
+            self._late.note_fence(self._claim.record.function)
+            self._on_loop(lambda _: self.claim(), None)
 
     def share(self, then: Callable[[], None]) -> None:
         """Put on record that the job no longer runs alone in its worker, and call `then` when that is stored."""
@@ -121,8 +149,14 @@ class Reporter:
         self._put_lines(claim)
         active.progress_task = self._reports.spawn(self._store(claim))
 
-    async def _store(self, claim: Claim) -> None:
-        if not await self._reports.write(claim):
+    async def _store(self, claim: Claim, *, has_news: bool = True) -> None:
+        try:
+            is_ours = await self._reports.write(claim, has_news=has_news)
+        except BrokerError as error:
+            log.info("job %s: the record of the running job cannot be stored yet: %s", claim.record.job_id, error)
+            self._reports.loop.call_later(AGAIN, self.claim)
+            return
+        if not is_ours:
             self._active.cancel()
         elif self._again:
             self._again = False

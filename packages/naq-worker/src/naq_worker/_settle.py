@@ -12,7 +12,7 @@ from naq_core import transitions
 from naq_core.envelope import JobOptions, Large
 from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError, WrongSequenceError
 from naq_core.previews import clean_text
-from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState, encode_record
+from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState, encode_record, record_at
 from naq_core.results import sign_result
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
@@ -21,6 +21,7 @@ from naq_core.storage.events import record_headers
 from naq_core.storage.messages import if_newest, schedule_headers
 from naq_core.storage.records import find_job, read_record
 from naq_core.transport.headers import EXPECTED_SEQUENCE, TTL, ttl_text
+from naq_core.transport.message import Message
 from naq_core.transport.streams import read_last
 from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
@@ -112,7 +113,8 @@ class Settler:
         else:
             _attempt_log.discarded(record, f"had ended already ({stored.record.state})", failure)
         await self.finish_duties(delivery, stored.record)
-        return JobState.CANCELLED if stored.record.state is JobState.CANCELLED else None
+        # One that was cancelled before its claim has been counted by the canceller.
+        return JobState.CANCELLED if stored.record.state is JobState.CANCELLED and stored.record.worker else None
 
     async def _succeed(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Completed) -> None:
         record = claim.record
@@ -200,10 +202,17 @@ class Settler:
         await self.archive(delivery, record.state)
         self._finish(delivery, record)
 
-    async def progress(self, claim: Claim) -> bool:
-        """Write the record of a running job, with its progress; return whether it is still this worker's."""
+    async def progress(self, claim: Claim, *, has_news: bool = True) -> bool:
+        """Write the record of a running job, with its progress; return whether it is still this worker's.
+
+        Args:
+            has_news: It has progress or lines to tell; else it is only claimed, if it was not yet.
+        """
         try:
-            await self._write(claim, None, progress=True)
+            if not claim.revision:
+                await self._write(claim, None, insists=False)
+            if has_news:
+                await self._write(claim, None, progress=True, insists=False)
         except LostError:
             log.info("job %s: progress dropped; the job was cancelled or taken over by another worker", claim.record.job_id)
             return False
@@ -301,8 +310,13 @@ class Settler:
         await self._write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()
 
-    async def _write(self, claim: Claim, ttl: float | None, *, progress: bool = False) -> None:
+    async def _write(self, claim: Claim, ttl: float | None, *, progress: bool = False, insists: bool = True) -> None:
         """Compare-and-set the record.
+
+        Args:
+            ttl: Seconds for which it is kept; None: without an end.
+            progress: It is written for its progress or lines alone.
+            insists: Try on while the server refuses it.
 
         Raises:
             LostError: Another worker owns it now.
@@ -324,14 +338,16 @@ class Settler:
             body = encode_record(record)
         subject = self._connection.names.result(record.queue, record.job_id)
         try:
-            if progress:
-                claim.revision = await self._connection.publish(subject, body, headers)
-            else:
-                claim.revision = await self._insist(record, partial(self._connection.publish, subject, body, headers))
+            store = partial(self._connection.publish, subject, body, headers)
+            claim.revision = await (self._insist(record, store) if insists else store())
         except WrongSequenceError as error:
             found = await read_last(self._connection, self._connection.names.results_stream, subject)
             if found is not None and found.data:
-                raise LostError from error
+                if claim.revision or not _is_own_claim(found, record):
+                    raise LostError from error
+                claim.revision = found.sequence  # its answer was lost
+                await self._write(claim, ttl, progress=progress, insists=insists)
+                return
             claim.revision = await self._write_again(record, headers, body, 0 if found is None else found.sequence)
 
     async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes, marker: int) -> int:
@@ -373,3 +389,13 @@ class Settler:
             tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
+
+
+def _is_own_claim(found: Message, record: JobRecord) -> bool:
+    """Return whether a stored record is the late claim of this very attempt."""
+    stored = record_at(found.subject, found.data)
+    return (
+        stored is not None
+        and stored.state is JobState.RUNNING
+        and (stored.worker, stored.run, stored.started_at) == (record.worker, record.run, record.started_at)
+    )

@@ -16,6 +16,7 @@ from naq_core.storage.records import queues_of, the_queue
 from naq_core.storage.topology import ensure_queue
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.errors import DisconnectedError
+from naq_core.transport.headers import FIRST
 from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,9 @@ async def _store(connection: Connection, batch: list[BrokerMessage], jobs: Seque
 
 
 async def _store_one(connection: Connection, message: BrokerMessage) -> None:
+    subject, body, headers = message
     try:
-        await connection.publish(*message)
+        await connection.publish(subject, body, {name: value for name, value in headers.items() if name != FIRST})
     except WrongSequenceError:
         return
 

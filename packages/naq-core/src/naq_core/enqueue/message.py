@@ -9,7 +9,7 @@ from naq_core.envelope import Parent
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key, edge_messages, waiting_headers
 from naq_core.storage.messages import schedule_headers
-from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, SCHEDULE_TARGET
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT, FIRST, SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
 
 
@@ -22,8 +22,8 @@ def job_message(connection: Connection, job: JobCall[Any], *, again: bool = Fals
     Raises:
         EncodeError, PayloadTooLargeError: Before anything is sent.
     """
+    checks_id = again or not job.is_fresh or job.enqueued_at > 0  # the caller may try again with the same call
     body = job.serialize()
-    checks_id = again or not job.is_fresh
     return message_of(
         connection, (job.queue, job.job_id), body, job.function_name, job.options.priority, due=job.due, checks_id=checks_id
     )
@@ -36,7 +36,8 @@ def message_of(
 
     The expected sequence 0 of any subject of this id makes repeating safe: one id, one live job. A fresh id cannot be there
     yet, so its first try checks its own subject only, which saves a header. Not in a cluster: there a leader remembers what is
-    under way by the subject that is checked, and would take the repeat for another write.
+    under way by the subject that is checked, and would take the repeat for another write. That first try is marked (`FIRST`), so
+    that a worker may start the job before it has claimed it (`docs/adr/0046-late-claims.md`).
 
     Args:
         key: Queue and job id.
@@ -57,6 +58,8 @@ def message_of(
     headers = {EXPECTED_SEQUENCE: "0"}
     if checks_id or connection.is_clustered:
         headers[EXPECTED_SUBJECT] = names.any_state(*key)
+    elif (start := connection.client.server_start) and not due and not connection.signer:
+        headers[FIRST] = start
     if due and due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
         headers.update(schedule_headers(subject, due))
         subject = names.held(*key)

@@ -23,6 +23,8 @@ from naq_core.storage.topology import ensure_queue
 from naq_core.terms import NO_TERMS
 from naq_core.transport.batch import BATCH_LIMIT, publish_batch
 from naq_core.transport.errors import DisconnectedError, NotReadyError
+from naq_core.transport.headers import FIRST
+from naq_core.transport.repeat import outlast
 
 T = TypeVar("T")
 
@@ -162,12 +164,15 @@ async def _store(connection: Connection, job: JobCall[Any]) -> bool:
     is_repeated = False
     try:
         if connection.is_connected:
+            start, begun = connection.client.server_start, asyncio.get_running_loop().time()
             try:
                 await connection.publish_once(*message)
             except NotReadyError:
                 pass
             except (BrokerTimeoutError, DisconnectedError):
                 is_repeated = True
+                if FIRST in message[2]:
+                    await outlast(connection, start, begun)
             else:
                 return True
         await connection.publish(*job_message(connection, job, again=True), is_repeated=is_repeated)
@@ -257,6 +262,8 @@ async def _pipeline(connection: Connection, jobs: Sequence[JobCall[Any]]) -> Non
     except (NotReadyError, DisconnectedError):
         pass  # disconnected on the way: the rest is sent below
     outcomes = await _outcomes(futures)
+    if any(isinstance(each, BrokerTimeoutError | DisconnectedError) for each in outcomes):
+        await outlast(connection, connection.client.server_start, asyncio.get_running_loop().time())
     outcomes += [DisconnectedError("perhaps not sent")] * (len(jobs) - len(futures))
     await _store_rest(connection, list(zip(jobs, outcomes, strict=True)))
 

@@ -16,12 +16,13 @@ from naq_core.previews import clean_text
 from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlRequest, ask_worker
+from naq_core.storage.deliveries import consumer_state
 from naq_core.storage.end_waiting import unrun_record
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
-from naq_core.storage.subjects import ASIDE, state_of_subject
-from naq_core.transport.headers import TTL, ttl_text
+from naq_core.storage.subjects import ASIDE, LEVELS, state_of_subject
+from naq_core.transport.headers import FIRST, TTL, ttl_text
 from naq_core.transport.message import Message
 from naq_core.values import text
 
@@ -37,8 +38,8 @@ class CancelOutcome(StrEnum):
     """It waited, for a worker, its time, a retry or other jobs: nothing of it runs from now on."""
     WHILE_RUNNING = "while_running"
     """It ran. Its worker cancels an async function, kills a process, and sets a flag for a function in a thread
-    (`current_job().is_cancelled`). Whatever it still returns is refused. A `fast=True` job is always answered so, as only
-    its worker knows whether it has started."""
+    (`current_job().is_cancelled`). Whatever it still returns is refused. The same is returned where only a worker knows whether
+    it has started: for a job that was delivered and is not claimed, and for every `fast=True` job."""
     ALREADY_ENDED = "already_ended"
     """It had succeeded, failed, expired or been cancelled before; nothing was changed."""
 
@@ -76,10 +77,15 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
         if not may_run:  # else its worker counts it
             connection.tally.add(record.queue, record.function, "cancelled")
         log.debug("job %s (%s) is cancelled%s", job_id, record.function, " while it runs" if was_running else "")
-        await asyncio.gather(
-            _tell_workers(connection, record, known=was_running) if may_run else _nothing(), _conclude(connection, record)
-        )
-        return CancelOutcome.WHILE_RUNNING if may_run else CancelOutcome.BEFORE_START
+        if may_run:
+            await asyncio.gather(_tell_workers(connection, record, known=was_running), _conclude(connection, record))
+            return CancelOutcome.WHILE_RUNNING
+        await _conclude(connection, record)
+        # Only now, as it is delivered no more.
+        if await _is_delivered(connection, job):
+            await _tell_workers(connection, record, known=False)
+            return CancelOutcome.WHILE_RUNNING
+        return CancelOutcome.BEFORE_START
 
 
 class Found(msgspec.Struct):
@@ -173,6 +179,21 @@ async def store_end(connection: Connection, record: JobRecord, revision: int) ->
     return await write_record(connection, record, revision, connection.settings.failure_ttl.total_seconds()) is not None
 
 
+async def _is_delivered(connection: Connection, job: Found) -> bool:
+    """Whether a worker may have started a job without a claim, as it was the first one to get it."""
+    message = job.message
+    if job.stored is not None or message is None or FIRST not in message.headers:
+        return False
+    level, queue, _ = state_of_subject(message.subject)
+    if level not in LEVELS:
+        return False
+    try:
+        return (await consumer_state(connection, queue, level)).newest >= message.sequence
+    except BrokerError as error:  # then it is stopped when it is to be claimed
+        log.debug("it is not known whether job %s was delivered: %s", job.queue, error)
+        return False
+
+
 async def _tell_workers(connection: Connection, record: JobRecord, *, known: bool) -> None:
     """Interrupt the job where it runs; a worker that cannot be reached finds out when it reconnects, reports or ends."""
     # Presence is some seconds old: it may not list yet what a worker has just taken.
@@ -229,7 +250,3 @@ async def archive(connection: Connection, message: Message, ended: JobState) -> 
     except WrongSequenceError:
         return
     await remove(connection, message, arguments=False)
-
-
-async def _nothing() -> None:
-    return

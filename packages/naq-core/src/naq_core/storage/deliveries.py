@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from naq_core.decoding import whole
+from naq_core.decoding import parse_instant, whole
 from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
@@ -30,6 +30,7 @@ BACKOFF = 0.2
 UNSERVED = 2.0
 """Seconds before the next request where the consumer is missing, or the server cannot say whether it is."""
 DRAIN = 1.0
+UNKNOWN = float("inf")
 MOST_LOOKS = 100
 """More looks at the parents of a job are not counted: the pause between two grows no more."""
 
@@ -46,10 +47,12 @@ class Delivery:
         "acks",
         "data",
         "delivered",
+        "is_first",
         "job_id",
         "key",
         "level",
         "looks",
+        "number",
         "pending",
         "queue",
         "ready_at",
@@ -65,6 +68,8 @@ class Delivery:
         if headers and _WAITS in headers:
             looks = parse_headers(headers).get(WAITS, "0")
             self.looks = min(whole(looks) or 0, MOST_LOOKS)
+        self.is_first = False
+        """Nobody can have been given this job before: its message says so, and nothing speaks against it."""
         self.data = data
         self.ack_subject = reply
         tokens = reply.split(".")
@@ -72,6 +77,8 @@ class Delivery:
         """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
         self.delivered = int(tokens[at])
         self.sequence = int(tokens[at + 1])
+        self.number = int(tokens[at + 2])
+        """Its place among all deliveries of the consumer."""
         self.ready_at = int(tokens[at + 3]) / 1e9
         """When the message was stored, in seconds since the epoch by the server's clock: since then the job could be run."""
         self.pending = int(tokens[at + 4])
@@ -143,10 +150,17 @@ class Pull:
         self._loop = asyncio.get_running_loop()
         self._seen = 0.0
         self._not_before = 0.0
+        self._last_number = 0
+        self._created = UNKNOWN
+        """When the consumer was created, by the server's clock: its count of deliveries goes back to then."""
+        self._learning: asyncio.Task[None] | None = None
+        self._doubts = 0
+        self._claims_late = bool(connection.settings.claim_after) and not connection.signer
         self._checking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Subscribe; nothing is delivered before `ask`."""
+        self._doubt()
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.listen(self._inbox, self._on_message)
         self._connection.on_reconnect(self._forget)
@@ -200,6 +214,7 @@ class Pull:
 
     def _forget(self) -> None:
         """The server has dropped our requests (reconnect, leader change): start again."""
+        self._doubt()
         self.credit = 0
         self._seen = self._loop.time()
         self._on_change()
@@ -211,7 +226,9 @@ class Pull:
                 self.credit -= 1
             # A subject that is not UTF-8 must not raise: the server stores such messages and would redeliver it without end.
             where, how = subject.decode(errors="replace"), reply.decode(errors="replace")
-            self._on_delivery(Delivery(self._connection, self._acks, where, how, data, header_block))
+            delivery = Delivery(self._connection, self._acks, where, how, data, header_block)
+            delivery.is_first = self._is_first(delivery, header_block)
+            self._on_delivery(delivery)
             return
         headers = parse_headers(header_block)
         status = headers.get("Status", "")
@@ -226,9 +243,45 @@ class Pull:
             return
         self._on_trouble(status, description)
 
+    def _is_first(self, delivery: Delivery, headers: bytes) -> bool:
+        """Whether nobody can have been given this job before.
+
+        Its message is the first try of a job with a new id, stored since the server has started and since the consumer was
+        created, so that the server's count is right. What was stored long after its sending may follow its own repeat.
+        """
+        if delivery.number <= self._last_number:  # the consumer is another one, or has forgotten what it had delivered
+            self._doubt()
+        self._last_number = delivery.number
+        mark = self._connection.client.first_mark if self._claims_late and delivery.delivered == 1 else None
+        if mark is None or mark not in headers:
+            return False
+        if self._created is UNKNOWN and self._learning is None:
+            self._learning = self._connection.background.start(self._learn(), f"naq-learn-{self.queue}")
+        return delivery.ready_at >= self._created
+
+    def _doubt(self) -> None:
+        """The consumer may have been created again."""
+        self._created = UNKNOWN
+        self._last_number = 0
+        self._doubts += 1
+
+    async def _learn(self) -> None:
+        """Ask when the consumer was created."""
+        doubts = self._doubts
+        try:
+            created = parse_instant(str((await self._connection.api(self._info)).get("created")))
+            if created is not None and doubts == self._doubts:
+                self._created = created.timestamp()
+        except BrokerError as error:
+            log.debug("queue %s: all jobs are claimed first: %r", self.queue, error)
+            await asyncio.sleep(UNSERVED)
+        finally:
+            self._learning = None
+
     def _on_trouble(self, status: str, description: str) -> None:
         """409 leadership change, shutdown, consumer deleted; 503 no responders: back off, look, ask again."""
         log.info("queue %s: pull ended with %s %s", self.queue, status, description)
+        self._doubt()
         self.credit = 0
         self._not_before = self._loop.time() + BACKOFF
         self._loop.call_later(BACKOFF + 0.01, self._on_change)
@@ -260,10 +313,13 @@ class ConsumerState(NamedTuple):
     unsettled: int
     """How many are delivered and not settled."""
     is_paused: bool
+    newest: int
+    """The highest sequence of a message that is or was delivered."""
 
 
 async def consumer_state(connection: Connection, queue: str, level: str = NORMAL) -> ConsumerState:
     """Ask the server how full a queue's level is."""
     names = connection.names
     info = await connection.api(f"CONSUMER.INFO.{names.jobs_stream}.{names.consumer(queue, level)}")
-    return ConsumerState(int(info["num_pending"]), int(info["num_ack_pending"]), bool(info.get("paused", False)))
+    delivered = int((info.get("delivered") or {}).get("stream_seq", 0))
+    return ConsumerState(int(info["num_pending"]), int(info["num_ack_pending"]), bool(info.get("paused", False)), delivered)

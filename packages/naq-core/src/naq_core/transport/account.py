@@ -19,7 +19,7 @@ DISABLED = frozenset({10039, 10076})
 
 
 async def check_server(client: QuickClient, url: str, domain: str | None, check_rights: Callable[[], None]) -> None:
-    """Find out whether the server is one that NAQ can use.
+    """Find out whether the server is one that NAQ can use, and note its JetStream domain.
 
     Args:
         domain: That of its JetStream, for messages.
@@ -30,6 +30,7 @@ async def check_server(client: QuickClient, url: str, domain: str | None, check_
         BrokerTimeoutError: There was no answer for 15 s.
     """
     account = await _account(client, url, domain, check_rights)
+    client.note_domain(str(account.get("domain", "")))
     level = int(account.get("api", {}).get("level", 0))
     if level < NEEDED_API_LEVEL:
         raise ServerTooOldError(client.server_version, level, NEEDED_API_LEVEL)

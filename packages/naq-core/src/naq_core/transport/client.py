@@ -18,7 +18,7 @@ from nats.protocol.parser import Parser
 from naq_core.errors import EventLoopError
 from naq_core.tasks import beside, hide
 from naq_core.transport.errors import DisconnectedError
-from naq_core.transport.headers import parse_headers
+from naq_core.transport.headers import FIRST, parse_headers
 from naq_core.transport.lasting import LastingClient
 from naq_core.transport.parser import QuickParser
 from naq_core.transport.replies import Handler, Replies
@@ -72,6 +72,10 @@ class QuickClient(LastingClient):
         self._own_loop = asyncio.get_running_loop()
         self.replies = Replies(self)
         """The requests that wait for answers."""
+        self._domain: str | None = None
+        """The JetStream domain that answers here; None while it is not known."""
+        self._start_info: dict[str, Any] | None = None
+        self._start, self._first_mark = "", b""
 
     @staticmethod
     def _parse_server_uri(connect_url: str) -> ParseResult:
@@ -96,6 +100,28 @@ class QuickClient(LastingClient):
     def is_clustered(self) -> bool:
         """Whether that server is one of a cluster."""
         return bool(self._server_info.get("cluster"))
+
+    def note_domain(self, domain: str) -> None:
+        """Take note of the JetStream domain that answers; empty where it has no name."""
+        self._domain, self._start_info = domain, None
+
+    @property
+    def server_start(self) -> str:
+        """What tells one start of the server that keeps the streams from the next one; empty where that is not known.
+
+        A cluster keeps a stream on a server that may start again while this connection stays. So may a leaf node's hub.
+        """
+        if self._server_info is not self._start_info:  # nats-py makes a new one at each connect
+            self._start_info = info = self._server_info
+            is_known = info.get("jetstream") and not info.get("cluster") and info.get("domain", "") == self._domain
+            self._start = str(info["server_id"])[-10:] if is_known else ""
+            self._first_mark = f"\r\n{FIRST}: {self._start}\r\n".encode() if is_known else b""
+        return self._start
+
+    @property
+    def first_mark(self) -> bytes | None:
+        """The header line by which a message says that it was sent as a first try to this start of the server."""
+        return self._first_mark if self.server_start else None
 
     def new_token(self) -> str:
         """Return a unique text, for the name of something short-lived."""

@@ -15,6 +15,9 @@ MESSAGE_ID = "Nats-Msg-Id"
 INCREMENT = "Nats-Incr"
 KV_OPERATION = "KV-Operation"
 SCHEDULER = "Nats-Scheduler"
+FIRST = "Naq-First"
+"""Our own header on the first try of a job whose id nobody else can have used: the start of the server that it was sent to. While
+that server runs, its count of deliveries is right, and at the first one nobody can have run the job."""
 STATUS_AT = len("NATS/1.0")
 
 

@@ -7,6 +7,7 @@ a message in the leader's store, which holds only what a majority has agreed on.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,7 +20,7 @@ from naq_core.errors import (
     WrongSequenceError,
 )
 from naq_core.transport.errors import NO_MESSAGE, DisconnectedError, NotReadyError
-from naq_core.transport.headers import EXPECTED_SEQUENCE, SCHEDULE
+from naq_core.transport.headers import EXPECTED_SEQUENCE, FIRST, SCHEDULE
 from naq_core.transport.message import Message, stored_message
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ LONGEST_PAUSE = 1.0
 SILENCE = 3.0
 """Seconds without a word from a peer, which speaks each second, after which a leader may have been replaced; an election takes
 longer."""
+
+LATEST_FIRST = 1.0
+"""Seconds after its sending in which the first try of a job (`FIRST`) has to be stored to be taken for that."""
+OUTLASTED = 2 * LATEST_FIRST
+"""Seconds after which a first try whose outcome is unknown is repeated while the server runs: a first try that comes even later,
+when the repeat may have been run, is not taken for one; the clocks of sender and server may differ by the rest."""
 
 BrokerMessage: TypeAlias = tuple[str, bytes, dict[str, str]]
 """Subject, body and headers."""
@@ -61,6 +68,7 @@ async def repeat(
         BrokerTimeoutError: The budget is used up, and it is unknown whether anything was stored.
     """
     pause = FIRST_PAUSE
+    start, begun = connection.client.server_start, asyncio.get_running_loop().time()
     while True:
         try:
             if not connection.is_connected:
@@ -74,6 +82,8 @@ async def repeat(
             last: BrokerError = error
         except (BrokerTimeoutError, DisconnectedError) as error:
             is_repeated, last = True, error
+            if any(headers.pop(FIRST, "") for _, _, headers in messages):
+                await outlast(connection, start, begun)
         except (BrokerUnavailableError, JetStreamError) as error:
             if not is_repeated or isinstance(error, WrongSequenceError):
                 raise
@@ -82,6 +92,20 @@ async def repeat(
             raise _unknown(connection, messages, last) from last
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def outlast(connection: "JetStream", start: str, begun: float) -> None:
+    """Wait before the repeat of a first try, unless the server has restarted since: then workers do not trust its mark.
+
+    Args:
+        start: The server's start (`server_start`) at the first try.
+        begun: When that was made, in loop time.
+    """
+    until = begun + OUTLASTED
+    with contextlib.suppress(BrokerUnavailableError):
+        await connection.wait_connected(until)
+    if connection.client.server_start == start:
+        await asyncio.sleep(max(0.0, until - asyncio.get_running_loop().time()))
 
 
 async def _look_into(

@@ -121,7 +121,7 @@ class Child:
             queue=run.queue,
             function=envelope.fn,
             attempt=run.attempt,
-            fence=run.fence,
+            _fence=run.fence,
             enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
             workflow=envelope.workflow,
             _parents=run.parents,
