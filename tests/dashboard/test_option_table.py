@@ -43,6 +43,7 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "priority": ("high", "high", "urgent", "urgent"),
     "expires": (600, "10m", "noon", "noon"),
     "fast": (True, "true", "maybe", "maybe"),
+    "claim": ("first", "first", "never", "never"),
     "at": (NOW + timedelta(hours=2), "2h", "noon", "noon"),
     "delay": (5, "5s", "soon", "soon"),
     "unique": ("report-7", "report-7", "k" * 513, "k" * 513),

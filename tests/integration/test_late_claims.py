@@ -46,6 +46,12 @@ fences: list[int] = []
 ended: list[str] = []
 
 
+@pytest.fixture
+def naq_settings(naq_settings: Settings) -> Settings:
+    """Switch late claims on, for clients and workers."""
+    return replace(naq_settings, claim_after=timedelta(milliseconds=20))
+
+
 @pytest.fixture(autouse=True)
 def begin() -> None:
     global released  # noqa: PLW0603

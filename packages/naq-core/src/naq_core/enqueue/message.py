@@ -58,7 +58,7 @@ def message_of(
     headers = {EXPECTED_SEQUENCE: "0"}
     if checks_id or connection.is_clustered:
         headers[EXPECTED_SUBJECT] = names.any_state(*key)
-    elif (start := connection.client.server_start) and not due and not connection.signer:
+    elif connection.settings.claim_after and not due and not connection.signer and (start := connection.client.server_start):
         headers[FIRST] = start
     if due and due > connection.clock.now():  # a time that has passed needs no schedule: the job is ready
         headers.update(schedule_headers(subject, due))
