@@ -12,18 +12,23 @@ import pytest_asyncio
 
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app, nats
+from naq_dashboard.queries import search
 from tests.support.eventually import PATIENCE
 
 Client: TypeAlias = httpx.AsyncClient
 OpenDashboard: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
 
+LONG = 10.0
+"""Seconds for a list or a count, which without other work take some milliseconds."""
 SECRET = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
 def budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a dashboard wait longer for the server than usual, as other tests may keep that from answering."""
+    """Let a dashboard wait longer for the server, and look longer for rows, than usual: other tests may keep both busy."""
     monkeypatch.setattr(nats, "BUDGET", PATIENCE * nats.BUDGET)
+    monkeypatch.setattr(search, "LIST_SECONDS", LONG)
+    monkeypatch.setattr(search, "COUNT_SECONDS", LONG)
 
 
 @pytest.fixture
