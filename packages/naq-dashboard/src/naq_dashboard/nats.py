@@ -22,7 +22,7 @@ PAUSE = 1.0
 
 
 class Broker:
-    """Hands out the connection, or says at once that there is none."""
+    """Hands out the connection, or fails at once while NATS is out of reach."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = dataclasses.replace(settings, publish_budget=min(settings.publish_budget, BUDGET))
@@ -51,7 +51,7 @@ class Broker:
         """Return the open connection.
 
         Raises:
-            BrokerError: There is none at the moment; the dashboard goes on trying.
+            BrokerError: NATS is out of reach; the dashboard keeps trying.
         """
         if not self.is_up:
             await self._wait_a_little()

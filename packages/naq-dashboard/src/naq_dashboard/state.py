@@ -57,7 +57,7 @@ class AppState:
         """Return the connection to NATS.
 
         Raises:
-            BrokerError: There is none at the moment.
+            BrokerError: NATS is out of reach.
         """
         return await self.broker.connection()
 

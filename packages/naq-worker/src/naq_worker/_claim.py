@@ -120,7 +120,7 @@ class Claims:
                 self._note_redelivered(fresh)  # its acknowledgement was lost
             return stored
         if old.superseded == delivery.sequence:
-            await delivery.ack()  # its retry lies on the held subject
+            await delivery.ack()  # its retry is on the held subject
             return None
         now = self._now()
         match old.state:

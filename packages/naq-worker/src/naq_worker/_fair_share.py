@@ -62,7 +62,7 @@ class FairShare:
         queues: Names, the most important first; or names with weights, for shares of the slots while all have a backlog.
 
     Raises:
-        InvalidOptionError, InvalidNameError: There is none, or a name or weight is wrong.
+        InvalidOptionError, InvalidNameError: No queue is given, or a name or weight is wrong.
     """
 
     def __init__(self, queues: Sequence[str] | Mapping[str, float]) -> None:

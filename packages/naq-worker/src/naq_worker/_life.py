@@ -33,7 +33,7 @@ from naq_worker._process import Processor
 from naq_worker._report import Reports
 from naq_worker._settle import Settler
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("naq_worker.worker")  # one name for all that a worker says: programs filter by it
 
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 

@@ -356,7 +356,7 @@ class Settler:
         While the job's message is there it is still this worker's: another one would have left a record.
 
         Args:
-            marker: The sequence of the marker that the deletion left; 0 where there is none.
+            marker: The sequence of the marker that the deletion left; 0 without one.
 
         Raises:
             LostError: The job was deleted, or another worker has it now.

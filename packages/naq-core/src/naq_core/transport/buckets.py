@@ -17,7 +17,7 @@ DELETED_FOR = 3600
 
 
 class Document(NamedTuple):
-    """The document of a key; its data is empty if there is none."""
+    """The document of a key; its data is empty if the key has no document."""
 
     data: bytes
     revision: int
