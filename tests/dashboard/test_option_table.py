@@ -42,6 +42,8 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "process": (True, "true", "maybe", "maybe"),
     "priority": ("high", "high", "urgent", "urgent"),
     "expires": (600, "10m", "noon", "noon"),
+    "tags": (["billing", "vip"], "billing,vip", ["two words"], "two words"),
+    "headers": ({"customer": "4711"}, "customer=4711", {"": "x"}, "=x"),
     "fast": (True, "true", "maybe", "maybe"),
     "claim": ("first", "first", "never", "never"),
     "at": (NOW + timedelta(hours=2), "2h", "noon", "noon"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 
@@ -40,6 +40,9 @@ class JobContext(msgspec.Struct, frozen=True):
     enqueued_at: datetime
     workflow: str = ""
     """Id of the workflow it belongs to; empty where there is none."""
+    tags: tuple[str, ...] = ()
+    headers: Mapping[str, str] = {}
+    """Texts that travel with the job, by their names."""
     _fence: int = 0
     _on_fence: Callable[[], None] | None = None
     """Called when the job reads its fence, where it is not claimed yet."""

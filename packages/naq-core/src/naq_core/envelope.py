@@ -31,6 +31,10 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """When it is claimed: shortly after its start where that is safe, or always before it."""
     priority: Annotated[str, msgspec.Meta(pattern="^(?:high|normal|low)$")] = "normal"
     """The level it is ready on: high, normal or low."""
+    tags: tuple[str, ...] = ()
+    """Words to find it by."""
+    headers: dict[str, str] = {}
+    """Texts that travel with it."""
 
 
 NO_OPTIONS = JobOptions()

@@ -1,6 +1,6 @@
 """What may be seen of a job by somebody from whom parts of its texts are hidden."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -22,10 +22,17 @@ def masked(view: JobView, mask: Mask | None) -> JobView:
         arguments=mask(view.arguments),
         result=None if view.result is None else mask(view.result),
         reason=mask(view.reason),
+        tags=tuple(map(mask, view.tags)),
+        headers=masked_headers(view.headers, mask),
         errors=[replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors],
         logs=[replace(each, message=mask(each.message)) for each in view.logs],
         progress=None if progress is None else replace(progress, note=mask(progress.note)),
     )
+
+
+def masked_headers(headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
+    """Return headers as they may be seen; a value is masked with its name, which may say that it is a secret."""
+    return {name: mask(f"{name}={value}").removeprefix(f"{name}=") for name, value in headers.items()}
 
 
 def searchable(view: JobView, mask: Mask | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ reader does not understand it leaves as it is, for the check to refuse.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,10 +14,17 @@ from typing import Any, NamedTuple
 from naq_core._settings_values import parse_duration
 from naq_core.errors import InvalidOptionError, shown
 from naq_core.names import check_job_id, check_queue
-from naq_core.values import aware, exact_text, flag, seconds, whole
+from naq_core.values import aware, exact_text, flag, seconds, text, whole
 
 LATEST = datetime(2199, 1, 1, tzinfo=UTC)
 LONGEST_KEY = 512
+MOST_TAGS = 32
+LONGEST_TAG = 64
+MOST_HEADERS = 64
+LONGEST_HEADER = 8192
+"""Characters of a header's value: as many as W3C baggage may have."""
+_TAG = re.compile(rf"[^\s,]{{1,{LONGEST_TAG}}}")
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d{1,18})?\s*", re.ASCII)
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -205,6 +213,59 @@ def _read_names(value: Any, now: datetime) -> Any:
     return [name for part in parts for each in part.split(",") if (name := each.strip())]
 
 
+def _tags(value: Any, name: str) -> tuple[str, ...]:
+    given = (value,) if isinstance(value, str) else value
+    if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable):
+        raise InvalidOptionError(name, f"{shown(value)} is not a list of words")
+    found = dict.fromkeys(_tag(each, name) for each in given)
+    if len(found) > MOST_TAGS:
+        raise InvalidOptionError(name, f"must be at most {MOST_TAGS} words, not {len(found):,}")
+    return tuple(found)
+
+
+def _tag(value: Any, name: str) -> str:
+    tag = exact_text(value)
+    if tag is None or not _TAG.fullmatch(tag) or not tag.isprintable():
+        problem = f"{shown(value)} is not a tag: use 1 to {LONGEST_TAG} printable characters without spaces and commas"
+        raise InvalidOptionError(name, problem)
+    return tag
+
+
+def _headers(value: Any, name: str) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(name, f"{shown(value)} is not a mapping of names to texts (as text: customer=4711 trace=a1)")
+    if len(value) > MOST_HEADERS:
+        raise InvalidOptionError(name, f"must be at most {MOST_HEADERS} headers, not {len(value):,}")
+    return {_header_name(key, name): _header_text(each, key, name) for key, each in value.items()}
+
+
+def _header_name(value: Any, name: str) -> str:
+    key = exact_text(value)
+    if key is None or not _HEADER.fullmatch(key):
+        rule = "1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or a digit"
+        raise InvalidOptionError(name, f"{shown(value)} is not a header's name: use {rule}")
+    return key
+
+
+def _header_text(value: Any, key: Any, name: str) -> str:
+    found = exact_text(value)
+    if found is None:
+        raise InvalidOptionError(name, f"the header {key!r} must be text, not a {type(value).__name__}")
+    return text(found, name, LONGEST_HEADER)
+
+
+def _read_headers(value: Any, now: datetime) -> Any:
+    """Return a mapping from `name=value` words, in one text or in a list; in one text quotes keep spaces together."""
+    del now
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) and "=" in word for word in words):
+        return value
+    return dict(word.split("=", 1) for word in words)
+
+
 def _any(value: Any, name: str) -> Any:
     del name
     return value
@@ -242,6 +303,7 @@ def clash(values: type[StrEnum]) -> Kind:
 _TIME = {"type": ["string", "number"]}
 _SPANS = "30s, 5m or 2h"
 _LIST = {"type": ["array", "string"], "items": {"type": "string"}}
+_MAPPING = {"type": ["object", "string"], "additionalProperties": {"type": "string"}}
 
 WHOLE = Kind(_whole, _read_whole, {"type": "integer", "minimum": 0})
 FLAG = Kind(flag, _read_flag, {"type": "boolean"})
@@ -254,6 +316,8 @@ MOMENT = Kind(instant, _read_time, example="2026-11-24T12:30:00Z, or 2h from now
 EXPIRY = Kind(_expiry, _read_expiry, _TIME, example="2h or 2026-11-24T12:30:00Z")
 KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
 EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSError,shop.errors.Busy")
+TAGS = Kind(_tags, _read_names, _LIST, is_list=True, example="billing,vip")
+HEADERS = Kind(_headers, _read_headers, _MAPPING, is_list=True, example="customer=4711")
 JOBS = Kind(_any, _read_names, _LIST, is_list=True)
 """Jobs and their ids; checked where a job is tied to them."""
 JOB_ID = Kind(_job_id)

@@ -104,6 +104,16 @@ class RepeatedOptions(RunOptions, total=False):
         ),
     ]
 
+    tags: Annotated[Sequence[str], Option(kinds.TAGS, "Words to find and group jobs by.", flags=("--tag",))]
+    headers: Annotated[
+        Mapping[str, str],
+        Option(
+            kinds.HEADERS,
+            "Texts by names that travel with the job, such as a tenant or a trace context; anybody who sees the job sees them.",
+            flags=("--header",),
+        ),
+    ]
+
 
 class TaskOptions(RepeatedOptions, total=False):
     """What a task may declare for its jobs."""

@@ -103,6 +103,8 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     """A preview of the result, for people: nothing that shows jobs ever unpickles."""
     workflow: str = ""
     schedule: str = ""
+    tags: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
     sequence: Count = 0
     """Stream sequence of the message that was claimed, for ids with several incarnations: which of two is the later one."""
     result_type: str = ""

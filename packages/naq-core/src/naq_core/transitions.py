@@ -6,7 +6,7 @@ them stores anything: the caller compares-and-sets the record. `docs/state_machi
 
 import msgspec
 
-from naq_core.envelope import Envelope
+from naq_core.envelope import NO_OPTIONS, Envelope, JobOptions
 from naq_core.errors import TransitionError
 from naq_core.record import FINAL, AttemptError, JobRecord, JobState
 
@@ -88,6 +88,7 @@ def unclaimed(  # noqa: PLR0913 - the fields of a record
     arguments: str = "",
     workflow: str = "",
     schedule: str = "",
+    options: JobOptions = NO_OPTIONS,
     sequence: int = 0,
 ) -> JobRecord:
     """Return the record of a job that no worker has claimed: QUEUED, or HELD."""
@@ -102,6 +103,8 @@ def unclaimed(  # noqa: PLR0913 - the fields of a record
         arguments=arguments,
         workflow=workflow,
         schedule=schedule,
+        tags=options.tags,
+        headers=options.headers,
         sequence=sequence,
     )
 
@@ -124,6 +127,8 @@ def claimed(envelope: Envelope, queue: str, worker: str, now: float, sequence: i
         arguments=envelope.args,
         workflow=envelope.workflow,
         schedule=envelope.schedule,
+        tags=envelope.opt.tags,
+        headers=envelope.opt.headers,
         sequence=sequence if envelope.run else 0,
     )
 

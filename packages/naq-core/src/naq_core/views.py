@@ -45,6 +45,8 @@ class JobView(msgspec.Struct, kw_only=True):
     children: list[str] = []
     workflow: str = ""
     schedule: str = ""
+    tags: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
     sequence: int = 0
     """The stream sequence it was read at: the order of lists, and what pages continue from."""
 

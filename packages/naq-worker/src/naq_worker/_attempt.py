@@ -107,6 +107,8 @@ class Attempts:
             _on_fence=reporter.on_fence,
             enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
             workflow=envelope.workflow,
+            tags=envelope.opt.tags,
+            headers=envelope.opt.headers,
             _parents=parents,
             _report=reporter.progress,
             _log=reporter.log,

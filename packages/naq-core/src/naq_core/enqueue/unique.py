@@ -181,6 +181,7 @@ def _waiting_record(job: JobCall[Any]) -> JobRecord:
         enqueued_at=job.enqueued_at,
         sequence=job.sequence,
         workflow=job.workflow,
+        options=job.options,
     )
 
 

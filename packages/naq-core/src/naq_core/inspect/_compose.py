@@ -71,6 +71,8 @@ def _of_record(record: JobRecord) -> JobView:
         progress=record.progress,
         workflow=record.workflow,
         schedule=record.schedule,
+        tags=record.tags,
+        headers=record.headers,
     )
 
 
@@ -103,6 +105,7 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.parents = list(envelope.parents)
     view.workflow = envelope.workflow
     view.schedule = envelope.schedule
+    view.tags, view.headers = envelope.opt.tags, envelope.opt.headers
 
 
 def instant(seconds: float) -> datetime | None:

@@ -55,6 +55,7 @@ def unrun_record(body: bytes, key: Key) -> JobRecord:
         arguments=envelope.args,
         workflow=envelope.workflow,
         schedule=envelope.schedule,
+        options=envelope.opt,
     )
 
 

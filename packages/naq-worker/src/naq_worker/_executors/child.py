@@ -124,6 +124,8 @@ class Child:
             _fence=run.fence,
             enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
             workflow=envelope.workflow,
+            tags=envelope.opt.tags,
+            headers=envelope.opt.headers,
             _parents=run.parents,
             _report=partial(self._report, run),
             _log=partial(self._log, run),

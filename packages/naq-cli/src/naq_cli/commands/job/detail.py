@@ -64,6 +64,8 @@ def _facts(job: JobView) -> list[tuple[str, Any]]:
         ("Result type", job.result_type),
         ("Workflow", job.workflow),
         ("Schedule", job.schedule),
+        ("Tags", job.tags),
+        ("Headers", [f"{name}={value}" for name, value in job.headers.items()]),
         ("Parents", job.parents),
         ("Children", job.children),
         ("Log lines", len(job.logs) or None),
