@@ -56,7 +56,7 @@ def test_an_id_that_exists_is_changed_only_on_demand(here: dict[str, Any]) -> No
     [
         (["math:sqrt"], "Give --cron"),
         (["math:sqrt", "--every", "5m", "--cron", "* * * * *"], "Give --cron"),
-        (["math:sqrt", "--every", "often"], "interval"),
+        (["math:sqrt", "--every", "often"], "--every"),
         (["math:sqrt", "--cron", "99 * * * *"], "99"),
         (["math:sqrt", "--cron", "* * * * *", "--timezone", "Mars/Base"], "Mars/Base"),
         (["math.sqrt", "--every", "5m"], "math:sqrt"),

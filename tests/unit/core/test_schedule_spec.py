@@ -11,11 +11,11 @@ import pytest
 
 from naq_core.errors import InvalidNameError, InvalidOptionError, InvalidScheduleError
 from naq_core.job import Job
+from naq_core.names import check_schedule_id
 from naq_core.option_kinds import LATEST
 from naq_core.option_set import OptionSet
 from naq_core.schedules.spec import (
     ScheduleSpec,
-    check_schedule_id,
     check_spec,
     delay_of,
     firing_id,
@@ -104,11 +104,11 @@ def test_the_template_belongs_to_no_job_and_to_no_time() -> None:
         ({"cron": "61 * * * *"}, "cannot be the minute"),
         ({"interval": 5, "max_runs": 0}, "max_runs"),
         ({"interval": 5, "jitter": -1}, "jitter"),
-        ({"interval": 5, "overlap": "perhaps"}, "must be one of allow, skip, cancel"),
-        ({"interval": 5, "overlap": None}, "must be one of allow, skip, cancel"),
-        ({"interval": 5, "misfire": "twice"}, "must be one of skip, once, all"),
+        ({"interval": 5, "overlap": "perhaps"}, "is not one of allow, skip, cancel"),
+        ({"interval": 5, "overlap": None}, "is not one of allow, skip, cancel"),
+        ({"interval": 5, "misfire": "twice"}, "is not one of skip, once, all"),
         ({"interval": 5, "start_at": NOON, "end_at": NOON - TICK}, "is before start_at"),
-        ({"interval": 5, "start_at": "soon"}, "must be a time such as"),
+        ({"interval": 5, "start_at": "soon"}, "is not a time"),
         ({"interval": 5, "end_at": LATEST}, "too far ahead"),
     ],
 )

@@ -9,11 +9,11 @@ from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
 from naq_core.functions import unwrap
 from naq_core.job import Job
-from naq_core.options import SCHEDULE_OPTIONS as DECLARED_TIMES
+from naq_core.options import SCHEDULE_KEYWORDS, SCHEDULE_OPTIONS
 from naq_core.storage.connection import Connection
 from naq_core.views import Firing, ScheduleView
 
-SCHEDULE_OPTIONS = DECLARED_TIMES - {"schedule_jitter"} | {"jitter", "paused"}
+KEYWORDS = {*SCHEDULE_OPTIONS, "paused"}
 """The keywords of `Queue.schedule`."""
 
 
@@ -102,8 +102,8 @@ def prepare(
     Raises:
         InvalidScheduleError: A value is wrong, or a keyword is ambiguous.
     """
-    options = {name: value for name, value in kwargs.items() if name in SCHEDULE_OPTIONS}
-    rest = {name: value for name, value in kwargs.items() if name not in SCHEDULE_OPTIONS}
+    options = {name: value for name, value in kwargs.items() if name in KEYWORDS}
+    rest = {name: value for name, value in kwargs.items() if name not in KEYWORDS}
     if isinstance(function, Job):
         if args or rest:
             raise InvalidScheduleError("arguments", (*args, *rest), "belong in call(), which creates the job")
@@ -139,10 +139,7 @@ def take_schedule(options: dict[str, Any]) -> dict[str, Any] | None:
     """Take the options of a schedule out of a task's options, if it has a schedule."""
     if "cron" not in options and "interval" not in options:
         return None
-    taken = {name: options.pop(name) for name in SCHEDULE_OPTIONS - {"jitter", "paused"} if name in options}
-    if "schedule_jitter" in options:
-        taken["jitter"] = options.pop("schedule_jitter")
-    return taken
+    return {keyword: options.pop(name) for name, keyword in SCHEDULE_KEYWORDS.items() if name in options}
 
 
 def scheduled(job: Job[Any], **options: Any) -> schedules.ScheduleSpec:

@@ -203,21 +203,10 @@ class Queue(ManagedQueue):
             function: As of `enqueue`; or a job made by `call()`, where the function itself has a parameter with the name of
                 one of the options below.
             args: Its positional arguments.
-            kwargs: Its keyword arguments, and the following options.
-            cron: Five fields (minute, hour, day, month, weekday), a sixth for seconds at the end, or `@daily` and so on.
-            interval: Seconds (or `timedelta`, or "5m") between two firings, counted from `start_at` without drift.
-            timezone: IANA name, for cron. Default UTC. `docs/schedules.md` tells what happens when clocks change.
-            schedule_id: 1 to 90 letters, digits, `_` or `-`.
-            start_at: An aware time before which it does not fire. Default: now.
-            end_at: An aware time after which it does not fire.
-            max_runs: How often it fires at most.
-            jitter: Up to so many seconds later, differently each time.
-            overlap: While the job of the firing before has not ended: `allow` (default) another, `skip` this firing, or
-                `cancel` the one before.
-            misfire: Firings that come later than `grace`: `skip` them, run `once` for all of them (default), or run `all`
-                (the newest 1,000).
-            grace: Seconds a firing may be late, as no scheduler ran, and still run like any other. Default 60; None: any.
-            paused: Make it paused (True) or resume it (False). Default: as it was, a new one fires.
+            kwargs: Its keyword arguments, and the options of `naq_core.options.ScheduleOptions`, which documents each: cron or
+                interval, timezone, schedule_id, start_at, end_at, max_runs, jitter, overlap, misfire and grace (None: any
+                delay). `docs/schedules.md` says what happens when clocks change. `paused=True` makes it paused, False resumes
+                it; by default it stays as it was, and a new one fires.
 
         Raises:
             InvalidScheduleError: A value is wrong; names it and what is allowed. Nothing was stored.

@@ -411,7 +411,8 @@ class InvalidScheduleError(ScheduleError, ValueError):
     def __init__(self, what: str, value: object, problem: str) -> None:
         self.what = what
         self.value = value
-        super().__init__("", f"{what} {shown(value)}: {problem}")
+        self.problem = problem
+        super().__init__("", f"{what}: {problem}" if problem.startswith(shown(value)) else f"{what} {shown(value)}: {problem}")
 
 
 class JobError(NaqError):

@@ -11,6 +11,7 @@ from naq_core.values import exact_text
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
+_SCHEDULE_ID = re.compile(r"[A-Za-z0-9_-]{1,90}")
 
 MOST_LISTED = 10
 """Names that `listed` writes out."""
@@ -97,6 +98,18 @@ def check_workflow_id(workflow_id: object) -> str:
     text = exact_text(workflow_id)
     if text is None or not _JOB_ID.fullmatch(text):
         raise InvalidNameError("workflow id", workflow_id, "use 1 to 128 letters, digits, '_', '-' or '='")
+    return text
+
+
+def check_schedule_id(schedule_id: object) -> str:
+    """Return `schedule_id` as a plain `str` if it can name a schedule.
+
+    Raises:
+        InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
+    """
+    text = exact_text(schedule_id)
+    if text is None or not _SCHEDULE_ID.fullmatch(text):
+        raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
     return text
 
 

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from naq_core._settings_values import parse_duration
 from naq_core.errors import InvalidOptionError, shown
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_job_id, check_queue, check_schedule_id
 from naq_core.values import aware, exact_text, flag, seconds, text, whole
 
 LATEST = datetime(2199, 1, 1, tzinfo=UTC)
 LONGEST_KEY = 512
+SHORTEST_INTERVAL = 0.01
+"""Seconds."""
 MOST_TAGS = 32
 LONGEST_TAG = 64
 MOST_HEADERS = 64
@@ -54,6 +56,10 @@ class Kind(NamedTuple):
 
 def _whole(value: Any, name: str) -> int:
     return whole(value, name, 0)
+
+
+def _count(value: Any, name: str) -> int:
+    return whole(value, name, 1)
 
 
 def _read_whole(value: Any, now: datetime) -> Any:
@@ -95,7 +101,19 @@ def _ttl(value: Any, name: str) -> float:
     return found
 
 
-def _read_duration(value: Any, now: datetime) -> Any:
+def _span(value: Any, name: str) -> float:
+    """Return seconds, to the microsecond, also from text: programs and settings files may write a schedule's durations so."""
+    return timedelta(seconds=_duration(_read_duration(value), name)).total_seconds()
+
+
+def _interval(value: Any, name: str) -> float:
+    found = _span(value, name)
+    if found < SHORTEST_INTERVAL:
+        raise InvalidOptionError(name, f"{found:g} s is too short: must be at least {SHORTEST_INTERVAL:g} s")
+    return found
+
+
+def _read_duration(value: Any, now: datetime | None = None) -> Any:
     del now
     if not isinstance(value, str):
         return value
@@ -126,6 +144,15 @@ def instant(when: object, name: str) -> float:
     """Return an aware time as seconds since the epoch.
 
     Raises:
+        InvalidOptionError: As `_moment`.
+    """
+    return _moment(when, name).timestamp()
+
+
+def _moment(when: object, name: str) -> datetime:
+    """Return an aware time in UTC.
+
+    Raises:
         InvalidOptionError: It is not a datetime, is naive (ambiguous time zone), or is after 2198.
     """
     if not isinstance(when, datetime):
@@ -134,7 +161,11 @@ def instant(when: object, name: str) -> float:
     moment = aware(when, name)
     if moment >= LATEST:
         raise InvalidOptionError(name, f"{moment.isoformat()} is too far ahead: give a time before {LATEST.year}")
-    return moment.timestamp()
+    return moment
+
+
+def _time(value: Any, name: str) -> datetime:
+    return _moment(_read_iso(value), name)
 
 
 def _read_time(value: Any, now: datetime) -> Any:
@@ -147,6 +178,12 @@ def _read_time(value: Any, now: datetime) -> Any:
         pass
     else:
         return now + length
+    return _read_iso(value)
+
+
+def _read_iso(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
     try:
         found = datetime.fromisoformat(value.strip())
     except ValueError:
@@ -281,6 +318,15 @@ def _queue(value: Any, name: str) -> str:
     return check_queue(value)
 
 
+def _schedule_id(value: Any, name: str) -> str:
+    del name
+    return check_schedule_id(value)
+
+
+def _cron(value: Any, name: str) -> str:
+    return " ".join(text(value, name).split())
+
+
 def choice(values: Iterable[str]) -> Kind:
     """Return the kind of an option that has one of a few values."""
     known = tuple(str(each) for each in values)
@@ -322,3 +368,11 @@ JOBS = Kind(_any, _read_names, _LIST, is_list=True)
 """Jobs and their ids; checked where a job is tied to them."""
 JOB_ID = Kind(_job_id)
 QUEUE = Kind(_queue)
+COUNT = Kind(_count, _read_whole, {"type": "integer", "minimum": 1})
+CRON = Kind(_cron, example="30 9 * * mon-fri or @daily")
+"""An expression; it is parsed where its time zone is known."""
+ZONE = Kind(text, example="Europe/Berlin")
+INTERVAL = Kind(_interval, _read_duration, _TIME, example=_SPANS)
+SPAN = Kind(_span, _read_duration, _TIME, example=_SPANS)
+TIME = Kind(_time, _read_time, example=MOMENT.example)
+SCHEDULE_ID = Kind(_schedule_id)

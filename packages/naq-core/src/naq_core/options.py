@@ -1,7 +1,8 @@
-"""The options of a job: the one table of their names, types, checks, defaults and meanings.
+"""The options of a job and of a schedule: the one table of their names, types, checks, defaults and meanings.
 
-`Queue.options`, `@task`, `task.options`, `naq enqueue`, `naq schedule add`, `POST /api/jobs`, the dashboard's form and `naq.toml`
-offer what stands here. A new option is a line here, and a field of the same name in `RetryPolicy`, `JobOptions` or `Terms`.
+`Queue.options`, `Queue.schedule`, `@task`, `task.options`, `naq enqueue`, `naq schedule add`, the dashboard's API and forms, and
+`naq.toml` offer what is listed here. A new option is a line here, and a field of the same name in `RetryPolicy`, `JobOptions`,
+`Terms` or `ScheduleSpec`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ class Option(NamedTuple):
     default: str = ""
     """What holds where it is not given; empty where that goes without saying."""
     field: str = ""
-    """The field of `RetryPolicy`, `JobOptions`, `Terms` or `OptionSet` that holds it, where that has another name."""
+    """The field of `RetryPolicy`, `JobOptions`, `Terms`, `OptionSet` or `ScheduleSpec` that holds it, if its name is another."""
     flags: tuple[str, ...] = ()
     """How it is spelled on a command line, where `--its-name` would be another option's."""
     is_nullable: bool = False
@@ -188,19 +189,48 @@ class CallOptions(EnqueueOptions, total=False):
 
 
 class ScheduleOptions(TypedDict, total=False):
-    """When a task's schedule fires; `Queue.schedule` documents each."""
+    """When a schedule fires: the keywords of `Queue.schedule`, which calls `schedule_jitter` `jitter`. Give cron or interval."""
 
-    cron: str
-    interval: float | timedelta | str
-    timezone: str
-    schedule_id: str
-    start_at: datetime | None
-    end_at: datetime | None
-    max_runs: int | None
-    schedule_jitter: float | timedelta | str
-    overlap: Literal["allow", "skip", "cancel"]
-    misfire: Literal["skip", "once", "all"]
-    grace: float | timedelta | str | None
+    cron: Annotated[
+        str | None,
+        Option(kinds.CRON, "When it fires: minute, hour, day, month and weekday, optionally seconds last, or a macro."),
+    ]
+    interval: Annotated[
+        float | timedelta | str | None, Option(kinds.INTERVAL, "Time between two runs, without drift.", flags=("--every",))
+    ]
+    timezone: Annotated[str, Option(kinds.ZONE, "The time zone of cron, as an IANA name.", "UTC")]
+    schedule_id: Annotated[
+        str | None,
+        Option(kinds.SCHEDULE_ID, "The schedule's id.", "derived from the function and the time", flags=("--id",)),
+    ]
+    start_at: Annotated[
+        datetime | None,
+        Option(kinds.TIME, "First possible run; an interval counts from it.", "now", flags=("--start",)),
+    ]
+    end_at: Annotated[datetime | None, Option(kinds.TIME, "Last possible run.", "never", flags=("--end",))]
+    max_runs: Annotated[int | None, Option(kinds.COUNT, "The total number of runs.", "no limit")]
+    schedule_jitter: Annotated[
+        float | timedelta | str, Option(kinds.SPAN, "Delay each run by a random time up to this.", "0s", "jitter")
+    ]
+    overlap: Annotated[
+        Literal["allow", "skip", "cancel"],
+        Option(
+            kinds.choice(("allow", "skip", "cancel")),
+            "If the previous run has not ended: run beside it (allow), skip this run, or cancel the previous one.",
+            "allow",
+        ),
+    ]
+    misfire: Annotated[
+        Literal["skip", "once", "all"],
+        Option(
+            kinds.choice(("skip", "once", "all")),
+            "Runs missed by more than the grace: skip them, run once for all of them, or run them all (the newest 1,000).",
+            "once",
+        ),
+    ]
+    grace: Annotated[
+        float | timedelta | str | None, Option(kinds.SPAN, "How late a run may start without counting as missed.", "60s")
+    ]
 
 
 class DeclaredOptions(TaskOptions, ScheduleOptions, total=False):
@@ -228,7 +258,10 @@ OPTIONS: Mapping[str, Option] = _listed(CallOptions)
 RUN_OPTIONS = names(RunOptions)
 REPEATED_OPTIONS = names(RepeatedOptions)
 ENQUEUE_OPTIONS = names(EnqueueOptions)
-SCHEDULE_OPTIONS = names(ScheduleOptions)
+SCHEDULE_KEYWORDS: Mapping[str, str] = {name: option.field for name, option in _listed(ScheduleOptions).items()}
+"""The keywords of `@task` for its schedule, and what `Queue.schedule` calls them."""
+SCHEDULE_OPTIONS: Mapping[str, Option] = {option.field: option for option in _listed(ScheduleOptions).values()}
+"""Every option of a schedule, by its keyword of `Queue.schedule`, which is also its field of `ScheduleSpec`."""
 HOLDERS: tuple[Collection[str], ...] = (RetryPolicy.__struct_fields__, JobOptions.__struct_fields__, {*Terms._fields, "expires"})
 """The fields of what holds options; any other option is held by `OptionSet`."""
 
@@ -247,14 +280,15 @@ def check_names(given: Iterable[str], known: Collection[str], what: str) -> None
         raise InvalidOptionError(name, f"is not an option of {what}{text}")
 
 
-def read_options(written: Mapping[str, object], now: datetime) -> dict[str, Any]:
+def read_options(written: Mapping[str, object], now: datetime, table: Mapping[str, Option] = OPTIONS) -> dict[str, Any]:
     """Return options as a program gives them, from text or JSON, as people and other programs write them.
 
     Args:
         written: By their names.
         now: What durations of times count from.
+        table: The options that there are.
     """
-    return {name: OPTIONS[name].kind.read(value, now) for name, value in written.items()}
+    return {name: table[name].kind.read(value, now) for name, value in written.items()}
 
 
 def fill_options(options: JobOptions, given: Collection[str], declared: JobOptions, declares: Iterable[str]) -> JobOptions:

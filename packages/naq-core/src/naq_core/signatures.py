@@ -100,6 +100,6 @@ def _advice(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
             continue
         if found := meant(name, signature.parameters):
             return found
-        if found := meant(name, ENQUEUE_OPTIONS | SCHEDULE_OPTIONS):
+        if found := meant(name, ENQUEUE_OPTIONS | SCHEDULE_OPTIONS.keys()):
             return f"{found} Options of a job belong in options(…)"
     return ""

@@ -1,57 +1,33 @@
 """`naq schedule`: recurring schedules."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from naq_cli._calls import function_of, read_call
 from naq_cli._errors import CommandError
 from naq_cli._format import iso, relative
-from naq_cli._job_options import TypedOptions, offering
+from naq_cli._job_options import TypedOptions, flags_named, offering
 from naq_cli._options import Destroying, Reading
 from naq_cli._output import Column
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
-from naq_core.filters import parse_instant
-from naq_core.options import REPEATED_OPTIONS
+from naq_core.options import REPEATED_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.views import ScheduleView
-from naq_core.wording import span
+from naq_core.wording import exact_span, span
 
 app = App(name="schedule", help="List, add, pause and trigger recurring schedules.")
 
-TIMES = Group("Times", sort_key=5)
 
-
-@Parameter(name="*", group=TIMES)
-@dataclass(frozen=True, kw_only=True)
-class ScheduleTimes:
+@offering(SCHEDULE_OPTIONS)
+class ScheduleTimes(TypedOptions):
     """When it fires, and what to do about overlapping and late runs."""
 
-    cron: str | None = None
-    """Five fields (minute, hour, day, month, weekday), six with seconds last, or a macro such as @daily."""
-    every: str | None = None
-    """An interval: 30s, 5m, 1h."""
-    timezone: str = "UTC"
-    """The time zone of --cron, as an IANA name."""
-    start: str | None = None
-    """First possible run: 2h (from now) or 2026-11-24T12:30:00Z."""
-    end: str | None = None
-    """Last possible run."""
-    max_runs: int | None = None
-    """The total number of runs."""
-    jitter: str | None = None
-    """Delay each run by a random time up to this."""
-    overlap: Literal["allow", "skip", "cancel"] = "allow"
-    """If the previous run has not ended: run anyway (allow), skip this run, or cancel the previous one."""
-    misfire: Literal["skip", "once", "all"] = "once"
-    """Runs missed by more than --grace: skip them, run once for all of them, or run them all."""
-    grace: str | None = None
-    """How late a run may start without counting as missed (default 60s)."""
+    TABLE = SCHEDULE_OPTIONS
 
 
 NO_TIMES = ScheduleTimes()
@@ -190,7 +166,6 @@ async def add(
     function: str,
     /,
     *arguments: str,
-    id_: Annotated[str | None, Parameter(name="--id")] = None,
     json_args: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     paused: Annotated[bool, Parameter(negative="")] = False,
     replace: Annotated[bool, Parameter(negative="")] = False,
@@ -204,35 +179,36 @@ async def add(
     Args:
         function: The function, as module:function. It is not imported here.
         arguments: Its arguments, as for naq enqueue.
-        id_: The schedule's id; derived from the function and the time by default.
         json_args: All arguments as JSON, as for naq enqueue.
         paused: Add it paused.
         replace: Replace an existing schedule with this id.
     """
     function = function_of(function)
-    if (times.cron is None) == (times.every is None):
+    now = session.connection.clock.utc()
+    given = times.given(now)
+    if ("cron" in given) == ("interval" in given):
         raise CommandError('when? Give --cron "30 9 * * mon-fri" or --every 5m', ExitCode.USAGE)
     args, kwargs = read_call(arguments, json_args)
-    now = session.connection.clock.utc()
     options = job.read(now)
-    spec = schedules.make_named_spec(
-        function,
-        args,
-        kwargs,
-        queue=options.queue or session.settings.default_queue,
-        serializer=session.settings.job_serializer,
-        options=options,
-        schedule_id=id_,
-        **_timing(times, now),
-    )
+    with flags_named():
+        spec = schedules.make_named_spec(
+            function,
+            args,
+            kwargs,
+            queue=options.queue or session.settings.default_queue,
+            serializer=session.settings.job_serializer,
+            options=options,
+            origin="naq schedule add",
+            **given,
+        )
     try:
         async with session.acting(
             "create-schedule",
-            id_ or "",
+            given.get("schedule_id", ""),
             function=function,
             replace="yes" if replace else "",
-            cron=times.cron,
-            interval=times.every,
+            cron=spec.cron,
+            interval=spec.interval and exact_span(spec.interval),
         ) as entry:
             view = await schedules.put_schedule(
                 session.connection, spec, paused=True if paused else None, must_be_new=not replace
@@ -246,26 +222,6 @@ async def add(
     first = "it is paused" if view.paused else f"fires first {relative(view.next_at)}" if view.next_at else "never fires"
     text = f"{view.schedule_id}: {first}." if output.is_terminal else view.schedule_id
     output.done(text, names=[view.schedule_id], document=view)
-
-
-def _timing(times: ScheduleTimes, now: datetime) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "cron": times.cron,
-        "interval": times.every,
-        "timezone": times.timezone,
-        "max_runs": times.max_runs,
-        "overlap": times.overlap,
-        "misfire": times.misfire,
-        "origin": "naq schedule add",
-    }
-    for name, text in (("start_at", times.start), ("end_at", times.end)):
-        if text is not None:
-            given[name] = parse_instant(text, now=now, setting=f"--{name.removesuffix('_at')}", ahead=True)
-    if times.jitter is not None:
-        given["jitter"] = times.jitter
-    if times.grace is not None:
-        given["grace"] = times.grace
-    return given
 
 
 @app.command

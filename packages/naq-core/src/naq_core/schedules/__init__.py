@@ -1,7 +1,8 @@
 """Recurring schedules: made and changed here, fired by `naq_scheduler`. Programs, the CLI and the dashboard share it."""
 
+from naq_core.names import check_schedule_id
 from naq_core.schedules.declared import Reconciled, declare, declared_specs, file_specs, reconcile
-from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, firing_id, make_named_spec, make_spec
+from naq_core.schedules.spec import ScheduleSpec, firing_id, make_named_spec, make_spec
 from naq_core.schedules.store import (
     delete_schedule,
     get_schedule,

@@ -8,28 +8,22 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from naq_core._suggest import meant
 from naq_core.cron import find_zone, parse_cron
 from naq_core.decoding import Duration
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
-from naq_core.errors import ConfigurationError, DecodeError, InvalidNameError, InvalidScheduleError
+from naq_core.errors import ConfigurationError, DecodeError, InvalidScheduleError
 from naq_core.job import Job
-from naq_core.names import check_queue
-from naq_core.option_kinds import LATEST
+from naq_core.names import check_queue, check_schedule_id
 from naq_core.option_set import OptionSet
-from naq_core.options import ENQUEUE_OPTIONS, check_names, read_options
-from naq_core.settings import parse_duration
+from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS, check_names, read_options
 from naq_core.terms import NO_TERMS
-from naq_core.values import aware, exact_text, text, whole
+from naq_core.values import text
 
-OVERLAPS = ("allow", "skip", "cancel")
-MISFIRES = ("skip", "once", "all")
-DEFAULT_GRACE = 60.0
-SHORTEST = timedelta(milliseconds=10)
 SHORTEST_RESULT_TTL = 600.0
 
 T = TypeVar("T")
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,90}", re.ASCII)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -53,7 +47,7 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Each firing is up to this many seconds late, on purpose; how much is fixed by id and time."""
     overlap: str = "allow"
     misfire: str = "once"
-    grace: Duration | None = DEFAULT_GRACE
+    grace: Duration | None = 60.0
     """A firing this many seconds late still counts as in time; None: however late."""
     expires_in: Duration = 0.0
     """A job is not to be started more than so many seconds after its firing; 0: never too late."""
@@ -109,8 +103,8 @@ def check_spec(spec: ScheduleSpec) -> None:
     if spec.cron is not None:
         parse_cron(spec.cron, spec.timezone)
     find_zone(spec.timezone)
-    if spec.overlap not in OVERLAPS or spec.misfire not in MISFIRES:
-        raise ValueError(f"{spec.overlap!r} and {spec.misfire!r} are not an overlap and a misfire policy")
+    for name in ("overlap", "misfire"):
+        SCHEDULE_OPTIONS[name].kind.check(getattr(spec, name), name)
     try:
         spec.job()
     except DecodeError as error:
@@ -125,66 +119,54 @@ def delay_of(schedule_id: str, jitter: float, nominal: datetime) -> timedelta:
     return timedelta(seconds=jitter * int.from_bytes(seed) / 2**64)
 
 
-def make_spec(  # noqa: PLR0913 - one keyword for each option
-    job: Job[Any],
-    *,
-    schedule_id: str | None = None,
-    cron: str | None = None,
-    interval: float | timedelta | str | None = None,
-    timezone: str = "UTC",
-    start_at: datetime | None = None,
-    end_at: datetime | None = None,
-    max_runs: int | None = None,
-    jitter: float | timedelta | str = 0.0,
-    overlap: str = "allow",
-    misfire: str = "once",
-    grace: float | timedelta | str | None = DEFAULT_GRACE,
-    origin: str = "",
-) -> ScheduleSpec:
-    """Check and bundle a schedule; `Queue.schedule` documents each argument.
+def make_spec(job: Job[Any], *, origin: str = "", **options: Any) -> ScheduleSpec:
+    """Check and bundle a schedule.
 
     Args:
         job: The call to enqueue, with its queue and options; its id is not used.
+        origin: Who declares it, so that it is removed when it is not declared any more.
+        options: Those of `naq_core.options.ScheduleOptions`, with `schedule_jitter` as `jitter`.
 
     Raises:
-        InvalidScheduleError: A value is wrong; names it and what is allowed. EncodeError: The call cannot be serialized.
+        InvalidScheduleError: A value is wrong; names it and what is allowed. InvalidNameError: The id is.
+        EncodeError: The call cannot be serialized.
     """
-    if (cron is None) == (interval is None):
-        raise InvalidScheduleError("cron and interval", (cron, interval), "give one of the two")
-    timezone = _text("time zone", timezone)
-    find_zone(timezone)
+    timing = {name: _checked(name, value) for name, value in options.items()}
+    cron, zone = timing.get("cron"), timing.get("timezone", "UTC")
+    if (cron is None) == (timing.get("interval") is None):
+        raise InvalidScheduleError("cron and interval", (cron, timing.get("interval")), "give one of the two")
+    find_zone(zone)
     if cron is not None:
-        cron = _text("cron expression", cron)
-        parse_cron(cron, timezone)
-    if max_runs is not None:
-        max_runs = _checked("max_runs", max_runs, lambda: whole(max_runs, "max_runs", 1))
-    start, end = _instant("start_at", start_at), _instant("end_at", end_at)
+        parse_cron(cron, zone)
+    start, end = timing.get("start_at"), timing.get("end_at")
     if start is not None and end is not None and end < start:
         raise InvalidScheduleError("end_at", end.isoformat(), f"is before start_at ({start.isoformat()})")
     _check_options(job)
+    timing["schedule_id"] = timing.get("schedule_id") or ""
     template = job.serialize()
-    spec = ScheduleSpec(
-        schedule_id="" if schedule_id is None else check_schedule_id(schedule_id),
-        queue=job.queue,
-        template=template,
-        cron=None if cron is None else " ".join(cron.split()),
-        interval=None if interval is None else _duration("interval", interval, SHORTEST),
-        timezone=timezone,
-        start_at=start,
-        end_at=end,
-        max_runs=max_runs,
-        jitter=_duration("jitter", jitter),
-        overlap=_choice("overlap", overlap, OVERLAPS),
-        misfire=_choice("misfire", misfire, MISFIRES),
-        grace=None if grace is None else _duration("grace", grace),
-        expires_in=job.terms.expires_in,
-        origin=_text("origin", origin),
-    )
+    origin = _named("origin", origin, text)
+    spec = ScheduleSpec(queue=job.queue, template=template, expires_in=job.terms.expires_in, origin=origin, **timing)
     return msgspec.structs.replace(
         spec,
         schedule_id=spec.schedule_id or _derived_id(spec),
         template=_anonymous(template),
     )
+
+
+def _checked(name: str, value: object) -> Any:
+    option = SCHEDULE_OPTIONS.get(name)
+    if option is None:
+        advice = meant(name, SCHEDULE_OPTIONS) or f"; the options are {', '.join(sorted(SCHEDULE_OPTIONS))}"
+        raise InvalidScheduleError("option", name, f"does not exist{advice}")
+    return None if value is None and option.is_nullable else _named(name, value, option.kind.check)
+
+
+def _named(name: str, value: object, check: Callable[[Any, str], T]) -> T:
+    """Return what a check returns; a wrong value of a schedule has an error of its own."""
+    try:
+        return check(value, name)
+    except ConfigurationError as error:
+        raise InvalidScheduleError(name, value, error.problem) from None
 
 
 def make_named_spec(
@@ -211,22 +193,7 @@ def make_named_spec(
         check_names(options or {}, ENQUEUE_OPTIONS, "a schedule's jobs")
         options = OptionSet(read_options(options or {}, datetime.now(UTC)))
     job: Job[Any] = Job(function, args, kwargs, queue=queue, serializer=serializer, options=options)
-    try:
-        return make_spec(job, **schedule)
-    except TypeError as error:  # a name that is no option
-        raise InvalidScheduleError("schedule of", function, str(error)) from error
-
-
-def check_schedule_id(schedule_id: object) -> str:
-    """Return `schedule_id` as a plain `str` if it can name a schedule.
-
-    Raises:
-        InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
-    """
-    found = exact_text(schedule_id)
-    if found is None or not _ID.fullmatch(found):
-        raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
-    return found
+    return make_spec(job, **schedule)
 
 
 def firing_id(schedule_id: str, nominal: datetime) -> str:
@@ -264,46 +231,3 @@ def _check_options(job: Job[Any]) -> None:
         raise InvalidScheduleError(
             "result_ttl", ttl, f"the record of a run prevents a second one: use at least {SHORTEST_RESULT_TTL:g} s"
         )
-
-
-def _choice(what: str, value: object, allowed: tuple[str, ...]) -> str:
-    found = exact_text(value)
-    if found not in allowed:
-        raise InvalidScheduleError(what, value, f"must be one of {', '.join(allowed)}")
-    return found
-
-
-def _text(what: str, value: object) -> str:
-    return _checked(what, value, lambda: text(value, what))
-
-
-def _checked(what: str, value: object, check: Callable[[], T]) -> T:
-    """Return what a check returns; a wrong value of a schedule has an error of its own."""
-    try:
-        return check()
-    except ConfigurationError as error:
-        raise InvalidScheduleError(what, value, error.problem) from None
-
-
-def _duration(what: str, value: object, least: timedelta = timedelta(0)) -> float:
-    try:
-        duration = parse_duration(value)
-    except ValueError as error:
-        raise InvalidScheduleError(what, value, str(error)) from error
-    if duration < least:
-        raise InvalidScheduleError(what, value, f"must be at least {least.total_seconds():g} s")
-    return duration.total_seconds()
-
-
-def _instant(what: str, value: object) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise InvalidScheduleError(what, value, "must be a time such as 2026-11-24T09:30:00+01:00") from error
-    moment = _checked(what, value, lambda: aware(value, what))
-    if moment >= LATEST:
-        raise InvalidScheduleError(what, moment.isoformat(), f"is too far ahead: give a time before {LATEST.year}")
-    return moment

@@ -19,7 +19,8 @@ from naq_core.errors import (
     UnreadableError,
     WrongSequenceError,
 )
-from naq_core.names import new_id
+from naq_core.names import check_schedule_id, new_id
+from naq_core.options import SCHEDULE_OPTIONS
 from naq_core.record import UNREADABLE
 from naq_core.schedules.document import (
     ScheduleDocument,
@@ -29,7 +30,7 @@ from naq_core.schedules.document import (
     new_document,
     view_of,
 )
-from naq_core.schedules.spec import ScheduleSpec, check_schedule_id, make_spec
+from naq_core.schedules.spec import ScheduleSpec, make_spec
 from naq_core.signing import unsealed
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record
@@ -141,7 +142,7 @@ def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None, 
 
 
 async def update_schedule(connection: Connection, schedule_id: str, **changes: Any) -> ScheduleView:
-    """Change a schedule's times or policies: any argument of `make_spec`, the rest stays.
+    """Change a schedule's times or policies: any option of `make_spec` but its id; the rest stays.
 
     Raises:
         ScheduleNotFoundError: There is no schedule with this id. InvalidScheduleError: A value is wrong; nothing was changed.
@@ -159,16 +160,15 @@ def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
     """
     from naq_core.job import Job  # noqa: PLC0415 - only here
 
-    names = set(ScheduleSpec.__struct_fields__) - {"schedule_id", "queue", "template", "expires_in"}
-    for name in changes.keys() - names:
-        raise InvalidScheduleError("option", name, f"can be one of {', '.join(sorted(names))}")
-    values = {name: getattr(spec, name) for name in names}
+    if "schedule_id" in changes:
+        raise InvalidScheduleError("schedule_id", changes["schedule_id"], "cannot be changed; make another schedule")
+    values = {name: getattr(spec, name) for name in (*SCHEDULE_OPTIONS, "origin")}
     if changes.get("cron") is not None:
         values["interval"] = None
     elif changes.get("interval") is not None:
         values["cron"] = None
     stand_in: Job[Any] = Job("naq_core:unused", queue=spec.queue)
-    checked = make_spec(stand_in, schedule_id=spec.schedule_id, **(values | changes))
+    checked = make_spec(stand_in, **(values | changes))
     return msgspec.structs.replace(checked, template=spec.template, expires_in=spec.expires_in)
 
 

@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 
 from naq_core.audit import Actor, Recording, note_refusal, recorded
 from naq_core.errors import NaqError
-from naq_core.options import OPTIONS
+from naq_core.options import OPTIONS, SCHEDULE_OPTIONS
 from naq_core.storage.connection import Connection
 from naq_core.tasks import Background
 from naq_dashboard.access.roles import Action, Viewer
@@ -26,16 +26,8 @@ NOTED = (
     "duration",
     "limit",
     "function",
-    *(name for name in OPTIONS if name != "job_id"),
-    "cron",
-    "interval",
-    "timezone",
-    "start_at",
-    "end_at",
-    "max_runs",
-    "overlap",
-    "misfire",
-    "grace",
+    *OPTIONS.keys() - {"job_id"},
+    *SCHEDULE_OPTIONS.keys() - {"schedule_id"},
 )
 """Fields that become details of an entry. Arguments do not: nobody knows what is secret in them."""
 

@@ -1,8 +1,8 @@
 """Enqueueing from the dashboard, as `naq enqueue` does it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from litestar.exceptions import ValidationException
@@ -11,15 +11,15 @@ from naq_core.enqueue.submit import submit_on
 from naq_core.job import Job
 from naq_core.names import new_id
 from naq_core.option_set import OptionSet
-from naq_core.options import OPTIONS, read_options
+from naq_core.options import OPTIONS, Option, read_options
 from naq_core.storage.connection import Connection
 from naq_core.terms import unique_id
 from naq_core.written_calls import read_function
 from naq_dashboard.actions.details import Target, Text
 
-__all__ = ["SERIALIZER", "NewJob", "check_call", "enqueue_job", "given_options", "offering", "target_of"]
+__all__ = ["SERIALIZER", "NewJob", "Order", "check_call", "enqueue_job", "given_options", "offering", "target_of"]
 
-T = TypeVar("T", bound=type[msgspec.Struct])
+T = TypeVar("T", bound="type[Order]")
 
 SERIALIZER = "json"
 """How every call made here is stored, whatever the settings say: this process handles no pickles. All workers read it."""
@@ -29,6 +29,12 @@ LONGEST = 500_000
 NOT_GIVEN: tuple[object, ...] = (None, "", [])
 
 
+class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What options are given in, each in a field of its name."""
+
+    TABLE: ClassVar[Mapping[str, Option]] = OPTIONS
+
+
 def offering(names: Collection[str]) -> Callable[[T], T]:
     """Give a struct the fields of the options of these names.
 
@@ -36,7 +42,7 @@ def offering(names: Collection[str]) -> Callable[[T], T]:
     """
 
     def decorate(cls: T) -> T:
-        fields = [(name, Any, None) for name in OPTIONS if name in names and name not in cls.__struct_fields__]
+        fields = [(name, Any, None) for name in cls.TABLE if name in names]
         made: Any = msgspec.defstruct(
             cls.__name__, fields, bases=(cls,), module=cls.__module__, kw_only=True, forbid_unknown_fields=True
         )
@@ -47,7 +53,7 @@ def offering(names: Collection[str]) -> Callable[[T], T]:
 
 
 @offering(OPTIONS)
-class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class NewJob(Order, kw_only=True, forbid_unknown_fields=True):
     """A call of a function that workers know by its name, and the job's options."""
 
     function: Text
@@ -56,16 +62,16 @@ class NewJob(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     kwargs: dict[str, Any] = {}
 
 
-def given_options(order: msgspec.Struct, now: datetime) -> dict[str, Any]:
+def given_options(order: Order, now: datetime) -> dict[str, Any]:
     """Return the options that a struct of `offering` was given, as a program gives them.
 
     Args:
         now: The server's time, from which durations count.
     """
-    values = {name: getattr(order, name) for name in order.__struct_fields__ if name in OPTIONS}
+    values = {name: getattr(order, name) for name in order.__struct_fields__ if name in order.TABLE}
     stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
     written = {name: value for name, value in stripped.items() if value not in NOT_GIVEN}
-    given = read_options(written, now)
+    given = read_options(written, now, order.TABLE)
     if isinstance(delay := given.get("delay"), str) and "at" not in given:
         at = OPTIONS["at"].kind.read(delay, now)
         if isinstance(at, datetime):  # the field took a time before there was `at`

@@ -42,7 +42,7 @@ async def one_history(request: AnyRequest, schedule_id: FromPath[str]) -> list[F
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
 async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
     """Make a schedule."""
-    target = Target(data.schedule_id.strip())
+    target = Target(str(data.schedule_id or "").strip())
     return {"notice": (await state_of(request).operations.perform(viewer_of(request), "create-schedule", target, data)).notice}
 
 

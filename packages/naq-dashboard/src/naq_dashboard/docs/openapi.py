@@ -17,8 +17,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from naq_core import __version__, metrics, record, views
-from naq_core.options import OPTIONS, Option
 from naq_dashboard.actions import schedules
+from naq_dashboard.actions.enqueue import Order
 from naq_dashboard.api import API_HANDLERS, actions, errors, queues
 from naq_dashboard.guard.login import COOKIE
 
@@ -179,13 +179,10 @@ def _add_fields(schemas: dict[str, Any]) -> None:
                 found = schema.get("properties", {}).get(field)
                 if found is not None:
                     found["description"] = text
-        for each in msgspec.structs.fields(kind):
-            if each.type is Any and each.name in OPTIONS:
-                schema["properties"][each.name] = _option_schema(OPTIONS[each.name])
-
-
-def _option_schema(option: Option) -> dict[str, Any]:
-    return {**option.kind.schema, "description": option.described}
+        if issubclass(kind, Order):
+            for each in kind.__struct_fields__:
+                if option := kind.TABLE.get(each):
+                    schema["properties"][each] = {**option.kind.schema, "description": option.described}
 
 
 def _structs() -> dict[str, type[msgspec.Struct]]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from naq_core.errors import NaqError
-from naq_core.options import OPTIONS, REPEATED_OPTIONS
+from naq_core.options import OPTIONS, REPEATED_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
 from naq_core.views import ScheduleView
 from naq_dashboard.pages.option_fields import option_fields
@@ -15,7 +15,8 @@ __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 
 NEXT = 5
 JOB_FIELDS = option_fields([name for name in OPTIONS if name in REPEATED_OPTIONS], "options.")
-ZONES = ("UTC", "Europe/London", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata")
+NEW_TIMES = option_fields(SCHEDULE_OPTIONS, table=SCHEDULE_OPTIONS)
+TIMES = [name for name in SCHEDULE_OPTIONS if name != "schedule_id"]
 
 
 async def schedules(state: AppState, query: Query) -> dict[str, Any]:
@@ -50,8 +51,8 @@ async def schedule(state: AppState, query: Query) -> dict[str, Any]:
 async def new_schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show the empty form."""
     del query
-    blank = ScheduleView(schedule_id="", queue=state.naq_settings.default_queue, function="", grace=60.0)
-    return {"title": "New schedule", "schedule": blank, "is_new": True, "zones": ZONES, "options": JOB_FIELDS, "stream": ""}
+    blank = ScheduleView(schedule_id="", queue=state.naq_settings.default_queue, function="")
+    return {"title": "New schedule", "schedule": blank, "is_new": True, "times": NEW_TIMES, "options": JOB_FIELDS, "stream": ""}
 
 
 async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
@@ -59,4 +60,5 @@ async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
     view = await state.read(get_schedule, query.get("schedule_id"))
     if view.unreadable:
         raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it or replace it")
-    return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "zones": ZONES, "stream": ""}
+    times = option_fields(TIMES, table=SCHEDULE_OPTIONS, values=view)
+    return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "times": times, "stream": ""}
