@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -17,7 +18,7 @@ from naq_core.settings import Settings
 from naq_core.storage.topology import ensure_streams
 from tests.cli.commands import environment, naq, run, started, wait_for_line
 from tests.cli.terminal import plain, screen
-from tests.support.clocks import WrongClock, put_ahead
+from tests.support.clocks import WrongClock, make_late, put_ahead
 
 NOBODY = "nats://127.0.0.1:9"
 ONLINE = [("workers",), ("queue", "resume", "emails"), ("setup",), ("doctor",)]
@@ -207,7 +208,9 @@ class TestDoctor:
         assert "1 schedule is active and no scheduler is the leader\tStart one: naq scheduler" in done.stdout
         with started("naq_cli", "scheduler", **here) as process:
             wait_for_line(process.stderr, "is the leader")
-            assert " is the leader, 1 schedule is active" in naq("doctor", **here).stdout
+            said = naq("doctor", **here).stdout
+            assert re.search(r"scheduler\tok\t\S+ is the leader since \d{4}-.* UTC; 1 schedule is active", said), said
+            assert " is the leader since " in naq("schedule", "list", **here).stderr
             process.terminate()
             process.communicate(timeout=20)
 
@@ -221,6 +224,25 @@ class TestDoctor:
         assert found["clock"]["found"].startswith(f"this machine's clock is {way}"), found["clock"]
         right = {each["check"]: each for each in json.loads(naq("doctor", "--json", **here).stdout)}
         assert right["clock"]["status"] == "ok"
+
+    async def test_a_schedule_that_was_not_fired_is_late(self, here: dict[str, Any]) -> None:
+        for name in ("fine", "slow", "resting"):
+            await asyncio.to_thread(naq, "schedule", "add", "math:sqrt", "2", "--every", "1h", "--id", name, **here)
+        await asyncio.to_thread(naq, "schedule", "pause", "resting", **here)
+        async with Connection(Settings.load(nats_url=here["NAQ_NATS_URL"], namespace=here["NAQ_NAMESPACE"])) as connection:
+            for name in ("slow", "resting"):
+                await make_late(connection, name, timedelta(minutes=7))
+        listed = await asyncio.to_thread(naq, "schedule", "list", **here)
+        assert [line.split("\t")[:2] for line in listed.stdout.splitlines()[1:]] == [
+            ["fine", "active"],
+            ["resting", "paused"],
+            ["slow", "late"],
+        ]
+        assert "No scheduler is the leader: schedules do not fire" in listed.stderr
+        done = await asyncio.to_thread(naq, "doctor", **here)
+        assert "schedule slow\tproblem\tis late: a run was due 7m ago and was not fired\tA scheduler will fire it" in done.stdout
+        assert done.stdout.count("is late") == 1
+        assert json.loads((await asyncio.to_thread(naq, "schedule", "show", "slow", "--json", **here)).stdout)["late"] > 400
 
     async def test_a_schedule_that_a_wrong_clock_has_put_ahead_is_a_problem(self, here: dict[str, Any]) -> None:
         await asyncio.to_thread(naq, "schedule", "add", "math:sqrt", "2", "--every", "1h", "--id", "far", **here)

@@ -1,7 +1,9 @@
 """What pages and the API show of real jobs."""
 
+import asyncio
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from naq_client import Queue
 from naq_core.settings import Settings
 from naq_core.storage.topology import ensure_streams
 from naq_core.testing import WorkerRunner
+from naq_scheduler import Scheduler
 from tests.dashboard.conftest import Client
 from tests.integration import work
+from tests.support.clocks import make_late
+from tests.support.eventually import eventually
 
 PAGE = {"Accept": "text/html"}
 
@@ -61,6 +66,37 @@ async def test_pages_of_jobs_follow_each_other(dashboard: Client, queue: Queue) 
     first = (await dashboard.get("/api/jobs?limit=3")).json()
     second = (await dashboard.get("/api/jobs", params={"limit": 3, "cursor": first["cursor"]})).json()
     assert [each["job_id"] for each in first["jobs"] + second["jobs"]] == [job.job_id for job in reversed(jobs)]
+
+
+async def test_it_is_shown_who_fires_schedules_and_which_are_late(dashboard: Client, queue: Queue) -> None:
+    await queue.schedule(work.add, 1, interval=3600, schedule_id="fine")
+    await queue.schedule(work.add, 1, interval=3600, schedule_id="slow")
+    await make_late(await queue.connection(), "slow", timedelta(minutes=7))
+    told = (await dashboard.get("/api/scheduler")).json()
+    assert (told["owner"], told["since"], told["active"], told["late"]) == ("", None, 2, ["slow"])
+    assert {each["schedule_id"]: each["late"] > 400 for each in (await dashboard.get("/api/schedules")).json()} == {
+        "fine": False,
+        "slow": True,
+    }
+    text = await shown(dashboard, "/schedules")
+    assert "naq scheduler</code></span>" in text
+    assert text.count('class="chip s-late"') == 1
+    assert "late: due, but not fired" in await shown(dashboard, "/schedules/slow")
+    assert "late: due, but not fired" not in await shown(dashboard, "/schedules/fine")
+    scheduler = Scheduler(settings=queue.settings, instance_id="the-leader")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scheduler.run())
+
+        async def has_fired() -> None:
+            told = (await dashboard.get("/api/scheduler")).json()
+            assert (told["owner"], told["late"]) == (scheduler.instance_id, [])
+            assert told["since"] is not None
+            assert told["fired_at"] is not None
+
+        await eventually(has_fired)
+        scheduler.stop()
+    text = await shown(dashboard, "/schedules")
+    assert 'class="chip s-late"' not in text
 
 
 async def test_a_failed_job_tells_why(dashboard: Client, failed: Any) -> None:

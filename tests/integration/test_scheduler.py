@@ -13,13 +13,14 @@ import pytest
 
 from naq_client import Queue
 from naq_core import BrokerUnavailableError, JobState, Settings
-from naq_core.inspect import list_jobs
+from naq_core.inspect import leading_scheduler, list_jobs
+from naq_core.schedules import read_scheduler
 from naq_core.schedules.store import enqueue_firing
 from naq_core.server import EmbeddedServer
 from naq_core.storage.connection import Connection
 from naq_core.transport.buckets import read_document
 from naq_core.transport.watch import Watch
-from naq_core.views import JobFilter
+from naq_core.views import JobFilter, SchedulerView
 from naq_scheduler import Scheduler
 from naq_scheduler._agenda import Agenda
 from naq_scheduler._lease import Lease
@@ -148,6 +149,42 @@ async def test_one_of_three_leads_and_another_takes_over_at_once_when_it_stops(r
         leader.stop()
         await becomes(lambda: sum(each.is_leader for each in all_three if each is not leader) == 1, 2)
         assert not leader.is_leader
+
+
+async def test_who_leads_since_when_and_when_it_last_fired_can_be_read(queue: Queue, run_scheduler: RunScheduler) -> None:
+    connection = await queue.connection()
+    await queue.schedule(work.add, 1, 2, cron="@yearly", schedule_id="idle")
+    assert await read_scheduler(connection) == SchedulerView(active=1)
+    began = connection.clock.utc()
+    async with run_scheduler(instance_id="first") as one:
+        await becomes(lambda: one.is_leader)
+        await queue.schedule(work.add, 1, 2, interval=0.1, max_runs=2, schedule_id="busy")
+        await becomes(lambda: one.metrics.count("fired") == 2)
+        first = await read_scheduler(connection)
+        assert first.owner == one.instance_id
+        assert first.since is not None
+        assert began - timedelta(seconds=1) < first.since < connection.clock.utc() + timedelta(seconds=1)
+        renewals = (await leading(connection))["renewal"]
+        await eventually(lambda: has_renewed(connection, renewals))
+        assert (await read_scheduler(connection)).since == first.since, "a renewal is no new beginning"
+    async with run_scheduler(instance_id="second") as two:
+        await becomes(lambda: two.is_leader)
+        second = await read_scheduler(connection)
+        assert (second.owner, second.late) == (two.instance_id, [])
+        assert second.since is not None
+        assert second.since >= first.since
+        assert second.fired_at is not None
+        assert second.fired_at >= began - timedelta(seconds=1), "whoever fired it"
+
+
+async def leading(connection: Connection) -> dict[str, Any]:
+    leader = await leading_scheduler(connection)
+    assert leader is not None
+    return leader
+
+
+async def has_renewed(connection: Connection, renewals: int) -> None:
+    assert (await leading(connection))["renewal"] > renewals
 
 
 async def test_a_second_one_without_election_is_warned_of(

@@ -53,6 +53,16 @@ class WrongClock:
         return inherited | {"PYTHONPATH": os.pathsep.join([str(self._directory), inherited["PYTHONPATH"]])}
 
 
+async def make_late(connection: Connection, schedule_id: str, by: timedelta) -> None:
+    """Leave a schedule with an interval as it is when its time has passed and no scheduler has fired it."""
+    names = connection.names
+    found = await read_document(connection, names.schedules_stream, names.schedule(schedule_id))
+    document = decode_document(found.data)
+    document.anchor = document.watermark = connection.clock.utc() - by - timedelta(seconds=document.spec.interval or 0)
+    document.next_at = next(document.times())
+    await connection.publish(names.schedule(schedule_id), encode_document(document))
+
+
 async def put_ahead(connection: Connection, schedule_id: str, by: timedelta) -> None:
     """Leave a schedule as a scheduler whose clock is ahead does."""
     names = connection.names

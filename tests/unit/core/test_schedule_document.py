@@ -11,6 +11,7 @@ import pytest
 from naq_core.errors import UnreadableError
 from naq_core.job import Job
 from naq_core.schedules.document import (
+    LATE,
     ScheduleDocument,
     changed_document,
     decode_document,
@@ -158,6 +159,31 @@ def test_a_document_below_the_key_of_another_schedule_cannot_be_read() -> None:
 
 def test_a_paused_schedule_shows_no_next_time() -> None:
     document = schedule()
-    assert view_of(document).next_at == NOON + MINUTE
+    assert view_of(document, NOON).next_at == NOON + MINUTE
     document.paused = True
-    assert view_of(document).next_at is None
+    assert view_of(document, NOON).next_at is None
+
+
+@pytest.mark.parametrize("jitter", [0.0, 30.0])
+def test_a_schedule_is_late_when_its_time_has_passed_for_longer_than_a_firing_takes(jitter: float) -> None:
+    document = schedule(jitter=jitter)
+    due = NOON + MINUTE + document.spec.delay(NOON + MINUTE)
+    assert view_of(document, due + LATE).late == 0.0
+    assert view_of(document, due + LATE + MINUTE).late == (LATE + MINUTE).total_seconds()
+    document.paused = True
+    assert view_of(document, due + LATE + MINUTE).late == 0.0
+    document.paused, document.next_at = False, None  # it has ended
+    assert view_of(document, due + LATE + MINUTE).late == 0.0
+
+
+def test_the_time_of_the_last_firing_is_that_of_its_enqueue() -> None:
+    document = schedule()
+    assert view_of(document, NOON).fired_at is None
+    document.remember(Firing(at=NOON, job_id="s=1", late=2.5))
+    document.remember(Firing(at=NOON + MINUTE, kind="skipped"))
+    document.remember(Firing(at=NOON + 2 * MINUTE, kind="manual", job_id="s=2"))
+    assert view_of(document, NOON).fired_at == NOON + timedelta(seconds=2.5)
+    document.firings, document.last_at = [Firing(at=NOON, kind="manual")], NOON + MINUTE  # others have displaced it
+    assert view_of(document, NOON).fired_at == NOON + MINUTE
+    document.firings = [Firing(at=datetime(9998, 12, 31, tzinfo=UTC), late=1e9)]
+    assert view_of(document, NOON).fired_at == NOON + MINUTE, "a time that no calendar has"

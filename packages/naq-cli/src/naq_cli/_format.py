@@ -17,6 +17,7 @@ STATE_COLORS = {
     "cancelled": "bright_black",
     "expired": "bright_black",
     "paused": "yellow",
+    "late": "bold red",
     "ok": "green",
     "warning": "yellow",
     "problem": "red",

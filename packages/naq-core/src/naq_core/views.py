@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from naq_core.decoding import Duration
 from naq_core.record import AttemptError, JobState, LogLine, Progress
 
 
@@ -166,8 +167,12 @@ class ScheduleView(msgspec.Struct, kw_only=True):
     last_at: datetime | None = None
     """The nominal time of the last firing."""
     last_job: str = ""
+    fired_at: datetime | None = None
+    """When its last run was enqueued, by its times and not by hand."""
     next_at: datetime | None = None
     """None while paused or after the last run."""
+    late: float = 0.0
+    """Seconds since its next run was due, where that is more than a scheduler takes to fire it; else 0."""
     origin: str = ""
     """Where it is declared (code, file); empty where it was made by hand."""
     created_at: datetime | None = None
@@ -188,12 +193,29 @@ class Firing(msgspec.Struct, kw_only=True):
     """fired, manual, skipped (the previous run had not ended) or missed (too late, by policy)."""
     job_id: str = ""
     """Empty where no job was made."""
-    late: float = 0.0
+    late: Duration = 0.0
     """Seconds between the time at which the job was due and its enqueue."""
     count: int = 1
     """How many times in a row this happened; `at` is the last time."""
     state: JobState | None = None
     """What became of the job, as far as its record is kept."""
+
+
+class SchedulerView(msgspec.Struct, kw_only=True):
+    """The scheduler that leads, and what there is for it to do."""
+
+    owner: str = ""
+    """The name of the leader; empty where no scheduler leads."""
+    host: str = ""
+    pid: int = 0
+    since: datetime | None = None
+    """When it became the leader; None where it does not say, as it is of an older version."""
+    fired_at: datetime | None = None
+    """When a schedule was last fired, by this or an earlier leader; None if none of the stored schedules has been fired."""
+    active: int = 0
+    """How many schedules are neither paused nor unreadable."""
+    late: list[str] = []
+    """The ids of the schedules whose time has passed although they were not fired."""
 
 
 class WorkflowView(msgspec.Struct, kw_only=True):

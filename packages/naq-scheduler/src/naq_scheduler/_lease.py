@@ -46,6 +46,7 @@ class Lease:
         self._deadline = 0.0
         self._revision = 0
         self._renewal = 0
+        self._since = 0.0
         self._leads = False
         self._stopped = False
         self._trusts_clock = True
@@ -136,6 +137,7 @@ class Lease:
             else:
                 await asyncio.sleep(AGAIN)
             return
+        self._since = self._connection.clock.now()
         await self._write(found.revision, began)
         if not self._leads and self.is_held:
             self._leads, self.owner = True, self._instance
@@ -167,7 +169,7 @@ class Lease:
         """Compare-and-set the lease; the deadline counts from `began`, before anything was sent."""
         names = self._connection.names
         self._renewal += 1
-        body = encode_lease(LeaseOwner(self._instance, socket.gethostname(), os.getpid(), self._renewal))
+        body = encode_lease(LeaseOwner(self._instance, socket.gethostname(), os.getpid(), self._renewal, self._since))
         patience = self._loop.time() + (self.seconds_left or self._ttl - self._margin)
         stored = await write_document(self._connection, names.lease(NAME), body, revision, ttl=self._ttl, deadline=patience)
         if stored is None:

@@ -4,44 +4,32 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from http.client import HTTPException
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import msgspec
 from cyclopts import Parameter
 
+from naq_cli._findings import Finding
 from naq_cli._format import printable
 from naq_cli._options import Reading
 from naq_cli._output import Column
+from naq_cli._schedule_findings import schedule_findings
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import unreadable
 from naq_core.errors import NaqError
-from naq_core.inspect import check_topology, leading_scheduler, list_queues, list_workers, read_trust
-from naq_core.schedules import list_schedules
-from naq_core.schedules.document import AHEAD
+from naq_core.inspect import check_topology, list_queues, list_workers, read_trust
 from naq_core.settings import redact_url
 from naq_core.storage.subjects import NORMAL
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
-from naq_core.views import ScheduleView
 from naq_core.wording import counted, size, span, were
 
 _RECOMMENDED = (2, 15)
 _TIGHT = 0.8
 _SLOW_SECONDS = 0.25
 _MOST_SHOWN = 20
-
-
-class Finding(msgspec.Struct, kw_only=True):
-    """What one check found."""
-
-    check: str
-    status: str
-    """ok, warning, problem or unknown."""
-    found: str
-    advice: str = ""
 
 
 COLUMNS = (
@@ -133,7 +121,7 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
         yield _elsewhere(session.settings.jetstream_domain)
     else:
         yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
-    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", _schedulers), ("stored", _stored)):
+    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", schedule_findings), ("stored", _stored)):
         try:
             async for finding in check(session):
                 yield finding
@@ -375,39 +363,3 @@ async def _queues(session: Session) -> AsyncIterator[Finding]:
         if queue.dead:
             advice = f"naq job list state:dead queue:{queue.queue} lists them, naq job retry requeues them."
             yield Finding(check=name, status="warning", found=counted(queue.dead, "dead job"), advice=advice)
-
-
-async def _schedulers(session: Session) -> AsyncIterator[Finding]:
-    """Active schedules without a scheduler."""
-    known = await list_schedules(session.connection)
-    active = [schedule for schedule in known if not (schedule.paused or schedule.unreadable)]
-    for finding in _put_ahead(session, active):
-        yield finding
-    if not active:
-        return
-    number = f"{len(active):,} schedule{'s are' if len(active) > 1 else ' is'} active"
-    leader = await leading_scheduler(session.connection)
-    if leader is not None:
-        found = f"{leader['owner']} is the leader, {number}"
-        yield Finding(check="scheduler", status="ok", found=found)
-        return
-    found = f"{number} and no scheduler is the leader"
-    yield Finding(
-        check="scheduler",
-        status="problem",
-        found=found,
-        advice=f"Start one: naq scheduler. One whose clock is over {MOST_SKEW:.0f} s off the server's says so and never leads.",
-    )
-
-
-def _put_ahead(session: Session, active: Iterable[ScheduleView]) -> Iterator[Finding]:
-    """Schedules that a wrong clock has put ahead: they are silent until then."""
-    now = session.connection.clock.utc()
-    for view in active:
-        if view.watermark is not None and view.watermark > now + AHEAD:
-            yield Finding(
-                check=f"schedule {view.schedule_id}",
-                status="problem",
-                found=f"does not fire before {view.next_at or view.watermark:%Y-%m-%d %H:%M:%S} UTC, because of a wrong clock",
-                advice=f"naq schedule resume {view.schedule_id} makes it fire again.",
-            )

@@ -12,12 +12,14 @@ from naq_cli._format import iso, relative
 from naq_cli._job_options import TypedOptions, flags_named, offering
 from naq_cli._options import Destroying, Reading
 from naq_cli._output import Column
+from naq_cli._schedule_findings import describe_leader
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
+from naq_core.inspect import leading_scheduler
 from naq_core.options import REPEATED_OPTIONS, SCHEDULE_OPTIONS
-from naq_core.views import ScheduleView
+from naq_core.views import SchedulerView, ScheduleView
 from naq_core.wording import exact_span, span
 
 app = App(name="schedule", help="List, add, pause and trigger recurring schedules.")
@@ -44,7 +46,7 @@ NO_OPTIONS = ScheduledJobOptions()
 def _state(schedule: ScheduleView) -> str:
     if schedule.unreadable:
         return "unreadable"
-    return "paused" if schedule.paused else "active"
+    return "paused" if schedule.paused else "late" if schedule.late else "active"
 
 
 def when(schedule: ScheduleView) -> str:
@@ -68,6 +70,7 @@ COLUMNS = (
     Column("Runs", lambda schedule: schedule.runs, rank=3, right=True),
     Column("Missed", lambda schedule: schedule.missed, rank=5, right=True),
     Column("Last job", lambda schedule: schedule.last_job, rank=7, wrap=True),
+    Column("Late", lambda schedule: timedelta(seconds=schedule.late) if schedule.late else None, rank=4, right=True),
 )
 HISTORY = (
     Column("At", lambda firing: firing.at),
@@ -81,10 +84,22 @@ HISTORY = (
 @app.command(name="list")
 @connected("schedule list", Reading)
 async def list_(session: Session) -> None:
-    """List every recurring schedule."""
+    """List every recurring schedule, and say which scheduler is the leader.
+
+    A schedule is late if it was not fired within five seconds of its time.
+    """
     found = await schedules.list_schedules(session.connection)
     empty = "There are no schedules. Add one: naq schedule add module:function --every 5m"
     session.output.list(found, COLUMNS, key=lambda schedule: schedule.schedule_id, empty=empty)
+    scheduler = schedules.scheduler_view(await leading_scheduler(session.connection), found)
+    if found and not session.output.is_json:
+        session.output.remark(_leadership(scheduler, session.connection.clock.utc()))
+
+
+def _leadership(scheduler: SchedulerView, now: datetime) -> str:
+    if scheduler.owner:
+        return f"{describe_leader(scheduler, now)}."
+    return "No scheduler is the leader: schedules do not fire. Start one: naq scheduler"
 
 
 @app.command
@@ -107,7 +122,9 @@ async def show(session: Session, schedule: str, /, *, history: bool = True) -> N
         ("Arguments", view.arguments),
         ("Queue", view.queue),
         ("Next", view.next_at),
+        ("Late", timedelta(seconds=view.late) if view.late else None),
         ("Last", view.last_at),
+        ("Fired", view.fired_at),
         ("Last job", view.last_job),
         ("Runs", view.runs),
         ("Max runs", view.max_runs),

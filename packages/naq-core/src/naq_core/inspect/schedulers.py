@@ -10,7 +10,7 @@ from naq_core.transport.buckets import read_document
 
 
 async def leading_scheduler(connection: Connection) -> dict[str, Any] | None:
-    """Return owner, host and process id of the scheduler that holds the lease, or None where none does.
+    """Return owner, host, process id and `since` (seconds since the epoch) of the scheduler that holds the lease, or None.
 
     One that runs without electing a leader holds none.
     """

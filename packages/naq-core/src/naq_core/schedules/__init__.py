@@ -2,6 +2,7 @@
 
 from naq_core.names import check_schedule_id
 from naq_core.schedules.declared import Reconciled, declare, declared_specs, file_specs, reconcile
+from naq_core.schedules.leading import read_scheduler, scheduler_view
 from naq_core.schedules.spec import ScheduleSpec, firing_id, make_named_spec, make_spec
 from naq_core.schedules.store import (
     delete_schedule,
@@ -32,9 +33,11 @@ __all__ = [
     "next_runs",
     "pause_schedule",
     "put_schedule",
+    "read_scheduler",
     "reconcile",
     "resume_schedule",
     "schedule_history",
+    "scheduler_view",
     "trigger_schedule",
     "update_schedule",
 ]

@@ -1,5 +1,6 @@
 """The stored form of a schedule: what was asked for, and how far it has come."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,6 +16,8 @@ VERSION = 1
 JUST_NOW = timedelta(minutes=1)
 AHEAD = timedelta(minutes=1)
 """A watermark further ahead than this was written by a wrong clock."""
+LATE = timedelta(seconds=5)
+"""How long after its time a schedule that was not fired counts as late."""
 HISTORY = 20
 """How many firings a schedule remembers."""
 
@@ -127,8 +130,12 @@ def _beginning(spec: ScheduleSpec, at: datetime) -> datetime:
     return at
 
 
-def view_of(document: ScheduleDocument) -> ScheduleView:
-    """Return a schedule as people see it."""
+def view_of(document: ScheduleDocument, now: datetime) -> ScheduleView:
+    """Return a schedule as people see it.
+
+    Args:
+        now: The server's time, which decides whether the schedule is late.
+    """
     spec = document.spec
     job = spec.job()
     return ScheduleView(
@@ -151,9 +158,27 @@ def view_of(document: ScheduleDocument) -> ScheduleView:
         missed=document.missed,
         last_at=document.last_at,
         last_job=document.last_job,
+        fired_at=_fired_at(document),
         next_at=None if document.paused else document.next_at,
+        late=_late(document, now),
         origin=spec.origin,
         created_at=document.created_at,
         anchor=document.anchor,
         watermark=document.watermark,
     )
+
+
+def _fired_at(document: ScheduleDocument) -> datetime | None:
+    """Return when the last run was enqueued; the history holds the delay after its due time."""
+    for firing in reversed(document.firings):
+        if firing.kind == "fired":
+            with contextlib.suppress(OverflowError):  # the stored document is untrusted
+                return firing.at + document.spec.delay(firing.at) + timedelta(seconds=firing.late)
+    return document.last_at  # runs by hand have displaced it from the history
+
+
+def _late(document: ScheduleDocument, now: datetime) -> float:
+    if document.paused or document.next_at is None:
+        return 0.0
+    late = now - document.next_at - document.spec.delay(document.next_at)
+    return late.total_seconds() if late > LATE else 0.0

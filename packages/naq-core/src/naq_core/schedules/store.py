@@ -46,7 +46,8 @@ log = logging.getLogger(__name__)
 
 async def list_schedules(connection: Connection) -> list[ScheduleView]:
     """Return every schedule, sorted by id; of one that cannot be read the id and the reason (`unreadable`)."""
-    views = [_view(key, found) for key, found in await _all(connection)]
+    now = connection.clock.utc()
+    views = [_view(key, found, now) for key, found in await _all(connection)]
     return sorted(views, key=lambda view: view.schedule_id)
 
 
@@ -76,9 +77,9 @@ def _try(subject: str, data: bytes) -> ScheduleDocument | UnreadableError:
         return error
 
 
-def _view(key: str, found: ScheduleDocument | UnreadableError) -> ScheduleView:
+def _view(key: str, found: ScheduleDocument | UnreadableError, now: datetime) -> ScheduleView:
     if isinstance(found, ScheduleDocument):
-        return view_of(found)
+        return view_of(found, now)
     return ScheduleView(schedule_id=key, queue="", function=UNREADABLE, unreadable=str(found))
 
 
@@ -89,7 +90,7 @@ async def get_schedule(connection: Connection, schedule_id: str) -> ScheduleView
         ScheduleNotFoundError: There is no schedule with this id. InvalidNameError: The id is not valid.
     """
     found, _ = await _find(connection, schedule_id)
-    return _view(schedule_id, found)
+    return _view(schedule_id, found, connection.clock.utc())
 
 
 async def put_schedule(
@@ -125,10 +126,10 @@ async def put_schedule(
             raise InvalidScheduleError("schedule id", spec.schedule_id, "a schedule with this id already exists")
         document = _put(old, spec, paused, connection.clock.utc())
         if document == old:
-            return view_of(old)
+            return view_of(old, connection.clock.utc())
         if await write_document(connection, subject, encode_document(document), found.revision):
             log.info("schedule %s is %s", spec.schedule_id, "changed" if old else "made")
-            return view_of(document)
+            return view_of(document, connection.clock.utc())
 
 
 def _put(old: ScheduleDocument | None, spec: ScheduleSpec, paused: bool | None, at: datetime) -> ScheduleDocument:
@@ -149,7 +150,8 @@ async def update_schedule(connection: Connection, schedule_id: str, **changes: A
     """
     document, _ = await _read(connection, schedule_id)
     spec = revised(document.spec, **changes)
-    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, connection.clock.utc())))
+    now = connection.clock.utc()
+    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, now)), now)
 
 
 def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
@@ -192,7 +194,8 @@ async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleVi
     Raises:
         ScheduleNotFoundError: There is no schedule with this id.
     """
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, True, connection.clock.utc())))
+    now = connection.clock.utc()
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, True, now)), now)
 
 
 async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
@@ -203,7 +206,8 @@ async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleV
     Raises:
         ScheduleNotFoundError: There is no schedule with this id.
     """
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, False, connection.clock.utc())))
+    now = connection.clock.utc()
+    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, False, now)), now)
 
 
 def _paused(document: ScheduleDocument, paused: bool, at: datetime) -> ScheduleDocument:

@@ -4,7 +4,7 @@ import logging
 
 import msgspec
 
-from naq_core.decoding import Count, Decoder, complain
+from naq_core.decoding import Count, Decoder, Instant, complain
 from naq_core.errors import UnreadableError
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,8 @@ class LeaseOwner(msgspec.Struct):
     pid: Count
     renewal: Count
     """Distinguishes the writes of one owner, so that after a lost answer its own write can be recognised."""
+    since: Instant = 0.0
+    """When it became the leader, in the server's time; 0 where an older version does not say."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -6,8 +6,9 @@ import msgspec
 from litestar import get, patch, post
 from litestar.params import FromPath, RequestBody
 
-from naq_core.schedules import get_schedule, list_schedules, schedule_history
-from naq_core.views import Firing, ScheduleView
+from naq_core.inspect import leading_scheduler
+from naq_core.schedules import get_schedule, list_schedules, schedule_history, scheduler_view
+from naq_core.views import Firing, SchedulerView, ScheduleView
 from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.schedules import NewSchedule, Times
@@ -39,6 +40,13 @@ async def one_history(request: AnyRequest, schedule_id: FromPath[str]) -> list[F
     return await state_of(request).read(schedule_history, schedule_id)
 
 
+@get("/api/scheduler", tags=["schedules"])
+async def scheduler(request: AnyRequest) -> SchedulerView:
+    """Return which scheduler is the leader, when a schedule was last fired, and which schedules are late."""
+    state = state_of(request)
+    return scheduler_view(await state.read(leading_scheduler), await state.read(list_schedules))
+
+
 @post("/api/schedules", tags=["schedules"], status_code=201, opt={"action": Action.EDIT_SCHEDULE})
 async def create_schedule(request: AnyRequest, data: RequestBody[NewSchedule]) -> dict[str, str]:
     """Make a schedule."""
@@ -53,4 +61,4 @@ async def edit_schedule(request: AnyRequest, schedule_id: FromPath[str], data: R
     return {"notice": (await state_of(request).operations.perform(viewer_of(request), "edit-schedule", target, data)).notice}
 
 
-SCHEDULES: list[Any] = [all_schedules, one_schedule, one_history, create_schedule, edit_schedule]
+SCHEDULES: list[Any] = [all_schedules, one_schedule, one_history, scheduler, create_schedule, edit_schedule]

@@ -3,8 +3,9 @@
 from typing import Any
 
 from naq_core.errors import NaqError
+from naq_core.inspect import leading_scheduler
 from naq_core.options import OPTIONS, REPEATED_OPTIONS, SCHEDULE_OPTIONS
-from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history
+from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history, scheduler_view
 from naq_core.views import ScheduleView
 from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
@@ -31,6 +32,7 @@ async def schedules(state: AppState, query: Query) -> dict[str, Any]:
         "total": len(every),
         "find": find,
         "paused": sum(each.paused for each in found),
+        "scheduler": scheduler_view(await state.read(leading_scheduler), every),
     }
 
 
