@@ -71,7 +71,7 @@ async def test_a_cancellation_that_comes_with_the_answer_is_not_swallowed(settin
         asking = asyncio.create_task(client.request("$JS.API.INFO", timeout=5))
         await asyncio.sleep(0)  # it has asked
         answer = client._build_message(0, b"a", b"", b"", None)
-        next(iter(client.replies._waiting.values()))[0].set_result(answer)
+        next(iter(client.replies.waiting.values()))[0].set_result(answer)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,27 @@ async def test_inline_a_job_has_run_when_enqueue_returns(queue: Queue) -> None:
 
     many = await queue.enqueue_many([queue.call(work.add, n) for n in range(5)])
     assert [await each.result(0) for each in many] == [0, 1, 2, 3, 4]
+
+
+def mend(path: str) -> int:
+    """Fail until the file exists."""
+    return int(Path(path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("naq_inline")
+async def test_inline_what_is_put_back_has_run_too(queue: Queue, tmp_path: Path) -> None:
+    path = tmp_path / "here"
+    alone = await queue.enqueue(mend, str(path))
+    parent = await queue.enqueue(mend, str(path))
+    child = await queue.options(depends_on=parent).enqueue(work.add, 1, b=2)
+    flow = await chain(queue.s(mend, str(path)), queue.s(work.add, 1)).enqueue(queue)
+    path.write_text("7", encoding="utf-8")
+    for job in (alone, parent, child):
+        assert await job.status() in {JobState.DEAD, JobState.CANCELLED}
+        await manage.retry_job(await queue.connection(), job.job_id)
+        assert await job.status() is JobState.SUCCEEDED
+    assert await manage.retry_workflow(await queue.connection(), flow.workflow_id) == 2
+    assert await flow.result(0) == 8
 
 
 @pytest.mark.usefixtures("naq_inline")

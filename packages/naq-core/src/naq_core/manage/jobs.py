@@ -7,8 +7,9 @@ import msgspec
 
 from naq_core import transitions
 from naq_core.dependents import release as release_dependents
+from naq_core.enqueue.again import failed_parent, put_back
+from naq_core.enqueue.message import tell_enqueued
 from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
-from naq_core.manage._put_back import failed_parent, put_back
 from naq_core.manage._removed import end_removed, removal, when_there_is_room
 from naq_core.manage.cancel import Found, archive, cancel_job, find
 from naq_core.names import check_place
@@ -69,6 +70,7 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
         return True
     moved = await release(connection, message)
     if moved in {Moved.MOVED, Moved.ALREADY}:
+        await tell_enqueued({queue})
         log.debug("job %s was requeued to queue %s", *reversed(state_of_subject(message.subject)[1:]))
         return True
     return False

@@ -7,10 +7,10 @@ from typing import Any
 
 from naq_core import transitions
 from naq_core.dependents import release
+from naq_core.enqueue.again import put_back
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
 from naq_core.inspect.workflows import read_job_messages, read_stored
-from naq_core.manage._put_back import put_back
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.names import check_workflow_id
 from naq_core.record import JobRecord, JobState, encode_record

@@ -333,9 +333,10 @@ class Link:
     def _mark_down(self) -> None:
         self.is_connected = False
         self._up.clear()
-        if self._publisher is not None:
+        if self._publisher is None:
+            self.client.replies.fail_all(self._outage.words)
+        else:
             self._publisher.fail_all(self._outage.words)
-        self.client.replies.fail_all()
 
     async def _on_error(self, error: Exception) -> None:
         """Note an asynchronous error; nothing may be raised here, it would end nats-py's read loop."""

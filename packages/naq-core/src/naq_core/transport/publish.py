@@ -1,4 +1,4 @@
-"""Pipelined JetStream publishing: one reply inbox, answers matched by token, an answer or an error for every publish."""
+"""Pipelined JetStream publishing: an answer or an error for every publish."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import nats.errors
 
 from naq_core.errors import BrokerTimeoutError, PayloadTooLargeError, PermissionDeniedError
 from naq_core.transport.client import QuickClient
-from naq_core.transport.errors import DisconnectedError, NobodyThereError, NotReadyError, api_error, decode_ack
+from naq_core.transport.errors import NobodyThereError, NotReadyError, api_error, decode_ack
 from naq_core.transport.headers import parse_headers
 
 log = logging.getLogger(__name__)
@@ -27,29 +27,24 @@ class Publisher:
         self._client = client
         self._timeout = timeout
         self._max_in_flight = max_in_flight
-        self._pending: dict[bytes, tuple[asyncio.Future[int], float, str]] = {}
-        self._prefix = ""
-        self._token_at = 0
-        self._next = 0
+        self._replies = client.replies
+        self._in_flight = 0
         self._room = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Subscribe the reply inbox; once per client, it survives reconnects."""
-        inbox = self._client.new_inbox()
-        self._prefix = f"{inbox}."
-        self._token_at = len(self._prefix)
-        await self._client.listen(f"{inbox}.*", self._on_reply)
+        """Subscribe the reply inbox, before the first message."""
+        await self._replies.start()
 
     @property
     def has_room(self) -> bool:
         """Whether `post` may be used now; otherwise `send` waits until it may."""
-        return len(self._pending) < self._max_in_flight and not self._client.is_full
+        return self._in_flight < self._max_in_flight and not self._client.is_full
 
     async def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> asyncio.Future[int]:
         """Send one message as `post` does, after waiting for room."""
-        while len(self._pending) >= self._max_in_flight:
+        while self._in_flight >= self._max_in_flight:
             self._room.clear()
             await self._room.wait()
         future = self.post(subject, body, headers)
@@ -64,29 +59,25 @@ class Publisher:
         Raises:
             NotReadyError: It was not sent. PayloadTooLargeError: It never can be.
         """
-        self._next += 1
-        token = b"%d" % self._next
-        try:
-            self._client.post(subject, body, f"{self._prefix}{self._next}", headers)
-        except nats.errors.MaxPayloadError as error:
-            raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
-        except nats.errors.Error as error:
-            raise NotReadyError(f"not sent: {error}") from error
         future: asyncio.Future[int] = self._loop.create_future()
-        self._pending[token] = (future, self._loop.time() + self._timeout, subject)
+        reply = self._replies.add(future, self._on_answer, subject, self._loop.time() + self._timeout)
+        try:
+            self._client.post(subject, body, reply, headers)
+        except nats.errors.Error as error:
+            self._replies.forget((reply,))
+            if isinstance(error, nats.errors.MaxPayloadError):
+                raise PayloadTooLargeError("the message", len(body), self._client.max_payload) from error
+            raise NotReadyError(f"not sent: {error}") from error
+        self._in_flight += 1
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._timeout, self._sweep)
         return future
 
-    def _on_reply(self, subject: bytes, _: bytes, data: bytes, headers: bytes) -> None:
-        waiting = self._pending.pop(subject[self._token_at :], None)
-        if waiting is None:
-            return  # its time-out has been reported
+    def _on_answer(self, reply: bytes, _: bytes, data: bytes, headers: bytes) -> None:
+        future, _handler, subject, _deadline = self._replies.waiting.pop(reply)
+        self._in_flight -= 1
         if not self._room.is_set():
             self._room.set()
-        future = waiting[0]
-        if future.done():
-            return
         if not data:
             future.set_exception(_status_error(parse_headers(headers)))
             return
@@ -98,43 +89,31 @@ class Publisher:
         if ack.error is None:
             future.set_result(ack.seq)
         else:
-            future.set_exception(api_error(f"publish to {waiting[2]}", ack.error))
+            future.set_exception(api_error(f"publish to {subject}", ack.error))
 
     def _sweep(self) -> None:
         """Fail what has waited too long; the table is in the order of sending, so the oldest comes first."""
         now = self._loop.time()
         self._sweeper = None
-        while self._pending:
-            token, (future, deadline, _) = next(iter(self._pending.items()))
+        for reply, future, _, deadline in self._pending():
             if deadline > now and not future.done():
                 self._sweeper = self._loop.call_at(deadline, self._sweep)
                 return
-            del self._pending[token]
-            if not future.done():
-                future.set_exception(BrokerTimeoutError("publish", self._timeout))
-            self._room.set()
+            self._end(reply, future, BrokerTimeoutError("publish", self._timeout))
 
     def fail_all(self, words: str = "") -> None:
-        """Tell everybody who waits that the connection is gone: the outcome of each is unknown.
-
-        Args:
-            words: What the server said before it closed the connection.
-        """
-        reason = "the connection was lost before the answer" + (f": {words}" if words else "")
-        pending, self._pending = self._pending, {}
-        for future, *_ in pending.values():
-            if not future.done():
-                future.set_exception(DisconnectedError(reason))
+        """Tell everybody who waits for an answer that the connection is gone; see `Replies.fail_all`."""
+        self._replies.fail_all(words)
+        for reply, *_ in self._pending():
+            del self._replies.waiting[reply]
+        self._in_flight = 0
         self._room.set()
 
     def fail_subject(self, denied: PermissionDeniedError) -> None:
         """Fail what was sent to a subject that the server has just refused: it was not stored."""
-        for token, (future, _, subject) in tuple(self._pending.items()):
+        for reply, future, subject, _ in self._pending():
             if subject.lower() == denied.subject:
-                del self._pending[token]
-                if not future.done():
-                    future.set_exception(PermissionDeniedError(denied.verb, subject))
-        self._room.set()
+                self._end(reply, future, PermissionDeniedError(denied.verb, subject))
 
     def close(self) -> None:
         """Fail what still waits and stop the timer."""
@@ -142,6 +121,18 @@ class Publisher:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+    def _pending(self) -> list[tuple[bytes, "asyncio.Future[int]", str, float]]:
+        """Return what was published and is not answered: the reply's subject, the future, the subject and the deadline."""
+        waiting = self._replies.waiting.items()
+        return [(reply, future, subject, deadline) for reply, (future, _, subject, deadline) in waiting if deadline]
+
+    def _end(self, reply: bytes, future: "asyncio.Future[int]", error: Exception) -> None:
+        del self._replies.waiting[reply]
+        self._in_flight -= 1
+        if not future.done():
+            future.set_exception(error)
+        self._room.set()
 
 
 def _status_error(headers: Mapping[str, str]) -> Exception:

@@ -1,4 +1,4 @@
-"""Answers to requests: one inbox for all requests of a client, and who waits for which answer."""
+"""Answers: one inbox for all requests and publishes of a client, and who waits for which answer."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,23 +13,26 @@ T = TypeVar("T")
 
 Handler: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply subject, body and header block of a message."""
+Waiting: TypeAlias = tuple["asyncio.Future[Any]", Handler, str, float]
+"""What an answer ends, who reads it, and, of a publish, its subject and when it is given up in loop time; otherwise "" and 0."""
 
 
 class Replies:
     """Hands each answer to its request. The inbox is subscribed with the first request and survives reconnects.
 
-    Used from the client's event loop. `Publisher`, in the path of each job, has a table of its own.
+    Used from the client's event loop.
     """
 
     def __init__(self, client: "QuickClient") -> None:
         self._client = client
-        self._waiting: dict[bytes, tuple[asyncio.Future[Any], Handler]] = {}
+        self.waiting: dict[bytes, Waiting] = {}
+        """By the subject of the answer, in the order of sending."""
         self._inbox = ""
         self._next = 0
 
     def __len__(self) -> int:
         """How many answers are waited for."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     async def ask(
         self,
@@ -61,28 +64,41 @@ class Replies:
             if future.done() and not future.cancelled():
                 future.exception()  # it is not awaited if sending has failed
 
-    async def expect(self, future: "asyncio.Future[Any]", handler: Handler) -> str:
-        """Return a new reply subject, whose answers go to `handler` until `future` is done."""
+    async def start(self) -> None:
+        """Subscribe the inbox, if it is not subscribed yet."""
         if not self._inbox:
             self._inbox = self._client.new_inbox()
             await self._client.listen(f"{self._inbox}.*", self._on_answer)
+
+    async def expect(self, future: "asyncio.Future[Any]", handler: Handler) -> str:
+        """Return a new reply subject, whose answers go to `handler` until `future` is done."""
+        await self.start()
+        return self.add(future, handler)
+
+    def add(self, future: "asyncio.Future[Any]", handler: Handler, subject: str = "", deadline: float = 0.0) -> str:
+        """Return a new reply subject as `expect` does, once the inbox is subscribed; see `Waiting`."""
         self._next += 1
         reply = f"{self._inbox}.{self._next}"
-        self._waiting[reply.encode()] = future, handler
+        self.waiting[reply.encode()] = future, handler, subject, deadline
         return reply
 
     def forget(self, replies: Iterable[str]) -> None:
         """Drop answers that still come."""
         for reply in replies:
-            self._waiting.pop(reply.encode(), None)
+            self.waiting.pop(reply.encode(), None)
 
-    def fail_all(self) -> None:
-        """Tell all requests that the connection is lost."""
-        for future, _ in self._waiting.values():
+    def fail_all(self, words: str = "") -> None:
+        """Tell everybody who waits that the connection is lost: the outcome of each publish is unknown.
+
+        Args:
+            words: What the server said before it closed the connection.
+        """
+        reason = "the connection was lost before the answer" + (f": {words}" if words else "")
+        for future, *_ in self.waiting.values():
             if not future.done():
-                future.set_exception(DisconnectedError("the connection was lost before the answer"))
+                future.set_exception(DisconnectedError(reason))
 
     def _on_answer(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        waiting = self._waiting.get(subject)
+        waiting = self.waiting.get(subject)
         if waiting is not None and not waiting[0].done():
             waiting[1](subject, reply, data, headers)

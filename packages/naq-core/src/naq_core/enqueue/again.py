@@ -1,10 +1,13 @@
-"""Moving ended jobs back to work: ready, or waiting again for those parents that are not through yet."""
+"""Putting ended jobs back: ready, or waiting again for those parents that have not succeeded yet.
+
+Body and signature stay as they were: what was forged before is not signed now.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
 
 from naq_core.dependents import Dependents
-from naq_core.enqueue.message import waiting_messages
+from naq_core.enqueue.message import tell_enqueued, waiting_messages
 from naq_core.envelope import Parent, decode_envelope
 from naq_core.errors import WrongSequenceError
 from naq_core.storage.connection import Connection
@@ -41,6 +44,7 @@ async def put_back(connection: Connection, messages: Mapping[Key, Message]) -> N
             ready.append([released(connection, message)])
     await _store(connection, [*reversed(waiting), *ready])
     await Dependents(connection).look(children)
+    await tell_enqueued({queue for queue, _ in messages})
 
 
 async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:
