@@ -3,19 +3,26 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import TypeAlias
 
 log = logging.getLogger(__name__)
 
 LONGEST_REQUEST = 8192
 PATIENCE = 5.0
+LEAVE = 1.0
+"""Seconds that the thread of `serve_beside` may take to end."""
 
-Answer = tuple[int, str]
+Answer: TypeAlias = tuple[int, str]
+Routes: TypeAlias = Mapping[str, Callable[[], Answer | Awaitable[Answer]]]
+"""What to answer, by path."""
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
 @contextlib.asynccontextmanager
-async def serve(routes: dict[str, Callable[[], Answer]], host: str, port: int) -> AsyncIterator[int]:
+async def serve(routes: Routes, host: str, port: int) -> AsyncIterator[int]:
     """Answer GET requests for the paths in `routes` until the block ends; yield the port.
 
     Raises:
@@ -26,7 +33,7 @@ async def serve(routes: dict[str, Callable[[], Answer]], host: str, port: int) -
         try:
             async with asyncio.timeout(PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_respond(head, routes))
+                writer.write(await _respond(head, routes))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.debug("a request failed: %r", error)
@@ -41,13 +48,47 @@ async def serve(routes: dict[str, Callable[[], Answer]], host: str, port: int) -
         await server.wait_closed()
 
 
-def _respond(head: bytes, routes: dict[str, Callable[[], Answer]]) -> bytes:
+@contextlib.contextmanager
+def serve_beside(routes: Routes, host: str, port: int) -> Iterator[int]:
+    """As `serve`, from a thread and an event loop of its own: it also answers while those of the program are blocked.
+
+    Args:
+        routes: Called in that thread.
+        host: The address to listen on.
+        port: 0: any free one.
+
+    Raises:
+        OSError: The port cannot be had.
+    """
+    begun: Future[tuple[int, Callable[[], object]]] = Future()
+
+    async def live() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with serve(routes, host, port) as found:
+                begun.set_result((found, lambda: loop.call_soon_threadsafe(stop.set)))
+                await stop.wait()
+        except OSError as error:
+            begun.set_exception(error)
+
+    thread = threading.Thread(target=lambda: asyncio.run(live()), name="naq-health", daemon=True)
+    thread.start()
+    found, stop = begun.result()
+    try:
+        yield found
+    finally:
+        stop()
+        thread.join(LEAVE)
+
+
+async def _respond(head: bytes, routes: Routes) -> bytes:
     line = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     if len(line) != 3 or line[0] not in {"GET", "HEAD"}:
         status, text = 405, "only GET is supported\n"
     else:
         route = routes.get(line[1].partition("?")[0])
-        status, text = (404, f"try {', '.join(routes)}\n") if route is None else route()
+        answer = (404, f"try {', '.join(routes)}\n") if route is None else route()
+        status, text = answer if isinstance(answer, tuple) else await answer
     body = text.encode()
     fields = (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"

@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--enable-ha", action=argparse.BooleanOptionalAction, default=True, help="elect a leader (default)")
     parser.add_argument("--instance-id", help="its name in logs")
     parser.add_argument("--imports", action="append", default=[], metavar="MODULE", help="set up the schedules of this module")
-    parser.add_argument("--http-port", type=int, help="answer /livez, /readyz and /metrics on this port")
+    parser.add_argument("--http-port", "--health-port", type=int, help="answer /livez, /readyz, /startupz and /metrics there")
     parser.add_argument("--http-host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--nats-url", help="the server's address (NAQ_NATS_URL)")
     parser.add_argument("--log-level", help="DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL)")

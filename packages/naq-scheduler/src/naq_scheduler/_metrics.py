@@ -1,9 +1,8 @@
 """What the scheduler counts, in the text form of Prometheus."""
 
-import platform
 from bisect import bisect_left
 
-from naq_core import __version__
+from naq_core.exposition import build_info, escaped
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -34,7 +33,7 @@ class SchedulerMetrics:
 
     def add_of(self, name: str, amount: float, queue: str, task: str) -> None:
         """Add to a counter that a queue's function has of its own."""
-        self.add(name, amount, f'queue="{_escaped(queue)}",task="{_escaped(task)}"')
+        self.add(name, amount, f'queue="{escaped(queue)}",task="{escaped(task)}"')
 
     def count(self, name: str) -> float:
         """Return a counter's value."""
@@ -58,11 +57,7 @@ class SchedulerMetrics:
         lines += self._histogram("naq_scheduler_lateness_seconds")
         for name, value in gauges.items():
             lines += [f"# TYPE naq_{name} gauge", f"naq_{name} {value:g}"]
-        lines += [
-            "# TYPE naq_build_info gauge",
-            f'naq_build_info{{version="{__version__}",python="{platform.python_version()}"}} 1',
-        ]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *build_info()]) + "\n"
 
     def _histogram(self, name: str) -> list[str]:
         lines = [f"# HELP {name} Delay between a run's due time and its enqueue.", f"# TYPE {name} histogram"]
@@ -71,7 +66,3 @@ class SchedulerMetrics:
             total += number
             lines.append(f'{name}_bucket{{le="{limit}"}} {total}')
         return [*lines, f"{name}_sum {self._late_sum:g}", f"{name}_count {total}"]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -5,12 +5,17 @@ import asyncio
 from naq_core.commands import import_modules, loop_factory, make_current_directory_importable, unreachable
 from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
 from naq_core.logs import complain, logging_set_up
+from naq_core.notify import ServiceState, notifying
 from naq_core.schedules import declared_specs, file_specs
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
+from naq_core.wording import counted
 from naq_scheduler.scheduler import Scheduler
 
-__all__ = ["scheduler"]
+__all__ = ["SHORT_OPTIONS", "scheduler"]
+
+SHORT_OPTIONS = {"http_port": "--health-port"}
+"""Other spellings that `naq scheduler` adds."""
 
 _NAME = "scheduler"
 _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
@@ -37,7 +42,7 @@ def scheduler(
         enable_ha: Elect a leader. Without it this scheduler always fires, and warns if another one runs.
         instance_id: The name in logs; by default the host and process id.
         imports: A module whose `@task(cron=...)` schedules to set up. May be repeated.
-        http_port: Answer /livez, /readyz and /metrics on this port.
+        http_port: Answer /livez, /readyz, /startupz and /metrics on this port.
         http_host: The address to listen on; 0.0.0.0 for every interface.
         nats_url: The server's address (NAQ_NATS_URL, else nats://localhost:4222).
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
@@ -80,7 +85,7 @@ async def _run(
     http_port: int | None,
     http_host: str,
 ) -> None:
-    await Scheduler(
+    service = Scheduler(
         settings=settings,
         enable_ha=enable_ha,
         instance_id=instance_id,
@@ -88,4 +93,12 @@ async def _run(
         http_host=http_host,
         declared=declared_specs(settings, imports) | file_specs(settings),
         handle_signals=True,
-    ).run()
+    )
+    with notifying(lambda: _state(service)):
+        await service.run()
+
+
+def _state(service: Scheduler) -> ServiceState:
+    role = "leader" if service.is_leader else "follower"
+    status = f"{role}; {counted(service.schedules, 'schedule')}" if service.is_ready else "not connected"
+    return ServiceState(is_ready=service.has_begun, is_stopping=service.is_stopping, status=status)

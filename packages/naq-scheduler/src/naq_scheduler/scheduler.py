@@ -52,7 +52,8 @@ class Scheduler:
         nats_url: The server; by default the setting `nats_url`.
         enable_ha: Elect a leader among all instances. False: lead without asking, and warn where another one runs.
         instance_id: Its name in logs and in the lease; by default host and process id.
-        http_port: Answer `/livez`, `/readyz` and `/metrics` there; None: nowhere. 0 takes any free port, see `http_address`.
+        http_port: Answer `/livez`, `/readyz`, `/startupz` and `/metrics` there; None: nowhere. 0 takes any free port, see
+            `http_address`.
         http_host: The address to listen on. Default: this machine only.
         sweep_interval: Seconds between two looks of the leader for what crashes have left behind.
         declared: Schedules to be brought about at the start, by their origin (`naq_core.schedules.reconcile`).
@@ -108,6 +109,16 @@ class Scheduler:
         """Whether it is connected and knows all schedules: it leads, or could take over."""
         connected = self._connection is not None and self._connection.is_connected
         return connected and self._watch is not None and self._watch.ready.is_set() and not self._stop.is_set()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has been connected and has read all schedules since its start."""
+        return self._watch is not None and self._watch.ready.is_set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
 
     @property
     def schedules(self) -> int:
@@ -251,7 +262,7 @@ class Scheduler:
             yield
             return
         host, port = self._http
-        routes = {"/livez": self._live, "/readyz": self._ready, "/metrics": self._metrics_text}
+        routes = {"/livez": self._live, "/readyz": self._ready, "/startupz": self._started, "/metrics": self._metrics_text}
         async with serve(routes, host, port) as found:
             self.http_address = (host, found)
             log.info("health and metrics at http://%s:%d", host, found)
@@ -260,6 +271,9 @@ class Scheduler:
     def _live(self) -> Answer:
         stuck = time.monotonic() - self._alive_at > 6 * LONGEST_SLEEP
         return (503, "the event loop is blocked\n") if stuck else (200, "alive\n")
+
+    def _started(self) -> Answer:
+        return (200, "started\n") if self.has_begun else (503, "is starting\n")
 
     def _ready(self) -> Answer:
         if not self.is_ready:

@@ -6,14 +6,18 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from naq_core.log_lines import LineOutput
-from naq_worker._link import READY
+from naq_worker._link import FIGURES, READY
+from naq_worker._own_metrics import WorkerFigures, decode_figures
 
 CHUNK = 64 * 1024
 LONGEST_LINE = 1024 * 1024
 """Bytes of a line that are kept until it ends; a longer one is printed as several."""
+ANSWER = 2.0
+"""Seconds that a process may take to tell its figures."""
 LAST_WORDS = 1.0
 """Seconds after the end of a process in which its output is still read: a program that it has started may keep it open."""
 
@@ -49,6 +53,32 @@ class WorkerChild:
         self._process: asyncio.subprocess.Process | None = None
         self._link: socket.socket | None = None
         self._word = b""
+        self._said = b""
+        self._heard_at = 0.0
+        self._asked: list[asyncio.Future[WorkerFigures]] = []
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the process, which has taken jobs, gave a sign of life; 0 while there is none that has."""
+        if not self.was_ready or self._process is None or self._process.returncode is not None:
+            return 0.0
+        return time.monotonic() - self._heard_at
+
+    async def figures(self) -> WorkerFigures | None:
+        """Return what the process has counted; None where it does not answer."""
+        if self._link is None or not self.was_ready:
+            return None
+        answer: asyncio.Future[WorkerFigures] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        try:
+            async with asyncio.timeout(ANSWER):
+                self._link.send(FIGURES, socket.MSG_DONTWAIT)
+                return await answer
+        except (OSError, TimeoutError):
+            return None
+        finally:
+            with contextlib.suppress(ValueError):
+                self._asked.remove(answer)
 
     @property
     def pid(self) -> int:
@@ -65,6 +95,7 @@ class WorkerChild:
             OSError: The system does not let it start.
         """
         self.is_ready = self.was_ready = False
+        self._said = b""
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as ends, contextlib.ExitStack() as theirs:
             self._link, link = socket.socketpair()
@@ -128,18 +159,40 @@ class WorkerChild:
 
     def _listen(self, link: socket.socket) -> None:
         try:
-            said = link.recv(64)
+            said = link.recv(CHUNK)
         except OSError:
             said = b""
-        if said:
-            self._note(is_ready=said[-1:] == READY)
-        else:
+        if not said:
             asyncio.get_running_loop().remove_reader(link)
+            return
+        self._heard_at = time.monotonic()
+        self._said += said
+        while self._said:
+            if not self._take_word():
+                return
+
+    def _take_word(self) -> bool:
+        """Take note of the next word of the process, and return whether it was complete."""
+        if self._said[:1] != FIGURES:
+            self._note(is_ready=self._said[:1] == READY)
+            self._said = self._said[1:]
+            return True
+        end = 5 + int.from_bytes(self._said[1:5], "big")
+        if len(self._said) < max(5, end):
+            return False
+        body, self._said = self._said[5:end], self._said[end:]
+        asked, self._asked = self._asked, []
+        for each in asked:
+            if not each.done():
+                each.set_result(decode_figures(body) if body else WorkerFigures())
+        return True
 
     def _note(self, *, is_ready: bool) -> None:
+        is_changed = is_ready != self.is_ready
         self.is_ready = is_ready
         self.was_ready = self.was_ready or is_ready
-        self._on_change()
+        if is_changed:
+            self._on_change()
 
 
 class _Pipe:

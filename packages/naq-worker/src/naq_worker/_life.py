@@ -27,6 +27,7 @@ from naq_worker._keepalive import KeepAlive
 from naq_worker._limits import Limits
 from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
+from naq_worker._own_metrics import WorkerFigures
 from naq_worker._places import Places
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
@@ -53,6 +54,8 @@ class Orders:
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Interrupt the running jobs, too."""
     quiet: bool = False
+    keeps_figures: bool = False
+    """Add up what is counted, for `figures`."""
 
 
 class RunningWorker(Controllable, Protocol):
@@ -100,6 +103,8 @@ class Life:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._jobs = Background(self._on_own_error, is_hidden=True)
         self._stuck: set[asyncio.Task[None]] = set()
+        self.has_begun = False
+        """It has taken jobs: its connection is open and its consumers are bound."""
         self.stuck_jobs = 0
         """At the end: jobs that were handed back, but whose functions ignore their cancellation and still run."""
         places = Places(self._settings.processes or os.cpu_count() or 1, worker.concurrency)
@@ -144,6 +149,24 @@ class Life:
     def is_connected(self) -> bool:
         """Whether the server can be reached, as far as is known."""
         return self._connection.is_connected
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether the consumers of its queues are bound and the server can be reached."""
+        return self.has_begun and self._intake.fetch.is_open and self.is_connected
+
+    def figures(self) -> WorkerFigures:
+        """Return what it has counted since `keep_figures`; from its event loop."""
+        presence = self.presence()
+        return WorkerFigures(
+            rows=self._metrics.totals(),
+            in_progress=dict.fromkeys(self._worker.queues, 0) | presence["in_progress"],
+            slots=self._worker.concurrency,
+            takes_jobs=self.takes_jobs and self._worker.state == "running",
+            reconnects=presence["reconnects"],
+            rss=presence["rss"],
+            started_at=self._worker.started_at,
+        )
 
     @property
     def in_hand(self) -> int:
@@ -191,6 +214,8 @@ class Life:
         await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
         if self._settings.job_logs == "on":
             install_log_factory()
+        if self._orders.keeps_figures:
+            self._metrics.keep_totals()
 
     async def _until_stopped(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Run something until it has ended, and not for much longer than until a stop; return whether it has ended."""
@@ -221,6 +246,7 @@ class Life:
         await intake.fetch.start()
         log.info("worker %s takes jobs from %s, %d at a time", worker.worker_id, listed(worker.queues), worker.concurrency)
         intake.wake.set()
+        self.has_begun = True
         while not self._orders.stop.is_set() and self._failure is None:
             await intake.turn()
             self._each_turn()

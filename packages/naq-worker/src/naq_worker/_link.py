@@ -12,6 +12,7 @@ import threading
 
 from naq_core.logs import ServiceHandler
 from naq_worker._leaving import Deadline
+from naq_worker._own_metrics import FigureReader, encode_figures
 from naq_worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,9 @@ log = logging.getLogger(__name__)
 STOP, STOP_NOW = b"1", b"2"
 """From the supervisor: finish the running jobs, or return them to their queues."""
 READY, NOT_READY = b"+", b"-"
-"""From the worker: it takes jobs, or does not."""
+"""From the worker, when it changes and every second: it takes jobs, or does not. Without them its event loop is blocked."""
+FIGURES = b"#"
+"""From the supervisor: what have you counted? And before the worker's answer, which is a length of four bytes and JSON."""
 ORPHANED = 1
 """The exit code of a process whose supervisor is gone."""
 MARGIN = 15.0
@@ -56,9 +59,11 @@ class SupervisorLink:
         self._socket.set_inheritable(False)
         self._grace = grace
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._worker: Worker | None = None
         self._level = b""
         self._was_ready = False
+        self._figures: FigureReader | None = None
         threading.Thread(target=self._listen, name="naq-supervisor", daemon=True).start()
 
     def attach(self, worker: Worker) -> None:
@@ -66,6 +71,7 @@ class SupervisorLink:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, ServiceHandler):
                 handler.addFilter(self._log_filter)
+        worker.keep_figures()
         with self._lock:
             self._worker = worker
             self._obey()
@@ -73,14 +79,28 @@ class SupervisorLink:
     def report(self, worker: Worker) -> None:
         """Tell the supervisor whether the worker is ready, if that has changed."""
         if worker.is_ready != self._was_ready:
-            self._was_ready = worker.is_ready
-            with contextlib.suppress(OSError):  # it is gone, which the thread notices
-                self._socket.send(READY if self._was_ready else NOT_READY)
+            self.beat(worker)
+
+    def beat(self, worker: Worker) -> None:
+        """Tell the supervisor that the event loop turns, and whether the worker is ready."""
+        if self._figures is None:
+            self._figures = FigureReader(worker)
+        if not self._sending.acquire(blocking=False):
+            return  # an answer is being sent; the next beat comes in a second
+        try:
+            # A supervisor that is frozen must not block the event loop; of one that is gone the thread takes note.
+            with contextlib.suppress(OSError):
+                self._socket.send(READY if worker.is_ready else NOT_READY, socket.MSG_DONTWAIT)
+                self._was_ready = worker.is_ready
+        finally:
+            self._sending.release()
 
     def _listen(self) -> None:
         while said := self._receive():
+            if FIGURES in said:
+                self._tell_figures()
             with self._lock:
-                self._level = max(self._level, said[-1:])
+                self._level = max(self._level, *(bytes([each]) for each in said.replace(FIGURES, b"")), b"")
                 self._obey()
         with self._lock:
             if self._worker is None:
@@ -89,6 +109,11 @@ class SupervisorLink:
             self._level = max(self._level, STOP)
             self._obey()
         Deadline(self._grace + MARGIN, ORPHANED)
+
+    def _tell_figures(self) -> None:
+        body = b"" if self._figures is None else encode_figures(self._figures.wait())
+        with self._sending, contextlib.suppress(OSError):
+            self._socket.sendall(FIGURES + len(body).to_bytes(4, "big") + body)
 
     def _receive(self) -> bytes:
         try:

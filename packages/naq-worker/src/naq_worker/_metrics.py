@@ -39,6 +39,7 @@ class Metrics:
         self._recorder = Recorder(worker_id)
         self.note = self._recorder.note
         """Counts an attempt that has come to its end; without `run` one that never began."""
+        self.keep_totals, self.totals = self._recorder.keep_totals, self._recorder.totals
         self._places = places
         self._queues = list(queues)
         # A reader for each of a few queues, as there may be many others; one for all where there are many here.

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SHORT_OPTIONS", "run_worker", "worker"]
 
-SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i"}
-"""Short spellings that `naq worker` adds."""
+SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i", "http_port": "--health-port"}
+"""Other spellings that `naq worker` adds."""
 
 _NAME = "worker"
 _CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
@@ -74,7 +76,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         max_jobs: End a process after this many jobs. One of several is replaced by a new one.
         max_memory: End a process, between jobs, that uses more memory than this: 512MB, 1GiB.
         max_idle: End a process that has had no job for this long: 30s, 10m.
-        http_port: Answer /livez and /readyz on this port.
+        http_port: Answer /livez, /readyz, /startupz and /metrics on this port.
         http_host: The address to listen on; 0.0.0.0 for every interface.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
@@ -142,7 +144,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
         if link is not None:
             link.attach(worker)
             worker.each_turn.append(partial(link.report, worker))
-        return _serve(worker, options, life)
+        return _serve(worker, options, life, None if link is None else partial(link.beat, worker))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
@@ -195,13 +197,13 @@ def _link(supervised: tuple[int, int], settings: Settings) -> "SupervisorLink":
     return SupervisorLink(*supervised, settings.shutdown_grace.total_seconds())
 
 
-def _serve(worker: Worker, options: Options, life: "Lifespan | None") -> int:
+def _serve(worker: Worker, options: Options, life: "Lifespan | None", beat: Callable[[], None] | None) -> int:
     """Run a worker, and see to it that the process ends when it has ended; return the exit code."""
     code = _CANCELLED
     spare = socket.socketpair()  # the event loop needs two descriptors to end: jobs may have used up the others
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            _run(runner, worker, options)
+            _run(runner, worker, options, beat)
             code = 0 if life is None else life.exit_code
         finally:
             for each in spare:
@@ -212,19 +214,19 @@ def _serve(worker: Worker, options: Options, life: "Lifespan | None") -> int:
     return code
 
 
-def _run(runner: asyncio.Runner, worker: Worker, options: Options) -> None:
+def _run(runner: asyncio.Runner, worker: Worker, options: Options, beat: Callable[[], None] | None) -> None:
     """Run the event loop until the worker has ended: a job whose own task or callback raises SystemExit only stops the loop."""
     first: list[asyncio.Task[None]] = []
 
     async def run() -> None:
         if (task := asyncio.current_task()) is not None:
             first.append(task)
-        if options.http_port is None:
+        if options.http_port is None and beat is None and "NOTIFY_SOCKET" not in os.environ:
             await worker.run()
             return
-        from naq_worker._health import health_address
+        from naq_worker._health import observed
 
-        async with health_address(options, lambda: _readiness(worker)):
+        with observed(worker, options, beat):
             await worker.run()
 
     async def go_on() -> None:
@@ -240,7 +242,3 @@ def _run(runner: asyncio.Runner, worker: Worker, options: Options) -> None:
                 raise
             log.error("a job stopped the event loop (%r); restarting it", error)  # noqa: TRY400 - the job's record has the rest
             main = go_on()
-
-
-def _readiness(worker: Worker) -> tuple[int, str]:
-    return (200, "takes jobs\n") if worker.is_ready else (503, "takes no jobs: not connected, quiet or stopping\n")

@@ -8,15 +8,18 @@ import sys
 from typing import TypeAlias
 
 from naq_core.errors import ConfigurationError
+from naq_core.health import Answer, Routes
 from naq_core.log_lines import LineOutput
 from naq_core.logs import logging_set_up
+from naq_core.notify import ServiceState, notifying
 from naq_core.settings import Settings
 from naq_core.signals import SignalReceiver
 from naq_worker._child import WorkerChild
-from naq_worker._health import Answer, health_address
+from naq_worker._health import alive_if_silent_for, health_address
 from naq_worker._lifespan import RECYCLED
 from naq_worker._link import MARGIN, STOP, STOP_NOW
 from naq_worker._options import Options
+from naq_worker._own_metrics import as_text
 from naq_worker._signals import StopOnSignal
 
 log = logging.getLogger(__name__)
@@ -75,10 +78,11 @@ class Supervisor:
     async def run(self) -> Code:
         """Run them; return the exit code when all have ended."""
         with self._signals:
-            async with health_address(self._options, self._readiness), asyncio.TaskGroup() as group:
+            async with health_address(self._options, self._routes()), asyncio.TaskGroup() as group:
                 log.info("starting %d worker processes", len(self._children))
                 killer = group.create_task(self._kill_late(), name="naq-killer")
-                await asyncio.wait([group.create_task(self._keep(each), name="naq-worker") for each in self._children])
+                with notifying(self._state):
+                    await asyncio.wait([group.create_task(self._keep(each), name="naq-worker") for each in self._children])
                 killer.cancel()
         log.info("all worker processes have ended")
         return self._code
@@ -153,9 +157,33 @@ class Supervisor:
     def _on_change(self) -> None:
         self._has_worked = self._has_worked or any(each.is_ready for each in self._children)
 
+    def _routes(self) -> Routes:
+        return {"/livez": self._alive, "/readyz": self._readiness, "/startupz": self._started, "/metrics": self._metrics}
+
+    def _alive(self) -> Answer:
+        slowest = max(self._children, key=lambda each: each.silent_for)
+        what = f"the event loop of worker {slowest.number} (process {slowest.pid}) has not turned"
+        return alive_if_silent_for(slowest.silent_for, what)
+
     def _readiness(self) -> Answer:
         ready = sum(each.is_ready for each in self._children)
         return 200 if ready else 503, f"{ready} of {len(self._children)} workers take jobs\n"
+
+    def _started(self) -> Answer:
+        return (200, "started\n") if self._has_worked else (503, "no worker has started yet\n")
+
+    async def _metrics(self) -> Answer:
+        found = await asyncio.gather(*(each.figures() for each in self._children))
+        numbered = zip(self._children, found, strict=True)
+        return 200, as_text([({"process": str(child.number)}, each) for child, each in numbered if each is not None])
+
+    def _state(self) -> ServiceState:
+        return ServiceState(
+            is_ready=self._has_worked,
+            is_stopping=self._stopping.is_set(),
+            status=self._readiness()[1],
+            is_alive=self._alive()[0] == 200,
+        )
 
 
 def _ended(code: Code) -> str:

@@ -20,6 +20,7 @@ from naq_core.values import flag, whole
 from naq_worker._active import Counters
 from naq_worker._fair_share import FairShare
 from naq_worker._life import Hook, Life, Orders, call_hook
+from naq_worker._own_metrics import WorkerFigures
 from naq_worker._signals import StopOnSignal
 
 log = logging.getLogger(__name__)
@@ -131,8 +132,21 @@ class Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is connected and takes jobs."""
-        return self._life is not None and self.is_serving and self.state == "running" and self._life.is_connected
+        """Whether it is connected, its consumers are bound, and it takes jobs."""
+        return self._life is not None and self.is_serving and self.state == "running" and self._life.takes_jobs
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has taken jobs since its start."""
+        return self._life is not None and self._life.has_begun
+
+    def keep_figures(self) -> None:
+        """Add up for `figures` what is counted; to be called before `run()`."""
+        self._orders.keeps_figures = True
+
+    def figures(self) -> WorkerFigures:
+        """Return what it has counted; to be called from its event loop."""
+        return WorkerFigures() if self._life is None else self._life.figures()
 
     @property
     def in_hand(self) -> int:

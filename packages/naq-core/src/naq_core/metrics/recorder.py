@@ -33,6 +33,7 @@ class Recorder:
         self._parts: list[_Part] = []
         self._part_of: dict[str, _Part] = {}
         self._enqueued: dict[str, tuple[float, int]] = {}
+        self._totals: Rows | None = None
 
     def note_start(self, queue: str, function: str, wait: float | None = None) -> None:
         """Count the begin of an attempt.
@@ -61,6 +62,17 @@ class Recorder:
             place = bisect_left(BOUNDS, run)
             row.run[place] = row.run.get(place, 0) + 1
             row.run_sum += run
+
+    def keep_totals(self) -> None:
+        """Add up for `totals` what is counted from now on."""
+        self._totals = {}
+
+    def totals(self) -> list[Figures]:
+        """Return what was counted since `keep_totals`, stored or not; of very many functions, the later ones as one."""
+        found: Rows = {}
+        for row in (*(self._totals or {}).values(), *(row for part in self._parts for row in part.new.values())):
+            _row(found, row.queue, row.function).add(row)
+        return list(found.values())
 
     def _part(self, queue: str) -> "_Part":
         part = self._part_of.get(queue)
@@ -104,6 +116,8 @@ class Recorder:
         at = connection.clock.now() if at is None else at
         for part in parts:
             for row in part.close(at):
+                if self._totals is not None:
+                    _row(self._totals, row.queue, row.function).add(row)
                 for kind, count in row.counts():
                     if count:
                         connection.tally.add(row.queue, row.function, kind, count)
@@ -126,21 +140,22 @@ class _Part:
         self.open: dict[int, tuple[int, Stretch]] = {}
         """By the length of the stretches: when the present one began, and its sums."""
         self.is_stored = True
-        self._new: Rows = {}
+        self.new: Rows = {}
+        """What was counted and not stored yet."""
         self._rows: dict[int, Rows] = {}
 
     @property
     def has_news(self) -> bool:
         """Whether anything was noted, or could not be stored."""
-        return bool(self._new or self.samples.enqueued or not self.is_stored) or any(self.samples.depth.values())
+        return bool(self.new or self.samples.enqueued or not self.is_stored) or any(self.samples.depth.values())
 
     def row(self, queue: str, function: str) -> Figures:
         """Return what is counted of a function now."""
-        return _row(self._new, queue, function)
+        return _row(self.new, queue, function)
 
     def close(self, at: float) -> list[Figures]:
         """Add what was noted to the stretches of a time, and return its rows."""
-        new, self._new = self._new, {}
+        new, self.new = self.new, {}
         samples, self.samples = self.samples, Stretch(depth={}, enqueued={})
         self.is_stored = False
         for level in LEVELS:
