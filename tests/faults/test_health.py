@@ -164,10 +164,15 @@ async def test_a_blocked_event_loop_is_not_alive_until_it_turns_again(processes:
     address = await address_of(service)
     await answers(f"{address}/readyz", 200)
     await answers(f"{address}/livez", 200)
-    before = total(await samples_of(address), "naq_worker_slots")
+    slots = processes * queue.settings.concurrency
+
+    async def all_tell() -> None:
+        assert total(await samples_of(address), "naq_worker_slots") == slots
+
+    await eventually(all_tell, 20)
     job = await queue.enqueue("gate:block", str(fleet.directory / "gate"))
     assert re.search(r"has not turned for \d+ s", await answers(f"{address}/livez", 503))
-    assert total(await samples_of(address), "naq_worker_slots") == before, "the last known figures"
+    assert total(await samples_of(address), "naq_worker_slots") == slots, "the last known figures"
     (fleet.directory / "gate").touch()
     await job.result(60)
     await answers(f"{address}/livez", 200)
