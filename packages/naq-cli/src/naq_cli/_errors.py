@@ -14,6 +14,7 @@ from naq_core.errors import (
     BrokerUnavailableError,
     ConfigurationError,
     DuplicateJobError,
+    EnqueueSkippedError,
     EnqueueUnknownError,
     InvalidNameError,
     InvalidScheduleError,
@@ -39,6 +40,7 @@ from naq_core.errors import (
     WorkflowNotFoundError,
     WrongSequenceError,
 )
+from naq_core.layers import origin_of
 from naq_core.settings import Settings
 from naq_core.standard_streams import output_failure
 
@@ -62,7 +64,15 @@ _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitC
     ((BrokerUnavailableError, JetStreamDisabledError, ServerTooOldError), ExitCode.UNREACHABLE),
     ((BrokerTimeoutError, EnqueueUnknownError), ExitCode.TIMED_OUT),
     (
-        (DuplicateJobError, JobStateError, WrongSequenceError, QueueFullError, QueueInUseError, PermissionDeniedError),
+        (
+            DuplicateJobError,
+            EnqueueSkippedError,
+            JobStateError,
+            WrongSequenceError,
+            QueueFullError,
+            QueueInUseError,
+            PermissionDeniedError,
+        ),
         ExitCode.REFUSED,
     ),
     ((JobFailedError, JobCancelledError, JobExpiredError), ExitCode.FAILED),
@@ -110,6 +120,9 @@ def report(command: str, error: BaseException, settings: Settings | None) -> Exi
         return ExitCode.FAILED
     if is_debugging():
         traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, Exception) and (where := origin_of(error)) and not isinstance(error, NaqError):
+        sys.stderr.write(f"naq {command}: {type(error).__name__}: {' '.join(str(error).split())} ({where})\n")
+        return ExitCode.FAILED
     if isinstance(error, CommandError | NaqError | BrokerError):
         message, code = explain(error, settings)
         sys.stderr.write(f"naq {command}: {' '.join(message.split())}\n")

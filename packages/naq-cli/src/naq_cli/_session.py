@@ -19,6 +19,7 @@ from naq_cli._output import Output
 from naq_cli._parameters import with_parameters
 from naq_cli.exit_codes import ExitCode
 from naq_core.audit import Actor, Recording, recorded
+from naq_core.commands import make_current_directory_importable
 from naq_core.connection import Connection
 from naq_core.errors import NaqError
 from naq_core.settings import Settings
@@ -129,6 +130,8 @@ def offline(command: str, options: Common, work: Callable[[Settings, Output], in
         settings = Settings.load(
             nats_url=options.nats_url, nats_context=options.context, namespace=options.namespace, **overrides
         )
+        if settings.middleware:
+            make_current_directory_importable()
         code = work(settings, output)
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the user gets a line and a code
         return report(command, error, settings)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from naq_core.enqueue.submit import Connected, submit
 from naq_core.errors import NaqError
 from naq_core.job import Job
+from naq_core.layers import load
 from naq_core.manage import CancelOutcome
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.tally import finish_tallies
@@ -108,11 +109,11 @@ def enqueue_blocking(queue: Connected, job: Job[R]) -> "SyncJob[R]":
     """Enqueue a job and wait until it is stored.
 
     It is encoded in the calling thread: that may import the function's module, for which the background loop would wait without
-    end while that very module is being imported here.
+    end while that very module is being imported here. So may its middleware.
     """
     check_not_finalizing()
+    load(queue.settings.middleware, queue.settings.source("middleware"))
     job.encode()
-
     blocking_loop().run(submit(queue, job))
     return SyncJob(job)
 

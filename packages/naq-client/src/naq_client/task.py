@@ -13,6 +13,8 @@ from naq_client.signature import OpenSignature, Signature
 from naq_core.enqueue.submit import submit
 from naq_core.functions import function_name, register
 from naq_core.job import Job
+from naq_core.layers import check_middleware
+from naq_core.layers import declare as declare_middleware
 from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet
 from naq_core.options import OPTIONS, CallOptions, DeclaredOptions, TaskOptions, check_names, names
@@ -159,17 +161,21 @@ def task(function: Any = None, /, **options: Any) -> Any:
     Args:
         options: As of `Queue.options`, but `job_id` and `depends_on`; and `queue`, where its jobs go. With `cron="…"` or
             `interval=…`, and then any option of `Queue.schedule` (its `jitter` as `schedule_jitter`), the task is scheduled too,
-            without arguments, by `naq scheduler --imports <module>` or `Queue.reconcile`.
+            without arguments, by `naq scheduler --imports <module>` or `Queue.reconcile`. With `middleware=[…]` (classes,
+            instances, or names as `"module:name"`) these are around its enqueues and attempts, inside of those of the settings.
 
     Raises:
         InvalidOptionError, InvalidNameError, InvalidScheduleError: An option does not exist, or its value is wrong.
     """
     schedule = take_schedule(options)
+    middleware = check_middleware(options.pop("middleware", ()))
     check_names(options, TASK_OPTIONS, "@task")
     declared = OptionSet(options)
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
+        if middleware:
+            declare_middleware(plain, middleware)
         if schedule is not None:
             declare(plain, declared, schedule)
         return Task(plain, declared)

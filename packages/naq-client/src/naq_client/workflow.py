@@ -14,8 +14,9 @@ from naq_core.context import current_job
 from naq_core.dependency import DependsOn
 from naq_core.enqueue.dependent import find_parents
 from naq_core.enqueue.order import in_order
-from naq_core.enqueue.submit import in_budget, submit_many
+from naq_core.enqueue.submit import in_budget, send_many
 from naq_core.enqueue.unique import check_many
+from naq_core.enqueue.within import within
 from naq_core.errors import InvalidOptionError, NaqError, WorkflowError, WorkflowNotFoundError
 from naq_core.inspect import get_workflow
 from naq_core.job import Job
@@ -129,14 +130,17 @@ class Workflow:
     async def _store(self, connection: Connection, ends: Tail) -> "WorkflowHandle[Any]":
         await find_parents(connection, self.jobs)
         jobs = in_order(self.jobs)
+        await within(connection, jobs, lambda: self._send(connection, jobs))
+        return WorkflowHandle(connection, self.workflow_id, jobs, ends)
+
+    async def _send(self, connection: Connection, jobs: list[Job[Any]]) -> None:
         for job in jobs:
             job.bind(connection)
             job.encode()  # what cannot be serialized is found before anything is sent
         head = Head(name=self.name, created_at=connection.clock.now(), total=len(jobs), token=self._token)
         await write_head(connection, self.workflow_id, head)
         await add_members(connection, self.workflow_id, _members(jobs))
-        await submit_many(connection, jobs)
-        return WorkflowHandle(connection, self.workflow_id, jobs, ends)
+        await send_many(connection, jobs)
 
 
 def _members(jobs: list[Job[Any]]) -> list[Member]:
@@ -298,13 +302,17 @@ class WorkflowHandle(Generic[R]):
         jobs = in_order(more.jobs)
         for job in jobs:
             job.workflow = self.workflow_id
-            job.bind(connection)
-            job.encode()  # as in `Workflow.enqueue_ends`: a member that cannot be stored would never end
-        await add_members(connection, self.workflow_id, _members(jobs))
         if jobs:
-            await submit_many(connection, jobs)
+            await within(connection, jobs, lambda: self._send_added(connection, jobs))
         self._take_added(jobs)
         return jobs
+
+    async def _send_added(self, connection: Connection, jobs: list[Job[Any]]) -> None:
+        for job in jobs:
+            job.bind(connection)
+            job.encode()  # as in `Workflow`: a member that cannot be stored would never end
+        await add_members(connection, self.workflow_id, _members(jobs))
+        await send_many(connection, jobs)
 
 
 async def current_workflow(queue: Queue | None = None) -> WorkflowHandle[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 Duration: TypeAlias = timedelta | float | str
 """A `timedelta`, seconds, or a text such as "5m"."""
@@ -16,6 +16,7 @@ class OtherSettings(TypedDict, total=False):
     default_queue: str | None
     job_serializer: Literal["pickle", "json"] | None
     allowed_functions: Names | str | None
+    middleware: Sequence[Any] | str | None
     signing_key: Names | str | None
     large_threshold: int | None
     large_ttl: Duration | None

@@ -119,6 +119,35 @@ def names(value: object) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+MIDDLEWARE_SIDES = ("enqueue", "attempt")
+"""What a middleware has a method for."""
+
+
+def middleware(value: object) -> tuple[Any, ...]:
+    """Return middleware as it was given: names (`module:name`) in text or in a list, where classes and instances may be, too.
+
+    Raises:
+        ValueError: A part of it is neither.
+    """
+    if isinstance(value, str):
+        value = names(value)
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
+    return tuple(_middleware(each) for each in value)
+
+
+def _middleware(each: Any) -> Any:
+    if not isinstance(each, str):
+        if any(hasattr(each, side) for side in MIDDLEWARE_SIDES):
+            return each
+        raise ValueError(f"takes module:name, or classes and instances with a method enqueue or attempt; not {shown(each)}")
+    name = str.__str__(each).strip()
+    module, colon, rest = name.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *rest.split("."))):
+        raise ValueError(f"takes module:name, such as 'shop.naq:Tracing'; not {shown(name)}")
+    return name
+
+
 _LEAST_NUMBER = {
     "replicas": 1,
     "concurrency": 1,

@@ -15,7 +15,7 @@ from naq_core.calling import call_here
 from naq_core.dependency import NO_TIES, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
 from naq_core.errors import EncodeError, InvalidOptionError, JobError
-from naq_core.functions import function_name, unwrap
+from naq_core.functions import function_name, registered_object, unwrap
 from naq_core.option_set import OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, check_names
 from naq_core.previews import preview
@@ -191,6 +191,11 @@ class JobCall(Generic[R_co]):
         return self._function
 
     @property
+    def plain_function(self) -> Callable[..., Any] | None:
+        """The function, where this process has it: of one that is named only a task's that is registered here."""
+        return registered_object(self._function) if isinstance(self._function, str) else self._function
+
+    @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments."""
         self._decode()
@@ -228,6 +233,14 @@ class JobCall(Generic[R_co]):
         if self.serializer is not None:
             return self.serializer
         return (Settings.load() if self._connection is None else self._connection.settings).job_serializer
+
+    def change_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take other arguments; those that are the same objects as before cost nothing (for middleware)."""
+        before = (*self._args, *self._kwargs.values())
+        if [*self._kwargs] == [*kwargs] and list(map(id, before)) == list(map(id, (*args, *kwargs.values()))):
+            return
+        self._args, self._kwargs = args, kwargs
+        self._call, self._is_checked = None, False
 
     def check(self) -> None:
         """Check the arguments against the function's signature, where it is known, once (for queues).

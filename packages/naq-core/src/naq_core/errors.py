@@ -289,6 +289,15 @@ class EnqueueUnknownError(BrokerError):
         super().__init__(f"it is unknown whether {names} was stored ({reason}): enqueue again with the same job_id")
 
 
+class EnqueueSkippedError(NaqError):
+    """Middleware has left out an enqueue, or has caught its error: the jobs are not stored."""
+
+    def __init__(self, job_ids: list[str]) -> None:
+        self.job_ids = job_ids
+        names = ", ".join(job_ids[:3]) + (f" and {len(job_ids) - 3} more" if len(job_ids) > 3 else "")
+        super().__init__(f"{names} not stored: middleware returned without its yield, or caught the error of the enqueue")
+
+
 class SerializationError(NaqError):
     """Something could not be turned into bytes or back."""
 

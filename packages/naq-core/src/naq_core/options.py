@@ -238,6 +238,8 @@ class DeclaredOptions(TaskOptions, ScheduleOptions, total=False):
 
     queue: str | None
     """Where the task's jobs go, unless the call names another queue. Default: the setting `default_queue`."""
+    middleware: Sequence[Any]
+    """What is run around the task's enqueues and attempts: classes, instances, or names as `"module:name"`."""
 
 
 def names(table: Any) -> frozenset[str]:
@@ -291,6 +293,14 @@ def read_options(written: Mapping[str, object], now: datetime, table: Mapping[st
     return {name: table[name].kind.read(value, now) for name, value in written.items()}
 
 
+def changed_options(options: JobOptions, other: JobOptions, names: Iterable[str]) -> JobOptions:
+    """Return options with those of these names taken from others; names of what `JobOptions` does not hold are passed over."""
+    fields = [OPTIONS[name].field for name in names]
+    policy: dict[str, Any] = {field: getattr(other.retry, field) for field in fields if field in HOLDERS[0]}
+    rest: dict[str, Any] = {field: getattr(other, field) for field in fields if field in HOLDERS[1]}
+    return msgspec.structs.replace(options, retry=msgspec.structs.replace(options.retry, **policy), **rest)
+
+
 def fill_options(options: JobOptions, given: Collection[str], declared: JobOptions, declares: Iterable[str]) -> JobOptions:
     """Return the options of a job with what its task declares for those that the enqueuer did not give.
 
@@ -298,7 +308,5 @@ def fill_options(options: JobOptions, given: Collection[str], declared: JobOptio
         given: Names of the run options that the enqueuer gave.
         declares: Names of the options that the task declares.
     """
-    left = [OPTIONS[name].field for name in declares if name in RUN_OPTIONS and name not in given]
-    policy: dict[str, Any] = {field: getattr(declared.retry, field) for field in left if field in HOLDERS[0]}
-    rest: dict[str, Any] = {field: getattr(declared, field) for field in left if field not in HOLDERS[0]}
-    return msgspec.structs.replace(options, retry=msgspec.structs.replace(options.retry, **policy), **rest)
+    left = [name for name in declares if name in RUN_OPTIONS and name not in given]
+    return changed_options(options, declared, left)

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_type_hints
 from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file, read_settings_in
 from naq_core._settings_types import OtherSettings, ServiceSettings
-from naq_core._settings_values import check, names, parse_duration, redact_url, whole_number
+from naq_core._settings_values import check, middleware, names, parse_duration, redact_url, whole_number
 from naq_core._suggest import meant
 from naq_core.errors import ConfigurationError, InvalidOptionError
 from naq_core.secret_files import read_secret
@@ -70,6 +70,9 @@ class Settings:
     """How functions, arguments and results are encoded. With `json` nothing is unpickled."""
     allowed_functions: tuple[str, ...] = ()
     """What a worker may run: `module:qualname`, `module:*`, `module.*`. Empty: see the serializer."""
+    middleware: tuple[Any, ...] = ()
+    """What is run around each enqueue and each attempt, from the outside to the inside: `module:name` of a class or an instance;
+    as an argument also the class or instance itself (`docs/middleware.md`)."""
     signing_key: tuple[str, ...] = ()
     """Keys that jobs and results are signed with: the first signs, all verify. Fall-back: `NAQ_SIGNING_KEY_FILE`."""
     large_threshold: int = 256 * 1024
@@ -257,9 +260,13 @@ class Settings:
     def as_environment(self) -> dict[str, str]:
         """Return the variables that tell another process these settings: `NAQ_<FIELD>` of what is not the default.
 
-        Secrets are among them, in plain text.
+        Secrets are among them, in plain text. Of the middleware only what was given by its name or as a class is.
         """
         changed = {name: value for name in _field_types() if (value := getattr(self, name)) != _defaults()[name]}
+        if named := tuple(each for each in self.middleware if isinstance(each, str | type)):
+            changed["middleware"] = named
+        else:
+            changed.pop("middleware", None)
         return {f"NAQ_{name.upper()}": _as_text(value) for name, value in changed.items() if value is not None}
 
     def redacted_url(self) -> str:
@@ -300,7 +307,9 @@ def _add_context(found: Found, file: str) -> None:
 def _as_text(value: object) -> str:
     if isinstance(value, timedelta):
         return f"{value // timedelta(milliseconds=1)}ms"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(f"{each.__module__}:{each.__qualname__}" if isinstance(each, type) else str(each) for each in value)
+    return str(value)
 
 
 def _rebuild(cls: type[Settings], values: dict[str, Any], sources: dict[str, str]) -> Settings:
@@ -325,6 +334,8 @@ def _convert(name: str, value: object) -> object:
         return parse_duration(value)
     if kind is int:
         return whole_number(value)
+    if name == "middleware":
+        return middleware(value)
     if kind == tuple[str, ...]:
         found = names(value)
         if name == "signing_key" and value != () and not found:

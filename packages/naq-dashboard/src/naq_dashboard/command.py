@@ -9,7 +9,9 @@ from types import FrameType
 
 import uvicorn
 
+from naq_core.commands import make_current_directory_importable
 from naq_core.errors import ConfigurationError
+from naq_core.layers import load
 from naq_core.logs import complain, logging_set_up, say
 from naq_core.settings import Settings
 from naq_core.signals import stopping
@@ -74,6 +76,9 @@ def dashboard(  # noqa: PLR0913 - options by keyword
             insecure_no_auth=insecure_no_auth or None,
         )
         own.check_exposure()
+        if settings.middleware:
+            make_current_directory_importable()
+            load(settings.middleware, settings.source("middleware"))
     except ConfigurationError as error:
         return complain(_NAME, str(error), _USAGE, shape)
     with logging_set_up(settings):

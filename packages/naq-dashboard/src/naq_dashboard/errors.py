@@ -9,6 +9,7 @@ from litestar.response import Response
 from litestar.types import ExceptionHandlersMap
 
 from naq_core.errors import BrokerError, EncodeError, NaqError
+from naq_core.layers import origin_of
 from naq_dashboard.api.strict import query_names
 from naq_dashboard.guard.guard import problem
 from naq_dashboard.pages.frame import error_page
@@ -69,7 +70,8 @@ def _naq_error(request: AnyRequest, error: NaqError) -> Response[Any]:
 def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
     """Log an internal error, and answer without its details."""
     log.error("%s %r failed", request.method, request.url.path, exc_info=error)
-    text = "Internal error; see the dashboard's log."
+    where = origin_of(error)
+    text = f"Internal error{f', {where}' if where else ''}; see the dashboard's log."
     return error_page(request, 500, _TITLES[500], text) if _wants_page(request) else problem(500, text)
 
 

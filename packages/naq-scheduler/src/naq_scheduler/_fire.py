@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from naq_core.errors import JobNotFoundError
+from naq_core.errors import EnqueueSkippedError, JobNotFoundError
 from naq_core.manage import cancel_job
 from naq_core.schedules.document import ScheduleDocument, decode_document, encode_document
 from naq_core.schedules.spec import firing_id
@@ -92,7 +92,13 @@ class Firer:
             await self._cancel(document)
         if not self._lease.is_held:
             return False
-        await enqueue_firing(self._connection, spec, job_id, deadline=self._loop.time() + self._lease.seconds_left)
+        try:
+            await enqueue_firing(self._connection, spec, job_id, deadline=self._loop.time() + self._lease.seconds_left)
+        except EnqueueSkippedError as error:
+            log.info("schedule %s: %s", spec.schedule_id, error)
+            _remember(document, Firing(at=nominal, kind="skipped"))
+            done.left_out += 1
+            return self._lease.is_held
         late = max(0.0, (self._connection.clock.utc() - nominal - spec.delay(nominal)).total_seconds())
         done.late.append(late)
         _remember(document, Firing(at=nominal, job_id=job_id, late=round(late, 3)))
@@ -136,7 +142,7 @@ class Firer:
             if number:
                 self._metrics.add_of(kind, number, spec.queue, task)
                 self._connection.tally.add(spec.queue, task, kind, number)
-        self._metrics.add("skipped", done.skipped)
+        self._metrics.add("skipped", done.skipped + done.left_out)
         if missed:
             log.warning("schedule %s: skipped %d missed runs (misfire policy)", schedule_id, missed)
         if done.skipped:
@@ -146,11 +152,13 @@ class Firer:
 class _Done:
     """The result of checking one schedule."""
 
-    __slots__ = ("late", "skipped")
+    __slots__ = ("late", "left_out", "skipped")
 
     def __init__(self) -> None:
         self.late: list[float] = []
         self.skipped = 0
+        self.left_out = 0
+        """How many firings middleware has skipped."""
 
 
 def _remember(document: ScheduleDocument, firing: Firing) -> None:

@@ -173,6 +173,7 @@ class Scheduler:
                 await lease.release()
 
     async def _prepare(self, connection: Connection) -> None:
+        _ = connection.layers  # a wrong middleware is refused now, not at the first firing
         await ensure_streams(connection)
         await ensure_schedules(connection)
         await ensure_tally(connection)

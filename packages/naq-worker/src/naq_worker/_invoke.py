@@ -13,6 +13,8 @@ from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.dependency import ParentOutcome, fill_in
 from naq_core.envelope import Envelope
 from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
+from naq_core.layers import Layer, around, origin_of
+from naq_core.middleware import Attempt
 from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, Call, decode_call, encode_result
@@ -23,6 +25,8 @@ from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Sno
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
+_BETWEEN = {"naq_core.layers", "naq_core.middleware", "asyncio.runners", "asyncio.base_events"}
+"""Other modules that may be between the worker, or the child process, and the job's function."""
 
 
 def prepare(
@@ -56,6 +60,16 @@ def is_async(function: Callable[..., Any]) -> bool:
         function = function.func
     call = getattr(type(function), "__call__", None)  # noqa: B004 - the class's, to look inside
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+async def within(layers: Sequence[Layer], attempt: Attempt) -> Any:
+    """Call an async function within its middleware, and return the result."""
+
+    async def call() -> None:
+        attempt.result = await attempt.call()
+
+    await around(layers, attempt, call)
+    return attempt.result
 
 
 def end_copy(process: int) -> None:
@@ -114,6 +128,8 @@ def of_error(error: BaseException, policy: RetryPolicy | None, source: Sequence[
         message = str(error)
     except BaseException as broken:  # noqa: BLE001 - a foreign __str__ must not hide that the job failed
         message = f"<no message: {type(broken).__name__}>"
+    if origin := origin_of(error):
+        message = f"{message} ({origin})" if message else origin
     retry = policy is not None and not isinstance(error, DecodeError | UnknownTaskError) and policy.wants(error)
     # All of it would keep our frames, and the outcome that is in them, alive.
     BaseException.with_traceback(error, _since_the_call(error))
@@ -140,4 +156,4 @@ def _since_the_call(error: BaseException) -> TracebackType | None:
 
 def _is_ours(module: Mapping[str, Any]) -> bool:
     """By the package: the name of a child process's module is `__main__`."""
-    return str(module.get("__package__")).partition(".")[0] == "naq_worker"
+    return str(module.get("__package__")).partition(".")[0] == "naq_worker" or module.get("__name__") in _BETWEEN

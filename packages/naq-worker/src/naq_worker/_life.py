@@ -125,8 +125,9 @@ class Life:
             logs=settings.job_logs == "on",
             imports=self._imports,
             hooks=self._hooks,
+            middleware=settings.middleware,
         )
-        self._attempts = Attempts(settings, Threads(), processes)
+        self._attempts = Attempts(settings, Threads(), processes, connection.layers)
         settler = Settler(connection, worker.counters, self._finisher.finish, self._limits.is_limited)
         self._processor = Processor(
             connection=connection,

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from naq_core.dependents import Dependents
 from naq_core.enqueue.message import tell_enqueued, waiting_messages
-from naq_core.envelope import Parent, decode_envelope
-from naq_core.errors import WrongSequenceError
+from naq_core.envelope import Envelope, Parent, decode_envelope, encode_envelope
+from naq_core.errors import SignatureError, WrongSequenceError
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
 from naq_core.storage.messages import released
 from naq_core.storage.parents import ParentState, Standing, standings
+from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.message import Message
 from naq_core.transport.repeat import BrokerMessage
@@ -45,6 +46,23 @@ async def put_back(connection: Connection, messages: Mapping[Key, Message]) -> N
     await _store(connection, [*reversed(waiting), *ready])
     await Dependents(connection).look(children)
     await tell_enqueued({queue for queue, _ in messages})
+
+
+def with_envelope(connection: Connection, message: Message, envelope: Envelope, *, is_changed: bool) -> Message:
+    """Return a message that holds this envelope; one that was changed is signed again.
+
+    Raises:
+        SignatureError: It was changed, but the job is signed and this process has no key, or another one.
+        PayloadTooLargeError: It is larger than the server takes.
+    """
+    if not is_changed:
+        return message
+    _, queue, job_id = state_of_subject(message.subject)
+    if connection.signer.open(message.data, queue, job_id) != message.data and not connection.signer:
+        raise SignatureError(f"the job {job_id} is signed: this process needs NAQ_SIGNING_KEY to change it")
+    body = connection.signer.seal(encode_envelope(envelope), queue, job_id)
+    connection.check_size(f"the call of {envelope.fn}", len(body))
+    return message._replace(data=body)
 
 
 async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:

@@ -9,6 +9,7 @@ from naq_core.call import JobCall
 from naq_core.enqueue.dependent import find_parents, submit_tied
 from naq_core.enqueue.message import count_enqueued, job_message, tell_enqueued
 from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
+from naq_core.enqueue.within import has_middleware, within
 from naq_core.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -102,10 +103,11 @@ async def submit(queue: Connected, job: JobCall[Any]) -> bool:
         DuplicateJobError: A live job with its `unique` key is there, and it is neither to be returned nor to be replaced.
         AmbiguousJobError: It depends on an id that jobs of several queues have.
         EnqueueUnknownError: The server could not be asked whether it was stored. BrokerError: It was not stored.
+        EnqueueSkippedError: Middleware has left it out; it was not stored.
     """
     if job.budget is None:
-        return await _submit(await queue.connection(), job)
-    return await in_budget(queue, (job,), lambda connection: _submit(connection, job))
+        return await _submitting(await queue.connection(), job)
+    return await in_budget(queue, (job,), lambda connection: _submitting(connection, job))
 
 
 class _Open:
@@ -122,6 +124,12 @@ class _Open:
 async def submit_on(connection: Connection, job: JobCall[Any]) -> bool:
     """Enqueue one job over an open connection; as `submit`."""
     return await submit(_Open(connection), job)
+
+
+def _submitting(connection: Connection, job: JobCall[Any]) -> Awaitable[bool]:
+    if has_middleware(connection):
+        return within(connection, (job,), lambda: _submit(connection, job))
+    return _submit(connection, job)
 
 
 async def _submit(connection: Connection, job: JobCall[Any]) -> bool:
@@ -192,7 +200,13 @@ async def submit_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> b
     Raises:
         DuplicateJobError: A job of the atomic batch exists already; nothing was enqueued.
         EnqueueUnknownError: Names the jobs of which it is unknown whether they were stored.
+        EnqueueSkippedError: Middleware has left it out; nothing was enqueued.
     """
+    return await within(connection, jobs, lambda: send_many(connection, jobs))
+
+
+async def send_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> bool:
+    """As `submit_many`, inside of the middleware."""
     for job in jobs:
         if job.terms is not NO_TERMS:
             check_many(job)

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from naq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError
+from naq_core.errors import EnqueueSkippedError, InvalidOptionError, JobNotFoundError, JobStateError
 from naq_core.filters import check_filter
 from naq_core.inspect import list_jobs
 from naq_core.manage.cancel import CancelOutcome, cancel_job
@@ -79,7 +79,7 @@ async def bulk(
 async def _retry(connection: Connection, job: JobView) -> bool:
     try:
         await retry_job(connection, job.job_id, queue=job.queue)
-    except (JobNotFoundError, JobStateError):
+    except (JobNotFoundError, JobStateError, EnqueueSkippedError):
         return False
     return True
 

@@ -7,8 +7,10 @@ import msgspec
 
 from naq_core import transitions
 from naq_core.dependents import release as release_dependents
-from naq_core.enqueue.again import failed_parent, put_back
+from naq_core.enqueue.again import failed_parent, put_back, with_envelope
 from naq_core.enqueue.message import tell_enqueued
+from naq_core.enqueue.within import within_stored
+from naq_core.envelope import Envelope
 from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
 from naq_core.manage._removed import end_removed, removal, when_there_is_room
 from naq_core.manage.cancel import Found, archive, cancel_job, find
@@ -43,6 +45,7 @@ async def retry_job(connection: Connection, job_id: str, *, queue: str = "*") ->
         AmbiguousJobError: No queue was given, and several have a job of this id.
         JobStateError: It is waiting, running, waits for other jobs, has ended and is not archived, or a job that it depends on
             has failed.
+        EnqueueSkippedError: Middleware has left it out; nothing was changed.
         BrokerError: It is unknown whether the job was requeued; repeat the call.
     """
     job_id, queue = check_place(job_id, queue)
@@ -59,8 +62,17 @@ async def _requeue(connection: Connection, found: Found, message: Message) -> bo
     """Move a dead job back; False where something has changed meanwhile."""
     if found.envelope is None:
         raise JobStateError(state_of_subject(message.subject)[2], JobState.DEAD, "it is not a job and can only be deleted")
+    envelope = found.envelope
+    queue = state_of_subject(message.subject)[1]
+    return await within_stored(
+        connection, "requeue", [(queue, envelope)], lambda changed: _put_back(connection, found, message, *changed)
+    )
+
+
+async def _put_back(connection: Connection, found: Found, message: Message, envelope: Envelope) -> bool:
     _, queue, job_id = state_of_subject(message.subject)
-    after = found.envelope.after
+    message = with_envelope(connection, message, envelope, is_changed=envelope is not found.envelope)
+    after = envelope.after
     if after and (why := await failed_parent(connection, after)):
         raise JobStateError(job_id, _state(found), f"{why}: retry that one first, or the whole workflow")
     if found.stored is not None and not await _reset(connection, found, found.stored):

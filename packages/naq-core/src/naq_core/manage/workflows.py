@@ -7,8 +7,9 @@ from typing import Any
 
 from naq_core import transitions
 from naq_core.dependents import release
-from naq_core.enqueue.again import put_back
-from naq_core.envelope import Parent, decode_envelope
+from naq_core.enqueue.again import put_back, with_envelope
+from naq_core.enqueue.within import within_stored
+from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError, JobNotFoundError, WrongSequenceError
 from naq_core.inspect.workflows import read_job_messages, read_stored
 from naq_core.manage.cancel import CancelOutcome, cancel_job
@@ -77,9 +78,19 @@ async def retry_workflow(connection: Connection, workflow_id: str) -> int:
     keys = [(member.queue, member.job_id) for member in members]
     messages, stored = await _settled(connection, keys)
     failed = {key: messages[key] for key in keys if key in messages and _may_be_retried(messages[key], stored.get(key))}
-    resets = [_reset(connection, *stored[key]) for key in failed if key in stored]
-    await _bounded(resets)
-    await put_back(connection, failed)
+    envelopes = [decode_envelope(message.data) for message in failed.values()]
+
+    async def send(wanted: Sequence[Envelope]) -> None:
+        await _bounded(_reset(connection, *stored[key]) for key in failed if key in stored)
+        changed = zip(failed.items(), wanted, envelopes, strict=True)
+        await put_back(
+            connection,
+            {key: with_envelope(connection, each, new, is_changed=new is not old) for (key, each), new, old in changed},
+        )
+
+    if failed:
+        queues = [queue for queue, _ in failed]
+        await within_stored(connection, "requeue", [*zip(queues, envelopes, strict=True)], send)
     log.info("workflow %s: %d jobs were requeued", workflow_id, len(failed))
     return len(failed)
 

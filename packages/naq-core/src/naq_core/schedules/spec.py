@@ -226,7 +226,15 @@ def _check_options(job: Job[Any]) -> None:
             job.function_name,
             "a schedule has its own times: only expires=<seconds> is allowed",
         )
-    ttl = job.options.result_ttl
+    check_result_ttl(job.options.result_ttl)
+
+
+def check_result_ttl(ttl: float | None) -> None:
+    """Refuse a time for which the record of a firing would be kept, if it is too short.
+
+    Raises:
+        InvalidScheduleError: It is.
+    """
     if ttl is not None and ttl < SHORTEST_RESULT_TTL:
         raise InvalidScheduleError(
             "result_ttl", ttl, f"the record of a run prevents a second one: use at least {SHORTEST_RESULT_TTL:g} s"

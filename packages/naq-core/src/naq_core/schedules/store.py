@@ -11,7 +11,8 @@ import msgspec
 
 from naq_core.decoding import complain
 from naq_core.enqueue.message import count_enqueued, message_of, tell_enqueued
-from naq_core.envelope import decode_envelope, encode_envelope
+from naq_core.enqueue.within import within_stored
+from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.errors import (
     InvalidScheduleError,
     ScheduleNotFoundError,
@@ -30,7 +31,7 @@ from naq_core.schedules.document import (
     new_document,
     view_of,
 )
-from naq_core.schedules.spec import ScheduleSpec, make_spec
+from naq_core.schedules.spec import ScheduleSpec, check_result_ttl, make_spec
 from naq_core.signing import unsealed
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record
@@ -254,6 +255,7 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
     Raises:
         SignatureError: The schedule is not signed with one of this process's keys, or is signed and the process has no key.
         PayloadTooLargeError: Its message is larger than the server takes.
+        EnqueueSkippedError: Middleware has left it out. Whatever a middleware raises.
         BrokerError: It is unknown whether it was stored.
     """
     template = connection.signer.open(spec.template, spec.queue, _template_name(spec))
@@ -267,7 +269,14 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
         schedule=spec.schedule_id,
         expires=at + spec.expires_in if spec.expires_in else 0.0,
     )
-    level = envelope.opt.priority
+    return await within_stored(
+        connection, "firing", [(spec.queue, envelope)], lambda found: _send_firing(connection, spec, *found, deadline=deadline)
+    )
+
+
+async def _send_firing(connection: Connection, spec: ScheduleSpec, envelope: Envelope, *, deadline: float | None) -> bool:
+    check_result_ttl(envelope.opt.result_ttl)
+    job_id, level = envelope.id, envelope.opt.priority
     message = message_of(connection, (spec.queue, job_id), encode_envelope(envelope), envelope.fn, level)
     await ensure_queue(connection, spec.queue, level)
     subject, body, headers = message

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from naq_core.errors import ConnectionClosedError, PermissionDeniedError
+from naq_core.layers import NO_LAYERS, Layers, load
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.storage.ends import Ends
@@ -50,12 +51,24 @@ class Connection(JetStream):
         self.on_reconnect(self.ends.look_again)
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
         """Counters for those who look on."""
+        self._layers: Layers | None = None if settings.middleware else NO_LAYERS
         self.elsewhere: Callable[[], Awaitable[Connection]] | None = None
         """Opens a connection with the same settings on the event loop that asks, where it is one of `LoopConnections`."""
 
     def stream_of(self, subject: str) -> str:
         """Return the stream that takes a subject of NAQ's."""
         return self.names.stream_of(subject)
+
+    @property
+    def layers(self) -> Layers:
+        """The middleware of the settings, imported when it is needed first.
+
+        Raises:
+            ConfigurationError: One cannot be found, or is no middleware.
+        """
+        if self._layers is None:
+            self._layers = load(self.settings.middleware, self.settings.source("middleware"))
+        return self._layers
 
     def _before_close(self) -> None:
         self.tally.close()

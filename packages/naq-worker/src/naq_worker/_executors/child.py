@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from functools import partial
@@ -23,10 +23,14 @@ from typing import Any
 from naq_core.commands import import_modules
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
+from naq_core.errors import ConfigurationError, DecodeError
+from naq_core.layers import NO_LAYERS, Layer, around, around_attempts, around_plain, load
+from naq_core.middleware import Attempt
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
 from naq_core.signals import SIGNALS, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
+from naq_core.tasks import Background
 from naq_worker._executors.frames import (
     LENGTH_BYTES,
     Broken,
@@ -43,7 +47,7 @@ from naq_worker._executors.frames import (
 )
 from naq_worker._executors.guard import fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
-from naq_worker._invoke import end_copy, format_traceback, of_error, of_value, prepare
+from naq_worker._invoke import end_copy, format_traceback, is_async, of_error, of_value, prepare, within
 from naq_worker._logs import install_log_factory
 from naq_worker._shortage import lack_in, lack_of, noticing
 from naq_worker.outcome import Outcome, Short
@@ -58,6 +62,8 @@ class Child:
         self._outgoing: deque[bytes] = deque()
         self._is_sending = False
         self._setup = Setup([], "pickle", [])
+        self._layers = NO_LAYERS
+        """The middleware of the settings."""
         self._run: Run | None = None
         """The job that runs: what an earlier one has left running reports nothing."""
         self._context = copy_context()
@@ -89,6 +95,10 @@ class Child:
             install_log_factory()
         if (problem := import_modules(setup.imports)) is not None:
             return Broken(problem, is_short=lack_in(problem) is not None)
+        try:
+            self._layers = load([decode_pickle(each, "middleware") for each in setup.middleware], "the worker's settings")
+        except (ConfigurationError, DecodeError) as error:
+            return Broken(str(error), is_short=lack_of(error) is not None)
         try:
             for each in setup.hooks:
                 value = self._context.run(decode_pickle(each, "start-up hook"))
@@ -133,16 +143,37 @@ class Child:
         )
         context.run(set_current_job, job)
         try:
-            value = context.run(self._call, run, envelope)
-            if inspect.isawaitable(value):
+            value = context.run(self._call, run, envelope, job)
+            if isinstance(value, _Between):
+                value = self._call_between(value, context)
+            elif inspect.isawaitable(value):
                 value = self._await(value, context)
             return context.run(of_value, value, self._setup.serializer)
         except BaseException as error:  # noqa: BLE001 - the boundary: every error is an outcome
             return of_error(error, envelope.opt.retry, envelope.source)
 
-    def _call(self, run: Run, envelope: Envelope) -> Any:
+    def _call(self, run: Run, envelope: Envelope, job: JobContext) -> Any:
+        """Call the function; return its result, or what is to be awaited, or what is to be called between async middleware."""
         function, args, kwargs = prepare(envelope, run.parents, self._setup.serializer, self._setup.allowed)
-        return function(*args, **kwargs)
+        layers = around_attempts(self._layers, run.queue, function)
+        if not layers:
+            return function(*args, **kwargs)
+        attempt = Attempt(job, function, args, kwargs)
+        if is_async(function):
+            return within(layers, attempt)
+        outer = [layer for layer in layers if layer.is_async]
+        inner = partial(around_plain, [layer for layer in layers if not layer.is_async], attempt, attempt.call_here)
+        if outer:
+            return _Between(outer, attempt, inner)
+        inner()
+        return attempt.result
+
+    def _call_between(self, between: "_Between", context: Context) -> Any:
+        """Call a plain function within async middleware: outside of the event loop, which it may want to run itself."""
+        if self._await(between.begin(), context):
+            between.call()
+        self._await(between.end(), context)
+        return between.attempt.result
 
     def _await(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Await in this process's event loop; one that is stopped under the job is replaced.
@@ -229,6 +260,48 @@ class Child:
         with self._sending:
             if self._run is run:
                 self._send(Line(line))
+
+
+class _Between:
+    """Async layers around a plain function: they wait in the event loop, which stands still while the function runs."""
+
+    def __init__(self, layers: Sequence[Layer], attempt: Attempt, function: Callable[[], None]) -> None:
+        self.attempt = attempt
+        self._layers = layers
+        self._function = function
+        self._inside: Context | None = None
+        self._error: BaseException | None = None
+
+    async def begin(self) -> bool:
+        """Enter the layers; return whether the function is to be called."""
+        self._reached, self._go_on = asyncio.Event(), asyncio.Event()
+        chain = around(self._layers, self.attempt, self._wait_inside)
+        self._task = Background().start(chain, "naq-middleware", is_awaited=True)
+        self._task.add_done_callback(lambda _: self._reached.set())
+        await self._reached.wait()
+        return self._inside is not None
+
+    def call(self) -> None:
+        """Call the function in the innermost layer's context, and keep its error for the layers."""
+        assert self._inside is not None  # noqa: S101 - `begin` said so
+        try:
+            self._inside.run(self._function)
+        except BaseException as error:  # noqa: BLE001 - the layers are to see whatever it is
+            self._error = error
+
+    async def end(self) -> None:
+        """Leave the layers, and raise what they raise."""
+        self._go_on.set()
+        await self._task
+
+    async def _wait_inside(self) -> None:
+        self._inside = copy_context()
+        self._reached.set()
+        await self._go_on.wait()
+        if self._error is not None:
+            raise self._error
+        if inspect.isawaitable(self.attempt.result):
+            self.attempt.result = await self.attempt.result
 
 
 def _new_runner() -> asyncio.Runner:

@@ -24,6 +24,8 @@ class Setup(msgspec.Struct, tag=True):
     imports: list[str] = []
     hooks: list[bytes] = []
     """Start-up hooks, pickled."""
+    middleware: list[bytes] = []
+    """Of the settings, pickled."""
 
 
 class Run(msgspec.Struct, tag=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from naq_core.errors import EncodeError
 from naq_core.functions import registered_names, rules_for_child
+from naq_core.layers import name_of
 from naq_core.serialization import JSON, encode_pickle
 from naq_core.tasks import Background
 from naq_worker._executors import relay
@@ -107,6 +108,13 @@ class _Child:
             self.process.stdin.close()
 
 
+def _pickled(middleware: Any) -> bytes:
+    try:
+        return encode_pickle(middleware, f"the middleware {name_of(middleware)}")
+    except EncodeError as error:
+        raise ChildProcessError(f"no child process can start: {error}; give it by its name, as 'module:name'") from error
+
+
 async def _spawn() -> _Child:
     """Start a child process; where that fails half-way, nothing of it stays."""
     ours, theirs = socket.socketpair()
@@ -138,6 +146,7 @@ class Processes:
         logs: Lines that jobs log are kept with them.
         imports: Modules that they import first.
         hooks: Start-up hooks that they call then.
+        middleware: Of the settings.
     """
 
     def __init__(
@@ -149,6 +158,7 @@ class Processes:
         logs: bool = True,
         imports: Iterable[str] = (),
         hooks: Iterable[Callable[[], Any]] = (),
+        middleware: Sequence[Any] = (),
     ) -> None:
         self._slots = asyncio.Semaphore(size)
         """A child that is being killed counts, although its place is free again."""
@@ -162,6 +172,7 @@ class Processes:
         self._imports = list(imports)
         self._hooks = tuple(hooks)
         self._pickled_hooks: list[bytes] | None = None
+        self._middleware = middleware
 
     async def run(self, run: Run, timeout: float | None, reporter: Reporter) -> Outcome:
         """Run one job and return its outcome.
@@ -236,13 +247,19 @@ class Processes:
         """Start a child.
 
         Raises:
+            ChildProcessError: A middleware cannot be handed to it.
             ShortageError: The system does not let it.
         """
+        setup = frame(self._setup())
         with starting("child process"):
             child = await _spawn()
         self._children.add(child)
         _ = self._listening.start(child.listen(), "naq-child", context=Context())  # not that of the first job
-        setup = Setup(
+        child.writer.write(setup)
+        return child
+
+    def _setup(self) -> Setup:
+        return Setup(
             sys.path,
             self._serializer,
             rules_for_child(self._allowed),
@@ -250,9 +267,8 @@ class Processes:
             logs=self._logs,
             imports=self._imports,
             hooks=self._pickle_hooks(),
+            middleware=[_pickled(each) for each in self._middleware],
         )
-        child.writer.write(frame(setup))
-        return child
 
     def _pickle_hooks(self) -> list[bytes]:
         if self._pickled_hooks is None:
