@@ -16,7 +16,8 @@ SOURCES = sorted((ROOT / "packages").glob("*/src/**/*.py"))
 TEMPLATES = sorted((ROOT / "packages").glob("*/src/**/*.html"))
 PHRASES = re.compile(
     r"\banew\b|\bfor ever\b|\bwhat came of\b|\bcame to\b|\bwhoever\b|\b(?:laid|put) aside\b|\bof (?:ours|theirs)\b"
-    r"|\btaken for (?:free|gone|dead)\b|\b(?:[Ii]t|they|each) (?:is|are) none\b|\bgoes to the dead ones\b|\bour mistake\b",
+    r"|\btaken for (?:free|gone|dead)\b|\b(?:[Ii]t|they|each|there|what) (?:is|are|was|were) none\b"
+    r"|\bgoes to the dead ones\b|\bour mistake\b",
     re.IGNORECASE,
 )
 

@@ -13,11 +13,11 @@ from naq_cli._errors import CommandError
 from naq_cli._job_options import flags_of
 from naq_client import Queue, task
 from naq_core import InvalidNameError, InvalidOptionError, Job, Settings
+from naq_core.delivery_options import Clash
 from naq_core.option_set import OptionSet
 from naq_core.options import OPTIONS, REPEATED_OPTIONS, read_options
 from naq_core.schedules import make_named_spec
 from naq_core.schedules.declared import file_specs
-from naq_core.terms import Clash
 from naq_dashboard.actions.enqueue import NewJob, given_options
 from naq_dashboard.docs.openapi import describe
 from tests.cli.commands import naq
@@ -77,7 +77,7 @@ def typed(*words: str) -> OptionSet:
 
 
 def same(one: OptionSet, other: OptionSet) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in ("queue", "job_id", "budget", "job", "terms", "ties"))
+    return all(getattr(one, name) == getattr(other, name) for name in ("queue", "job_id", "budget", "job", "delivery", "ties"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -91,7 +91,7 @@ def test_a_value_means_the_same_at_every_entrance(name: str) -> None:
     assert same(OptionSet(given_options(NEW_JOB(function="math:sqrt", **{name: text}, **beside), NOW)), wanted)
     if name in REPEATED_OPTIONS:
         spec = make_named_spec("math:sqrt", cron="@daily", options={name: text})
-        assert (spec.job().opt, spec.expires_in) == (wanted.job, wanted.terms.expires_in)
+        assert (spec.job().opt, spec.expires_in) == (wanted.job, wanted.delivery.expires_in)
 
 
 async def test_every_entrance_offers_every_option(dashboard: Client, settings: Settings, tmp_path: Path) -> None:

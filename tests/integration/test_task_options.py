@@ -117,7 +117,7 @@ def says(job: Job[Any]) -> tuple[Any, ...]:
         job.options.timeout,
         job.options.result_ttl,
         job.options.priority,
-        job.terms.expires_in,
+        job.delivery.expires_in,
     )
 
 
@@ -172,11 +172,11 @@ async def test_what_is_said_at_the_call_wins(settings: Settings, naq_connection:
 
 async def test_an_option_at_the_call_replaces_the_declared_ones_that_it_excludes(queue: Queue) -> None:
     soon = queue.options(delay=5).call(later)
-    assert (soon.terms.delay, soon.terms.unique) == (5.0, "the-one")
+    assert (soon.delivery.delay, soon.delivery.unique) == (5.0, "the-one")
     mine = queue.options(job_id="mine").call(later)
-    assert (mine.job_id, mine.terms.unique, mine.terms.delay) == ("mine", "", 3600.0)
-    assert (await queue.enqueue_in(9, later)).terms.delay == 9.0
-    assert (await later.options(unique=None).enqueue_in(9)).terms.unique == ""
+    assert (mine.job_id, mine.delivery.unique, mine.delivery.delay) == ("mine", "", 3600.0)
+    assert (await queue.enqueue_in(9, later)).delivery.delay == 9.0
+    assert (await later.options(unique=None).enqueue_in(9)).delivery.unique == ""
 
 
 async def test_the_worker_adds_the_tasks_run_options_to_a_job_that_names_it(

@@ -376,7 +376,7 @@ async def test_an_enqueue_whose_answer_was_lost_is_ones_own(
     assert await job.result(10) == 3
 
 
-async def test_an_older_incarnation_never_runs_after_a_newer_one(queue: Queue, settings: Settings) -> None:
+async def test_an_older_run_never_runs_after_a_newer_one(queue: Queue, settings: Settings) -> None:
     """A copy of an old message, as a crash between two steps may leave it, is only acknowledged."""
     work.order.clear()
     connection = await queue.connection()

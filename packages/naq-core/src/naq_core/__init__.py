@@ -2,7 +2,7 @@
 
 from naq_core._version import __version__
 from naq_core.connection import Connection, ensure_stream, get_jetstream_context, get_nats_connection
-from naq_core.context import JobContext, current_job
+from naq_core.context import JobContext, current_job, track
 from naq_core.control import Cancel, Retry, Snooze
 from naq_core.dependency import Dependency, ParentOutcome, result_of, results_of
 from naq_core.errors import (
@@ -59,7 +59,6 @@ from naq_core.manage import CancelOutcome
 from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
-from naq_core.tracking import track
 from naq_core.typed_json import register_json_type
 
 __all__ = [

@@ -17,7 +17,7 @@ def read_settings_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
         start: The folder to begin with.
 
     Returns:
-        The file's path and its settings; None and an empty mapping when there is none.
+        The file's path and its settings; None and an empty mapping without a file.
 
     Raises:
         ConfigurationError: The file cannot be read or is not valid TOML.

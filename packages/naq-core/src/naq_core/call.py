@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import msgspec
 
 from naq_core import names
 from naq_core.calling import call_here
+from naq_core.delivery_options import NO_DELIVERY_OPTIONS, DeliveryOptions
 from naq_core.dependency import NO_TIES, is_tied, tie, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
 from naq_core.errors import EncodeError, InvalidOptionError, JobError
@@ -26,7 +28,6 @@ from naq_core.settings import Settings
 from naq_core.signatures import check_call
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
-from naq_core.terms import NO_TERMS
 from naq_core.typed_json import convert_arguments
 from naq_core.values import exact_text
 
@@ -98,6 +99,7 @@ class JobCall(Generic[R_co]):
         "_laid",
         "_large",
         "budget",
+        "delivery",
         "due",
         "enqueued_at",
         "expires",
@@ -109,7 +111,6 @@ class JobCall(Generic[R_co]):
         "run",
         "sequence",
         "serializer",
-        "terms",
         "ties",
         "workflow",
     )
@@ -151,17 +152,17 @@ class JobCall(Generic[R_co]):
         self._connection: Connection | None = None
         self._ended: JobRecord | None = None
         self._laid: JobCall[R_co] | None = None
-        self.terms = terms = options.terms
+        self.delivery = delivery = options.delivery
         """When it may start, until when, and which others it excludes."""
-        chosen = terms.job_id if terms.unique else options.job_id
+        chosen = delivery.job_id if delivery.unique else options.job_id
         self.job_id = names.new_id() if chosen is None else names.check_job_id(chosen)
         self.is_fresh = chosen is None
         """The id was made here, so no other client can have enqueued it."""
         self.queue = names.check_queue((options.queue or "default") if queue is UNNAMED else queue)
-        self.run = names.new_id() if terms.unique else ""
-        """The incarnation of an id that may have several, one after the other."""
+        self.run = names.new_id() if delivery.unique else ""
+        """The run token, if the id may have several runs, one after the other."""
         self.sequence = 0
-        """Of such an incarnation: the stream sequence it was stored at."""
+        """Of such a run: the stream sequence it was stored at."""
         self.is_new = True
         """Whether its enqueue stored it; False where a live job of its id was there and is meant instead."""
         self.enqueued_at = self.due = self.expires = 0.0
@@ -176,6 +177,12 @@ class JobCall(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.job_id} {self.function_name} on {self.queue!r}>"
+
+    @property
+    def terms(self) -> DeliveryOptions:
+        """The former name of `delivery`."""
+        warnings.warn("Job.terms is now Job.delivery", DeprecationWarning, stacklevel=2)
+        return self.delivery
 
     @property
     def function_name(self) -> str:
@@ -268,11 +275,11 @@ class JobCall(Generic[R_co]):
 
     def _fix_times(self) -> None:
         self.enqueued_at = time.time() if self._connection is None else self._connection.clock.now()
-        if self.terms is not NO_TERMS:
-            self.due, self.expires = self.terms.due(self.enqueued_at), self.terms.expiry(self.enqueued_at)
+        if self.delivery is not NO_DELIVERY_OPTIONS:
+            self.due, self.expires = self.delivery.due(self.enqueued_at), self.delivery.expiry(self.enqueued_at)
 
     def is_end(self, record: JobRecord) -> bool:
-        """Whether a record is that of this job's end: of its incarnation of the id, or of one that took its place."""
+        """Whether a record is that of this job's end: of its run of the id, or of one that took its place."""
         return record.state.is_final and (not self.run or record.run == self.run or record.sequence > self.sequence > 0)
 
     def serialize(self) -> bytes:

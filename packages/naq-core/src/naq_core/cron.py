@@ -45,7 +45,7 @@ class Cron(NamedTuple):
     """Whether Debian's rule for fixed times applies."""
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first time later than `instant` (aware), in UTC; None where there is none within nine years."""
+        """Return the first time later than `instant` (aware), in UTC; None if nine years have no such time."""
         try:
             return self._after_by_wall_clock(instant) if self.by_wall_clock else self._after_in_real_time(instant)
         except (OverflowError, ValueError):  # the calendar ends with the year 9999; the expression was checked
@@ -115,7 +115,7 @@ def find_zone(name: object) -> tzinfo:
     """Return the zone of an IANA name.
 
     Raises:
-        InvalidScheduleError: There is none.
+        InvalidScheduleError: No zone has this name.
     """
     zone = exact_text(name)
     if zone == "UTC":

@@ -86,7 +86,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """When it was enqueued, seconds since the epoch."""
     by_value: bool = False
     run: str = ""
-    """The incarnation of the id; empty means the id itself."""
+    """The run of the id; empty means its only one."""
     args: str = ""
     """A preview of the arguments."""
     opt: JobOptions = NO_OPTIONS

@@ -42,7 +42,7 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         now: What durations in `since:` and `until:` count back from; by default the present.
 
     Raises:
-        InvalidOptionError: There is no such field, or its value is none; says which there are.
+        InvalidOptionError: The field or the value does not exist; lists those that do.
     """
     if isinstance(words, str):
         try:
@@ -121,7 +121,7 @@ def parse_state(text: str) -> JobState:
     """Return the state of that name; `failed` means dead, `scheduled` held, `waiting` queued, `done` succeeded.
 
     Raises:
-        InvalidOptionError: There is none.
+        InvalidOptionError: The text is not the name of a state.
     """
     name = text.strip().lower()
     if name in _STATES:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
+from naq_core.delivery_options import NO_DELIVERY_OPTIONS, Clash, DeliveryOptions
 from naq_core.dependency import DependsOn
 from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import InvalidOptionError
@@ -12,7 +13,6 @@ from naq_core.functions import task_of
 from naq_core.option_kinds import LatestStart
 from naq_core.options import HOLDERS, OPTIONS, RUN_OPTIONS
 from naq_core.retry import RetryPolicy
-from naq_core.terms import NO_TERMS, Clash, Terms
 
 _REPLACES = {
     "at": {"delay", "debounce"},
@@ -35,7 +35,7 @@ class OptionSet:
         InvalidOptionError, InvalidNameError: A value is wrong, or two contradict each other; names it.
     """
 
-    __slots__ = ("_merged", "budget", "given", "job", "job_id", "queue", "terms", "ties")
+    __slots__ = ("_merged", "budget", "delivery", "given", "job", "job_id", "queue", "ties")
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
@@ -44,7 +44,7 @@ class OptionSet:
             option, holder = _PLACES[name]
             if value is not None or not option.is_nullable:
                 parts[holder][option.field] = option.kind.check(value, name)
-        policy, job, terms, own = parts
+        policy, job, delivery, own = parts
         self.queue: str | None = own.get("queue")
         self.job_id: str | None = own.get("job_id")
         self.budget: float | None = own.get("budget")
@@ -54,7 +54,7 @@ class OptionSet:
         options = JobOptions(**job) if job else NO_OPTIONS
         self.job = NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
         """How the job is run."""
-        self.terms = _terms(terms, self.job_id) if terms else NO_TERMS
+        self.delivery = _together(delivery, self.job_id) if delivery else NO_DELIVERY_OPTIONS
         """When it may start, until when, and which others it excludes."""
         self.ties: tuple[DependsOn | None, bool, bool] = (
             own.get("depends_on"),
@@ -66,7 +66,7 @@ class OptionSet:
     @property
     def has_time(self) -> bool:
         """Whether it says when the job starts."""
-        return bool(self.terms.at or self.terms.delay or self.terms.debounce)
+        return bool(self.delivery.at or self.delivery.delay or self.delivery.debounce)
 
     @property
     def run_options(self) -> tuple[str, ...]:
@@ -89,8 +89,8 @@ class OptionSet:
         return merged[1]
 
 
-def _terms(given: dict[str, Any], job_id: str | None) -> Terms:
-    """Put checked terms together; refuse those that contradict each other."""
+def _together(given: dict[str, Any], job_id: str | None) -> DeliveryOptions:
+    """Put checked delivery options together; refuse those that contradict each other."""
     if "at" in given and "delay" in given:
         raise InvalidOptionError("at", "cannot be combined with delay")
     is_refused = given.get("on_clash", Clash.REFUSE) is Clash.REFUSE
@@ -103,9 +103,9 @@ def _terms(given: dict[str, Any], job_id: str | None) -> Terms:
     expires = given.pop("expires", None)
     if expires is not None:
         given["expires_at" if isinstance(expires, LatestStart) else "expires_in"] = float(expires)
-    terms = Terms(**given)
-    terms.check()
-    return NO_TERMS if terms == NO_TERMS else terms
+    found = DeliveryOptions(**given)
+    found.check()
+    return NO_DELIVERY_OPTIONS if found == NO_DELIVERY_OPTIONS else found
 
 
 def _place(field: str) -> int:
@@ -113,7 +113,7 @@ def _place(field: str) -> int:
 
 
 _PLACES = {name: (option, _place(option.field)) for name, option in OPTIONS.items()}
-"""Each option, and which part of a set holds it: the retry policy, the job options, the terms, or the set itself."""
+"""Each option, and which part of a set holds it: the retry policy, the job options, the delivery options, or the set itself."""
 NO_OPTION_SET = OptionSet({})
 
 

@@ -2,7 +2,7 @@
 
 `Queue.options`, `Queue.schedule`, `@task`, `task.options`, `naq enqueue`, `naq schedule add`, the dashboard's API and forms, and
 `naq.toml` offer what is listed here. A new option is a line here, and a field of the same name in `RetryPolicy`, `JobOptions`,
-`Terms` or `ScheduleSpec`.
+`DeliveryOptions` or `ScheduleSpec`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ import msgspec
 
 from naq_core import option_kinds as kinds
 from naq_core._suggest import meant
+from naq_core.delivery_options import Clash, DeliveryOptions
 from naq_core.dependency import DependsOn
 from naq_core.envelope import JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.retry import Delay, RetryPolicy, RetryStrategy
 from naq_core.storage.subjects import LEVELS
-from naq_core.terms import Clash, Terms
 
 Priority: TypeAlias = Literal["high", "normal", "low"]
 Exceptions: TypeAlias = Sequence[type[BaseException] | str]
@@ -36,11 +36,11 @@ class Option(NamedTuple):
     default: str = ""
     """What holds where it is not given; empty where that goes without saying."""
     field: str = ""
-    """The field of `RetryPolicy`, `JobOptions`, `Terms`, `OptionSet` or `ScheduleSpec` that holds it, if its name is another."""
+    """The field of `RetryPolicy`, `JobOptions`, `DeliveryOptions`, `OptionSet` or `ScheduleSpec`, if it has another name."""
     flags: tuple[str, ...] = ()
     """How it is spelled on a command line, where `--its-name` would be another option's."""
     is_nullable: bool = False
-    """None can be given, and means that there is none; written by the table, from the type."""
+    """None can be given and means "without"; derived from the type."""
 
     @property
     def described(self) -> str:
@@ -264,7 +264,11 @@ SCHEDULE_KEYWORDS: Mapping[str, str] = {name: option.field for name, option in _
 """The keywords of `@task` for its schedule, and what `Queue.schedule` calls them."""
 SCHEDULE_OPTIONS: Mapping[str, Option] = {option.field: option for option in _listed(ScheduleOptions).values()}
 """Every option of a schedule, by its keyword of `Queue.schedule`, which is also its field of `ScheduleSpec`."""
-HOLDERS: tuple[Collection[str], ...] = (RetryPolicy.__struct_fields__, JobOptions.__struct_fields__, {*Terms._fields, "expires"})
+HOLDERS: tuple[Collection[str], ...] = (
+    RetryPolicy.__struct_fields__,
+    JobOptions.__struct_fields__,
+    {*DeliveryOptions._fields, "expires"},
+)
 """The fields of what holds options; any other option is held by `OptionSet`."""
 
 

@@ -75,7 +75,7 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     queue: str
     function: str = ""
     run: str = ""
-    """Distinguishes incarnations of one id; an old one's end does not stop a new one."""
+    """Distinguishes runs of one id; an old one's end does not stop a new one."""
     attempt: Count = 1
     crashes: Count = 0
     """How often a worker or child process died while running it."""
@@ -106,7 +106,7 @@ class JobRecord(msgspec.Struct, omit_defaults=True):
     tags: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     sequence: Count = 0
-    """Stream sequence of the message that was claimed, for ids with several incarnations: which of two is the later one."""
+    """Stream sequence of the message that was claimed, for ids with several runs: which of two is the later one."""
     result_type: str = ""
     result: bytes = b""
     large: Large | None = None

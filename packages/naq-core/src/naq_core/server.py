@@ -53,7 +53,7 @@ def find_server_binary() -> Path:
         The executable's path.
 
     Raises:
-        ConfigurationError: There is none, or `$NATS_SERVER_BIN` does not name one.
+        ConfigurationError: No nats-server was found, or `$NATS_SERVER_BIN` does not name one.
     """
     named = os.environ.get("NATS_SERVER_BIN")
     if named:

@@ -146,7 +146,7 @@ class Claims:
                 return self._take_over(old, fresh, f"worker {old.worker} died while running the job")
 
     async def _follow(self, delivery: Delivery, old: JobRecord, fresh: JobRecord) -> JobRecord | None:
-        """Decide on another incarnation than that of the record: it comes after it, and never before its end."""
+        """Decide on another run of the id than that of the record: it comes after it, and never before its end."""
         if old.sequence > delivery.sequence:
             log.info("job %s: replaced by a later job", old.job_id)
             await delivery.ack()

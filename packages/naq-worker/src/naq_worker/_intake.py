@@ -22,7 +22,7 @@ CHECK_INTERVAL = 1.0
 PLACE_WAIT = 5.0
 """Seconds after which a delivery that found no child process goes back, for a worker that has one."""
 SECOND_MESSAGE_DELAY = 0.5
-"""Seconds after which the next incarnation of a job in hand is delivered again."""
+"""Seconds after which the next run of a job in hand is delivered again."""
 
 
 class Intake:

@@ -138,7 +138,7 @@ async def find_worker(session: Session, worker_id: str) -> Worker:
     """Return the one living worker whose id begins so.
 
     Raises:
-        CommandError: There is none, or more than one.
+        CommandError: No worker matches, or several do.
     """
     workers = await list_workers(session.connection)
     exact = [each for each in workers if each.get("worker_id") == worker_id]

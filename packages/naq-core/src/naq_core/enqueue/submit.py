@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from naq_core.call import JobCall
+from naq_core.delivery_options import NO_DELIVERY_OPTIONS
 from naq_core.enqueue.dependent import find_parents, submit_tied
 from naq_core.enqueue.message import count_enqueued, job_message, tell_enqueued
 from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
@@ -21,7 +22,6 @@ from naq_core.errors import (
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_queue
-from naq_core.terms import NO_TERMS
 from naq_core.transport.batch import BATCH_LIMIT, publish_batch
 from naq_core.transport.errors import DisconnectedError, NotReadyError
 from naq_core.transport.headers import FIRST
@@ -47,7 +47,7 @@ async def _prepare(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None
         size = len(job.encode().body)
         if size > large:
             now = connection.clock.now()
-            await job.store_arguments(connection, held_for=max(0.0, job.terms.due(now) - now))
+            await job.store_arguments(connection, held_for=max(0.0, job.delivery.due(now) - now))
         elif size > most:
             connection.check_size(f"the call of {job.function_name}", size)
 
@@ -151,8 +151,8 @@ async def _submit(connection: Connection, job: JobCall[Any]) -> bool:
 
 
 async def _place(connection: Connection, job: JobCall[Any]) -> bool:
-    """Put a job on its subject, in the way that its ties and terms ask for; return whether it is new."""
-    if job.terms.unique and not job.ties.after:
+    """Put a job on its subject, in the way that its dependencies and delivery options ask for; return whether it is new."""
+    if job.delivery.unique and not job.ties.after:
         return await submit_unique(connection, job)
     if not job.ties.after:
         return await _store(connection, job)
@@ -160,7 +160,7 @@ async def _place(connection: Connection, job: JobCall[Any]) -> bool:
     try:
         await submit_tied(connection, [job], [job_message(connection, job, again=True)])
     except DuplicateJobError:
-        if job.terms.unique:
+        if job.delivery.unique:
             raise
         return False
     return True
@@ -208,7 +208,7 @@ async def submit_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> b
 async def send_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> bool:
     """As `submit_many`, inside of the middleware."""
     for job in jobs:
-        if job.terms is not NO_TERMS:
+        if job.delivery is not NO_DELIVERY_OPTIONS:
             check_many(job)
     await find_parents(connection, jobs)
     await _prepare(connection, jobs)
@@ -244,7 +244,7 @@ async def _store_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> b
 
 async def _store_batch(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     messages = [job_message(connection, job) for job in jobs]
-    has_keys = any(job.terms.unique for job in jobs)
+    has_keys = any(job.delivery.unique for job in jobs)
     while True:
         try:
             await publish_batch(connection, messages)

@@ -7,6 +7,7 @@ from typing import Any
 
 from naq_core import transitions
 from naq_core.call import JobCall
+from naq_core.delivery_options import Clash
 from naq_core.enqueue.message import job_message
 from naq_core.errors import (
     BrokerError,
@@ -25,7 +26,6 @@ from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.topology import ensure_queue
 from naq_core.storage.unique import Place, find_place, hand_over_record
 from naq_core.tasks import beside
-from naq_core.terms import Clash
 from naq_core.transport.batch import BATCH_LIMIT
 from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
 from naq_core.transport.message import Message
@@ -36,13 +36,13 @@ def check_ties(job: JobCall[Any]) -> None:
     """Refuse what does not go together with waiting for other jobs.
 
     Raises:
-        InvalidOptionError: The job's terms say something else.
+        InvalidOptionError: The job's options say something else.
     """
-    terms = job.terms
-    for name, given in (("at", terms.at), ("delay", terms.delay), ("debounce", terms.debounce)):
+    delivery = job.delivery
+    for name, given in (("at", delivery.at), ("delay", delivery.delay), ("debounce", delivery.debounce)):
         if given:
             raise InvalidOptionError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
-    if terms.on_clash is not Clash.REFUSE:
+    if delivery.on_clash is not Clash.REFUSE:
         raise InvalidOptionError("on_clash", "a job with depends_on supports 'refuse' only")
 
 
@@ -50,10 +50,10 @@ def check_many(job: JobCall[Any]) -> None:
     """Refuse what a batch cannot do.
 
     Raises:
-        InvalidOptionError: The job's terms ask for it.
+        InvalidOptionError: The job's options ask for it.
     """
-    if job.terms.debounce or job.terms.on_clash is not Clash.REFUSE:
-        name = "debounce" if job.terms.debounce else "on_clash"
+    if job.delivery.debounce or job.delivery.on_clash is not Clash.REFUSE:
+        name = "debounce" if job.delivery.debounce else "on_clash"
         raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
     if job.ties.after:
         check_ties(job)
@@ -84,7 +84,7 @@ async def _submit(
 ) -> bool:
     sent = False
     try:
-        if job.terms.debounce:
+        if job.delivery.debounce:
             await _debounce(connection, job, message, look)
             return True
         place = Place()
@@ -124,7 +124,7 @@ async def _debounce(
 ) -> None:
     """Publish on the held subject: the server replaces the waiting message, and its delay restarts.
 
-    It may be repeated, as it is always the same incarnation; so no answer is needed of what was there before.
+    It may be repeated, as it is always the same run; so no answer is needed of what was there before.
     """
     subject, body, headers = message
     if subject != connection.names.held(job.queue, job.job_id):  # the clock has jumped, or the loop has stood still for long
@@ -150,12 +150,12 @@ def placed(connection: Connection, job: JobCall[Any], message: BrokerMessage, pl
 
 
 def _may_replace(job: JobCall[Any], place: Place) -> bool:
-    return place.is_waiting and job.terms.on_clash is Clash.REPLACE and place.run != job.run
+    return place.is_waiting and job.delivery.on_clash is Clash.REPLACE and place.run != job.run
 
 
 def _adopt(job: JobCall[Any], live: Message, run: str) -> bool:
     """Let the handle stand for the live job; return False, as it is not new."""
-    if job.terms.on_clash is not Clash.RETURN:
+    if job.delivery.on_clash is not Clash.RETURN:
         raise DuplicateJobError(job.job_id)
     job.run, job.sequence = run, live.sequence
     return False
@@ -194,7 +194,7 @@ async def place_keys(connection: Connection, jobs: Sequence[JobCall[Any]], messa
     Raises:
         DuplicateJobError: One of them is live.
     """
-    unique = [number for number, job in enumerate(jobs) if job.terms.unique]
+    unique = [number for number, job in enumerate(jobs) if job.delivery.unique]
     places = await asyncio.gather(*(find_place(connection, jobs[number].queue, jobs[number].job_id) for number in unique))
     changed = False
     for number, place in zip(unique, places, strict=True):
@@ -208,7 +208,7 @@ async def place_keys(connection: Connection, jobs: Sequence[JobCall[Any]], messa
 
 async def settle_keys(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     """After a batch was stored: note where its unique jobs lie, and take their records over."""
-    unique = [job for job in jobs if job.terms.unique]
+    unique = [job for job in jobs if job.delivery.unique]
     for job, place in zip(
         unique, await asyncio.gather(*(find_place(connection, job.queue, job.job_id) for job in unique)), strict=True
     ):
@@ -225,7 +225,7 @@ def check_keys(jobs: Sequence[JobCall[Any]]) -> None:
         DuplicateJobError: An id is there twice.
     """
     if len(jobs) > BATCH_LIMIT:
-        if any(job.terms.unique for job in jobs):
+        if any(job.delivery.unique for job in jobs):
             raise InvalidOptionError("unique", f"enqueue at most {BATCH_LIMIT:,} jobs at once if any of them is unique")
         return
     keys = Counter((job.queue, job.job_id) for job in jobs)

@@ -67,7 +67,7 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
 
 
 async def _count_each(connection: Connection, subject_of: Callable[[str, str], str], queues: Sequence[str]) -> list[int]:
-    """Count each queue's messages of one state; very many queues are not asked one by one where there are none at all."""
+    """Count each queue's messages of one state; very many queues are asked one by one only if such messages exist."""
     stream = connection.names.jobs_stream
     if len(queues) > FEW and await count_many(connection, stream, [subject_of("*", "*")]) == [0]:
         return [0] * len(queues)

@@ -31,7 +31,7 @@ async def wait_for_job(connection: Connection, job_id: str, timeout: float | Non
 
 
 async def read_json_result(connection: Connection, job_id: str) -> bytes | None:
-    """Return the whole result of a job that stored it as JSON, None where there is none such.
+    """Return the whole result of a job that stored it as JSON, else None.
 
     Raises:
         AmbiguousJobError: Several queues have a job of this id: give `id@queue`.

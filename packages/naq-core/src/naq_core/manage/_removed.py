@@ -37,7 +37,7 @@ class Removed(NamedTuple):
 
     end: JobRecord
     revision: int | None
-    """Of the record that the end replaces, 0 where there is none; None where the end need not be put on record."""
+    """Of the record that the end replaces, 0 without one; None where the end need not be put on record."""
 
 
 def removal(connection: Connection, found: Found, reason: str) -> Removed | None:

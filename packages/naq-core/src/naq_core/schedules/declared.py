@@ -91,7 +91,7 @@ def declared_specs(settings: Settings, modules: Iterable[str] = ()) -> dict[str,
 def file_specs(settings: Settings, start: Path | None = None) -> dict[str, list[ScheduleSpec]]:
     """Return the schedules of `[[schedules]]` in `naq.toml` (or `[[tool.naq.schedules]]`), by their origin.
 
-    Nothing is returned where the file says nothing of schedules: `schedules = []` is how to say that there are none.
+    Nothing is returned where the file says nothing of schedules: `schedules = []` declares an empty list.
 
     Raises:
         ConfigurationError: The file cannot be read, or an entry is wrong; names it.

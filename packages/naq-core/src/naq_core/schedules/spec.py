@@ -11,13 +11,13 @@ import msgspec
 from naq_core._suggest import meant
 from naq_core.cron import find_zone, parse_cron
 from naq_core.decoding import Duration
+from naq_core.delivery_options import NO_DELIVERY_OPTIONS
 from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.errors import ConfigurationError, DecodeError, InvalidScheduleError
 from naq_core.job import Job
 from naq_core.names import check_queue, check_schedule_id
 from naq_core.option_set import OptionSet
 from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS, check_names, read_options
-from naq_core.terms import NO_TERMS
 from naq_core.values import text
 
 SHORTEST_RESULT_TTL = 600.0
@@ -145,7 +145,7 @@ def make_spec(job: Job[Any], *, origin: str = "", **options: Any) -> ScheduleSpe
     timing["schedule_id"] = timing.get("schedule_id") or ""
     template = job.serialize()
     origin = _named("origin", origin, text)
-    spec = ScheduleSpec(queue=job.queue, template=template, expires_in=job.terms.expires_in, origin=origin, **timing)
+    spec = ScheduleSpec(queue=job.queue, template=template, expires_in=job.delivery.expires_in, origin=origin, **timing)
     return msgspec.structs.replace(
         spec,
         schedule_id=spec.schedule_id or _derived_id(spec),
@@ -220,7 +220,7 @@ def _check_options(job: Job[Any]) -> None:
         raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot depend on others")
     if job.options.fast:
         raise InvalidScheduleError("fast", True, "without a record a run could be repeated; remove it")
-    if job.terms._replace(expires_in=0.0) != NO_TERMS:
+    if job.delivery._replace(expires_in=0.0) != NO_DELIVERY_OPTIONS:
         raise InvalidScheduleError(
             "at, delay, unique, debounce or expires",
             job.function_name,

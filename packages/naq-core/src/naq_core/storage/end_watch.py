@@ -146,7 +146,7 @@ class EndWatch:
             else:
                 stored = stored_of(entry)
                 if not self._has_ended(stored, key):
-                    return  # of another incarnation
+                    return  # of another run of the id
                 self._ended[key] = stored
             self._wake.set()
 

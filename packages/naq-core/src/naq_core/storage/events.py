@@ -73,7 +73,7 @@ def is_end(block: bytes) -> bool:
 
 
 def event_of(subject: str, block: bytes) -> Event | None:
-    """Return the event that a republished message is, None for what is none."""
+    """Return the event in a republished message, or None for any other message."""
     headers = parse_headers(block)
     tokens = subject.split(".")
     if len(tokens) < 4:

@@ -101,7 +101,7 @@ async def look_up(connection: Connection, job_id: str, queue: str = "*") -> tupl
 
 
 def the_queue(job_id: str, queues: Sequence[str], preferred: str = "") -> str | None:
-    """Return the one queue that has a job of this id, None where there is none.
+    """Return the one queue that has a job of this id, or None.
 
     Args:
         preferred: The queue that is meant where it is one of several.

@@ -1,7 +1,7 @@
-"""One id, several incarnations one after the other: where the next one may be stored, and whose the record is.
+"""One id, several runs one after the other: where the next one may be stored, and whose the record is.
 
 A unique key is a job id of its own, so the server's compare-and-set keeps out a second live job. What is left to do is to tell
-a live job from one that is kept dead or has ended a moment ago, and to see to it that an old incarnation can neither run nor
+a live job from one that is kept dead or has ended a moment ago, and to see to it that an old run can neither run nor
 answer for a new one (`docs/adr/0008-unique-jobs.md`).
 """
 
@@ -26,14 +26,14 @@ UNSTARTED = frozenset({JobState.QUEUED, JobState.HELD})
 
 
 class Place(NamedTuple):
-    """What is stored where the next incarnation of an id is to go."""
+    """What is stored where the next run of an id is to go."""
 
     newest: int = 0
-    """Stream sequence of the newest message of the id, to compare-and-set against; 0 where there is none."""
+    """Stream sequence of the newest message of the id, to compare-and-set against; 0 without one."""
     live: Message | None = None
     """The job that is queued, held or running."""
     run: str = ""
-    """Its incarnation."""
+    """Its run token."""
     is_waiting: bool = True
     """No worker has started it."""
     spent: Message | None = None
@@ -73,7 +73,7 @@ async def find_place(connection: Connection, queue: str, job_id: str) -> Place:
 
 
 def run_of(message: Message) -> str:
-    """Return the incarnation a message belongs to."""
+    """Return the run token of a message."""
     try:
         return decode_envelope(message.data).run
     except DecodeError:
@@ -81,16 +81,16 @@ def run_of(message: Message) -> str:
 
 
 async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: bool) -> bool:
-    """Make an id's record that of the incarnation that was just stored, unless an earlier one is running.
+    """Make an id's record that of the run that was just stored, unless an earlier one is running.
 
-    The record of an ended job would answer those who ask for the new one. With `retire` an older incarnation is on the ready
+    The record of an ended job would answer those who ask for the new one. With `retire` an older run is on the ready
     subject still: once the record is the new one's, no worker can claim the old one.
 
     Args:
         fresh: The new record, QUEUED or HELD, with run and sequence.
 
     Returns:
-        Whether an older incarnation cannot begin any more; False where one has begun.
+        Whether an older run cannot begin any more; False where one has begun.
     """
     while True:
         stored = await (read_record if retire else peek_record)(connection, fresh.queue, fresh.job_id)

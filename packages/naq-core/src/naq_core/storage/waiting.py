@@ -144,7 +144,7 @@ class _Wait:
         else:
             stored = stored_of(entry)
             if stored is None or not self.is_end(stored.record):
-                return  # of another incarnation
+                return  # of another run of the id
             self.ended = stored
         self._wake()
 

@@ -107,7 +107,7 @@ async def read_head(connection: Connection, workflow_id: str) -> Head:
     """Read a workflow's head.
 
     Raises:
-        WorkflowNotFoundError: There is none. UnreadableError: It cannot be read.
+        WorkflowNotFoundError: No workflow has this id. UnreadableError: It cannot be read.
     """
     names = connection.names
     message = await read_last(connection, names.workflows_stream, names.workflow(workflow_id, HEAD))
@@ -120,7 +120,7 @@ async def read_workflow(connection: Connection, workflow_id: str) -> tuple[Head,
     """Read a workflow with its jobs, in the order in which they were added.
 
     Raises:
-        WorkflowNotFoundError: There is none. UnreadableError: A part of it cannot be read.
+        WorkflowNotFoundError: No workflow has this id. UnreadableError: A part of it cannot be read.
     """
     head = await read_head(connection, workflow_id)
     names = connection.names

@@ -63,7 +63,7 @@ async def write_document(
 async def delete_document(connection: JetStream, stream: str, subject: str, revision: int) -> bool:
     """Delete a document, and leave a mark that tells those who watch; return False where somebody else was faster.
 
-    In a full store the document goes first, which makes room for the mark. Where there is none still, the mark is left out.
+    In a full store the document goes first, which makes room for the mark. If that is not enough, the mark is left out.
 
     Raises:
         BrokerError: It is unknown whether it was deleted.

@@ -38,7 +38,7 @@ def direct_get_of(stream: str, subject: str) -> str:
 
 
 async def get_many(connection: JetStream, stream: str, requests: Sequence[dict[str, Any]]) -> list[Entry | None]:
-    """Make direct gets, such as `{"seq": 17}`, and return their messages in the same order, None where there is none.
+    """Make direct gets, such as `{"seq": 17}`, and return their messages in the same order, None for each that does not exist.
 
     Answered by any replica: for showing, not for deciding.
 

@@ -72,7 +72,7 @@ class Keeper:
         self._consumers.clear()
 
     def stream_of(self, subject: str) -> str:
-        """Return the kept stream that takes a subject, or that an API subject is about; empty where there is none."""
+        """Return the kept stream that takes a subject, or that an API subject is about; empty without one."""
         if subject.startswith("$JS.API."):
             return next((token for token in subject.split(".")[3:6] if token in self._streams), "")
         for name, config in self._streams.items():

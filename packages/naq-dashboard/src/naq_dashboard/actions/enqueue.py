@@ -7,13 +7,13 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from litestar.exceptions import ValidationException
 
+from naq_core.delivery_options import unique_id
 from naq_core.enqueue.submit import submit_on
 from naq_core.job import Job
 from naq_core.names import new_id
 from naq_core.option_set import OptionSet
 from naq_core.options import OPTIONS, Option, read_options
 from naq_core.storage.connection import Connection
-from naq_core.terms import unique_id
 from naq_core.written_calls import read_function
 from naq_dashboard.actions.details import Target, Text
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 async def list_all_workers(request: AnyRequest) -> Response[list[dict[str, Any]]]:
     """List the living workers.
 
-    While NATS is away the answer is the last list known, empty where there was none, and says so in the header
+    While NATS is away the answer is the last list known, empty without one, and says so in the header
     `NAQ-Stale: true`: what watches workers through this address need not be able to tell two kinds of outage apart.
     """
     state = state_of(request)

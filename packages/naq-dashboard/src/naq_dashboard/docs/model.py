@@ -15,12 +15,6 @@ TONES = {"get": "running", "post": "succeeded", "patch": "paused", "put": "pause
 """The colours of states that stand for methods here."""
 
 _REFERENCE = "#/components/schemas/"
-_BOUNDS = (
-    ("minimum", "from {:,}"),
-    ("maximum", "to {:,}"),
-    ("maxLength", "at most {:,} characters"),
-    ("maxItems", "at most {:,}"),
-)
 
 
 @dataclass(frozen=True, slots=True)

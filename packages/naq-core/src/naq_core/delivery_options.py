@@ -21,8 +21,8 @@ class Clash(StrEnum):
     """Take its place if it waits; if it runs, refuse."""
 
 
-class Terms(NamedTuple):
-    """Checked terms of a job. Relative times count from its enqueue."""
+class DeliveryOptions(NamedTuple):
+    """Checked delivery options of a job. Relative times count from its enqueue."""
 
     at: float = 0.0
     """When it is due, seconds since the epoch; 0: at once."""
@@ -64,7 +64,7 @@ class Terms(NamedTuple):
         return unique_id(self.unique) if self.unique else None
 
 
-NO_TERMS = Terms()
+NO_DELIVERY_OPTIONS = DeliveryOptions()
 
 
 def unique_id(key: str) -> str:

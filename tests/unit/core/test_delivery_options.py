@@ -1,4 +1,4 @@
-"""Terms of a job: times, expiry, keys."""
+"""Delivery options of a job: times, expiry, keys."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -7,34 +7,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from naq_core.delivery_options import NO_DELIVERY_OPTIONS, Clash, DeliveryOptions, unique_id
 from naq_core.errors import InvalidOptionError
 from naq_core.names import check_job_id
 from naq_core.option_set import OptionSet
-from naq_core.terms import NO_TERMS, Clash, Terms, unique_id
 
 
-def make_terms(**given: Any) -> Terms:
-    return OptionSet(given).terms
+def delivery_of(**given: Any) -> DeliveryOptions:
+    return OptionSet(given).delivery
 
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 
 
 def test_no_terms_are_the_shared_ones() -> None:
-    assert make_terms() is NO_TERMS
+    assert delivery_of() is NO_DELIVERY_OPTIONS
 
 
 def test_times_are_those_of_the_instant_whatever_the_zone() -> None:
     elsewhere = SOON.astimezone(timezone(timedelta(hours=-9)))
-    assert make_terms(at=SOON) == make_terms(at=elsewhere)
-    assert make_terms(at=SOON).due(0.0) == pytest.approx(SOON.timestamp())
+    assert delivery_of(at=SOON) == delivery_of(at=elsewhere)
+    assert delivery_of(at=SOON).due(0.0) == pytest.approx(SOON.timestamp())
 
 
 @pytest.mark.parametrize("delay", [90, 90.0, timedelta(minutes=1, seconds=30)])
 def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
-    assert make_terms(delay=delay).due(1000.0) == 1090.0
-    assert make_terms(expires=delay).expiry(1000.0) == 1090.0
-    assert make_terms(unique="k", debounce=delay).due(1000.0) == 1090.0
+    assert delivery_of(delay=delay).due(1000.0) == 1090.0
+    assert delivery_of(expires=delay).expiry(1000.0) == 1090.0
+    assert delivery_of(unique="k", debounce=delay).due(1000.0) == 1090.0
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_a_delay_counts_from_the_enqueue(delay: float) -> None:
 )
 def test_what_makes_no_sense_is_refused_by_name(given: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidOptionError, match=named):
-        make_terms(**given)
+        delivery_of(**given)
 
 
 def test_an_expiry_that_has_passed_is_accepted_and_ends_the_job_on_record() -> None:
-    assert make_terms(expires=datetime(2020, 1, 1, tzinfo=UTC)).expiry(2e9) < 2e9
+    assert delivery_of(expires=datetime(2020, 1, 1, tzinfo=UTC)).expiry(2e9) < 2e9
 
 
 def test_readable_keys_make_readable_ids() -> None:
-    assert make_terms(unique="welcome-7").job_id == "unique=welcome-7"
-    assert make_terms(unique="k", on_clash="replace").on_clash is Clash.REPLACE
+    assert delivery_of(unique="welcome-7").job_id == "unique=welcome-7"
+    assert delivery_of(unique="k", on_clash="replace").on_clash is Clash.REPLACE
 
 
 @given(st.text(min_size=1, max_size=512), st.text(min_size=1, max_size=512))
