@@ -59,7 +59,7 @@ class WorkerChild:
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the process, which has taken jobs, gave a sign of life; 0 while there is none that has."""
+        """Seconds since the process, which has taken jobs, gave a sign of life; 0 before it has taken any."""
         if not self.was_ready or self._process is None or self._process.returncode is not None:
             return 0.0
         return time.monotonic() - self._heard_at
