@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from naq_core.context import JobContext, running_job
+from naq_core.delivery_options import DeliveryOptions
 from naq_core.envelope import JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS, changed_options, check_names
-from naq_core.terms import Terms
 
 __all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind"]
 
@@ -114,9 +114,9 @@ class Enqueue:
         return changed_options(self._options, OptionSet(wanted).job, wanted)
 
     @property
-    def expiry(self) -> Terms | None:
+    def expiry(self) -> DeliveryOptions | None:
         """The latest start, if `set` has changed it (for enqueues)."""
-        return OptionSet({"expires": self._changes["expires"]}).terms if "expires" in self._changes else None
+        return OptionSet({"expires": self._changes["expires"]}).delivery if "expires" in self._changes else None
 
     def set(self, **options: Any) -> None:
         """Change options: those that the jobs of a schedule may have, such as `max_retries`, `timeout`, `priority` or `expires`.

@@ -116,7 +116,7 @@ def _take_over(job: JobCall[Any], entry: Enqueue) -> None:
     """
     job.options = entry.options
     if (expiry := entry.expiry) is not None:
-        job.terms = job.terms._replace(expires_in=expiry.expires_in, expires_at=expiry.expires_at)
+        job.delivery = job.delivery._replace(expires_in=expiry.expires_in, expires_at=expiry.expires_at)
     job.change_arguments(entry.args or (), entry.kwargs or {})
 
 
