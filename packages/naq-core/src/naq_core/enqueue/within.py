@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def has_middleware(connection: Connection) -> bool:
-    """Whether any middleware may be around an enqueue here: asked first, as mostly there is none."""
+    """Whether any middleware may be around an enqueue here: asked first, as few programs have any."""
     return bool(connection.settings.middleware) or has_declared()
 
 
