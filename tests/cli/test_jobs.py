@@ -262,10 +262,19 @@ class TestQueues:
 
 class TestWorkers:
     def test_a_worker_is_shown_quieted_resumed_and_stopped(self, here: dict[str, Any]) -> None:
-        with started("naq_worker", "default", **here) as process:
+        with started("naq_worker", "default", "--name", "mailer", **here) as process:
             wait_for_line(process.stderr, "takes jobs from default")
             worker = naq("workers", "-q", **here).stdout.strip()
-            assert worker
+            assert worker.startswith("mailer-")
+            assert "runs 3 jobs at a time" in naq("workers", "resize", "mailer", "3", **here).stdout
+            assert json.loads(naq("workers", "show", "mailer", "--json", **here).stdout)["concurrency"] == 3
+            assert naq("workers", "resize", "mailer", "0", **here).returncode == 2
+            last = json.loads(naq("audit", "--json", "-n", "2", **here).stdout)["entries"]
+            assert [(each["action"], each["details"], each["outcome"]) for each in last][1] == (
+                "resize-worker",
+                {"concurrency": "3"},
+                "done",
+            )
             assert json.loads(naq("workers", "show", worker[:-3], "--json", **here).stdout)["worker_id"] == worker
             for verb in ("quiet", "resume", "stop"):
                 done = naq("workers", verb, worker, **here)

@@ -72,6 +72,7 @@ workers list
 workers show none
 workers quiet none
 workers resume none
+workers resize none 3
 workers stop none
 audit
 stats

@@ -19,7 +19,7 @@ KEY = "k" * 32
 
 pytestmark = pytest.mark.naq(signing_key=(KEY,))
 
-VERBS = ("quiet", "resume", "stop", "stop_now", "cancel")
+VERBS = ("quiet", "resume", "resize", "stop", "stop_now", "cancel")
 
 
 async def send(connection: Connection, worker_id: str, data: bytes) -> dict[str, object]:

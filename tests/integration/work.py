@@ -14,6 +14,7 @@ started = threading.Event()
 order: list[str] = []
 most: list[int] = []
 going_on: set[str] = set()
+meetings: dict[str, set[str]] = {}
 attempts: dict[str, int] = {}
 runs: dict[str, int] = {}
 told: list[str] = []
@@ -69,6 +70,15 @@ async def note(name: str) -> None:
 async def nap(name: str, seconds: float) -> None:
     order.append(name)
     await asyncio.sleep(seconds)
+
+
+async def meet(name: str, number: int) -> int:
+    """Wait until that many jobs have begun in this process."""
+    here = meetings.setdefault(name, set())
+    here.add(current_job().job_id)
+    while len(here) < number:  # noqa: ASYNC110 - of a few jobs in one process
+        await asyncio.sleep(0.01)
+    return len(here)
 
 
 async def count(seconds: float) -> None:

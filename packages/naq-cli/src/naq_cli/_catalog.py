@@ -28,7 +28,7 @@ COMMANDS = {
     "queue": Command(LOOK, "List, show, pause, limit, purge and delete queues.", "naq_cli.commands.queue:app"),
     "schedule": Command(LOOK, "List, add, pause and trigger recurring schedules.", "naq_cli.commands.schedule:app"),
     "workflow": Command(LOOK, "List, show, cancel and retry workflows.", "naq_cli.commands.workflow:app"),
-    "workers": Command(LOOK, "List, show, quiet and stop worker processes.", "naq_cli.commands.workers:app"),
+    "workers": Command(LOOK, "List, show, quiet, resize and stop worker processes.", "naq_cli.commands.workers:app"),
     "events": Command(LOOK, "Print job events as they happen.", "naq_cli.commands.events:events"),
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
     "stats": Command(LOOK, "Show the figures of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
@@ -49,7 +49,7 @@ ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("queues",): ("queue", "list"),
     ("schedules",): ("schedule", "list"),
     ("jobs",): ("job", "list"),
-    **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "stop")},
+    **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "resize", "stop")},
 }
 """Other spellings, by their first words. A queue called `list` is worked on with `naq worker -- list`."""
 

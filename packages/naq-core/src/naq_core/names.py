@@ -11,6 +11,7 @@ from naq_core.values import exact_text
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
+_WORKER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SCHEDULE_ID = re.compile(r"[A-Za-z0-9_-]{1,90}")
 
 MOST_LISTED = 10
@@ -110,6 +111,18 @@ def check_schedule_id(schedule_id: object) -> str:
     text = exact_text(schedule_id)
     if text is None or not _SCHEDULE_ID.fullmatch(text):
         raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
+    return text
+
+
+def check_worker_name(name: object) -> str:
+    """Return `name` as a plain `str` if the ids of workers can begin with it.
+
+    Raises:
+        InvalidNameError: It is not 1 to 64 letters, digits or `-`.
+    """
+    text = exact_text(name)
+    if text is None or not _WORKER_NAME.fullmatch(text):
+        raise InvalidNameError("worker name", name, "use 1 to 64 letters, digits or '-'")
     return text
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from naq_core.errors import BrokerError
+from naq_core.errors import BrokerError, InvalidOptionError
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlReply, ControlRequest, answer_requests
 from naq_core.storage.records import read_record
@@ -25,6 +25,7 @@ class Controllable(Protocol):
     def stop_now(self) -> None: ...
     def quiet(self) -> None: ...
     def resume(self) -> None: ...
+    def resize(self, concurrency: int) -> None: ...
 
 
 class Commands:
@@ -78,6 +79,8 @@ class Commands:
             case "resume":
                 done = worker.state != "stopping"
                 worker.resume()
+            case "resize":
+                done = self._resize(request.slots)
             case "stop":
                 worker.stop()
             case "stop_now":
@@ -86,6 +89,14 @@ class Commands:
                 log.warning("rejected a request with the unknown verb %r", verb)
                 done = False
         return ControlReply(done, worker.state)
+
+    def _resize(self, slots: int) -> bool:
+        try:
+            self._worker.resize(slots)
+        except InvalidOptionError as error:
+            log.warning("rejected a request to run another number of jobs at a time: %s", error)
+            return False
+        return True
 
     async def _cancel_what_ended(self) -> None:
         for active in tuple(self._held()):

@@ -64,7 +64,8 @@ class Fetch:
         self._connection = connection
         self._acks = Acks(connection)
         self._shares = shares
-        self._slots = slots
+        self.slots = slots
+        """How many jobs run at a time."""
         self._burst = burst
         self._busy = busy
         self._held = held
@@ -138,7 +139,7 @@ class Fetch:
         if self._is_crowded:
             await asyncio.sleep(CROWD_GATHER * len(self._pulls))
         wishes = self._wishes()
-        if any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self._slots // 8:
+        if any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self.slots // 8:
             await asyncio.sleep(GATHER)
             wishes = self._wishes()
         if is_stopping():
@@ -175,7 +176,7 @@ class Fetch:
     @property
     def _most(self) -> int:
         """How many sources may be asked together."""
-        return max(FEW, 2 * self._slots)
+        return max(FEW, 2 * self.slots)
 
     @property
     def _is_crowded(self) -> bool:
@@ -225,8 +226,8 @@ class Fetch:
 
     def _free(self) -> int:
         """Return how many more deliveries there is use for."""
-        ahead = int(self._slots * min(MOST_AHEAD, AHEAD / max(self._mean_seconds, AHEAD)))
-        return self._slots + ahead - self._busy() - self._count
+        ahead = int(self.slots * min(MOST_AHEAD, AHEAD / max(self._mean_seconds, AHEAD)))
+        return self.slots + ahead - self._busy() - self._count
 
     def wait(self, active: Active) -> None:
         """Keep a delivery until a slot is free."""

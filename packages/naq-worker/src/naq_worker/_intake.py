@@ -54,6 +54,8 @@ class Intake:
         self.active: dict[tuple[str, str], Active] = {}
         """Jobs in hand, by queue and id: those that run, and those whose end is being recorded."""
         self.slots_taken = 0
+        self._has_surplus = False
+        """More was ordered than there are slots now."""
         self.has_put_off = False
         """Something was handed back that will soon be delivered again: the queues are not drained yet, in burst mode."""
         self.is_quiet = False
@@ -66,7 +68,7 @@ class Intake:
             shares,
             slots,
             burst=burst,
-            busy=lambda: self.slots_taken if self.isolation.is_open else 2 * slots,
+            busy=lambda: self.slots_taken if self.isolation.is_open else 2 * self._slots,
             held=lambda: len(self.active) + len(self.places.waiting),
             room=places.room,
             on_delivery=self._on_delivery,
@@ -115,6 +117,23 @@ class Intake:
         await self.fetch.stop()
         while self.places.waiting:
             await self.places.drop().delivery.nak()
+
+    def resize(self, slots: int) -> None:
+        """Start that many jobs at a time from now on."""
+        self._has_surplus = slots < self._slots
+        self._slots = self.fetch.slots = self.places.most = slots
+        if not self.is_stopping:
+            self._fill()
+        self.wake.set()
+
+    async def reduce_orders(self) -> None:
+        """Withdraw what was ordered for slots that are gone: the next jobs of these orders would wait here for a slot."""
+        if not self._has_surplus:
+            return
+        self._has_surplus = False
+        if self.fetch.is_open:
+            await self.fetch.stop()
+            await self.fetch.start()
 
     async def follow_quiet(self) -> bool:
         """Withdraw what was ordered, or order again, as `is_quiet` says; return whether that was a change."""

@@ -61,6 +61,7 @@ class Orders:
 class RunningWorker(Controllable, Protocol):
     """The worker whose run it is."""
 
+    name: str | None
     queues: list[str]
     concurrency: int
     burst: bool
@@ -209,6 +210,11 @@ class Life:
         self._intake.is_quiet = self._orders.quiet
         self._intake.wake.set()
 
+    def resize(self, slots: int) -> None:
+        """Run that many jobs at a time from now on; from the event loop."""
+        self._intake.resize(slots)
+        self._keepalive.beat_soon()
+
     async def _start(self) -> None:
         await self._commands.start()
         await self._limits.start()
@@ -253,6 +259,7 @@ class Life:
             self._each_turn()
             if self._connection.lost is not None:
                 raise self._connection.lost
+            await intake.reduce_orders()
             if await intake.follow_quiet():
                 self._keepalive.beat_soon()
             if intake.is_quiet:
@@ -348,6 +355,7 @@ class Life:
         return {
             **process_facts(),
             "worker_id": worker.worker_id,
+            **({} if worker.name is None else {"name": worker.name}),
             "queues": worker.queues,
             "concurrency": worker.concurrency,
             "state": worker.state,

@@ -20,6 +20,7 @@ class Options:
     max_idle: str | None
     http_port: int | None
     http_host: str
+    name: str | None
 
     def arguments(self) -> list[str]:
         """Return the command line of one of several processes."""
@@ -31,6 +32,7 @@ class Options:
             "--max-jobs": self.max_jobs,
             "--max-memory": self.max_memory,
             "--max-idle": self.max_idle,
+            "--name": self.name,
         }
         named = [f"{name}={value}" for name, value in given.items() if value is not None]
         imports = [f"--imports={module}" for module in self.imports]

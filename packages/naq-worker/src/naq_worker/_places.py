@@ -15,7 +15,8 @@ class Places:
 
     def __init__(self, size: int, most: int) -> None:
         self.size = size
-        self._most = most
+        self.most = most
+        """How many jobs of one queue may wait."""
         self._free = size
         self.waiting: deque[Active] = deque()
         self._queues: Counter[str] = Counter()
@@ -63,7 +64,7 @@ class Places:
     def room(self, queue: str) -> int | None:
         """Return how many more jobs of a queue to order while jobs of it wait here; None: as many as wanted."""
         waiting = self._queues[queue]
-        return max(0, self._most - waiting) if waiting else None
+        return max(0, self.most - waiting) if waiting else None
 
     def _reserve(self, active: Active) -> None:
         active.has_place = True

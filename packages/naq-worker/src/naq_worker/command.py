@@ -57,6 +57,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
     max_idle: str | None = None,
     http_port: int | None = None,
     http_host: str = "127.0.0.1",
+    name: str | None = None,
     log_level: str | None = None,
     log_format: str | None = None,
 ) -> int:
@@ -78,6 +79,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         max_idle: End a process that has had no job for this long: 30s, 10m.
         http_port: Answer /livez, /readyz, /startupz and /metrics on this port.
         http_host: The address to listen on; 0.0.0.0 for every interface.
+        name: What the worker's id begins with, instead of the host's name: letters, digits and -.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
@@ -97,6 +99,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         max_idle=max_idle,
         http_port=http_port,
         http_host=http_host,
+        name=name,
         log_level=log_level,
         log_format=log_format,
     )
@@ -128,7 +131,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
         if supervised is None and settings.workers > 1:
             from naq_worker.supervisor import supervise
 
-            _ = Worker(names, settings=settings), _lifespan(options)  # what is wrong is said once
+            _ = Worker(names, settings=settings, name=options.name), _lifespan(options)  # what is wrong is said once
             return supervise(options, settings)
         life = _lifespan(options, is_supervised=supervised is not None)
         link = None if supervised is None else _link(supervised, settings)
@@ -138,7 +141,14 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
         if problem is not None:
             return complain(_NAME, problem, _IMPORT_FAILED, shape)
         _collect_less_garbage()
-        worker = Worker(names, settings=settings, burst=options.burst, handle_signals=True, imports=options.imports)
+        worker = Worker(
+            names,
+            settings=settings,
+            burst=options.burst,
+            handle_signals=True,
+            imports=options.imports,
+            name=options.name,
+        )
         if life is not None:
             worker.each_turn.append(partial(life.check, worker))
         if link is not None:

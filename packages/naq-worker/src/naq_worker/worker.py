@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from naq_core.inspect import list_workers
-from naq_core.names import listed, new_id
+from naq_core.names import check_worker_name, listed, new_id
 from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
@@ -24,6 +24,9 @@ from naq_worker._own_metrics import WorkerFigures
 from naq_worker._signals import StopOnSignal
 
 log = logging.getLogger(__name__)
+
+MOST_SLOTS = 100_000
+"""Jobs that one worker may run at a time."""
 
 
 class Worker:
@@ -42,6 +45,8 @@ class Worker:
         handle_signals: Stop on SIGTERM and SIGINT while it runs, at once on a second one; the handlers of the program are
             restored afterwards. By default signals are left to the program, which calls `stop()`.
         imports: Names of modules to import first, here and in each child process.
+        name: What its id begins with, followed by the process id and a random part; by default the host's name. Several workers
+            may have the same name.
         overrides: Any other setting by its name; it wins over the ready settings.
 
     Raises:
@@ -60,15 +65,17 @@ class Worker:
         on_shutdown: Iterable[Hook] = (),
         handle_signals: bool = False,
         imports: Iterable[str] = (),
+        name: str | None = None,
         **overrides: Unpack[OtherSettings],
     ) -> None:
-        concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, 100_000)
+        concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, MOST_SLOTS)
         self.settings = Settings.choose(settings, type(self), nats_url=nats_url, concurrency=concurrency, **overrides)
         self.concurrency = self.settings.concurrency
         self._shares = FairShare([queues] if isinstance(queues, str) else queues)
         self.queues = self._shares.queues
         self.burst = flag(burst, "burst")
-        self.worker_id = f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{new_id()[-8:]}".replace("_", "-")
+        self.name = None if name is None else check_worker_name(name)
+        self.worker_id = f"{self.name or _host()}-{os.getpid()}-{new_id()[-8:]}"
         self.counters = Counters()
         self.started_at = 0.0
         self._imports = (imports,) if isinstance(imports, str) else tuple(imports)
@@ -119,6 +126,25 @@ class Worker:
     def resume(self) -> None:
         """Take jobs again after `quiet()`. Callable from any thread."""
         self._order(lambda: self._set_quiet(False))
+
+    def resize(self, concurrency: int) -> None:
+        """Run that many jobs at a time from now on. Running ones finish, also if they are more. Callable from any thread.
+
+        The setting `processes`, for jobs in child processes, stays as it is.
+
+        Raises:
+            InvalidOptionError: It is not between 1 and 100,000.
+        """
+        wanted = whole(concurrency, "concurrency", 1, MOST_SLOTS)
+        self._order(lambda: self._set_slots(wanted))
+
+    def _set_slots(self, slots: int) -> None:
+        if slots == self.concurrency:
+            return
+        log.info("worker %s runs %d jobs at a time instead of %d", self.worker_id, slots, self.concurrency)
+        self.concurrency = slots
+        if self._life is not None:
+            self._life.resize(slots)
 
     def _set_quiet(self, quiet: bool) -> None:
         self._orders.quiet = quiet
@@ -231,3 +257,8 @@ class Worker:
                 log.error("shutdown hook %r failed", hook, exc_info=error)  # noqa: TRY400 - only the first error is raised
                 first = first or error
         return first
+
+
+def _host() -> str:
+    """Return the host's name as it can be part of a subject."""
+    return socket.gethostname().split(".")[0].replace("_", "-")

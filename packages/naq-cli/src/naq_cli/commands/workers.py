@@ -1,4 +1,4 @@
-"""`naq workers`: list, show, quiet and stop worker processes."""
+"""`naq workers`: list, show, quiet, resize and stop worker processes."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -12,10 +12,10 @@ from naq_cli._output import Column
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import list_workers
-from naq_core.manage import quiet_worker, resume_worker, stop_worker
-from naq_core.wording import size
+from naq_core.manage import quiet_worker, resize_worker, resume_worker, stop_worker
+from naq_core.wording import counted, size
 
-app = App(name="workers", help="List, show, quiet and stop worker processes.")
+app = App(name="workers", help="List, show, quiet, resize and stop worker processes.")
 
 Worker = dict[str, Any]
 
@@ -103,6 +103,21 @@ async def resume(session: Session, worker: str, /) -> None:
         worker: The worker's id, or the start of it.
     """
     await _steer(session, "resume", worker)
+
+
+@app.command
+@connected("workers resize")
+async def resize(session: Session, worker: str, concurrency: int, /) -> None:
+    """Let a worker run another number of jobs at a time, until it is restarted; running jobs finish.
+
+    Args:
+        worker: The worker's id, or the start of it.
+        concurrency: How many jobs it runs at a time from now on.
+    """
+    found = str((await find_worker(session, worker))["worker_id"])
+    async with session.acting("resize-worker", found, concurrency=concurrency):
+        await resize_worker(session.connection, found, concurrency)
+    session.output.done(f"{found} runs {counted(concurrency, 'job')} at a time.", names=[found])
 
 
 @app.command

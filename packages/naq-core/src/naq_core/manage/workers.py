@@ -1,4 +1,4 @@
-"""Asking a worker to stop taking jobs, to take them again, or to end."""
+"""Asking a worker to stop taking jobs, to take them again, to run more or fewer at a time, or to end."""
 
 import re
 
@@ -6,7 +6,7 @@ from naq_core.errors import WorkerNotFoundError
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlRequest, ask_worker
 from naq_core.storage.presence import read_presence
-from naq_core.values import exact_text
+from naq_core.values import exact_text, whole
 
 _WORKER_ID = re.compile(r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 
@@ -35,6 +35,17 @@ async def resume_worker(connection: Connection, worker_id: str) -> None:
     await _ask(connection, worker_id, "resume")
 
 
+async def resize_worker(connection: Connection, worker_id: str, concurrency: int) -> None:
+    """Let a worker run another number of jobs at a time, until it is restarted. Running jobs finish, also if they are more.
+
+    Raises:
+        InvalidOptionError: `concurrency` is not between 1 and 100,000.
+        WorkerNotFoundError: No worker answers to this id within 5 s, or its version cannot do this.
+        SignatureError: As for `quiet_worker`.
+    """
+    await _ask(connection, worker_id, "resize", slots=whole(concurrency, "concurrency", 1, 100_000))
+
+
 async def stop_worker(connection: Connection, worker_id: str, *, now: bool = False) -> None:
     """Stop a worker as its SIGTERM does: running jobs may finish within its grace, the rest is handed back.
 
@@ -48,11 +59,14 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
     await _ask(connection, worker_id, "stop_now" if now else "stop")
 
 
-async def _ask(connection: Connection, worker_id: str, verb: str) -> None:
+async def _ask(connection: Connection, worker_id: str, verb: str, *, slots: int = 0) -> None:
     worker_id = _checked(worker_id)
     is_present = await read_presence(connection, worker_id) is not None
     reply = await ask_worker(
-        connection, worker_id, ControlRequest(verb), patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT
+        connection,
+        worker_id,
+        ControlRequest(verb, slots=slots),
+        patience=PATIENCE if is_present else PATIENCE_WITH_THE_ABSENT,
     )
     if reply is None or not reply.done:
         raise WorkerNotFoundError(worker_id, None if reply is None else reply.state)

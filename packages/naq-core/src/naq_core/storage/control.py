@@ -29,10 +29,12 @@ class ControlRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked of a worker."""
 
     verb: str
-    """cancel, quiet, resume, stop or stop_now."""
+    """cancel, quiet, resume, resize, stop or stop_now."""
     queue: str = ""
     job_id: str = ""
     """Of the job to cancel."""
+    slots: int = 0
+    """How many jobs to run at a time; of `resize`."""
     at: float = 0.0
     """When it was signed, seconds since the epoch in the server's time."""
     nonce: str = ""

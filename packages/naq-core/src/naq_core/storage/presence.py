@@ -32,6 +32,7 @@ class Presence(_Told, total=False):
     """What a worker tells of itself, as far as others compute with it; versions to come may add to it."""
 
     host: str
+    name: str
     pid: Count
     rss: Count
     version: str
