@@ -34,6 +34,8 @@ class Filters:
     """The schedule that fired it."""
     error: str | None = None
     """The type of the last error, such as TimeoutError."""
+    tag: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """A word that it has. May be repeated; then it must have all."""
     since: str | None = None
     """Enqueued at or after: 2h (ago) or 2026-11-24T12:30."""
     until: str | None = None
@@ -52,7 +54,7 @@ def make_filter(words: Iterable[str], options: Filters, now: datetime) -> JobFil
     Raises:
         InvalidOptionError: One of them is wrong.
     """
-    return build_filter(words, vars(options), options.state, now=now)
+    return build_filter(words, vars(options), options.state, options.tag, now=now)
 
 
 def ids_or_filter(targets: Sequence[str], options: Filters, now: datetime) -> tuple[list[str], JobFilter | None]:

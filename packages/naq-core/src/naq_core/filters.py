@@ -27,9 +27,14 @@ _FIELDS = {
     "since": "since",
     "until": "until",
     "id": "text",
+    "tag": "tags",
+    "header": "headers",
+    "arg": "arguments",
 }
 FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 """The fields of a filter that hold one text."""
+_PATHS = ("header", "arg")
+"""Fields with a name or a path of their own: `header.customer:4711`."""
 _TEXTS = ("function", "worker", "workflow", "schedule", "text", "error")
 _STATES = {"failed": JobState.DEAD, "scheduled": JobState.HELD, "waiting": JobState.QUEUED, "done": JobState.SUCCEEDED}
 
@@ -54,23 +59,39 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
     text: list[str] = []
     for word in words:
         name, colon, value = word.partition(":")
-        if not colon or not name.isidentifier():
+        field, _, path = name.partition(".")
+        if colon and path and field in _PATHS:
+            found[_FIELDS[field]] = (*found.get(_FIELDS[field], ()), (path, value))
+        elif not colon or not name.isidentifier():
             text.append(word)
-        elif name not in _FIELDS:
-            raise InvalidOptionError("filter", f"unknown field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
         elif name == "state":
             states.update(parse_state(each) for each in value.split(","))
-        elif name in {"since", "until"}:
-            found[name] = parse_instant(value, now=now, setting=name)
         elif name == "id":
             text.append(value)
+        elif name == "tag":
+            found["tags"] = (*found.get("tags", ()), value)
         else:
-            found[_FIELDS[name]] = value
+            found[_known(name)] = parse_instant(value, now=now, setting=name) if name in {"since", "until"} else value
     return JobFilter(states=frozenset(states), text=" ".join(text), **found)
 
 
+def _known(name: str) -> str:
+    """Return which field of a filter a word names that holds one value."""
+    if name in _PATHS:
+        example = "header.customer:4711" if name == "header" else "arg.customer:4711, or arg.0.id:5"
+        raise InvalidOptionError("filter", f"{name}: has no name after it: write {example}")
+    if name not in _FIELDS:
+        raise InvalidOptionError("filter", f"unknown field {name!r}{_meant(name, _FIELDS)}; use {_listed(_FIELDS)}")
+    return _FIELDS[name]
+
+
 def build_filter(
-    words: str | Iterable[str], fields: Mapping[str, str | None], states: Iterable[str] = (), *, now: datetime | None = None
+    words: str | Iterable[str],
+    fields: Mapping[str, str | None],
+    states: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    *,
+    now: datetime | None = None,
 ) -> JobFilter:
     """Put search words and fields together, as a command's options or a form's have them; a given field replaces the word's.
 
@@ -78,6 +99,7 @@ def build_filter(
         words: As for `parse_filter`.
         fields: Texts of `FIELDS`, `since` and `until`; None and the empty text mean that it is not given. Others are ignored.
         states: Names of states, or several separated by commas.
+        tags: Words, beside those of the search words.
         now: As for `parse_filter`.
 
     Raises:
@@ -90,6 +112,7 @@ def build_filter(
     for name in ("since", "until"):
         if text := fields.get(name):
             changes[name] = parse_instant(text, now=now, setting=name)
+    changes["tags"] = (*found.tags, *(tag for tag in tags if tag))
     return msgspec.structs.replace(found, **changes)
 
 
@@ -105,14 +128,37 @@ def check_filter(wanted: JobFilter) -> JobFilter:
     exact: dict[str, Any] = {name: text(getattr(wanted, name), name) for name in _TEXTS}
     exact |= {name: aware(at, name) for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
     exact["states"] = frozenset(parse_state(text(each, "states")) for each in states)
+    exact["tags"] = _texts(wanted.tags, "tags")
+    exact |= {name: _pairs(getattr(wanted, name), name) for name in ("headers", "arguments")}
     exact["queue"] = check_queue(wanted.queue) if wanted.queue else ""
     return JobFilter(**exact)
+
+
+def _texts(value: object, name: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidOptionError(name, f"must be a list of texts, not {value!r}")
+    return tuple(text(each, name) for each in value)
+
+
+def _pairs(value: object, name: str) -> tuple[tuple[str, str], ...]:
+    """Return names and values, also of a mapping."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise InvalidOptionError(name, f"must be a mapping or pairs of texts, not {value!r}")
+    found = [_texts(each, name) for each in pairs]
+    for each in found:
+        if len(each) != 2 or not each[0]:
+            raise InvalidOptionError(name, f"must be pairs of a name and a text, not {each!r}")
+    return tuple((key, value) for key, value in found)
 
 
 def describe_filter(wanted: JobFilter) -> str:
     """Return the words that `parse_filter` turns into this filter; empty where it matches everything."""
     words = [f"state:{','.join(sorted(wanted.states))}"] if wanted.states else []
     words += [f"{name}:{value}" for name in FIELDS if (value := getattr(wanted, name))]
+    words += [f"tag:{tag}" for tag in wanted.tags]
+    words += [f"header.{name}:{value}" for name, value in wanted.headers]
+    words += [f"arg.{path}:{value}" for path, value in wanted.arguments]
     words += [f"{name}:{at.isoformat()}" for name in ("since", "until") if (at := getattr(wanted, name)) is not None]
     return shlex.join([*words, f"id:{wanted.text}"] if wanted.text else words)
 

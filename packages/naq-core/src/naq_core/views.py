@@ -66,6 +66,13 @@ class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Found in the id, the arguments preview or the last error's message."""
     error: str = ""
     """The last error's type."""
+    tags: tuple[str, ...] = ()
+    """Words that it has, all of them."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Names and values of headers that it has, all of them."""
+    arguments: tuple[tuple[str, str], ...] = ()
+    """Paths and values of arguments, such as `("customer", "4711")` or `("0.id", "5")`: all of a JSON job that is still
+    stored, else those that the preview spells out."""
     since: datetime | None = None
     """Enqueued at or after."""
     until: datetime | None = None

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from naq_core.envelope import Envelope
 from naq_core.errors import InvalidOptionError
+from naq_core.inspect._arguments import has_arguments
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
 from naq_core.masks import Mask, masked
@@ -223,15 +225,17 @@ class Listing:
                     requests.append({"last_by_subj": names.result(queue, job_id)})
                 continue
             record = self._read_if_wanted(entry)
-            if record is not None and matches(self._filter, view_of(record, None), self._mask):
+            if record is not None and self._may_be_wanted(record):
                 records[number] = record
         for number, found in zip(messages, await get_many(self._connection, names.results_stream, requests), strict=True):
             views[number] = self._of_message(messages[number], found)
         live = [{"last_by_subj": names.any_state(each.queue, each.job_id)} for each in records.values()]
         for number, found in zip(records, await get_many(self._connection, names.jobs_stream, live), strict=True):
             record = records[number]
-            if found is None or is_of_this_run(record, found, envelope_of(found)):  # else: its new life is shown elsewhere
-                views[number] = masked(view_of(record, found, sequence=batch[number][1].sequence), self._mask)
+            envelope = None if found is None else envelope_of(found)
+            if found is None or is_of_this_run(record, found, envelope):  # else: its new life is shown elsewhere
+                view = view_of(record, found, sequence=batch[number][1].sequence)
+                views[number] = masked(view, self._mask) if self._has_arguments(view, envelope) else None
         return views
 
     def _read_if_wanted(self, entry: Entry) -> JobRecord | None:
@@ -241,13 +245,24 @@ class Listing:
             return None
         return _read(entry) if self._may_hold(entry.data) else None
 
+    def _may_be_wanted(self, record: JobRecord) -> bool:
+        view = view_of(record, None)
+        if not matches(self._filter, view, self._mask):
+            return False
+        return not self._filter.arguments or has_arguments(self._filter, view, None, self._mask) is not False
+
     def _of_message(self, message: Entry, found: Entry | None) -> JobView | None:
         record = None if found is None else _read(found)
         is_listed = self._has_records and found is not None and found.sequence <= self._began
         if is_listed and record is not None and is_of_this_run(record, message, envelope_of(message)):
             return None  # it is, or was, listed at its record's place
         view = view_of(record, message, sequence=message.sequence)
-        return masked(view, self._mask) if matches(self._filter, view, self._mask) else None
+        if not matches(self._filter, view, self._mask) or not self._has_arguments(view, envelope_of(message)):
+            return None
+        return masked(view, self._mask)
+
+    def _has_arguments(self, view: JobView, envelope: Envelope | None) -> bool:
+        return not self._filter.arguments or has_arguments(self._filter, view, envelope, self._mask) is True
 
 
 async def _rare_subjects(connection: Connection, queue: str, subjects: Sequence[str]) -> set[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
-from naq_core.masks import Mask, searchable
+from naq_core.masks import Mask, masked, searchable
 from naq_core.views import JobFilter, JobView
 
 _ANY = r'(?:[^"\\]|\\.)*'
@@ -35,6 +35,7 @@ def matches(wanted: JobFilter, view: JobView, mask: Mask | None = None) -> bool:
         and may_match(wanted, view)
         and (not wanted.error or (bool(view.errors) and _is_type(wanted.error, view.errors[-1].type)))
         and (not wanted.text or has_text(view, wanted.text, mask))
+        and _has_labels(wanted, view, mask)
     )
 
 
@@ -53,6 +54,9 @@ def record_sieve(wanted: JobFilter, mask: Mask | None = None) -> Callable[[bytes
         )
         if _is_literal(word)
     ]
+    if mask is None:
+        patterns += [re.compile(re.escape(f'"{each}"').encode()) for each in wanted.tags if _is_literal(each)]
+        patterns += [re.compile(re.escape(f'"{each}"').encode()) for _, each in wanted.headers if _is_literal(each)]
     text = wanted.text.casefold().encode() if mask is None and _is_literal(wanted.text) else b""
 
     def may_hold(data: bytes) -> bool:
@@ -73,6 +77,14 @@ def has_text(view: JobView, text: str, mask: Mask | None = None) -> bool:
     """Return whether the id, or what may be seen of the arguments or of the last error's message, holds the text in any case."""
     text = text.casefold()
     return any(text in each.casefold() for each in searchable(view, mask))
+
+
+def _has_labels(wanted: JobFilter, view: JobView, mask: Mask | None) -> bool:
+    """Return whether a job has these tags and headers, as they may be seen."""
+    if not wanted.tags and not wanted.headers:
+        return True
+    seen = masked(view, mask)
+    return set(wanted.tags) <= set(seen.tags) and all(seen.headers.get(name) == value for name, value in wanted.headers)
 
 
 def _is_within(wanted: JobFilter, at: datetime | None) -> bool:

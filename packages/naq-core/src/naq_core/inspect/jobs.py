@@ -55,7 +55,7 @@ async def list_jobs(
     until = _until(max_seconds)
     first: list[JobView] = []
     skip = ("", "")
-    if filter.text and is_job_id(filter.text):  # an id pasted into a search box is found at once
+    if filter.text and not filter.arguments and is_job_id(filter.text):  # an id pasted into a search box is found at once
         try:
             view = await _by_id(connection, filter.text, filter.queue or "*")
         except AmbiguousJobError:

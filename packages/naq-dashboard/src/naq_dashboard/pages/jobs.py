@@ -39,6 +39,8 @@ SEARCH_TERMS = (
     ("error:TimeoutError", "whose last error has this type"),
     ("worker:ID", "last run by this worker"),
     ("workflow:ID schedule:ID", "created by these"),
+    ("tag:vip header.customer:4711", "with this tag and this header"),
+    ("arg.customer:4711 arg.0.id:5", "with these arguments, by name or position"),
     ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
     ('"two words"', "the exact phrase"),
 )
