@@ -108,7 +108,7 @@ class TestDescription:
     def test_fields_are_explained_by_their_source(self) -> None:
         schemas = describe("", needs_login=False)["components"]["schemas"]
         assert schemas["JobView"]["properties"]["arguments"]["description"].startswith("A preview as text")
-        assert schemas["NewSchedule"]["properties"]["overlap"]["description"] == "allow, skip or cancel."
+        assert schemas["NewSchedule"]["properties"]["overlap"]["description"].startswith("If the previous run has not ended")
 
     def test_who_must_log_in_is_told_how(self) -> None:
         assert {} in describe("", needs_login=False)["security"]
