@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -26,6 +27,18 @@ async def fail() -> None:
 
 async def for_ever() -> None:
     await asyncio.Event().wait()
+
+
+class Begun(asyncio.Event):
+    """An event that says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.begun.set()
+        return await super().wait()
 
 
 def bare_starts(source: str) -> list[int]:
@@ -71,12 +84,14 @@ async def test_services_end_with_the_body() -> None:
 def test_what_must_be_finished_is_finished_although_the_program_ends() -> None:
     done = []
 
-    async def hand_back() -> None:
-        await asyncio.sleep(0.05)
+    async def hand_back(cancelled: asyncio.Event) -> None:
+        await cancelled.wait()
+        await asyncio.sleep(0)
         done.append("handed back")
 
     async def main() -> None:
-        task = asyncio.create_task(finish(hand_back()))
+        cancelled = asyncio.Event()
+        task = asyncio.create_task(finish(hand_back(cancelled), lambda _: cancelled.set()))
         await asyncio.sleep(0)
         assert not task.done()
 
@@ -85,17 +100,17 @@ def test_what_must_be_finished_is_finished_although_the_program_ends() -> None:
 
 
 async def test_a_cancellation_is_raised_after_the_end_however_often_it_comes() -> None:
-    asked: list[int] = []
-    over = asyncio.Event()
-    task = asyncio.create_task(finish(over.wait(), lambda _: asked.append(1)))
-    await asyncio.sleep(0.01)
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    over = Begun()
+    task = asyncio.create_task(finish(over.wait(), lambda _: asked.put_nowait(1)))
+    await over.begun.wait()
     for _ in range(3):
         task.cancel()
-        await asyncio.sleep(0.01)  # it takes a turn of the event loop, however slow the machine
+        await asked.get()
     over.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert asked == [1, 1, 1]
+    assert asked.empty()
 
 
 async def test_until_an_event_something_runs_and_a_little_longer() -> None:
@@ -109,21 +124,22 @@ async def test_until_an_event_something_runs_and_a_little_longer() -> None:
 
 
 async def test_until_ends_with_its_caller() -> None:
-    task = asyncio.create_task(until(asyncio.Event(), for_ever(), grace=60))
-    await asyncio.sleep(0.01)
+    never = Begun()
+    task = asyncio.create_task(until(asyncio.Event(), never.wait(), grace=60))  # type: ignore[arg-type]
+    await never.begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 async def test_the_error_of_a_background_task_reaches_its_owner() -> None:
-    told: list[BaseException] = []
-    background = Background(told.append)
+    told: asyncio.Queue[BaseException] = asyncio.Queue()
+    background = Background(told.put_nowait)
     _ = background.start(fail())
     _ = background.start(for_ever())
-    await asyncio.sleep(0.01)
-    assert [type(each) for each in told] == [BoomError]
+    assert type(await told.get()) is BoomError
     await background.close()
+    assert told.empty()
     assert not background.tasks
 
 

@@ -71,20 +71,7 @@ def _given(function: Any, max_retries: Any, retry_delay: Any, job_id: Any, more:
 class JobCall(Generic[R_co]):
     """One call of a function, to be made by a worker; `Job` adds how it is followed.
 
-    Args:
-        function: Anything callable, or its name as `"module:function"`.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        max_retries: How many times a failed job is retried.
-        retry_delay: Seconds or `timedelta` before each retry, or a list of them.
-        job_id: A chosen id makes the enqueue idempotent; by default a new one that sorts by time.
-        queue: Name of the queue; by default the one that a task declares, else `default`.
-        serializer: `pickle` or `json`; by default the setting `job_serializer`.
-        options: All options instead of those by name, for queues and tasks; what a task declares is not added to them.
-        more: Any other option of `naq_core.options.EnqueueOptions`. What is not given is as the task declares.
-
-    Raises:
-        InvalidOptionError, InvalidNameError: An option or a name is wrong.
+    Args and errors are those of `Job`.
     """
 
     __slots__ = (

@@ -82,32 +82,25 @@ def _may_be_purged(standing: Standing) -> bool:
 async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
     names = connection.names
     subjects = [names.result(*key) for key in keys]
-    wanted = set(keys)
     known: dict[Key, Standing] = {}
     for found in await read_many(connection, names.results_stream, subjects, f"{names.results}.>"):
         queue, job_id = found.subject.split(".")[-2:]
         stored = stored_of(found)
-        if stored is None:
-            continue
-        for key in ((queue, job_id), ("*", job_id)):
-            if key in wanted:
-                known[key] = standing_of(stored.record)
-    return known
+        if stored is not None:
+            known[queue, job_id] = known["*", job_id] = standing_of(stored.record)
+    return {key: known[key] for key in keys if key in known}
 
 
 async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
     names = connection.names
     subjects = [names.any_state(*key) for key in keys]
-    wanted = set(keys)
     known: dict[Key, Standing] = {}
     for found in await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>"):
         state, queue, job_id = state_of_subject(found.subject)
         why = f"parent {job_id} {'failed' if state == 'dead' else 'was cancelled'}"
         standing = Standing(ParentState.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
-        for key in ((queue, job_id), ("*", job_id)):
-            if key in wanted:
-                known[key] = standing
-    return known
+        known[queue, job_id] = known["*", job_id] = standing
+    return {key: known[key] for key in keys if key in known}
 
 
 def _alive(body: bytes, job_id: str) -> Standing:

@@ -28,13 +28,9 @@ class JetStream(Link):
     """A connection for streams: a call is repeated until its outcome is known, and what was deleted is created again.
 
     Args:
-        settings: The address and everything else.
-        name: What the server calls the client.
-        patient: Try for 5 s to make the first connection; else give up when every server was tried once.
-        is_hidden: It works until it is closed, also while `asyncio.run` cancels all tasks at its end.
         keeps: Look every few seconds whether the streams and consumers that were needed are still there, and create again
             what was deleted. Without it that is noticed at their next use.
-        clock: The clock of another connection to the same server; by default one of its own.
+        settings, name, patient, is_hidden, clock: As of `Link`.
     """
 
     def __init__(
