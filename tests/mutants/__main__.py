@@ -62,6 +62,7 @@ TARGETS = {
         f"{WORKER}/_settle.py",
         ["integration/test_life_of_a_job.py", "integration/test_dead_jobs.py", "integration/test_large.py"],
     ),
+    "writer": Target(f"{WORKER}/_record_writer.py", ["integration/test_dead_jobs.py", "faults/test_records_refused.py"]),
     "fetch": Target(f"{WORKER}/_fetch.py", ["integration/test_fetch.py"]),
 }
 

@@ -1,37 +1,29 @@
 """From outcome to record, retry or dead job, and only then the acknowledgement."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TypeAlias, TypeVar
-
-import msgspec
+from collections.abc import Callable
+from typing import TypeAlias
 
 from naq_core import transitions
 from naq_core.envelope import JobOptions, Large
-from naq_core.errors import JetStreamError, MissingError, PayloadTooLargeError, PermissionDeniedError, WrongSequenceError
+from naq_core.errors import PayloadTooLargeError, WrongSequenceError
 from naq_core.previews import clean_text
-from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState, encode_record, record_at
+from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState
 from naq_core.results import sign_result
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
-from naq_core.storage.events import record_headers
 from naq_core.storage.messages import if_newest, schedule_headers
-from naq_core.storage.records import find_job, read_record
-from naq_core.transport.headers import EXPECTED_SEQUENCE, TTL, ttl_text
-from naq_core.transport.message import Message
-from naq_core.transport.streams import read_last
+from naq_core.storage.records import read_record
+from naq_core.transport.headers import TTL, ttl_text
 from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
+from naq_worker._record_writer import LostError, RecordWriter
 from naq_worker._shortage import ShortageError
 from naq_worker._suspects import acquit, is_condemned
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Short, Snoozed
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LONGEST_NAK = 10.0
 """A longer delay becomes a held message: a NAKed one counts as in flight, for the consumer's limit and for autoscalers."""
@@ -39,18 +31,12 @@ LONGEST_NAK_IF_LIMITED = 0.25
 """The consumer of a limited queue lets no more be in flight than may run: those that back off would stop the others."""
 PUT_OFF = 1.0
 """Seconds before a job that has to run alone, and cannot have its worker for itself, is delivered again."""
-INSIST = 0.1
-"""Seconds after which what the server has refused is tried again, the first time."""
 MOST_DELIVERIES = 20
 """From this delivery on a job that finds no memory for its arguments or its result has failed: it may be the one to blame."""
 LONGEST_REASON = 500
 
 Finish: TypeAlias = Callable[[Delivery, JobRecord], None]
 """Takes a job whose end is on record: does the duty to its dependents, and then acknowledges."""
-
-
-class LostError(Exception):
-    """Another worker owns the job now: its result is discarded and nothing is acknowledged."""
 
 
 class Settler:
@@ -63,6 +49,7 @@ class Settler:
         self._counters = counters
         self._finish = finish
         self._is_limited = is_limited
+        self._records = RecordWriter(connection)
         self.handed_back = 0
         """How many jobs were handed back as the worker was short of something."""
 
@@ -143,7 +130,7 @@ class Settler:
         """Store a large result, to stay as long as its record, which is written next."""
         ttl += 2 * self._settings.publish_budget.total_seconds()
         where = (self._connection, record.queue, record.job_id, objects.RESULT)
-        return await self._insist(record, lambda: objects.put(*where, result, ttl))
+        return await self._records.insist(record, lambda: objects.put(*where, result, ttl))
 
     async def _fail(self, delivery: Delivery, options: JobOptions, claim: Claim, outcome: Failed) -> None:
         record, policy = claim.record, options.retry
@@ -184,7 +171,7 @@ class Settler:
         log.error("queue %s: rejected message %s, moved to the dead-letter subject: %s", delivery.queue, delivery.job_id, error)
         self._counters.failed += 1
         try:
-            await self._write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
+            await self._records.write(Claim(record, 0, 0), self._settings.failure_ttl.total_seconds())
         except LostError:
             log.info("job %s already has a record, which is kept", delivery.job_id)
         await self.archive(delivery, JobState.DEAD)
@@ -210,9 +197,9 @@ class Settler:
         """
         try:
             if not claim.revision:
-                await self._write(claim, None, insists=False)
+                await self._records.write(claim, None, insists=False)
             if has_news:
-                await self._write(claim, None, progress=True, insists=False)
+                await self._records.write(claim, None, progress=True, insists=False)
         except LostError:
             log.info("job %s: progress dropped; the job was cancelled or taken over by another worker", claim.record.job_id)
             return False
@@ -224,7 +211,7 @@ class Settler:
 
     async def _end(self, delivery: Delivery, claim: Claim, ttl: float) -> None:
         """Store that the job has succeeded or was cancelled."""
-        await self._write(claim, ttl)
+        await self._records.write(claim, ttl)
         if claim.record.state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
         else:
@@ -234,7 +221,7 @@ class Settler:
     async def _die(self, delivery: Delivery, claim: Claim, failure: Failed, most: int | None = None) -> None:
         record = claim.record
         transitions.dead(record, self._now())
-        await self._write(claim, self._settings.failure_ttl.total_seconds())
+        await self._records.write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         _attempt_log.failed_for_good(record, failure, most)
         await self.archive(delivery, JobState.DEAD)
@@ -266,12 +253,12 @@ class Settler:
         move(record, self._now() + delay)
         ttl = delay + self._settings.failure_ttl.total_seconds()  # for one that is purged meanwhile, and never ends
         if delay <= (LONGEST_NAK_IF_LIMITED if self._is_limited(delivery.queue) else LONGEST_NAK):
-            await self._write(claim, ttl)
+            await self._records.write(claim, ttl)
             await delivery.nak(delay)
             return
         await self._hold(delivery, delay)
         record.superseded = delivery.sequence
-        await self._write(claim, ttl)
+        await self._records.write(claim, ttl)
         await delivery.ack()
 
     async def put_off(self, delivery: Delivery, claim: Claim) -> None:
@@ -307,95 +294,5 @@ class Settler:
 
     async def _hand_back(self, delivery: Delivery, claim: Claim, reason: str) -> None:
         transitions.handed_back(claim.record, clean_text(reason, LONGEST_REASON))
-        await self._write(claim, self._settings.failure_ttl.total_seconds())
+        await self._records.write(claim, self._settings.failure_ttl.total_seconds())
         await delivery.nak()
-
-    async def _write(self, claim: Claim, ttl: float | None, *, progress: bool = False, insists: bool = True) -> None:
-        """Compare-and-set the record.
-
-        Args:
-            ttl: Seconds for which it is kept; None: without an end.
-            progress: It is written for its progress or lines alone.
-            insists: Try on while the server refuses it.
-
-        Raises:
-            LostError: Another worker owns it now.
-            PayloadTooLargeError: The record is larger than the server accepts.
-        """
-        record = claim.record
-        headers = record_headers(record, claim.revision, progress=progress)
-        if ttl is not None:
-            headers[TTL] = ttl_text(ttl)
-        body = encode_record(record)
-        try:
-            self._connection.check_size(f"the record of job {record.job_id}", len(body))
-        except PayloadTooLargeError:
-            if not record.errors or record.result:
-                raise
-            record.errors = [
-                msgspec.structs.replace(each, message=each.message[:200], traceback="") for each in record.errors[-3:]
-            ]
-            body = encode_record(record)
-        subject = self._connection.names.result(record.queue, record.job_id)
-        try:
-            store = partial(self._connection.publish, subject, body, headers)
-            claim.revision = await (self._insist(record, store) if insists else store())
-        except WrongSequenceError as error:
-            found = await read_last(self._connection, self._connection.names.results_stream, subject)
-            if found is not None and found.data:
-                if claim.revision or not _is_own_claim(found, record):
-                    raise LostError from error
-                claim.revision = found.sequence  # its answer was lost
-                await self._write(claim, ttl, progress=progress, insists=insists)
-                return
-            claim.revision = await self._write_again(record, headers, body, 0 if found is None else found.sequence)
-
-    async def _write_again(self, record: JobRecord, headers: dict[str, str], body: bytes, marker: int) -> int:
-        """Write the record of a job whose record was deleted under it, with its bucket or by a purge; return its revision.
-
-        While the job's message is there it is still this worker's: another one would have left a record.
-
-        Args:
-            marker: The sequence of the marker that the deletion left; 0 without one.
-
-        Raises:
-            LostError: The job was deleted, or another worker has it now.
-        """
-        if await find_job(self._connection, record.job_id, record.queue) is None:
-            raise LostError
-        subject = self._connection.names.result(record.queue, record.job_id)
-        try:
-            return await self._connection.publish(subject, body, {**headers, EXPECTED_SEQUENCE: str(marker)})
-        except WrongSequenceError as error:
-            raise LostError from error
-
-    async def _insist(self, record: JobRecord, store: Callable[[], Awaitable[T]]) -> T:
-        """Store how an attempt ended, and try on while the server refuses it: a stream is full, a right was taken.
-
-        The work is done and only its record is missing: giving up before the budget is used up would throw it away.
-        """
-        deadline, pause, tries = self._connection.budget(), INSIST, 0
-        while True:
-            try:
-                return await store()
-            except WrongSequenceError:
-                raise
-            except (JetStreamError, MissingError, PermissionDeniedError) as error:
-                if self._connection.is_past(deadline):
-                    raise
-                if tries == 0:
-                    problem = "job %s finished, but its outcome cannot be stored yet: %s; retrying"
-                    log.error(problem, record.job_id, error)  # noqa: TRY400 - the error says it all
-            tries += 1
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 1.0)
-
-
-def _is_own_claim(found: Message, record: JobRecord) -> bool:
-    """Return whether a stored record is the late claim of this very attempt."""
-    stored = record_at(found.subject, found.data)
-    return (
-        stored is not None
-        and stored.state is JobState.RUNNING
-        and (stored.worker, stored.run, stored.started_at) == (record.worker, record.run, record.started_at)
-    )

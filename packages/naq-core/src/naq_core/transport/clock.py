@@ -3,14 +3,22 @@
 All times that are stored or compared with stored ones are of this clock (`docs/adr/0035-the-servers-clock.md`).
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from naq_core.errors import BrokerError
+from naq_core.transport.errors import CLIENT_ERRORS
+
+if TYPE_CHECKING:
+    from naq_core.transport.client import QuickClient
+    from naq_core.transport.denials import Denials
 
 log = logging.getLogger("naq_core.connection")
 
@@ -20,6 +28,8 @@ MOST_SKEW = 30.0
 """Seconds by which a scheduler's own clock may differ from the server's; beyond that it does not lead."""
 DRIFT = 0.0005
 """Seconds a second by which two clocks may drift apart: NTP corrects no faster."""
+PATIENCE = 1.0
+"""Seconds to wait for an answer: a stream without a leader does not answer."""
 TRIES = 3
 CONTENT = 0.02
 """Seconds of uncertainty with which a measurement is content."""
@@ -78,6 +88,17 @@ class ServerClock:
     def is_trusted(self) -> bool:
         """Whether this machine's clock is near enough to the server's for a scheduler to lead."""
         return abs(self.skew) - self.uncertainty <= MOST_SKEW
+
+    async def ask(self, client: "QuickClient", denials: "Denials", stream: str, inbox_prefix: str) -> None:
+        """Ask for a stream, to learn the time: it may not be there yet, or its information not be this user's to have."""
+        subject = f"$JS.API.STREAM.INFO.{stream}"
+        try:
+            denials.check_request(subject, inbox_prefix)
+            async with asyncio.timeout(None) as scope:
+                with denials.interrupting(subject, scope):
+                    await self.measure(lambda: client.request(subject, timeout=PATIENCE))
+        except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
+            log.debug("the server's time could not be measured: %r", error)
 
     async def measure(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask for the server's time, again while the answer takes long.

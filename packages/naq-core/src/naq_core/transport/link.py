@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Self
 
-import msgspec
 import nats.errors
 
 from naq_core.errors import (
@@ -38,8 +37,6 @@ WATCHDOG_INTERVAL = 3.0
 WATCHDOG_PATIENCE = 3.0
 CLOCK_INTERVAL = 30.0
 """Seconds between two measurements of the server's time."""
-CLOCK_PATIENCE = 1.0
-"""Seconds to wait for it: a stream without a leader does not answer."""
 PENDING_SIZE = 16 * 1024 * 1024
 
 
@@ -312,17 +309,8 @@ class Link:
         """Do the other periodic checks of an open connection; every 3 s."""
 
     async def _measure_clock(self) -> None:
-        """Ask for the server's time. The stream may not be there yet, or its information not be this user's to have."""
-        if not self.clock_stream:
-            return
-        subject = f"$JS.API.STREAM.INFO.{self.clock_stream}"
-        try:
-            self.denials.check_request(subject, self.settings.nats_inbox_prefix)
-            async with asyncio.timeout(None) as scope:
-                with self.denials.interrupting(subject, scope):
-                    await self.clock.measure(lambda: self.client.request(subject, timeout=CLOCK_PATIENCE))
-        except (TimeoutError, BrokerError, msgspec.DecodeError, *CLIENT_ERRORS) as error:
-            log.debug("the server's time could not be measured: %r", error)
+        if self.clock_stream:
+            await self.clock.ask(self.client, self.denials, self.clock_stream, self.settings.nats_inbox_prefix)
 
     def _mark_up(self) -> None:
         self.connected_at = self._loop.time()
