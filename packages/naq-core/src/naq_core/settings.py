@@ -96,9 +96,9 @@ class Settings:
     """Copies of every stream and bucket in a cluster, 1 to 5. Default 1."""
     ack_wait: timedelta = timedelta(seconds=15)
     """After this silence of a worker its job is delivered again. Default 15 s, at least 1 s."""
-    claim_after: timedelta = timedelta(0)
-    """How long a new job may run before it is claimed, such as 20 ms; set it for clients and workers. Default 0: each job is
-    claimed before it starts. At most a third of `ack_wait`. Experimental (`docs/adr/0046-late-claims.md`)."""
+    claim_after: timedelta = timedelta(seconds=0.02)
+    """How long a new job may run before it is claimed. Default 20 ms, at most a third of `ack_wait`. 0: each job is claimed
+    before it starts; clients and workers read it (`docs/adr/0046-late-claims.md`)."""
     heartbeat_interval: timedelta = timedelta(seconds=5)
     """How often a worker renews its presence. Default 5 s."""
     worker_ttl: timedelta = timedelta(seconds=15)

@@ -7,6 +7,7 @@ from functools import partial
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, Pull, consumer_state
+from naq_core.storage.first_deliveries import Freshness
 from naq_core.transport.clock import boottime
 from naq_core.transport.direct import count_many
 from naq_worker._active import Active
@@ -63,6 +64,7 @@ class Fetch:
         """Between `start` and `stop`."""
         self._connection = connection
         self._acks = Acks(connection)
+        self._freshness = Freshness(connection)
         self._shares = shares
         self.slots = slots
         """How many jobs run at a time."""
@@ -95,7 +97,9 @@ class Fetch:
     async def _open(self, source: Source) -> None:
         """Take jobs from a level too, as its consumer exists."""
         on_delivery = partial(self._receive, source)
-        pull = Pull(self._connection, self._acks, source.queue, on_delivery, self._wake, source.level, self._heartbeat)
+        pull = Pull(
+            self._connection, self._acks, self._freshness, source.queue, on_delivery, self._wake, source.level, self._heartbeat
+        )
         await pull.start()
         self._pulls[source] = pull
 

@@ -21,6 +21,9 @@ SLOW = 0.25
 MOST_ENDS = 256
 """Ends that may be on their way: so many jobs at most run in vain where the server takes no records."""
 MOST_NAMES = 1000
+LEFT = 0.8
+"""The share of its lease, counted from its arrival, that a job must have left at its start. As it may have been sent three
+eighths of a lease before, this leaves the time in which leases are renewed, a third."""
 
 
 class Claimable(Protocol):
@@ -83,7 +86,7 @@ class Late:
             return False
         if abs(active.delivery.ready_at - envelope.at) > LATEST_FIRST:
             return False
-        if active.lease_until <= boottime():
+        if active.lease_until - boottime() < LEFT * self._lease:  # it has waited here, and nobody has renewed its lease
             return False
         if len(self._ends) >= MOST_ENDS or not self._connection.is_connected:
             return False

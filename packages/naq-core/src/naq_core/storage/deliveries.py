@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from naq_core.decoding import parse_instant, whole
+from naq_core.decoding import whole
 from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
+from naq_core.storage.first_deliveries import FirstDeliveries, Freshness
 from naq_core.storage.subjects import NORMAL, WAITS
 from naq_core.transport.client import Subscription
 from naq_core.transport.errors import CLIENT_ERRORS
@@ -30,7 +31,6 @@ BACKOFF = 0.2
 UNSERVED = 2.0
 """Seconds before the next request where the consumer is missing, or the server cannot say whether it is."""
 DRAIN = 1.0
-UNKNOWN = float("inf")
 MOST_LOOKS = 100
 """More looks at the parents of a job are not counted: the pause between two grows no more."""
 
@@ -116,6 +116,7 @@ class Pull:
 
     Args:
         acks: Acknowledges what is delivered.
+        freshness: Tells whether deliveries were sent a moment ago.
         on_delivery: Called for each delivery, from the event loop; must not raise.
         on_change: Called when more can be asked for (a request ended); usually sets an event.
         heartbeat: Seconds between two signs of life that the server gives of a request that waits.
@@ -125,6 +126,7 @@ class Pull:
         self,
         connection: Connection,
         acks: Acks,
+        freshness: Freshness,
         queue: str,
         on_delivery: Callable[[Delivery], None],
         on_change: Callable[[], None],
@@ -150,17 +152,12 @@ class Pull:
         self._loop = asyncio.get_running_loop()
         self._seen = 0.0
         self._not_before = 0.0
-        self._last_number = 0
-        self._created = UNKNOWN
-        """When the consumer was created, by the server's clock: its count of deliveries goes back to then."""
-        self._learning: asyncio.Task[None] | None = None
-        self._doubts = 0
-        self._claims_late = bool(connection.settings.claim_after) and not connection.signer
+        self._firsts = FirstDeliveries(connection, freshness, queue, self._info)
         self._checking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Subscribe; nothing is delivered before `ask`."""
-        self._doubt()
+        self._begin()
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.client.listen(self._inbox, self._on_message)
         self._connection.on_reconnect(self._forget)
@@ -212,9 +209,18 @@ class Pull:
         except (TimeoutError, *CLIENT_ERRORS) as error:
             log.info("queue %s: deliveries in transit will be redelivered (%r)", self.queue, error)
 
+    def _begin(self) -> None:
+        if pause := self._firsts.begin():
+            self._ask_later(pause)
+
+    def _ask_later(self, seconds: float) -> None:
+        """Ask for nothing for a while."""
+        self._not_before = self._loop.time() + seconds
+        self._loop.call_later(seconds + 0.01, self._on_change)
+
     def _forget(self) -> None:
         """The server has dropped our requests (reconnect, leader change): start again."""
-        self._doubt()
+        self._begin()
         self.credit = 0
         self._seen = self._loop.time()
         self._on_change()
@@ -227,7 +233,7 @@ class Pull:
             # A subject that is not UTF-8 must not raise: the server stores such messages and would redeliver it without end.
             where, how = subject.decode(errors="replace"), reply.decode(errors="replace")
             delivery = Delivery(self._connection, self._acks, where, how, data, header_block)
-            delivery.is_first = self._is_first(delivery, header_block)
+            delivery.is_first = self._firsts.is_first(delivery.delivered, delivery.number, delivery.ready_at, header_block)
             self._on_delivery(delivery)
             return
         headers = parse_headers(header_block)
@@ -243,48 +249,12 @@ class Pull:
             return
         self._on_trouble(status, description)
 
-    def _is_first(self, delivery: Delivery, headers: bytes) -> bool:
-        """Whether nobody can have been given this job before.
-
-        Its message is the first try of a job with a new id, stored since the server has started and since the consumer was
-        created, so that the server's count is right. What was stored long after its sending may follow its own repeat.
-        """
-        if delivery.number <= self._last_number:  # the consumer is another one, or has forgotten what it had delivered
-            self._doubt()
-        self._last_number = delivery.number
-        mark = self._connection.client.first_mark if self._claims_late and delivery.delivered == 1 else None
-        if mark is None or mark not in headers:
-            return False
-        if self._created is UNKNOWN and self._learning is None:
-            self._learning = self._connection.background.start(self._learn(), f"naq-learn-{self.queue}")
-        return delivery.ready_at >= self._created
-
-    def _doubt(self) -> None:
-        """The consumer may have been created again."""
-        self._created = UNKNOWN
-        self._last_number = 0
-        self._doubts += 1
-
-    async def _learn(self) -> None:
-        """Ask when the consumer was created."""
-        doubts = self._doubts
-        try:
-            created = parse_instant(str((await self._connection.api(self._info)).get("created")))
-            if created is not None and doubts == self._doubts:
-                self._created = created.timestamp()
-        except BrokerError as error:
-            log.debug("queue %s: all jobs are claimed first: %r", self.queue, error)
-            await asyncio.sleep(UNSERVED)
-        finally:
-            self._learning = None
-
     def _on_trouble(self, status: str, description: str) -> None:
         """409 leadership change, shutdown, consumer deleted; 503 no responders: back off, look, ask again."""
         log.info("queue %s: pull ended with %s %s", self.queue, status, description)
-        self._doubt()
+        self._firsts.doubt()
         self.credit = 0
-        self._not_before = self._loop.time() + BACKOFF
-        self._loop.call_later(BACKOFF + 0.01, self._on_change)
+        self._ask_later(BACKOFF)
         self._look()
 
     def _look(self) -> None:
@@ -299,8 +269,7 @@ class Pull:
         except BrokerError as error:
             # What is missing and cannot be created has been reported by the keeper, once.
             log.log(logging.DEBUG if isinstance(error, JetStreamError) else logging.WARNING, "queue %s: %s", self.queue, error)
-            self._not_before = self._loop.time() + UNSERVED
-            self._loop.call_later(UNSERVED + 0.01, self._on_change)
+            self._ask_later(UNSERVED)
         else:
             self._on_change()
 
