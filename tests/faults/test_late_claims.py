@@ -292,3 +292,42 @@ async def _check(form: Form, steps: Steps, ends: Ends, observer: Observer) -> No
         if record.state is JobState.SUCCEEDED:
             assert record.started_at <= record.ended_at, about
             assert record.worker, about
+
+
+async def test_what_the_network_has_held_up_for_a_lease_is_not_run_again(
+    nats_server: EmbeddedServer, naq_settings: Settings, held: Callable[[], Steps]
+) -> None:
+    """A delivery that another worker has been given meanwhile arrives with a count of 1."""
+    steps = held()
+    settings = replace(
+        naq_settings,
+        ack_wait=timedelta(seconds=1),
+        worker_ttl=timedelta(seconds=1),
+        heartbeat_interval=timedelta(seconds=0.3),
+        claim_after=timedelta(seconds=AFTER),
+    )
+    async with (
+        Proxy(nats_server.port) as proxy,
+        Queue("default", settings=settings) as queue,
+        Observer(settings) as observer,
+        a_worker("a", replace(settings, nats_url=proxy.url)) as first,
+    ):
+        await make_late(queue, first)
+        proxy.blackhole()
+        job_ids = [each.job_id for each in await queue.enqueue_many([queue.call(job, "any") for _ in range(8)])]
+        async with a_worker("b", settings) as second:
+            await eventually(lambda: _have_ended(observer, job_ids), 30)
+            proxy.heal()
+            await make_late(queue, second)
+            await eventually(lambda: _is_empty(observer, first, second), 30)
+    assert sorted(run.job_id for run in steps.runs) == sorted(job_ids)
+
+
+async def _have_ended(observer: Observer, job_ids: list[str]) -> None:
+    records = await observer.records("default", job_ids)
+    assert all(each in records and records[each].state.is_final for each in job_ids)
+
+
+async def _is_empty(observer: Observer, *workers: Worker) -> None:
+    assert not any(life_of(worker)._intake.active for worker in workers)
+    assert not (await observer.live("default")).get("ready")
