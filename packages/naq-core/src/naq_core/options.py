@@ -129,7 +129,8 @@ class TaskOptions(RepeatedOptions, total=False):
         Literal["late", "first"],
         Option(
             kinds.choice(("late", "first")),
-            "Whether it is claimed before it starts (first), or late where the setting claim_after allows it.",
+            "late: start at once where no other worker can have the job, and claim it if it still runs after claim_after; "
+            "first: claim it before it starts.",
             "late",
         ),
     ]
