@@ -50,9 +50,10 @@ class Source:
         """Whether it would fill an order at once, as far as is known."""
         return self.pending > 0 and (self.credit == 0 or now - self.spoke_at < SURE)
 
-    def standing(self, share: int) -> int:
-        """Return how much to keep on order while nothing is known to wait there."""
-        return share if self.level == NORMAL else max(1, share // STANDING)
+    def missing(self, share: int) -> int:
+        """Return how much to order while nothing is known to wait there: nothing until half of its order has come."""
+        standing = share if self.level == NORMAL else max(1, share // STANDING)
+        return standing - self.credit if 2 * self.credit <= standing else 0
 
 
 class FairShare:
@@ -116,7 +117,7 @@ class FairShare:
                 is_led = left <= 0
                 count = share - source.credit
             else:
-                count = source.standing(idle_share) - source.credit
+                count = source.missing(idle_share)
             if count > 0:
                 wishes.append((source, count))
         return wishes

@@ -62,6 +62,8 @@ class Fetch:
     ) -> None:
         self.is_open = False
         """Between `start` and `stop`."""
+        self.is_content = False
+        """Nothing was to be ordered at the last look, and no backlog was seen since: a free slot is no reason to look again."""
         self._connection = connection
         self._acks = Acks(connection)
         self._freshness = Freshness(connection)
@@ -125,6 +127,8 @@ class Fetch:
         was_empty = not source.pending
         self._shares.note_delivery(source, delivery.pending, self._loop.time())
         self._on_delivery(delivery)
+        if delivery.pending:
+            self.is_content = False
         if was_empty and delivery.pending:
             self._wake()  # its order was small, as its backlog was unknown
 
@@ -146,6 +150,7 @@ class Fetch:
         if any(source.credit for source, _ in wishes) and sum(count for _, count in wishes) < self.slots // 8:
             await asyncio.sleep(GATHER)
             wishes = self._wishes()
+        self.is_content = not wishes and self._free() > 0 and not any(source.pending for source in self._pulls)
         if is_stopping():
             return
         for source, count in wishes:

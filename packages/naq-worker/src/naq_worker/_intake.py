@@ -227,7 +227,8 @@ class Intake:
             may_begin = self.isolation.is_open and not self.is_stopping
             following = (self.places.next() or self.fetch.next()) if may_begin else None
             if following is None:
-                self.wake.set()
+                if not self.fetch.is_content:
+                    self.wake.set()
                 return
             if following.delivery.key in self.active:
                 self.places.leave(following)

@@ -114,7 +114,7 @@ class Life:
 
     def _assemble(self, places: Places) -> None:
         connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
-        self._finisher = Finisher(connection, intake.wake.set)
+        self._finisher = Finisher(connection, intake.wake.set if worker.burst else lambda: None)
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
         self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places)
         self._commands = Commands(connection, worker, intake.find, intake.held)
