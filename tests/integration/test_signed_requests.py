@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from naq_client import Queue
 from naq_core import JobState, Settings, SignatureError, manage
 from naq_core.connection import Connection
+from naq_core.inspect import list_workers
 from naq_core.manage import quiet_worker, resume_worker, stop_worker
 from naq_core.signing import CONTROL
 from naq_core.storage.control import FRESH, ControlRequest, _signed, ask_worker
+from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
+from tests.support.eventually import eventually
 
 KEY = "k" * 32
 
@@ -27,9 +31,15 @@ async def send(connection: Connection, worker_id: str, data: bytes) -> dict[str,
     return dict(msgspec.json.decode(answer.data))
 
 
+async def is_present(connection: Connection, worker: Worker) -> None:
+    """A worker whose presence can be read answers requests."""
+    assert worker.worker_id in {each["worker_id"] for each in await list_workers(connection)}
+
+
 async def test_a_holder_of_the_key_is_obeyed(queue: Queue, run_worker: RunWorker) -> None:
     connection = await queue.connection()
     async with run_worker() as worker:
+        await eventually(lambda: is_present(connection, worker))
         await quiet_worker(connection, worker.worker_id)
         assert worker.state == "quiet"
         await resume_worker(connection, worker.worker_id)
@@ -39,7 +49,7 @@ async def test_a_holder_of_the_key_is_obeyed(queue: Queue, run_worker: RunWorker
 @pytest.mark.parametrize("key", [(), ("f" * 32,)])
 async def test_without_the_key_a_worker_cannot_be_stopped(queue: Queue, run_worker: RunWorker, key: tuple[str, ...]) -> None:
     async with run_worker() as worker, Connection(replace(queue.settings, signing_key=key)) as stranger:
-        await resume_worker(await queue.connection(), worker.worker_id)
+        await eventually(partial(is_present, await queue.connection(), worker))
         for verb in (quiet_worker, stop_worker):
             with pytest.raises(SignatureError, match=r"refused|signed with another key"):
                 await verb(stranger, worker.worker_id)
@@ -52,7 +62,7 @@ async def test_a_request_is_of_no_use_elsewhere_later_or_again(queue: Queue, run
     connection = await queue.connection()
     async with run_worker() as worker, run_worker() as other:
         for each in (worker, other):
-            await resume_worker(connection, each.worker_id)  # asks until it answers
+            await eventually(partial(is_present, connection, each))
         quiet = msgspec.json.encode(_signed(connection, worker.worker_id, ControlRequest("quiet")))
         resume = msgspec.json.encode(_signed(connection, worker.worker_id, ControlRequest("resume")))
         first = await send(connection, worker.worker_id, quiet)
@@ -101,6 +111,8 @@ async def test_a_running_job_is_cancelled_without_the_key_in_its_record_only(
 
 async def test_a_worker_without_keys_obeys_a_signed_request(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:
     async with run_worker(settings=replace(settings, signing_key=())) as worker:
+        connection = await queue.connection()
+        await eventually(lambda: is_present(connection, worker))
         with pytest.raises(SignatureError, match="is not signed"):  # its answer: the key reaches the workers first
-            await quiet_worker(await queue.connection(), worker.worker_id)
+            await quiet_worker(connection, worker.worker_id)
         assert worker.state == "quiet"

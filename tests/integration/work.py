@@ -161,6 +161,19 @@ async def count_at_once(seconds: float) -> None:
         at_once.now -= 1
 
 
+async def count_until(expected: int) -> None:
+    """Wait until so many run at once, and a moment longer: one too many would be counted."""
+    at_once.now += 1
+    at_once.most = max(at_once.most, at_once.now)
+    try:
+        async with asyncio.timeout(20):
+            while at_once.most < expected:  # noqa: ASYNC110 - they come within milliseconds
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.03)
+    finally:
+        at_once.now -= 1
+
+
 async def count_run() -> None:
     key = current_job().job_id
     runs[key] = runs.get(key, 0) + 1
