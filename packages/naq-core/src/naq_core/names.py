@@ -96,10 +96,7 @@ def check_workflow_id(workflow_id: object) -> str:
     Raises:
         InvalidNameError: It is not 1 to 128 letters, digits, `_`, `-` or `=`.
     """
-    text = exact_text(workflow_id)
-    if text is None or not _JOB_ID.fullmatch(text):
-        raise InvalidNameError("workflow id", workflow_id, "use 1 to 128 letters, digits, '_', '-' or '='")
-    return text
+    return _checked("workflow id", workflow_id, _JOB_ID, "use 1 to 128 letters, digits, '_', '-' or '='")
 
 
 def check_schedule_id(schedule_id: object) -> str:
@@ -108,10 +105,7 @@ def check_schedule_id(schedule_id: object) -> str:
     Raises:
         InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
     """
-    text = exact_text(schedule_id)
-    if text is None or not _SCHEDULE_ID.fullmatch(text):
-        raise InvalidNameError("schedule id", schedule_id, "use 1 to 90 letters, digits, '_' or '-'")
-    return text
+    return _checked("schedule id", schedule_id, _SCHEDULE_ID, "use 1 to 90 letters, digits, '_' or '-'")
 
 
 def check_worker_name(name: object) -> str:
@@ -120,9 +114,13 @@ def check_worker_name(name: object) -> str:
     Raises:
         InvalidNameError: It is not 1 to 64 letters, digits or `-`.
     """
+    return _checked("worker name", name, _WORKER_NAME, "use 1 to 64 letters, digits or '-'")
+
+
+def _checked(kind: str, name: object, pattern: re.Pattern[str], rule: str) -> str:
     text = exact_text(name)
-    if text is None or not _WORKER_NAME.fullmatch(text):
-        raise InvalidNameError("worker name", name, "use 1 to 64 letters, digits or '-'")
+    if text is None or not pattern.fullmatch(text):
+        raise InvalidNameError(kind, name, rule)
     return text
 
 
