@@ -56,6 +56,9 @@ queue resume default
 queue limit default none
 queue purge none
 queue delete none
+check worker
+check queue --age 1h
+check schedule
 schedule list
 schedule add math:sqrt 2 --id daily --cron @daily --replace
 schedule show daily

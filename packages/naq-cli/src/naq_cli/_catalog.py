@@ -32,6 +32,7 @@ COMMANDS = {
     "events": Command(LOOK, "Print job events as they happen.", "naq_cli.commands.events:events"),
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
     "stats": Command(LOOK, "Show the figures of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
+    "check": Command(LOOK, "Check workers, queues or schedules, for Nagios and cron.", "naq_cli.commands.check:app"),
     "doctor": Command(PREPARE, "Check the server, streams and workers, and suggest fixes.", "naq_cli.commands.doctor:doctor"),
     "bench": Command(PREPARE, "Measure how fast jobs are enqueued and run on this server.", "naq_cli.bench.command:bench"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _TAKES_PATHS = {"dev", "server"}
 """Commands whose words go on to the system, or to other processes, as they came."""
+_USAGE_CODES = {"check": 3}
+"""The exit codes of a wrong command line, of commands for which 2 means something else."""
 _HELP, _VERSION = {"--help", "-h", "help"}, {"--version", "version"}
 
 
@@ -147,7 +149,7 @@ def _run_command(words: list[str]) -> int:
             words = [_readable(word, at) for at, word in enumerate(words)]
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _complain(_usage_problem(error), ExitCode.USAGE)
+        return _complain(_usage_problem(error), _USAGE_CODES.get(name, ExitCode.USAGE))
     except PluginImportError as error:
         return _complain(str(error), ExitCode.IMPORT_FAILED)
     except UnreadableWordError as error:
@@ -270,7 +272,7 @@ def _usage_problem(error: "CycloptsError") -> str:
     return f"{chain}: {text} See: {chain} --help"
 
 
-def _complain(message: str, code: ExitCode) -> ExitCode:
+def _complain(message: str, code: int) -> int:
     sys.stderr.write(f"{message}\n")
     return code
 
