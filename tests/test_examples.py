@@ -128,6 +128,12 @@ EXPECTED = {
         r"paused: True and waiting: True\nresumed by hand\nresumed by the server; paused: False",
         r"slots each: [12]\b",
     ],
+    "middleware.py": [
+        r"\{'result': 'acme: 4\.5 each', 'quick': True\}\nheaders: \{'tenant': 'acme'\}",
+        r"'globex: 3 each'",
+        r"'nothing to share: division by zero'",
+        r"'cleaned up for globex'",
+    ],
     "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
     "progress_and_logs.py": [
@@ -164,7 +170,15 @@ EXPECTED = {
 WORKER_LOG = re.compile(r"^\S+Z (?:WARNING|ERROR) naq_worker\.jobs: job .*\n(?:(?!\d{4}-).*\n)*", re.MULTILINE)
 """What a worker logs of the jobs that fail in an example."""
 # Modules the examples import.
-NOT_PROGRAMS = {"hook_tasks.py", "json_tasks.py", "local.py", "scheduled_tasks.py", "serving.py", "priority_tasks.py"}
+NOT_PROGRAMS = {
+    "hook_tasks.py",
+    "json_tasks.py",
+    "local.py",
+    "scheduled_tasks.py",
+    "serving.py",
+    "shop_middleware.py",
+    "priority_tasks.py",
+}
 
 
 def environment() -> dict[str, str]:

@@ -7,7 +7,6 @@ import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from naq_core._settings_values import MIDDLEWARE_SIDES, middleware
 from naq_core.control import JobControl
@@ -41,7 +40,8 @@ NO_LAYERS = Layers()
 
 _instances: dict[Any, Any] = {}
 """Middleware by the name or class that it was given as: one instance for each in a process."""
-_of_tasks: "WeakKeyDictionary[Callable[..., Any], _Declared]" = WeakKeyDictionary()
+_of_tasks: "dict[Callable[..., Any], _Declared]" = {}
+"""The middleware of tasks, by their functions; asked for each job whether it is empty."""
 
 
 class _Declared:
@@ -178,7 +178,7 @@ def of_function(function: Any) -> Layers:
     plain = function if task is None else task.__naq_function__
     try:
         declared = _of_tasks.get(plain)
-    except TypeError:  # no weak reference can be made to it, so it is no task
+    except TypeError:  # it cannot be hashed
         return NO_LAYERS
     return NO_LAYERS if declared is None else declared.layers()
 
