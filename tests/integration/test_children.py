@@ -54,6 +54,17 @@ async def test_what_a_job_starts_can_be_terminated(how: str, queue: Queue, naq_w
     assert await job.result(SLOW) == ([0, 1, 4] if how == "pool" else -signal.SIGTERM)
 
 
+@pytest.mark.parametrize("how", ["fork", "pool"])
+async def test_what_a_job_in_a_thread_forks_can_be_terminated(how: str, queue: Queue, tmp_path: Path) -> None:
+    """It had the worker's handler of SIGTERM, which did nothing there: `with Pool()` never ended."""
+    with Fleet(queue.settings, History(tmp_path / "history"), tmp_path) as fleet:
+        worker = fleet.start()
+        job = await queue.options(max_retries=0).enqueue(child_jobs.terminate, how)
+        assert await job.result(SLOW) == ([0, 1, 4] if how == "pool" else -signal.SIGTERM)
+        worker.terminate()
+        assert await worker.ended(SLOW) == 0
+
+
 async def test_the_signals_that_stop_the_worker_do_not_end_a_child(queue: Queue, run_worker: RunWorker) -> None:
     async with run_worker():
         child = await (await queue.options(process=True).enqueue(os.getpid)).result(SLOW)

@@ -72,6 +72,19 @@ async def test_tasks_use_the_settings_of_now_after_forget_settings(settings: Set
     assert connection.is_over
 
 
+def test_a_connection_of_a_loop_that_does_not_run_is_closed_at_once(settings: Settings) -> None:
+    """It was left to the last turn of the loop, such as that of a test session: `Task was destroyed but it is pending!`."""
+
+    async def open_one() -> Connection:
+        await double.enqueue(1)
+        return await shared_queue(None).connection()
+
+    with asyncio.Runner() as runner:
+        connection = runner.run(open_one())
+        forget_settings()
+        assert connection.client.is_closed
+
+
 def test_the_first_use_of_a_sync_queue_by_many_threads_opens_one_connection(settings: Settings) -> None:
     queue = SyncQueue(settings=settings)
     opened: list[Any] = []

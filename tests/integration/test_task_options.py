@@ -299,6 +299,8 @@ async def test_a_misspelt_option_among_the_arguments_is_refused(queue: Queue) ->
         await queue.enqueue(plain, 1, max_retry=3)
     with pytest.raises(InvalidCallError, match=r"unexpected keyword argument 'overlop'; did you mean overlap\?"):
         await queue.schedule(plain, 1, cron="@daily", overlop="skip")
+    with pytest.raises(InvalidCallError, match=r"unexpected keyword argument 'cronn'; did you mean cron\? .* in schedule\("):
+        await queue.schedule(plain, 1, cronn="@daily")
     assert queue.call(takes_all, max_retry=3).kwargs == {"max_retry": 3}
 
 
@@ -330,6 +332,14 @@ async def test_a_misspelt_argument_of_a_service_is_refused(
     ready = {"settings": settings} if with_settings else {}
     with pytest.raises(InvalidOptionError, match=rf"did you mean {meant}\?"):
         service(**given, **ready)
+
+
+@pytest.mark.parametrize("name", ["on_startup", "on_shutdown"])
+def test_a_hook_that_cannot_be_called_is_refused(settings: Settings, name: str) -> None:
+    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions; 'shop:connect' cannot be called$"):
+        Worker("mail", settings=settings, **{name: ["shop:connect"]})  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions, not <function "):
+        Worker("mail", settings=settings, **{name: plain})  # type: ignore[arg-type]
 
 
 async def test_a_setting_at_the_service_wins_over_ready_settings(settings: Settings, naq_connection: Connection) -> None:

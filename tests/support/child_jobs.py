@@ -90,6 +90,11 @@ def _square(number: int) -> int:
     return number * number
 
 
+def _be_busy(descriptor: int) -> None:
+    os.write(descriptor, b".")
+    time.sleep(600)
+
+
 def terminate(how: str) -> int | str | list[int]:
     """Start a process and end it in the ways of the standard library; return how it ended."""
     if how == "popen":
@@ -106,8 +111,12 @@ def terminate(how: str) -> int | str | list[int]:
             time.sleep(600)
         os.kill(child, signal.SIGTERM)
         return -os.WTERMSIG(os.waitpid(child, 0)[1])
+    reading, writing = os.pipe()
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.map(_square, range(3))
+        squares = pool.map(_square, range(3))
+        pool.apply_async(_be_busy, [writing])
+        os.read(reading, 1)
+        return squares
 
 
 def fork_and_wait(path: str, how: str) -> None:

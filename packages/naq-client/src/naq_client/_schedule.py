@@ -101,6 +101,7 @@ def prepare(
 
     Raises:
         InvalidScheduleError: A value is wrong, or a keyword is ambiguous.
+        InvalidCallError: The arguments do not fit the function.
     """
     options = {name: value for name, value in kwargs.items() if name in KEYWORDS}
     rest = {name: value for name, value in kwargs.items() if name not in KEYWORDS}
@@ -111,6 +112,7 @@ def prepare(
     else:
         _check_not_the_functions_own(function, options)
         job = make_job(function, *args, **rest)
+        job.check()  # first: a misspelt `cron` is an argument, too
     paused = options.pop("paused", None)
     return schedules.make_spec(job, **options), paused
 

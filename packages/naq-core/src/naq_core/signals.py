@@ -6,11 +6,12 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ _receivers: "list[SignalReceiver]" = []
 """All of them get each signal: two services of one process stop together."""
 _before: dict[signal.Signals, Any] = {}
 """The program's own handlers, put back when the last receiver leaves."""
+
+
+Handler: TypeAlias = Callable[[int, FrameType | None], None]
+
+_not_in_forks: set[Handler] = set()
+"""Handlers of this process that have no meaning in what it forks."""
 
 
 def stopping() -> list[signal.Signals]:
@@ -65,6 +72,7 @@ class SignalReceiver:
         _receivers.append(self)
         if len(_receivers) == 1:
             _before.update((each, signal.signal(each, _receive)) for each in stopping())
+            reset_in_forks(_receive)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -100,3 +108,40 @@ def _receive(number: int, _: FrameType | None) -> None:
     name = signal.Signals(number).name
     for each in tuple(_receivers):
         each.tell(name)
+
+
+def reset_in_forks(handler: Handler) -> None:
+    """Give the processes that are forked from now on Python's own handlers where this process has `handler`.
+
+    What forks without `exec` (a `multiprocessing.Pool`) inherits a handler that does nothing there: SIGTERM has no effect, and
+    `Pool.terminate()` never returns.
+    """
+    if not _not_in_forks and hasattr(os, "register_at_fork"):
+        _Forking().install()
+    _not_in_forks.add(handler)
+
+
+class _Forking(threading.local):
+    """Resets the handlers of what is forked, from its first moment on.
+
+    The signals are blocked meanwhile: one that is sent at once would reach the inherited handler.
+    """
+
+    def __init__(self) -> None:
+        self._blocked: set[int] = set()
+
+    def install(self) -> None:
+        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._reset)
+
+    def _block(self) -> None:
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+
+    def _reset(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for each in SIGNALS:
+                if signal.getsignal(each) in _not_in_forks:
+                    signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+        self._unblock()

@@ -100,6 +100,8 @@ def _advice(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
             continue
         if found := meant(name, signature.parameters):
             return found
-        if found := meant(name, ENQUEUE_OPTIONS | SCHEDULE_OPTIONS.keys()):
+        if found := meant(name, ENQUEUE_OPTIONS):
             return f"{found} Options of a job belong in options(…)"
+        if found := meant(name, SCHEDULE_OPTIONS):
+            return f"{found} Options of a schedule belong in schedule(…)"
     return ""

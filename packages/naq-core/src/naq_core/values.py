@@ -6,9 +6,13 @@ is formatted as `Names.MAIL` into a subject. Therefore a check never hands on th
 """
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from naq_core.errors import InvalidOptionError, shown
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 LONGEST_TIME = 1e9
 """Seconds, some 31 years: a longer delay or time-out overflows what the server or an event loop can hold."""
@@ -118,6 +122,21 @@ def flag(value: object, name: str) -> bool:
     if value is True or value is False:
         return value
     raise InvalidOptionError(name, f"must be True or False, not {shown(value)}")
+
+
+def functions(value: Iterable[F], name: str) -> tuple[F, ...]:
+    """Return functions as a tuple.
+
+    Raises:
+        InvalidOptionError: One cannot be called, or they are not a list.
+    """
+    if not isinstance(value, Iterable):
+        raise InvalidOptionError(name, f"takes a list of functions, not {shown(value)}")
+    found = tuple(value)
+    for each in found:
+        if not callable(each):
+            raise InvalidOptionError(name, f"takes a list of functions; {shown(each)} cannot be called")
+    return found
 
 
 def aware(value: object, name: str) -> datetime:

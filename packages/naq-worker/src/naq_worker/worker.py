@@ -16,7 +16,7 @@ from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
 from naq_core.tasks import finish
-from naq_core.values import flag, whole
+from naq_core.values import flag, functions, whole
 from naq_worker._active import Counters
 from naq_worker._fair_share import FairShare
 from naq_worker._life import Hook, Life, Orders, call_hook
@@ -81,8 +81,8 @@ class Worker:
         self._imports = (imports,) if isinstance(imports, str) else tuple(imports)
         for module in self._imports:
             importlib.import_module(module)
-        self._on_startup = tuple(on_startup)
-        self._on_shutdown = tuple(on_shutdown)
+        self._on_startup = functions(on_startup, "on_startup")
+        self._on_shutdown = functions(on_shutdown, "on_shutdown")
         self._signals = SignalReceiver(StopOnSignal(self), is_on=flag(handle_signals, "handle_signals"))
         self._orders = Orders()
         self._life: Life | None = None

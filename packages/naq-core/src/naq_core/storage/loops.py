@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ class _Place:
 
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: Connection | None = None
+    thread: int = field(default_factory=threading.get_ident)
+    """In which the event loop runs, or ran."""
 
 
 class LoopConnections:
@@ -64,10 +67,20 @@ class LoopConnections:
             await place.connection.close()
 
     def close_all(self) -> None:
-        """Have the connections of all loops closed, without waiting for it. Callable from any thread."""
-        for loop in tuple(self._places):
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and its connection with it
-                loop.call_soon_threadsafe(self._closer())
+        """Have the connections of all loops closed, and wait for those of this thread if none of its loops runs.
+
+        Callable from any thread. A loop that does not run, such as that of a test session between two tests, may run again only
+        to end: too late to close a connection in order.
+        """
+        is_free = not _has_running_loop()
+        for loop, place in tuple(self._places.items()):
+            if loop.is_closed():  # and its connection with it
+                continue
+            if is_free and place.thread == threading.get_ident():
+                loop.run_until_complete(self.close())
+            else:
+                with contextlib.suppress(RuntimeError):  # it has been closed meanwhile
+                    loop.call_soon_threadsafe(self._closer())
 
     def _closer(self) -> Callable[[], None]:
         closing = Background()
@@ -76,3 +89,11 @@ class LoopConnections:
             _ = closing.start(self.close(), "naq-close")
 
         return close
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

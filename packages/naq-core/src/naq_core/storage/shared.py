@@ -25,7 +25,7 @@ async def close_shared() -> None:
 
 
 def forget_shared() -> None:
-    """Have those of all event loops closed, without waiting for it. Callable from any thread."""
+    """Have those of all event loops closed, as `LoopConnections.close_all`. Callable from any thread."""
     with _lock:
         forgotten = tuple(_connections.values())
         _connections.clear()

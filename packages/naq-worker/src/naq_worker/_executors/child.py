@@ -28,7 +28,7 @@ from naq_core.layers import NO_LAYERS, Layer, around, around_attempts, around_pl
 from naq_core.middleware import Attempt
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
-from naq_core.signals import SIGNALS, stopping
+from naq_core.signals import reset_in_forks, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
 from naq_core.tasks import Background
 from naq_worker._executors.frames import (
@@ -314,41 +314,17 @@ def _new_runner() -> asyncio.Runner:
 def _keep_signals() -> None:
     """Survive the signals that stop the worker, which systemd sends to all of its processes: the worker decides, and kills.
 
-    By a handler: unlike `SIG_IGN` it ends with `exec`, so that the programs which a job starts can be terminated.
+    By a handler: unlike `SIG_IGN` it ends with `exec`, so that the programs which a job starts can be terminated; and so can
+    what it forks.
     """
     for each in stopping():
         signal.signal(each, _stay)
         signal.siginterrupt(each, False)
+    reset_in_forks(_stay)
 
 
 def _stay(number: int, frame: FrameType | None) -> None:
     """Do nothing."""
-
-
-class _ForkedSignals(threading.local):
-    """Lets what a job forks, a `multiprocessing.Pool` for one, be terminated, from its first moment on.
-
-    The signals are blocked meanwhile: one that is sent at once would reach the handler of the parent, which does nothing.
-    """
-
-    def __init__(self) -> None:
-        self._blocked: set[int] = set()
-
-    def install(self) -> None:
-        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._reset)
-
-    def _block(self) -> None:
-        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-    def _unblock(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
-
-    def _reset(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for each in SIGNALS:
-                if signal.getsignal(each) is _stay:
-                    signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
-        self._unblock()
 
 
 def main() -> None:
@@ -358,7 +334,6 @@ def main() -> None:
     guard_standard_streams()
     treat_output_as_log()
     _keep_signals()
-    _ForkedSignals().install()
     # The pipe breaks when the worker is gone: no reason to go on.
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
     with socket.socket(fileno=channel) as connection, broken:
