@@ -21,7 +21,7 @@ from naq_core.storage.edges import Edge, Key, edges_of, forget, read_edges
 from naq_core.storage.end_waiting import cancel_waiting
 from naq_core.storage.messages import release as release_message
 from naq_core.storage.messages import released
-from naq_core.storage.parents import ParentState, Standing, standing_of, standings
+from naq_core.storage.parents import ParentState, ParentStatus, parent_statuses, status_of
 from naq_core.storage.subjects import ASIDE, WAITS, state_of_subject
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.many import read_many
@@ -95,37 +95,37 @@ class Dependents:
     async def judge(
         self,
         children: Sequence[tuple[Key, Sequence[Parent]]],
-        known: dict[Key, Standing] | None = None,
+        known: dict[Key, ParentStatus] | None = None,
         *,
-        thorough: bool = False,
+        recheck: bool = False,
     ) -> list[Verdict]:
         """Return what is to become of each waiting job."""
         known = dict(known or {})
         asked = [key for _, after in children for key in _keys(after) if key not in known]
-        known |= await standings(self.connection, asked, thorough=thorough)
+        known |= await parent_statuses(self.connection, asked, recheck=recheck)
         gone = [(key[1], child) for child, after in children for key in _keys(after) if known[key].kind is ParentState.GONE]
         # A parent whose success was acted upon has no edge any more; its record may have expired since.
         edges = await read_edges(self.connection, gone) if gone else {}
         return [self._verdict(child, after, known, edges) for child, after in children]
 
-    def _verdict(self, child: Key, after: Sequence[Parent], known: dict[Key, Standing], edges: dict[str, int]) -> Verdict:
+    def _verdict(self, child: Key, after: Sequence[Parent], known: dict[Key, ParentStatus], edges: dict[str, int]) -> Verdict:
         witness: Key | None = None
         done: list[str] = []
         others: set[str] = set()
         for parent in after:
             key = (parent.queue, parent.id)
-            standing = known[key]
-            if standing.kind is ParentState.DONE:
+            status = known[key]
+            if status.kind is ParentState.DONE:
                 done.append(parent.id)
             else:
                 others.add(parent.id)
-            if standing.kind is ParentState.ALIVE:
+            if status.kind is ParentState.ALIVE:
                 witness = key
-            elif standing.kind is ParentState.GONE:
+            elif status.kind is ParentState.GONE:
                 if not parent.lenient and self.connection.names.edge(parent.id, *child) in edges:
-                    return Verdict(reason=standing.why)
-            elif standing.kind is ParentState.FAILED and not parent.lenient:
-                return Verdict(reason=standing.why)
+                    return Verdict(reason=status.why)
+            elif status.kind is ParentState.FAILED and not parent.lenient:
+                return Verdict(reason=status.why)
         return Verdict(run=witness is None, witness=witness, served=tuple(each for each in done if each not in others))
 
     async def forget_edges(self, child: Key, after: Sequence[Parent]) -> None:
@@ -134,9 +134,9 @@ class Dependents:
 
     async def _act(self, edges: list[Edge], ended: list[JobRecord], spent: list[int]) -> list[JobRecord]:
         """Act upon one round of ends, note the edges that have served, and return the ends that follow from them."""
-        known: dict[Key, Standing] = {}
+        known: dict[Key, ParentStatus] = {}
         for record in ended:
-            known[record.queue, record.job_id] = known["*", record.job_id] = standing_of(record)
+            known[record.queue, record.job_id] = known["*", record.job_id] = status_of(record)
         children: dict[Key, list[Edge]] = {}
         for edge in edges:
             if edge.parent in known:  # otherwise a job of the same id on another queue is meant
@@ -167,7 +167,7 @@ class Dependents:
         children: dict[Key, list[Edge]],
         waiting: dict[Key, Message],
         doomed: dict[Key, str],
-        known: dict[Key, Standing],
+        known: dict[Key, ParentStatus],
         spent: list[int],
     ) -> list[JobRecord]:
         undecided: list[tuple[Key, Sequence[Parent]]] = []
@@ -205,7 +205,7 @@ class Dependents:
             spent += (await read_edges(self.connection, left)).values()
         return [record for records in ended for record in records]
 
-    async def _with_living_witness(self, children: dict[Key, list[Edge]], known: dict[Key, Standing]) -> list[Key]:
+    async def _with_living_witness(self, children: dict[Key, list[Edge]], known: dict[Key, ParentStatus]) -> list[Key]:
         """Return the children of which another parent is known to live: its end comes later, and will see these ends."""
         witnesses: dict[Key, Key] = {}
         for child, edges in children.items():
@@ -214,7 +214,7 @@ class Dependents:
                 witnesses[child] = witness
         if not witnesses:
             return []
-        found = await standings(self.connection, witnesses.values())
+        found = await parent_statuses(self.connection, witnesses.values())
         return [child for child, witness in witnesses.items() if found[witness].kind is ParentState.ALIVE]
 
     async def _live(self, keys: Sequence[Key]) -> dict[Key, Message]:
@@ -232,7 +232,7 @@ class Dependents:
     async def _ended_before(self, children: list[Key]) -> list[JobRecord]:
         if not children:
             return []
-        found = await standings(self.connection, children)
+        found = await parent_statuses(self.connection, children)
         records = (each.record for each in found.values())
         return [record for record in records if record is not None and record.state is JobState.CANCELLED]
 
@@ -286,17 +286,17 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
         SignatureError: A result does not bear the signature that `signing_key` asks for.
         LargePayloadError: A large result is gone.
     """
-    found = await standings(connection, _keys(parents))
+    found = await parent_statuses(connection, _keys(parents))
     outcomes: list[ParentOutcome] = []
     for parent in parents:
-        standing = found[parent.queue, parent.id]
-        record = standing.record
+        status = found[parent.queue, parent.id]
+        record = status.record
         if record is None:
-            outcomes.append(ParentOutcome(parent.id, None, standing.why))
+            outcomes.append(ParentOutcome(parent.id, None, status.why))
             continue
         result = await result_bytes(connection, record) if record.state is JobState.SUCCEEDED else b""
         serializer = connection.settings.job_serializer
-        outcomes.append(ParentOutcome(parent.id, record.state, standing.why, record.result_type, result, serializer))
+        outcomes.append(ParentOutcome(parent.id, record.state, status.why, record.result_type, result, serializer))
     return tuple(outcomes)
 
 

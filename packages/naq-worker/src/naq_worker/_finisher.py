@@ -99,7 +99,7 @@ class Finisher:
         if is_expired(envelope, self._connection):
             await self._dependents.forget_edges(child, envelope.after)
             return True  # to its claim, which ends it
-        (verdict,) = await self._dependents.judge([(child, envelope.after)], thorough=True)
+        (verdict,) = await self._dependents.judge([(child, envelope.after)], recheck=True)
         if verdict.run:
             await self._dependents.forget_edges(child, envelope.after)
             return True

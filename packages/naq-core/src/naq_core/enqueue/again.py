@@ -13,7 +13,7 @@ from naq_core.errors import SignatureError, WrongSequenceError
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
 from naq_core.storage.messages import released
-from naq_core.storage.parents import ParentState, Standing, standings
+from naq_core.storage.parents import ParentState, ParentStatus, parent_statuses
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.batch import batches, publish_batch
 from naq_core.transport.message import Message
@@ -30,7 +30,7 @@ async def put_back(connection: Connection, messages: Mapping[Key, Message]) -> N
     """
     envelopes = {key: decode_envelope(message.data) for key, message in messages.items()}
     parents = {(parent.queue, parent.id) for envelope in envelopes.values() for parent in envelope.after}
-    known = await standings(connection, parents)
+    known = await parent_statuses(connection, parents)
     waiting: list[list[BrokerMessage]] = []
     ready: list[list[BrokerMessage]] = []
     children: list[tuple[Key, Sequence[Parent]]] = []
@@ -67,15 +67,15 @@ def with_envelope(connection: Connection, message: Message, envelope: Envelope, 
 
 async def failed_parent(connection: Connection, after: Sequence[Parent]) -> str:
     """Return why a job would wait in vain; empty if it would not."""
-    known = await standings(connection, [(parent.queue, parent.id) for parent in after])
+    known = await parent_statuses(connection, [(parent.queue, parent.id) for parent in after])
     for parent in after:
-        standing = known[parent.queue, parent.id]
-        if standing.kind is ParentState.FAILED and not parent.lenient:
-            return standing.why
+        status = known[parent.queue, parent.id]
+        if status.kind is ParentState.FAILED and not parent.lenient:
+            return status.why
     return ""
 
 
-def _is_awaited(parent: Parent, known: Mapping[Key, Standing]) -> bool:
+def _is_awaited(parent: Parent, known: Mapping[Key, ParentStatus]) -> bool:
     """Return whether a parent is still to be waited for; one of which nothing is left is taken for done."""
     kind = known[parent.queue, parent.id].kind
     return kind is ParentState.ALIVE or (kind is ParentState.FAILED and not parent.lenient)

@@ -19,7 +19,7 @@ from naq_core.manage.cancel import Found, found_of
 from naq_core.record import UNREADABLE, JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import edges_of
-from naq_core.storage.parents import ParentState, standings
+from naq_core.storage.parents import ParentState, parent_statuses
 from naq_core.storage.records import read_record, stored_of, write_record
 from naq_core.transport.many import CHUNK, read_many
 from naq_core.transport.message import Message
@@ -90,8 +90,8 @@ async def _waiting_among(connection: Connection, queue: str, ids: Sequence[str],
 async def _gone_of(connection: Connection, queue: str, ids: Sequence[str]) -> list[str]:
     """Return which of these ids are waited for as jobs of the queue, although no queue has them."""
     keys = {edge.parent for edge in await edges_of(connection, ids) if edge.parent[0] in {queue, "*"}}
-    found = await standings(connection, keys) if keys else {}
-    return [key[1] for key, standing in found.items() if standing.kind is ParentState.GONE]
+    found = await parent_statuses(connection, keys) if keys else {}
+    return [key[1] for key, status in found.items() if status.kind is ParentState.GONE]
 
 
 def _gone(connection: Connection, queue: str, job_id: str, reason: str) -> JobRecord:

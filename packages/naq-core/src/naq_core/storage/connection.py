@@ -8,7 +8,7 @@ from naq_core.errors import ConnectionClosedError, PermissionDeniedError
 from naq_core.layers import NO_LAYERS, Layers, load
 from naq_core.settings import Settings
 from naq_core.signing import Signer
-from naq_core.storage.ends import Ends
+from naq_core.storage.ends import EndWaiters
 from naq_core.storage.subjects import Names
 from naq_core.storage.tally import Tally
 from naq_core.transport.clock import ServerClock
@@ -46,7 +46,7 @@ class Connection(JetStream):
         self.ready: set[str] = set()
         """Streams and consumers known to exist; for `topology`."""
         self.topology_lock = asyncio.Lock()
-        self.ends = Ends(self.client, self.names, self.denials)
+        self.ends = EndWaiters(self.client, self.names, self.denials)
         """The jobs whose ends are waited for here."""
         self.on_reconnect(self.ends.look_again)
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)

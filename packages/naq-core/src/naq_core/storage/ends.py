@@ -25,7 +25,7 @@ _SEQUENCE = b"\r\nNats-Sequence: "
 _SIZE = b"\r\nNats-Msg-Size: "
 
 
-class Ends:
+class EndWaiters:
     """The ends that are waited for on one connection."""
 
     def __init__(self, client: QuickClient, names: Names, denials: Denials) -> None:

@@ -26,7 +26,7 @@ class ParentState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ParentStatus:
     """The state of a parent, and why it counts as failed."""
 
     kind: ParentState
@@ -34,29 +34,29 @@ class Standing:
     record: JobRecord | None = None
 
 
-def standing_of(record: JobRecord) -> Standing:
+def status_of(record: JobRecord) -> ParentStatus:
     """Return the state of a parent with that record."""
     if record.state is JobState.SUCCEEDED:
-        return Standing(ParentState.DONE, record=record)
+        return ParentStatus(ParentState.DONE, record=record)
     if not record.state.is_final:
-        return Standing(ParentState.ALIVE, record=record)
+        return ParentStatus(ParentState.ALIVE, record=record)
     verb = {JobState.DEAD: "failed", JobState.CANCELLED: "was cancelled", JobState.EXPIRED: "expired"}[record.state]
     detail = record.reason
     if record.state is JobState.DEAD and record.errors:
         last = record.errors[-1]
         detail = f"{last.type}: {last.message}"
-    return Standing(ParentState.FAILED, f"parent {record.job_id} {verb}" + (f" ({detail[:200]})" if detail else ""), record)
+    return ParentStatus(ParentState.FAILED, f"parent {record.job_id} {verb}" + (f" ({detail[:200]})" if detail else ""), record)
 
 
-async def standings(connection: Connection, parents: Iterable[Key], *, thorough: bool = False) -> dict[Key, Standing]:
+async def parent_statuses(connection: Connection, parents: Iterable[Key], *, recheck: bool = False) -> dict[Key, ParentStatus]:
     """Return how jobs stand.
 
     Args:
-        thorough: Do not trust a record alone that says a job is waiting or retrying: its message may have been purged.
+        recheck: Do not trust a record alone that says a job is waiting or retrying: its message may have been purged.
     """
     keys = list(dict.fromkeys(parents))
     known = await _from_records(connection, keys)
-    unsure = [key for key in keys if key not in known or (thorough and _may_be_purged(known[key]))]
+    unsure = [key for key in keys if key not in known or (recheck and _may_be_purged(known[key]))]
     if not unsure:
         return known
     lying = await _from_messages(connection, unsure)
@@ -67,47 +67,47 @@ async def standings(connection: Connection, parents: Iterable[Key], *, thorough:
         again = await _from_records(connection, missing)
         for key in missing:
             now = again.get(key)
-            if now is None or (now.kind is ParentState.ALIVE and thorough and now == known.get(key)):
-                now = Standing(
+            if now is None or (now.kind is ParentState.ALIVE and recheck and now == known.get(key)):
+                now = ParentStatus(
                     ParentState.GONE, f"parent {key[1]} is unknown: it never existed, was deleted, or its record has expired"
                 )
             known[key] = now
     return known
 
 
-def _may_be_purged(standing: Standing) -> bool:
-    return standing.kind is ParentState.ALIVE and standing.record is not None and standing.record.state is not JobState.RUNNING
+def _may_be_purged(status: ParentStatus) -> bool:
+    return status.kind is ParentState.ALIVE and status.record is not None and status.record.state is not JobState.RUNNING
 
 
-async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
+async def _from_records(connection: Connection, keys: list[Key]) -> dict[Key, ParentStatus]:
     names = connection.names
     subjects = [names.result(*key) for key in keys]
-    known: dict[Key, Standing] = {}
+    known: dict[Key, ParentStatus] = {}
     for found in await read_many(connection, names.results_stream, subjects, f"{names.results}.>"):
         queue, job_id = found.subject.split(".")[-2:]
         stored = stored_of(found)
         if stored is not None:
-            known[queue, job_id] = known["*", job_id] = standing_of(stored.record)
+            known[queue, job_id] = known["*", job_id] = status_of(stored.record)
     return {key: known[key] for key in keys if key in known}
 
 
-async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, Standing]:
+async def _from_messages(connection: Connection, keys: list[Key]) -> dict[Key, ParentStatus]:
     names = connection.names
     subjects = [names.any_state(*key) for key in keys]
-    known: dict[Key, Standing] = {}
+    known: dict[Key, ParentStatus] = {}
     for found in await read_many(connection, names.jobs_stream, subjects, f"{names.jobs}.>"):
         state, queue, job_id = state_of_subject(found.subject)
         why = f"parent {job_id} {'failed' if state == 'dead' else 'was cancelled'}"
-        standing = Standing(ParentState.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
-        known[queue, job_id] = known["*", job_id] = standing
+        status = ParentStatus(ParentState.FAILED, why) if state in ASIDE else _alive(found.data, job_id)
+        known[queue, job_id] = known["*", job_id] = status
     return {key: known[key] for key in keys if key in known}
 
 
-def _alive(body: bytes, job_id: str) -> Standing:
+def _alive(body: bytes, job_id: str) -> ParentStatus:
     try:
         envelope = decode_envelope(body)
     except DecodeError:
-        return Standing(ParentState.ALIVE)  # its worker will end it, on record
+        return ParentStatus(ParentState.ALIVE)  # its worker will end it, on record
     if envelope.opt.fast:
-        return Standing(ParentState.FAILED, f"parent {job_id} was enqueued with fast=True and has no record")
-    return Standing(ParentState.ALIVE)
+        return ParentStatus(ParentState.FAILED, f"parent {job_id} was enqueued with fast=True and has no record")
+    return ParentStatus(ParentState.ALIVE)
