@@ -1,6 +1,7 @@
 """Jobs, from the terminal: enqueue, look, wait, change."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -269,8 +270,12 @@ class TestWorkers:
             assert "runs 3 jobs at a time" in naq("workers", "resize", "mailer", "3", **here).stdout
             assert json.loads(naq("workers", "show", "mailer", "--json", **here).stdout)["concurrency"] == 3
             assert naq("workers", "resize", "mailer", "0", **here).returncode == 2
-            last = json.loads(naq("audit", "--json", "-n", "2", **here).stdout)["entries"]
-            assert [(each["action"], each["details"], each["outcome"]) for each in last][1] == (
+            assert re.search(
+                r"^thread MainThread, of the event loop\n  File ", naq("workers", "stack", "mailer", **here).stdout, re.MULTILINE
+            )
+            assert json.loads(naq("audit", "--json", "-n", "1", **here).stdout)["entries"][0]["action"] == "stack-worker"
+            last = json.loads(naq("audit", "--json", "-n", "3", **here).stdout)["entries"]
+            assert [(each["action"], each["details"], each["outcome"]) for each in last][2] == (
                 "resize-worker",
                 {"concurrency": "3"},
                 "done",

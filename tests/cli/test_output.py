@@ -76,6 +76,7 @@ workers show none
 workers quiet none
 workers resume none
 workers resize none 3
+workers stack none
 workers stop none
 audit
 stats

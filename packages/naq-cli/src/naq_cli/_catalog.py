@@ -50,7 +50,7 @@ ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("queues",): ("queue", "list"),
     ("schedules",): ("schedule", "list"),
     ("jobs",): ("job", "list"),
-    **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "resize", "stop")},
+    **{("worker", verb): ("workers", verb) for verb in ("list", "show", "quiet", "resume", "resize", "stack", "stop")},
 }
 """Other spellings, by their first words. A queue called `list` is worked on with `naq worker -- list`."""
 

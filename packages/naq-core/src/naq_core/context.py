@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
@@ -127,6 +127,11 @@ def current_job() -> JobContext:
     if context is None:
         raise NaqError("current_job() was called outside a job")
     return context
+
+
+def job_in(context: Context) -> JobContext | None:
+    """Return the job of another context than the current one."""
+    return context.get(_current)
 
 
 def set_current_job(context: JobContext | None) -> None:

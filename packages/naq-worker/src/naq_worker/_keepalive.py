@@ -18,6 +18,7 @@ import msgspec
 from naq_core.errors import BrokerError
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
+from naq_core.storage.control import ControlReply, ControlRequest, answer_requests
 from naq_core.storage.presence import remove_presence
 from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import services
@@ -39,6 +40,7 @@ class KeepAlive:
         presence: Returns the worker's presence document; called from the thread.
         lost: Called from the thread, for each delivery whose lease has passed, and for a failure of the thread itself.
         clock: That of the worker's other connection.
+        answer: Answers requests that must also be answered while the event loop is blocked; called from the thread.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class KeepAlive:
         presence: Callable[[], dict[str, Any]],
         lost: Callable[[Active], None],
         clock: ServerClock,
+        answer: Callable[[ControlRequest], ControlReply],
     ) -> None:
         self._settings = settings
         self._worker_id = worker_id
@@ -56,6 +59,7 @@ class KeepAlive:
         self._presence = presence
         self._lost = lost
         self._clock = clock
+        self._answer = answer
         self._lease = settings.ack_wait.total_seconds()
         self._renew_every = self._lease / 3
         self._beat_every = settings.heartbeat_interval.total_seconds()
@@ -120,6 +124,7 @@ class KeepAlive:
         self._beat_again = asyncio.Event()
         async with Connection(self._settings, name=f"naq-keepalive-{self._worker_id}", clock=self._clock) as connection:
             await ensure_streams(connection)  # so that it creates the bucket again that it writes to
+            await answer_requests(connection, self._worker_id, self._answer, is_beside=True)
             await self._beat(connection)
             self._tell(self._started)
             async with services() as duties:

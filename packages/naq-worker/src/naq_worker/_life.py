@@ -33,6 +33,7 @@ from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
 from naq_worker._report import Reports
 from naq_worker._settle import Settler
+from naq_worker._stacks import Stacks
 
 log = logging.getLogger("naq_worker.worker")  # one name for all that a worker says: programs filter by it
 
@@ -118,7 +119,6 @@ class Life:
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
         self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places)
         self._commands = Commands(connection, worker, intake.find, intake.held)
-        self._keepalive = KeepAlive(settings, worker.worker_id, intake.held, self.presence, self._lease_lost, connection.clock)
         processes = Processes(
             places.size,
             settings.job_serializer,
@@ -128,7 +128,17 @@ class Life:
             hooks=self._hooks,
             middleware=settings.middleware,
         )
-        self._attempts = Attempts(settings, Threads(), processes, connection.layers)
+        threads = Threads()
+        self._attempts = Attempts(settings, threads, processes, connection.layers)
+        self._keepalive = KeepAlive(
+            settings,
+            worker.worker_id,
+            intake.held,
+            self.presence,
+            self._lease_lost,
+            connection.clock,
+            Stacks(intake.held, threads, processes, connection.clock.now).answer,
+        )
         settler = Settler(connection, worker.counters, self._finisher.finish, self._limits.is_limited)
         self._processor = Processor(
             connection=connection,

@@ -28,12 +28,12 @@ class Running:
         on_given_up: Called with the outcome when the function ignores its cancellation; it may still run for any time.
     """
 
-    __slots__ = ("_cancellations", "_job", "_loop", "_on_given_up", "_task", "_timer", "outcome")
+    __slots__ = ("_cancellations", "_loop", "_on_given_up", "_task", "_timer", "job", "outcome")
 
     def __init__(self, task: "asyncio.Task[Any]", job: tuple[str, str], on_given_up: Callable[[Outcome], None]) -> None:
         self.outcome: Outcome | None = None
         """What the attempt ends as because it was stopped; None while it was not."""
-        self._job = job
+        self.job = job
         self._on_given_up = on_given_up
         self._loop = task.get_loop()
         self._task: asyncio.Task[Any] | None = task
@@ -60,7 +60,7 @@ class Running:
         self._drop_timer()
         if self._task is not None and self.outcome is not None:
             self._task = None
-            log.error("job %s (%s) ignored its cancellation: its slot is free again and its result will be dropped", *self._job)
+            log.error("job %s (%s) ignored its cancellation: its slot is free again and its result will be dropped", *self.job)
             self._on_given_up(self.outcome)
 
     def conclude(self, outcome: Outcome) -> None:
@@ -77,7 +77,7 @@ class Running:
             self.give_up()
             return
         if self._cancellations:
-            log.warning("job %s (%s) is still running %g s after its cancellation; cancelling it again", *self._job, PAUSE)
+            log.warning("job %s (%s) is still running %g s after its cancellation; cancelling it again", *self.job, PAUSE)
         self._cancellations += 1
         self._task.cancel()
         self._timer = self._loop.call_later(PAUSE, self._cancel)
@@ -91,7 +91,7 @@ class Running:
         self._drop_timer()
         task, self._task = self._task, None
         if task is None:
-            log.warning("job %s (%s), which ignored its cancellation, has ended; its result is dropped", *self._job)
+            log.warning("job %s (%s), which ignored its cancellation, has ended; its result is dropped", *self.job)
             return 0
         return task.cancelling()
 

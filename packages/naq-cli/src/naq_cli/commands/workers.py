@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from naq_cli._errors import CommandError
-from naq_cli._format import as_time
+from naq_cli._format import as_time, printable
 from naq_cli._options import Reading
 from naq_cli._output import Column
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core.inspect import list_workers
-from naq_core.manage import quiet_worker, resize_worker, resume_worker, stop_worker
+from naq_core.manage import quiet_worker, resize_worker, resume_worker, stop_worker, worker_stacks
 from naq_core.wording import counted, size
 
 app = App(name="workers", help="List, show, quiet, resize and stop worker processes.")
@@ -118,6 +118,22 @@ async def resize(session: Session, worker: str, concurrency: int, /) -> None:
     async with session.acting("resize-worker", found, concurrency=concurrency):
         await resize_worker(session.connection, found, concurrency)
     session.output.done(f"{found} runs {counted(concurrency, 'job')} at a time.", names=[found])
+
+
+@app.command
+@connected("workers stack")
+async def stack(session: Session, worker: str, /) -> None:
+    """Print what a worker is doing: the stacks of its jobs, threads and child processes, without any values.
+
+    It also answers while a job blocks its event loop.
+
+    Args:
+        worker: The worker's id, or the start of it.
+    """
+    found = str((await find_worker(session, worker))["worker_id"])
+    async with session.acting("stack-worker", found):
+        text = await worker_stacks(session.connection, found)
+    session.output.lines(printable(text).splitlines())
 
 
 @app.command

@@ -59,6 +59,24 @@ async def stop_worker(connection: Connection, worker_id: str, *, now: bool = Fal
     await _ask(connection, worker_id, "stop_now" if now else "stop")
 
 
+async def worker_stacks(connection: Connection, worker_id: str) -> str:
+    """Return what a worker is doing: the stacks of its jobs, threads and child processes, as in a traceback.
+
+    Files, lines and source text, up to 64 KiB, and no values of variables. It also answers while a job blocks its event loop.
+
+    Raises:
+        WorkerNotFoundError: No worker answers to this id within 5 s, or its version cannot do this.
+        SignatureError: As for `quiet_worker`.
+    """
+    worker_id = _checked(worker_id)
+    presence = await read_presence(connection, worker_id)
+    patience = PATIENCE_WITH_THE_ABSENT if presence is None else PATIENCE
+    reply = await ask_worker(connection, worker_id, ControlRequest("stack"), patience=patience, is_beside=True)
+    if reply is None or not reply.done:
+        raise WorkerNotFoundError(worker_id, None if presence is None else str(presence.get("state", "running")))
+    return reply.text
+
+
 async def _ask(connection: Connection, worker_id: str, verb: str, *, slots: int = 0) -> None:
     worker_id = _checked(worker_id)
     is_present = await read_presence(connection, worker_id) is not None

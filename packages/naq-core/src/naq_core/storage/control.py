@@ -29,7 +29,7 @@ class ControlRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked of a worker."""
 
     verb: str
-    """cancel, quiet, resume, resize, stop or stop_now."""
+    """cancel, quiet, resume, resize, stop or stop_now; stack at an address of its own."""
     queue: str = ""
     job_id: str = ""
     """Of the job to cancel."""
@@ -51,6 +51,8 @@ class ControlReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the worker after the request: running, quiet or stopping."""
     refused: str = ""
     """Why the worker did not accept the request: it asks for a signature."""
+    text: str = ""
+    """What was asked for; of `stack`."""
     signature: bytes = b""
 
 
@@ -60,12 +62,13 @@ _decode_reply = Decoder("the answer of a worker", ControlReply).decode
 
 
 async def ask_worker(
-    connection: Connection, worker_id: str, request: ControlRequest, *, patience: float = 2.0
+    connection: Connection, worker_id: str, request: ControlRequest, *, patience: float = 2.0, is_beside: bool = False
 ) -> ControlReply | None:
     """Ask a worker, and again while it does not answer; every verb may be repeated.
 
     Args:
         patience: Seconds to go on trying; a worker may just be reconnecting.
+        is_beside: Ask the worker's thread that also answers while its event loop is blocked.
 
     Returns:
         Its answer; None without one: it is gone, cut off, or its event loop is blocked.
@@ -76,7 +79,7 @@ async def ask_worker(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
-    subject, request = connection.names.control(worker_id), _signed(connection, worker_id, request)
+    subject, request = _subject(connection, worker_id, is_beside=is_beside), _signed(connection, worker_id, request)
     body, forged = _encode(request), None
     while (left := deadline - loop.time()) > 0:
         try:
@@ -98,6 +101,11 @@ async def ask_worker(
     if forged is not None:
         raise forged
     return None
+
+
+def _subject(connection: Connection, worker_id: str, *, is_beside: bool) -> str:
+    """Return where a worker listens; both are of the form for which permissions are given."""
+    return connection.names.control(f"{worker_id}=beside" if is_beside else worker_id)
 
 
 def _signed(connection: Connection, worker_id: str, request: ControlRequest) -> ControlRequest:
@@ -157,11 +165,14 @@ class RequestGuard:
         return self._answered[request.nonce][1]
 
 
-async def answer_requests(connection: Connection, worker_id: str, handle: Callable[[ControlRequest], ControlReply]) -> None:
+async def answer_requests(
+    connection: Connection, worker_id: str, handle: Callable[[ControlRequest], ControlReply], *, is_beside: bool = False
+) -> None:
     """Answer the requests to a worker from now on, until the connection is closed.
 
     Args:
         handle: Called for each from the event loop; must not block.
+        is_beside: It is the thread that also answers while the worker's event loop is blocked.
     """
     guard = RequestGuard(connection, worker_id, handle)
 
@@ -173,4 +184,4 @@ async def answer_requests(connection: Connection, worker_id: str, handle: Callab
             except CLIENT_ERRORS as error:
                 log.info("a request was carried out, but its reply was not sent: %r", error)
 
-    await connection.client.subscribe(connection.names.control(worker_id), cb=on_request)
+    await connection.client.subscribe(_subject(connection, worker_id, is_beside=is_beside), cb=on_request)

@@ -1,10 +1,11 @@
 """The child process of `process=True` jobs: runs one job at a time until its socket closes.
 
-Started by `processes.py` as `python -m naq_worker._executors.child FD`.
+Started by `processes.py` as `python -m naq_worker._executors.child SOCKET STACKS`: two file descriptors.
 """
 
 import asyncio
 import contextlib
+import faulthandler
 import inspect
 import logging
 import os
@@ -45,7 +46,7 @@ from naq_worker._executors.frames import (
     ended,
     frame,
 )
-from naq_worker._executors.guard import fork_under_guard
+from naq_worker._executors.guard import DUMP, fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
 from naq_worker._invoke import end_copy, format_traceback, is_async, of_error, of_value, prepare, within
 from naq_worker._logs import install_log_factory
@@ -329,8 +330,10 @@ def _stay(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Serve the socket given by its file descriptor."""
-    channel = int(sys.argv[1])
-    fork_under_guard(channel)
+    channel, stacks = int(sys.argv[1]), int(sys.argv[2])
+    fork_under_guard(channel, stacks)
+    if DUMP is not None:
+        faulthandler.register(DUMP, file=stacks, all_threads=True)
     guard_standard_streams()
     treat_output_as_log()
     _keep_signals()

@@ -1,6 +1,7 @@
 """The guard of a child process: its parent, which kills the child and everything it has started.
 
 It does so when the child ends, and when the guard's standard input is closed: by the worker, or because the worker is gone.
+What the worker writes there makes the guard ask the child for its stacks.
 On Linux it inherits all orphans below it, so that also those are found which have left the child's process group.
 """
 
@@ -18,6 +19,10 @@ from naq_core.signals import SIGNALS
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STDIN = 0
+DUMP: "int | None" = getattr(signal, "SIGRTMIN", None)
+"""The signal at which the child writes the stacks of its threads; ignored until it can. Jobs rarely use real-time signals."""
+if DUMP is not None:
+    DUMP += 7
 _LINUX = sys.platform == "linux"
 
 
@@ -34,6 +39,8 @@ def fork_under_guard(*channels: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)  # where something else holds the other end of our standard input
     for number in (signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
+    if DUMP is not None:
+        signal.signal(DUMP, signal.SIG_IGN)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     child = os.fork()
     if child == 0:
@@ -77,8 +84,10 @@ def _watch(child: int, worker: int, woken: int) -> int | None:
             os.read(woken, 4096)
             if (status := _reap(child)) is not None:
                 return status
-        if _STDIN in ready or os.getppid() != worker:
+        if os.getppid() != worker or (_STDIN in ready and not os.read(_STDIN, 64)):
             return None
+        if _STDIN in ready and DUMP is not None:  # it has not been reaped: the id is still its own
+            os.kill(child, DUMP)
 
 
 def _reap(child: int) -> int | None:

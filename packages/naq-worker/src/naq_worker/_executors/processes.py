@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -34,6 +34,7 @@ from naq_worker._executors.frames import (
     frame,
     outcome_of,
 )
+from naq_worker._executors.stack_pipe import StackPipe
 from naq_worker._report import Reporter
 from naq_worker._shortage import ShortageError, starting
 from naq_worker.outcome import Crashed, Outcome, Short
@@ -52,8 +53,15 @@ class _Child:
         process: The guard: it ends as the child does, and kills it when its standard input is closed.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stacks: StackPipe,
+    ) -> None:
         self.process = process
+        self.stacks = stacks
         self.writer = writer
         self.is_gone = False
         self.reporter: Reporter | None = None
@@ -120,13 +128,16 @@ async def _spawn() -> _Child:
     ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as undo:
         undo.callback(ours.close)
-        with theirs:
+        stacks = StackPipe()
+        undo.callback(stacks.close)
+        with theirs, stacks.writing() as writing:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "naq_worker._executors.child",
                 str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
+                str(writing),
+                pass_fds=(theirs.fileno(), writing),
                 stdin=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
@@ -134,7 +145,7 @@ async def _spawn() -> _Child:
             undo.callback(process.stdin.close)  # its guard ends it then
         reader, writer = await asyncio.open_connection(sock=ours)
         undo.pop_all()
-    return _Child(process, reader, writer)
+    return _Child(process, reader, writer, stacks)
 
 
 class Processes:
@@ -197,6 +208,13 @@ class Processes:
             child.reporter, child.context = None, Context()
             self._idle.append(child)
             return outcome_of(answer)
+
+    def stacks(self) -> Iterator[tuple[Context, str]]:
+        """Yield what the children do that have a job: its context, and the stacks of their threads; callable from any thread."""
+        for child in tuple(self._children):
+            pipe = None if child.process.stdin is None else child.process.stdin.get_extra_info("pipe")
+            if child.reporter is not None and pipe is not None and not pipe.closed:
+                yield child.context, child.stacks.ask(pipe.fileno())
 
     async def close(self) -> None:
         """Kill all children."""
@@ -295,6 +313,7 @@ class Processes:
                 with contextlib.suppress(ProcessLookupError):
                     child.process.kill()
         child.kill()  # closes the pipe
+        child.stacks.close()
         if child in self._idle:
             self._idle.remove(child)
         self._children.discard(child)

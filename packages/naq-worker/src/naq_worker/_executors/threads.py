@@ -7,20 +7,22 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from naq_worker._invoke import end_copy
 from naq_worker._shortage import starting
 
-_Item: TypeAlias = "tuple[asyncio.Future[Any], Callable[[], Any]] | None"
+_Item: TypeAlias = "tuple[asyncio.Future[Any], Context, Callable[[], Any]] | None"
 
 
 class Threads:
     """Runs functions in threads."""
 
     def __init__(self) -> None:
+        self.contexts: dict[int, Context] = {}
+        """What the functions run in that are running, by the threads' idents."""
         self._items: SimpleQueue[_Item] = SimpleQueue()
         self._idle = 0
         self._threads = 0
@@ -41,7 +43,7 @@ class Threads:
                 self._idle -= 1
             else:
                 self._start_one()
-        self._items.put((future, lambda: context.run(function)))
+        self._items.put((future, context, function))
         return future
 
     def _start_one(self) -> None:
@@ -55,21 +57,24 @@ class Threads:
             self._items.put(None)
 
     def _work(self) -> None:
+        ident = threading.get_ident()
         while (item := self._items.get()) is not None:
-            future, function = item
+            future, context, function = item
             del item
+            self.contexts[ident] = context
             try:
-                result, error = function(), None
+                result, error = context.run(function), None
             except BaseException as raised:  # noqa: BLE001 - whatever the job raised belongs to its future
                 result, error = None, raised
             end_copy(self._process)
+            self.contexts.pop(ident, None)
             with self._lock:
                 self._idle += 1
             try:
                 future.get_loop().call_soon_threadsafe(_resolve, future, result, error)
             except RuntimeError:
                 return  # the loop is closed: the worker has ended without this job
-            del future, function, result, error
+            del future, context, function, result, error
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
