@@ -7,6 +7,9 @@ import importlib
 import pkgutil
 import sys
 
+EXTRAS = {f"naq_core.telemetry.{name}" for name in ("_instruments", "otel", "sentry", "structlog")}
+"""Modules that need a package which only an extra installs."""
+
 
 def import_all(package: str) -> list[str]:
     """Import a package and all modules below it, except those that are programs.
@@ -19,7 +22,7 @@ def import_all(package: str) -> list[str]:
     """
     root = importlib.import_module(package)
     below = pkgutil.walk_packages(root.__path__, prefix=f"{package}.")
-    names = [package, *(module.name for module in below if not module.name.endswith(".__main__"))]
+    names = [package, *(module.name for module in below if not module.name.endswith(".__main__") and module.name not in EXTRAS)]
     for name in names:
         importlib.import_module(name)
     return sorted(names)

@@ -158,6 +158,11 @@ EXPECTED = {
         r"half .*: 04 Oct 02:30\+1100, 05 Oct 02:15\+1100",
     ],
     "timeouts.py": [r"the attempt was stopped: ", r"not ended yet, state: (running|queued)", r"later: finished"],
+    "tracing.py": [
+        r"trace (\w+): enqueue default \(UNSET\)\n(.*\n)*trace \1: POST /orders \(UNSET\)\n",
+        r"trace (\w+): charge the card \(UNSET\)\ntrace \1: process default \(UNSET\)\n",
+        r"trace (\w+): POST /orders (.*\n)*trace \1: process default",
+    ],
     "unique.py": [
         r"refused: job unique=report-7",
         r"new: False result: report 7, version 1",

@@ -10,10 +10,12 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from naq_core.control import JobControl, Retry
 from naq_core.dependency import ParentOutcome
-from naq_core.errors import JobCancelledError, NaqError
+from naq_core.errors import AttemptTimeoutError, JobCancelledError, NaqError
 from naq_core.previews import clean_text
 from naq_core.record import LogLine
+from naq_core.retry import RetryPolicy
 
 LONGEST_LINE = 2000
 REPORT_INTERVAL = 0.1
@@ -27,10 +29,12 @@ _current: ContextVar[JobContext | None] = ContextVar("naq_current_job", default=
 class StopFlag:
     """Tells an attempt that its result is not wanted any more; read from any thread."""
 
-    __slots__ = ("is_set",)
+    __slots__ = ("is_set", "reason")
 
     def __init__(self) -> None:
         self.is_set = False
+        self.reason: AttemptTimeoutError | None = None
+        """The error that the attempt ends with because it was stopped, if it is one."""
 
 
 class JobContext(msgspec.Struct, frozen=True):
@@ -48,6 +52,9 @@ class JobContext(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     headers: Mapping[str, str] = {}
     """Texts that travel with the job, by their names."""
+    max_attempts: int = 1
+    """How many attempts it may have; an attempt whose worker has died adds one."""
+    _retry: RetryPolicy = RetryPolicy()
     _fence: int = 0
     _on_fence: Callable[[], None] | None = None
     """Called when the job reads its fence, where it is not claimed yet."""
@@ -76,6 +83,17 @@ class JobContext(msgspec.Struct, frozen=True):
         outside. The result of such a function is discarded.
         """
         return self._stop is not None and self._stop.is_set
+
+    @property
+    def timeout_error(self) -> AttemptTimeoutError | None:
+        """The error that this attempt ends with if its `timeout` is over; None otherwise. Not for `process=True`."""
+        return None if self._stop is None else self._stop.reason
+
+    def will_retry(self, error: BaseException) -> bool:
+        """Return whether the job is tried again if this attempt ends with an error, or with `Retry`."""
+        if self.attempt >= self.max_attempts:
+            return False
+        return isinstance(error, Retry) or (not isinstance(error, JobControl) and self._retry.wants(error))
 
     @property
     def parents(self) -> dict[str, ParentOutcome]:

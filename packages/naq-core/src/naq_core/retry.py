@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from naq_core.decoding import Count, Duration
+from naq_core.errors import DecodeError, UnknownTaskError
 
 RetryStrategy: TypeAlias = Literal["fixed", "linear", "exponential"]
 Delay: TypeAlias = float | timedelta
@@ -42,7 +43,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
         return base * random.uniform(0.5, 1.0) if self.jitter else base  # noqa: S311 - spreading load, not a secret
 
     def wants(self, error: BaseException) -> bool:
-        """Return whether the policy's filters let this error be retried (the count is the caller's)."""
+        """Return whether the policy's filters let this error be retried (the count is the caller's).
+
+        A job that cannot be read, or whose function is not there, is never retried.
+        """
+        if isinstance(error, DecodeError | UnknownTaskError):
+            return False
         names: set[str] = set()
         for cls in type(error).__mro__:
             names.update((cls.__name__, f"{cls.__module__}.{cls.__qualname__}"))

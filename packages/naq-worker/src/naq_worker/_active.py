@@ -37,6 +37,8 @@ class Active:
     is_given_up: bool = False
     """The function went on after its cancellation, so the job was settled without it; its task owns nothing any more."""
     lease_lost: bool = False
+    crashes: int = 0
+    """How many attempts of the job have ended with their worker; they use up no retry."""
     stopping: bool = False
     flag: StopFlag = field(default_factory=StopFlag)
     """What the job itself can see of it."""

@@ -113,6 +113,8 @@ class Attempts:
             workflow=envelope.workflow,
             tags=envelope.opt.tags,
             headers=envelope.opt.headers,
+            max_attempts=envelope.opt.retry.max_retries + 1 + active.crashes,
+            _retry=envelope.opt.retry,
             _parents=parents,
             _report=reporter.progress,
             _log=reporter.log,
@@ -121,7 +123,7 @@ class Attempts:
         )
         if envelope.opt.process:
             set_current_job(context)  # for the log records of the child, which are handled here
-            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents)
+            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents, active.crashes)
             return partial(self.processes.run, run, envelope.opt.timeout, reporter)
         function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
         set_current_job(context)
@@ -166,7 +168,8 @@ class Attempts:
 
     def _timed_out(self, active: Active, envelope: Envelope) -> Outcome:
         active.flag.is_set = True  # a thread goes on, but can see the flag
-        return of_error(AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0), envelope.opt.retry)
+        active.flag.reason = AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0)
+        return of_error(active.flag.reason, envelope.opt.retry)
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.dependency import ParentOutcome, fill_in
 from naq_core.envelope import Envelope
-from naq_core.errors import DecodeError, EncodeError, UnknownTaskError
+from naq_core.errors import EncodeError
 from naq_core.layers import Layer, around, origin_of
 from naq_core.middleware import Attempt
 from naq_core.previews import clean_text, preview_result
@@ -130,7 +130,7 @@ def of_error(error: BaseException, policy: RetryPolicy | None, source: Sequence[
         message = f"<no message: {type(broken).__name__}>"
     if origin := origin_of(error):
         message = f"{message} ({origin})" if message else origin
-    retry = policy is not None and not isinstance(error, DecodeError | UnknownTaskError) and policy.wants(error)
+    retry = policy is not None and policy.wants(error)
     # All of it would keep our frames, and the outcome that is in them, alive.
     BaseException.with_traceback(error, _since_the_call(error))
     return Failed(name, clean_text(message, MESSAGE_LIMIT), format_traceback(error, source), retry=retry, error=error)

@@ -228,6 +228,7 @@ class Processor:
         on_given_up: Callable[[Outcome], None],
     ) -> Awaitable[Outcome]:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
+        active.crashes = claim.record.crashes if claim is not None else 0
         _attempt_log.started(envelope.id, envelope.fn, active.delivery.queue, attempt)
         run = partial(self.attempts.run, active, envelope, attempt, fence, reporter, on_given_up)
         return self._run_told(envelope, run) if envelope.fill or envelope.tell else run()

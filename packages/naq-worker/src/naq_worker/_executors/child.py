@@ -137,6 +137,8 @@ class Child:
             workflow=envelope.workflow,
             tags=envelope.opt.tags,
             headers=envelope.opt.headers,
+            max_attempts=envelope.opt.retry.max_retries + 1 + run.crashes,
+            _retry=envelope.opt.retry,
             _parents=run.parents,
             _report=partial(self._report, run),
             _log=partial(self._log, run),

@@ -36,6 +36,7 @@ class Run(msgspec.Struct, tag=True):
     attempt: int
     fence: int
     parents: tuple[ParentOutcome, ...] | None = None
+    crashes: int = 0
 
 
 class Started(msgspec.Struct, tag=True):

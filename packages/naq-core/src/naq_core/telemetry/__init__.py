@@ -1,0 +1,1 @@
+"""Middleware for OpenTelemetry, Sentry and structlog; each module needs its package, and nothing imports it unasked."""
