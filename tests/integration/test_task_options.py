@@ -334,6 +334,14 @@ async def test_a_misspelt_argument_of_a_service_is_refused(
         service(**given, **ready)
 
 
+def test_a_queue_without_its_name_is_refused() -> None:
+    """`@task("mail")` decorated the text."""
+    with pytest.raises(
+        InvalidOptionError, match=r"^@task: decorates a function, not 'mail'; options have names: @task\(queue=…\)$"
+    ):
+        task("mail")  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("name", ["on_startup", "on_shutdown"])
 def test_a_hook_that_cannot_be_called_is_refused(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions; 'shop:connect' cannot be called$"):

@@ -16,7 +16,7 @@ from naq_core.signatures import check_call
 from naq_core.testing import WorkerRunner
 from naq_core.typed_json import convert_arguments, encode_json
 from tests.integration import typed_work
-from tests.integration.typed_work import Money, Order, Point, example
+from tests.integration.typed_work import Holder, Money, Order, Point, example
 
 pytestmark = pytest.mark.naq(job_serializer="json", allowed_functions=["tests.integration.typed_work:*"])
 
@@ -78,6 +78,25 @@ async def test_what_has_no_faithful_form_is_refused(queue: Queue, value: Any) ->
     with pytest.raises(EncodeError, match="cannot be written as JSON"):
         await queue.enqueue(typed_work.anything, value)
     assert await queue.purge() == 0
+
+
+async def test_a_model_with_other_names_in_its_json_arrives(queue: Queue, naq_worker: WorkerRunner) -> None:
+    holder = Holder.model_validate({"ownerName": "Ada", "IBAN": "DE1"})
+    job = await queue.enqueue(typed_work.same_holder, holder)
+    by_alias = await queue.enqueue(typed_work.same_holder, {"ownerName": "Ada", "IBAN": "DE1"})
+    await naq_worker.run_until_idle()
+    assert (await job.result(0), await by_alias.result(0)) == (holder, holder)
+
+
+@pytest.mark.parametrize(("field", "value"), [("pin", "1234"), ("limit", 5)])
+async def test_a_model_that_would_arrive_as_another_one_is_refused(queue: Queue, field: str, value: Any) -> None:
+    """A `SecretStr` arrived as asterisks."""
+    holder = Holder(ownerName="Ada", **{field: value})
+    with pytest.raises(EncodeError, match=f"cannot be written as JSON: Holder loses the value of {field};") as caught:
+        await queue.enqueue(typed_work.same_holder, holder)
+    assert "1234" not in str(caught.value)
+    with pytest.raises(EncodeError, match=f"loses the value of {field};"):
+        await queue.enqueue(typed_work.anything, [holder])
 
 
 async def test_a_result_without_a_faithful_form_is_the_jobs_error(queue: Queue, naq_worker: WorkerRunner) -> None:

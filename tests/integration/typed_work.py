@@ -49,6 +49,22 @@ class Customer(pydantic.BaseModel):
     since: datetime
 
 
+class Holder(pydantic.BaseModel):
+    """Its JSON has other names than its fields, a field that is not read, and fields that are not written as they are."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    owner: str = pydantic.Field(alias="ownerName")
+    iban: str = pydantic.Field(default="", validation_alias="IBAN", serialization_alias="Iban")
+    pin: pydantic.SecretStr | None = None
+    limit: int = pydantic.Field(default=100, exclude=True)
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def label(self) -> str:
+        return f"{self.owner}: {self.iban}"
+
+
 @dataclass
 class Order:
     number: UUID
@@ -119,3 +135,7 @@ def example() -> Order:
         seal=b"\xff\x00",
         place=Point(3),
     )
+
+
+def same_holder(holder: Holder) -> Holder:
+    return holder

@@ -11,6 +11,7 @@ from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
 from naq_client.signature import OpenSignature, Signature
 from naq_core.enqueue.submit import submit
+from naq_core.errors import InvalidOptionError, shown
 from naq_core.functions import function_name, register
 from naq_core.job import Job
 from naq_core.layers import check_middleware
@@ -171,6 +172,9 @@ def task(function: Any = None, /, **options: Any) -> Any:
     middleware = check_middleware(options.pop("middleware", ()))
     check_names(options, TASK_OPTIONS, "@task")
     declared = OptionSet(options)
+
+    if function is not None and not callable(function):
+        raise InvalidOptionError("@task", f"decorates a function, not {shown(function)}; options have names: @task(queue=…)")
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))

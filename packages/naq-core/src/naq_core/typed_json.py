@@ -47,11 +47,40 @@ def _pydantic_model() -> Any:
     return () if module is None else module.BaseModel
 
 
+def _dump_model(model: Any) -> Any:
+    """Return a pydantic model as JSON knows it, by the names of its fields.
+
+    Raises:
+        TypeError: It would arrive as another one: a `SecretStr` is written as asterisks, and an excluded field not at all.
+        ValueError: It would be refused.
+    """
+    plain = model.model_dump(mode="json", by_alias=False, round_trip=True)
+    again = _load_model(type(model), plain)
+    fields = [*type(model).model_fields, *(model.model_extra or ())]
+    if changed := [each for each in fields if getattr(again, each, None) != getattr(model, each, None)]:
+        raise TypeError(
+            f"{type(model).__qualname__} loses the value of {', '.join(changed)}; a field_serializer can write it, "
+            "or pass a reference to it"
+        )
+    return plain
+
+
+def _load_model(kind: Any, plain: Any) -> Any:
+    return kind.model_validate_json(msgspec.json.encode(plain), **_names())
+
+
+@functools.cache
+def _names() -> dict[str, bool]:
+    """Return what has pydantic, from 2.11 on, read fields by their names, too."""
+    takes_names = "by_name" in inspect.signature(_pydantic_model().model_validate_json).parameters
+    return {"by_name": True, "by_alias": True} if takes_names else {}
+
+
 def _encode_hook(value: Any) -> Any:
     if (known := _types.get(type(value))) is not None:
         return known[0](value)
     if isinstance(value, _pydantic_model()):
-        return value.model_dump(mode="json")
+        return _dump_model(value)
     raise TypeError(f"objects of type {type(value).__qualname__} have no JSON form; see naq_core.register_json_type")
 
 
@@ -59,7 +88,7 @@ def _decode_hook(kind: type, value: Any) -> Any:
     if (known := _types.get(kind)) is not None:
         return known[1](value)
     if (model := _pydantic_model()) and issubclass(kind, model):
-        return kind.model_validate_json(msgspec.json.encode(value))  # type: ignore[attr-defined]  # it is a model
+        return _load_model(kind, value)
     if isinstance(value, kind):
         return value
     raise ValueError(f"cannot become a {kind.__qualname__}; see naq_core.register_json_type")
