@@ -28,7 +28,7 @@ def main() -> None:
         "--only", action="append", choices=MEASURES, help="may be repeated; default: all but those of the dashboard"
     )
     parser.add_argument("--reps", type=int, default=5, help="repetitions; the table shows their median and range")
-    parser.add_argument("--size", type=int, default=1_000_000, help="jobs, and records, that a dashboard is shown")
+    parser.add_argument("--size", type=int, default=1_000_000, help="jobs and records of dashboards; largest point of curves")
     given = parser.parse_args()
     with laboratory(given.size) as lab:
         try:

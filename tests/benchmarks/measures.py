@@ -15,6 +15,7 @@ from naq_cli.bench.measures import percentile
 from naq_client import Queue, chain, gather, group
 from naq_core.options import Priority
 from tests.benchmarks import floor_client, jobs
+from tests.benchmarks.curves import curves
 from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live
 from tests.benchmarks.delays import delays, delays_started
@@ -250,7 +251,8 @@ MEASURES: dict[str, Measure] = {
     "memory": memory,
     "imports": imports,
     "queues": queues,
+    "curves": curves,
 }
 
-HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues"})
+HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues", "curves"})
 """Those that fill the server first, which takes minutes."""
