@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from naq_cli._errors import CommandError
+from naq_cli.bench import lab
 from naq_core import Connection, Settings
 from tests.cli.commands import naq, started
 from tests.support.eventually import eventually
@@ -84,6 +86,12 @@ async def test_a_worker_that_ends_is_an_error_and_nothing_is_left(
     assert done.returncode == 1
     assert done.stderr == "naq bench: a worker ended with exit code 1: no room for a worker\n"
     assert await streams_of_benchmarks(settings) == []
+
+
+async def test_jobs_that_die_do_not_keep_it_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "STALLED_SECONDS", 0.05)
+    with pytest.raises(CommandError, match="7 of 10 are left"):
+        await lab.until_all(lambda: 3, 10)
 
 
 @pytest.mark.parametrize("words", ["--reps 0", "-n 0", "-c -1", "--workers 0", "everything"])

@@ -27,6 +27,7 @@ T = TypeVar("T")
 QUEUE = "bench"
 FUNCTIONS = "naq_cli.bench.jobs:*"
 _LONGEST_NAME = 40
+STALLED_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 _STOP_SECONDS = 15.0
 
@@ -146,7 +147,21 @@ def need_worker() -> None:
         )
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
-    while not condition():  # noqa: ASYNC110 - what others write into a file is no event of this process
+async def until_all(count: Callable[[], int], expected: int) -> None:
+    """Wait until so many jobs have run, in other processes.
+
+    Raises:
+        CommandError: None has ended for a minute.
+    """
+    loop = asyncio.get_running_loop()
+    known, since = -1, loop.time()
+    while (done := count()) < expected:  # what others write into a file is no event of this process
+        if done != known:
+            known, since = done, loop.time()
+        elif loop.time() - since > STALLED_SECONDS:
+            raise CommandError(
+                f"no job has ended for {STALLED_SECONDS:g} s; {expected - done:,} of {expected:,} are left. "
+                "Do the workers' settings allow them, and does a worker's log say why?",
+                ExitCode.FAILED,
+            )
         await asyncio.sleep(_LOOK_SECONDS)

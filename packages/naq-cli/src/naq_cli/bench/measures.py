@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from naq_cli.bench import jobs
-from naq_cli.bench.lab import QUEUE, Workers, until
+from naq_cli.bench.lab import QUEUE, Workers, until_all
 from naq_cli.bench.stamps import Stamps
 from naq_core.connection import Connection
 from naq_core.enqueue.submit import submit_many, submit_on
@@ -115,7 +115,7 @@ async def _rate(plan: Size, connection: Connection, function: Callable[..., Any]
         stamps = Stamps.create(path, count)
         settings = connection.settings
         async with Workers(settings, concurrency=plan.concurrency, count=plan.workers, stamps=path) as workers:
-            await workers.watch(until(lambda: stamps.count() >= count))
+            await workers.watch(until_all(stamps.count, count))
         return stamps.rate()
 
 
