@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,17 @@ async def test_a_time_out_is_a_cancellation_for_it(settings: Settings, run_worke
         with pytest.raises(JobFailedError, match="AttemptTimeoutError"):
             await job.result(SLOW)
         assert watching.ends == ["CancelledError"]
+
+
+@pytest.mark.parametrize("function", [onion.fork, onion.fork_in_the_loop])
+async def test_what_a_job_forks_does_not_leave_it_again(
+    function: Any, settings: Settings, run_worker: RunWorker, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(settings, middleware=(onion.Noting(tmp_path / "left"),))
+    async with Queue(settings=settings) as queue, run_worker(settings=settings):
+        job = await queue.options(process=True).enqueue(function)
+        assert await job.result(SLOW) == 1
+    assert (tmp_path / "left").read_text() == "left\n"
 
 
 @pytest.mark.naq(middleware=(f"{HERE}:Mail",))

@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 
 from naq_client import task
 from naq_core import Cancel, DuplicateJobError, Retry, Snooze, current_job
@@ -65,6 +67,28 @@ class Own:
     def attempt(self, attempt: Attempt) -> Iterator[None]:
         yield
         attempt.result = [self.name, attempt.result]
+
+
+class Noting:
+    """One that notes in a file when it is left."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def attempt(self, attempt: Attempt) -> Iterator[None]:
+        yield
+        with self.path.open("a") as file:
+            file.write("left\n")
+
+
+def fork() -> int:
+    """Fork and return in both processes; give the exit code of the copy."""
+    copy = os.fork()
+    return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) if copy else 0
+
+
+async def fork_in_the_loop() -> int:
+    return fork()
 
 
 class Watching:

@@ -47,10 +47,6 @@ class Attempt:
         """Call the function with the arguments as they are now, and return what it returns (for workers)."""
         return self._function(*self.args, **self.kwargs)
 
-    def call_here(self) -> None:
-        """Call the function, and keep what it returns (for workers)."""
-        self.result = self.call()
-
 
 class Enqueue:
     """One job that is about to be stored."""

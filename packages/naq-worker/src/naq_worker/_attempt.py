@@ -14,14 +14,14 @@ from naq_core.context import JobContext, set_current_job
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
-from naq_core.layers import Layer, Layers, around, around_attempts, around_plain, has_declared
+from naq_core.layers import Layer, Layers, around, around_attempts, has_declared
 from naq_core.middleware import Attempt
 from naq_core.settings import Settings
 from naq_worker._active import Active
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
-from naq_worker._invoke import end_copy, is_async, of_error, of_value, prepare, within
+from naq_worker._invoke import end_copy, is_async, of_error, of_value, prepare, within, within_plain
 from naq_worker._report import Reporter
 from naq_worker._running import Running, let_cancellation_arrive, take_back
 from naq_worker._shortage import ShortageError
@@ -129,20 +129,19 @@ class Attempts:
         set_current_job(context)
         if (self.layers.attempt or has_declared()) and (layers := around_attempts(self.layers, context.queue, function)):
             given = Attempt(context, function, args, kwargs)
-            return partial(within if is_async(function) else self._in_thread_within, layers, given)
+            return partial(within if is_async(function) else self._in_thread_within, layers, given, self.process)
         call = partial(function, *args, **kwargs)
         return call if is_async(function) else partial(self._in_thread, call)
 
-    async def _in_thread_within(self, layers: Sequence[Layer], attempt: Attempt) -> Any:
+    async def _in_thread_within(self, layers: Sequence[Layer], attempt: Attempt, process: int) -> Any:
         """Call a plain function within its middleware, of which the plain ones run in its thread."""
-        inner = partial(around_plain, [layer for layer in layers if not layer.is_async], attempt, attempt.call_here)
 
-        async def call_in_thread() -> None:
-            await self.threads.run(inner)
+        async def call() -> None:
+            await self.threads.run(partial(within_plain, layers, attempt, process))
             if inspect.isawaitable(attempt.result):
                 attempt.result = await attempt.result
 
-        await around([layer for layer in layers if layer.is_async], attempt, call_in_thread)
+        await around([layer for layer in layers if layer.is_async], attempt, call)
         return attempt.result
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.dependency import ParentOutcome, fill_in
 from naq_core.envelope import Envelope
 from naq_core.errors import EncodeError
-from naq_core.layers import Layer, around, origin_of
+from naq_core.layers import Layer, around, around_plain, origin_of
 from naq_core.middleware import Attempt
 from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
@@ -62,14 +62,33 @@ def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-async def within(layers: Sequence[Layer], attempt: Attempt) -> Any:
-    """Call an async function within its middleware, and return the result."""
+async def within(layers: Sequence[Layer], attempt: Attempt, process: int) -> Any:
+    """Call an async function within its middleware, and return the result.
+
+    Args:
+        process: As of `end_copy`: the middleware is not left a second time in what the function has forked.
+    """
 
     async def call() -> None:
-        attempt.result = await attempt.call()
+        try:
+            attempt.result = await attempt.call()
+        finally:
+            end_copy(process)
 
     await around(layers, attempt, call)
     return attempt.result
+
+
+def within_plain(layers: Sequence[Layer], attempt: Attempt, process: int) -> None:
+    """Call a plain function within the plain ones of its middleware, and keep the result in the attempt; as `within`."""
+
+    def call() -> None:
+        try:
+            attempt.result = attempt.call()
+        finally:
+            end_copy(process)
+
+    around_plain([layer for layer in layers if not layer.is_async], attempt, call)
 
 
 def end_copy(process: int) -> None:

@@ -25,7 +25,7 @@ from naq_core.commands import import_modules
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import ConfigurationError, DecodeError
-from naq_core.layers import NO_LAYERS, Layer, around, around_attempts, around_plain, load
+from naq_core.layers import NO_LAYERS, Layer, around, around_attempts, load
 from naq_core.middleware import Attempt
 from naq_core.record import LogLine
 from naq_core.serialization import decode_pickle
@@ -48,7 +48,7 @@ from naq_worker._executors.frames import (
 )
 from naq_worker._executors.guard import DUMP, fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
-from naq_worker._invoke import end_copy, format_traceback, is_async, of_error, of_value, prepare, within
+from naq_worker._invoke import end_copy, format_traceback, is_async, of_error, of_value, prepare, within, within_plain
 from naq_worker._logs import install_log_factory
 from naq_worker._shortage import lack_in, lack_of, noticing
 from naq_worker.outcome import Outcome, Short
@@ -163,9 +163,9 @@ class Child:
             return function(*args, **kwargs)
         attempt = Attempt(job, function, args, kwargs)
         if is_async(function):
-            return within(layers, attempt)
+            return within(layers, attempt, self._process)
         outer = [layer for layer in layers if layer.is_async]
-        inner = partial(around_plain, [layer for layer in layers if not layer.is_async], attempt, attempt.call_here)
+        inner = partial(within_plain, layers, attempt, self._process)
         if outer:
             return _Between(outer, attempt, inner)
         inner()
