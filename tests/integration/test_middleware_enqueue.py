@@ -180,3 +180,26 @@ async def test_a_firing_that_is_left_out_counts_as_skipped(settings: Settings) -
             scheduler.stop()
             await asyncio.wait([running])
         assert (await inspect.list_jobs(connection, JobFilter())).jobs == []
+
+
+@pytest.mark.naq(middleware=("naq_core.middleware:InheritHeaders",))
+async def test_headers_are_handed_on_to_the_jobs_of_a_job(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(headers={"tenant": "acme", "own": "0", "x": "y"}).enqueue(onion.enqueue_child)
+    async with run_worker():
+        assert await job.result(SLOW) == {"tenant": "acme", "own": "1", "x": "y"}
+
+
+@pytest.mark.naq(middleware=(f"{HERE}:some",))
+async def test_some_headers_are_handed_on(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(headers={"tenant": "acme", "x": "y"}).enqueue(onion.enqueue_child)
+    async with run_worker():
+        assert await job.result(SLOW) == {"tenant": "acme", "own": "1"}
+
+
+@pytest.mark.naq(middleware=(f"{HERE}:Tenant",))
+async def test_it_sees_context_variables_of_the_caller_also_of_sync_code(queue: Queue) -> None:
+    onion.seen.set(("acme",))
+    await queue.enqueue(onion.headers)
+    await asyncio.to_thread(enqueue_sync, queue.settings)
+    page = await inspect.list_jobs(await queue.connection(), JobFilter())
+    assert [job.headers for job in page.jobs] == [{"tenant": "acme"}] * 2

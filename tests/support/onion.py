@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from naq_client import task
+from naq_client import Queue, task
 from naq_core import Cancel, DuplicateJobError, Retry, Snooze, current_job
-from naq_core.middleware import Attempt, Enqueue
+from naq_core.middleware import Attempt, Enqueue, InheritHeaders
 
 seen: ContextVar[tuple[str, ...]] = ContextVar("seen", default=())
 """Which layers the code that reads it is in."""
@@ -240,4 +240,23 @@ class OneQueue:
     queues = "mail"
 
     def attempt(self, attempt: Attempt) -> Iterator[None]:
+        yield
+
+
+async def enqueue_child() -> dict[str, str]:
+    """Enqueue a job from inside of one, and return its headers."""
+    async with Queue() as queue:
+        job = await queue.options(headers={"own": "1"}).enqueue(headers)
+        return dict((await job.view()).headers)
+
+
+some = InheritHeaders("tenant")
+
+
+class Tenant:
+    """One that writes a context variable of the caller into headers."""
+
+    async def enqueue(self, jobs: Sequence[Enqueue]) -> AsyncIterator[None]:
+        for job in jobs:
+            job.headers["tenant"] = ",".join(seen.get())
         yield
