@@ -77,7 +77,7 @@ def typed(*words: str) -> OptionSet:
 
 
 def same(one: OptionSet, other: OptionSet) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in ("queue", "job_id", "budget", "job", "delivery", "ties"))
+    return all(getattr(one, name) == getattr(other, name) for name in ("queue", "job_id", "budget", "job", "delivery", "wiring"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

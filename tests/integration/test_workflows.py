@@ -313,7 +313,7 @@ async def test_a_chain_is_used_in_two_workflows_and_what_waits_for_its_jobs_wait
         flow.add(double.s(10), depends_on=first)
     for flow in flows:
         own = {job.job_id for job in flow.jobs}
-        assert {parent.id for job in flow.jobs for parent in job.ties.after} < own
+        assert {parent.id for job in flow.jobs for parent in job.wiring.after} < own
     handles = [await flow.enqueue(queue) for flow in flows]
     async with run_worker():
         assert [sorted((await handle.results(30)).values()) for handle in handles] == [[5, 6, 7, 20]] * 2

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-import pytest
-
-from naq_core import Job, errors
+from naq_core import errors
 
 
 def test_every_error_is_named_by_the_package() -> None:
@@ -18,9 +16,3 @@ def test_every_error_is_named_by_the_package() -> None:
     assert (type(copied), copied.args, vars(copied)) == (errors.JobFailedError, error.args, vars(error))
     assert b"naq_core.errors" in pickle.dumps(error)
     assert b"naq_core.errors.jobs" not in pickle.dumps(error)
-
-
-def test_the_former_name_of_a_jobs_delivery_options_warns() -> None:
-    job: Job[object] = Job("a:b", delay=5)
-    with pytest.warns(DeprecationWarning, match=r"Job\.delivery"):
-        assert job.terms is job.delivery

@@ -130,7 +130,7 @@ class Plan:
         if depends_on is not None:
             for job in self.jobs[before:]:
                 if not _is_led(job, self.jobs[before:]):
-                    job.ties = extend(job.ties, depends_on, allow_failure=allow_failure)
+                    job.wiring = extend(job.wiring, depends_on, allow_failure=allow_failure)
         self._rename()
         return ends
 
@@ -140,13 +140,13 @@ class Plan:
         if not new:
             return
         for job in self.jobs:
-            after = (Parent(new.get((each.queue, each.id), each.id), each.queue, each.lenient) for each in job.ties.after)
-            job.ties = job.ties._replace(after=tuple(after))
+            after = (Parent(new.get((each.queue, each.id), each.id), each.queue, each.lenient) for each in job.wiring.after)
+            job.wiring = job.wiring._replace(after=tuple(after))
 
 
 def _is_led(job: Job[Any], others: Sequence[Job[Any]]) -> bool:
     ids = {(other.queue, other.job_id) for other in others}
-    return any((parent.queue, parent.id) in ids for parent in job.ties.after)
+    return any((parent.queue, parent.id) in ids for parent in job.wiring.after)
 
 
 class OpenSignature(Step[R_co], Generic[A_contra, R_co]):
@@ -178,7 +178,7 @@ class Signature(OpenSignature[Any, R_co]):
         else:
             job = self.job()
             if before is not None:
-                job.ties = extend(job.ties, before.jobs)
+                job.wiring = extend(job.wiring, before.jobs)
         plan.jobs.append(job)
         return Tail([job], ())
 
@@ -225,7 +225,7 @@ def _lay(step: "Step[Any] | Job[Any]", plan: Plan, before: Tail | None) -> Tail:
         return step.lay(plan, before)
     job = plan.take(step)
     if before is not None:
-        job.ties = extend(job.ties, before.jobs)
+        job.wiring = extend(job.wiring, before.jobs)
     return Tail([job], ())
 
 

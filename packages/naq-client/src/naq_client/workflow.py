@@ -114,7 +114,7 @@ class Workflow:
 
     def _ends(self) -> Tail:
         """Return the jobs for which no other one waits."""
-        led = {(parent.queue, parent.id) for job in self.jobs for parent in job.ties.after}
+        led = {(parent.queue, parent.id) for job in self.jobs for parent in job.wiring.after}
         ends = [job for job in self.jobs if (job.queue, job.job_id) not in led]
         return Tail.of(ends)
 
@@ -144,7 +144,7 @@ class Workflow:
 
 
 def _members(jobs: list[Job[Any]]) -> list[Member]:
-    return [Member(job.job_id, job.queue, job.function_name, [parent.id for parent in job.ties.after]) for job in jobs]
+    return [Member(job.job_id, job.queue, job.function_name, [parent.id for parent in job.wiring.after]) for job in jobs]
 
 
 def _jobs(connection: Connection, members: Iterable[Member]) -> list[Job[Any]]:

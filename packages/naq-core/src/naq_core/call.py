@@ -14,7 +14,7 @@ import msgspec
 from naq_core import names
 from naq_core.calling import call_here
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS, DeliveryOptions
-from naq_core.dependency import NO_TIES, is_tied, tie, with_results_named
+from naq_core.dependency import NO_WIRING, Wiring, is_wired, wire, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
 from naq_core.errors import EncodeError, InvalidOptionError, JobError
 from naq_core.functions import function_name, registered_object, unwrap
@@ -98,7 +98,7 @@ class JobCall(Generic[R_co]):
         "run",
         "sequence",
         "serializer",
-        "ties",
+        "wiring",
         "workflow",
     )
 
@@ -124,11 +124,11 @@ class JobCall(Generic[R_co]):
             options = _given(function, max_retries, retry_delay, job_id, more)
         if not isinstance(options, OptionSet):
             raise InvalidOptionError("options", f"must be an OptionSet, not a {type(options).__name__}: use keywords instead")
-        self.ties = NO_TIES
+        self.wiring = NO_WIRING
         """What it waits for."""
-        depends_on, lenient, tell = options.ties
-        if depends_on is not None or tell or is_tied(args, kwargs):
-            self.ties, args, kwargs = tie(depends_on or (), args, kwargs, allow_failure=lenient, tell=tell)
+        depends_on, lenient, tell = options.wiring
+        if depends_on is not None or tell or is_wired(args, kwargs):
+            self.wiring, args, kwargs = wire(depends_on or (), args, kwargs, allow_failure=lenient, tell=tell)
         self._function: Callable[..., Any] | str = unwrap(function) if callable(function) else function
         self._args = args
         self._kwargs: Mapping[str, Any] = kwargs
@@ -164,6 +164,12 @@ class JobCall(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.job_id} {self.function_name} on {self.queue!r}>"
+
+    @property
+    def ties(self) -> Wiring:
+        """The former name of `wiring`."""
+        warnings.warn("Job.ties is now Job.wiring", DeprecationWarning, stacklevel=2)
+        return self.wiring
 
     @property
     def terms(self) -> DeliveryOptions:
@@ -221,7 +227,7 @@ class JobCall(Generic[R_co]):
 
     def _open_arguments(self) -> list[int | str]:
         """Return the arguments whose values are the results of other jobs."""
-        return [fill.at for fill in self.ties.fill]
+        return [fill.at for fill in self.wiring.fill]
 
     def _serializer_name(self) -> str:
         if self.serializer is not None:
@@ -256,7 +262,7 @@ class JobCall(Generic[R_co]):
         if self._call is None:
             if not self._is_checked:
                 self.check()
-            open_at = self._open_arguments() if self.ties.fill else ()
+            open_at = self._open_arguments() if self.wiring.fill else ()
             self._call = encode_call(self._function, self._args, self._kwargs, self._serializer_name(), open_at)
         return self._call
 
@@ -278,7 +284,7 @@ class JobCall(Generic[R_co]):
         call = self._call or self.encode()
         if not self.enqueued_at:
             self._fix_times()
-        shown = with_results_named(self.ties, self._args, self._kwargs) if self.ties.fill else (self._args, self._kwargs)
+        shown = with_results_named(self.wiring, self._args, self._kwargs) if self.wiring.fill else (self._args, self._kwargs)
         return encode_envelope(
             Envelope(
                 v=WIRE_VERSION,
@@ -293,9 +299,9 @@ class JobCall(Generic[R_co]):
                 args=preview(*shown),
                 opt=self.options,
                 given=self._given,
-                after=self.ties.after,
-                fill=self.ties.fill,
-                tell=self.ties.tell,
+                after=self.wiring.after,
+                fill=self.wiring.fill,
+                tell=self.wiring.tell,
                 workflow=self.workflow,
                 large=self._large,
                 expires=self.expires,
@@ -334,7 +340,7 @@ class JobCall(Generic[R_co]):
         return await call_here(self._function, self._args, self._kwargs)
 
     def copied(self) -> Self:
-        """Return a copy for a workflow to add ties to, so that this job stays as it is (for workflows).
+        """Return a copy for a workflow to add dependencies to, so that this job stays as it is (for workflows).
 
         The first copy has this job's id, and is what this job's own methods follow. Any further one, or one of a job that was
         enqueued before, gets a new id, unless the id was chosen.

@@ -131,7 +131,7 @@ class ParentOutcome:
         return decode_result(self._type, self._result, self._serializer) if self._type else None
 
 
-class Ties(NamedTuple):
+class Wiring(NamedTuple):
     """What binds a job to others."""
 
     after: tuple[Parent, ...] = ()
@@ -139,13 +139,13 @@ class Ties(NamedTuple):
     tell: bool = False
 
 
-NO_TIES = Ties()
+NO_WIRING = Wiring()
 
 
-def tie(
+def wire(
     depends_on: DependsOn, args: Sequence[Any], kwargs: Mapping[str, Any], *, allow_failure: bool = False, tell: bool = False
-) -> tuple[Ties, Sequence[Any], Mapping[str, Any]]:
-    """Return the ties of a call, and its arguments with None in the place of each result to come.
+) -> tuple[Wiring, Sequence[Any], Mapping[str, Any]]:
+    """Return the wiring of a call, and its arguments with None in the place of each result to come.
 
     Raises:
         InvalidOptionError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
@@ -175,7 +175,7 @@ def tie(
             args[at] = None
         else:
             kwargs[at] = None
-    return Ties(tuple(parents.values()), tuple(fills), tell), args, kwargs
+    return Wiring(tuple(parents.values()), tuple(fills), tell), args, kwargs
 
 
 class _ToCome:
@@ -190,11 +190,11 @@ class _ToCome:
         return self._text
 
 
-def with_results_named(ties: Ties, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+def with_results_named(wiring: Wiring, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """Return the arguments, with words in the place of each result to come: for previews."""
     args, kwargs = list(args), dict(kwargs)
-    for fill in ties.fill:
-        text = f"<{len(fill.of)} results>" if fill.many else f"<result of {ties.after[fill.of[0]].id}>"
+    for fill in wiring.fill:
+        text = f"<{len(fill.of)} results>" if fill.many else f"<result of {wiring.after[fill.of[0]].id}>"
         if isinstance(fill.at, int):
             args[fill.at] = _ToCome(text)
         else:
@@ -202,23 +202,23 @@ def with_results_named(ties: Ties, args: Sequence[Any], kwargs: Mapping[str, Any
     return args, kwargs
 
 
-def extend(ties: Ties, depends_on: DependsOn, *, allow_failure: bool = False) -> Ties:
-    """Return ties with more parents, the places of the others unchanged.
+def extend(wiring: Wiring, depends_on: DependsOn, *, allow_failure: bool = False) -> Wiring:
+    """Return the wiring with more parents, the places of the others unchanged.
 
     Raises:
-        InvalidOptionError, InvalidNameError: As `tie`.
+        InvalidOptionError, InvalidNameError: As `wire`.
     """
-    parents = list(ties.after)
+    parents = list(wiring.after)
     known = {(parent.queue, parent.id) for parent in parents}
     for each in _listed(depends_on):
         parent = _parent(each, allow_failure=allow_failure)
         if (parent.queue, parent.id) not in known:
             known.add((parent.queue, parent.id))
             parents.append(parent)
-    return ties._replace(after=tuple(parents))
+    return wiring._replace(after=tuple(parents))
 
 
-def is_tied(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def is_wired(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Return whether an argument stands for a result."""
     for value in args:
         if type(value) is ResultOf:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from naq_core import names
 from naq_core.call import JobCall
 from naq_core.deadlock import deadlock_watch
-from naq_core.dependency import Ties
+from naq_core.dependency import Wiring
 from naq_core.envelope import decode_envelope
 from naq_core.errors import JobError, JobNotFoundError
 from naq_core.functions import unwrap
@@ -69,7 +69,7 @@ class Job(JobCall[R_co]):
         job.options, job._given = envelope.opt, envelope.given
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value, envelope.source)
         job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
-        job.ties = Ties(envelope.after, envelope.fill, envelope.tell)
+        job.wiring = Wiring(envelope.after, envelope.fill, envelope.tell)
         job._large = envelope.large
         return job
 

@@ -365,7 +365,7 @@ EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSErr
 TAGS = Kind(_tags, _read_names, _LIST, is_list=True, example="billing,vip")
 HEADERS = Kind(_headers, _read_headers, _MAPPING, is_list=True, example="customer=4711")
 JOBS = Kind(_any, _read_names, _LIST, is_list=True)
-"""Jobs and their ids; checked where a job is tied to them."""
+"""Jobs and their ids; checked when the dependency is made."""
 JOB_ID = Kind(_job_id)
 QUEUE = Kind(_queue)
 COUNT = Kind(_count, _read_whole, {"type": "integer", "minimum": 1})

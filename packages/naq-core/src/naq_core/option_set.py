@@ -35,7 +35,7 @@ class OptionSet:
         InvalidOptionError, InvalidNameError: A value is wrong, or two contradict each other; names it.
     """
 
-    __slots__ = ("_merged", "budget", "delivery", "given", "job", "job_id", "queue", "ties")
+    __slots__ = ("_merged", "budget", "delivery", "given", "job", "job_id", "queue", "wiring")
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
@@ -56,7 +56,7 @@ class OptionSet:
         """How the job is run."""
         self.delivery = _together(delivery, self.job_id) if delivery else NO_DELIVERY_OPTIONS
         """When it may start, until when, and which others it excludes."""
-        self.ties: tuple[DependsOn | None, bool, bool] = (
+        self.wiring: tuple[DependsOn | None, bool, bool] = (
             own.get("depends_on"),
             own.get("allow_failure", False),
             own.get("parent_results", False),

@@ -129,8 +129,8 @@ class TaskOptions(RepeatedOptions, total=False):
         Literal["late", "first"],
         Option(
             kinds.choice(("late", "first")),
-            "late: start at once where no other worker can have the job, and claim it if it still runs after claim_after; "
-            "first: claim it before it starts.",
+            "Claim the job before it starts (first), or start at once if no other worker can have it, and claim it if it still "
+            "runs after claim_after (late).",
             "late",
         ),
     ]

@@ -33,7 +33,7 @@ async def find_parents(connection: Connection, jobs: Sequence[JobCall[Any]]) -> 
     Raises:
         AmbiguousJobError: Not the child's queue, but several others have a job of that id; nothing was sent.
     """
-    ids = list(dict.fromkeys(parent.id for job in jobs for parent in job.ties.after if parent.queue == "*"))
+    ids = list(dict.fromkeys(parent.id for job in jobs for parent in job.wiring.after if parent.queue == "*"))
     if not ids:
         return
     queues: dict[str, set[str]] = {job_id: set() for job_id in ids}
@@ -45,9 +45,9 @@ async def find_parents(connection: Connection, jobs: Sequence[JobCall[Any]]) -> 
         if job.job_id in queues:
             queues[job.job_id].add(job.queue)
     for job in jobs:
-        after = job.ties.after
+        after = job.wiring.after
         if any(parent.queue == "*" for parent in after):
-            job.ties = job.ties._replace(after=tuple(_placed(parent, queues, job.queue) for parent in after))
+            job.wiring = job.wiring._replace(after=tuple(_placed(parent, queues, job.queue) for parent in after))
 
 
 def _placed(parent: Parent, queues: Mapping[str, Iterable[str]], preferred: str) -> Parent:
@@ -56,7 +56,7 @@ def _placed(parent: Parent, queues: Mapping[str, Iterable[str]], preferred: str)
     return Parent(parent.id, the_queue(parent.id, sorted(queues[parent.id]), preferred) or "*", parent.lenient)
 
 
-async def submit_tied(connection: Connection, jobs: Sequence[JobCall[Any]], messages: Sequence[BrokerMessage]) -> bool:
+async def submit_wired(connection: Connection, jobs: Sequence[JobCall[Any]], messages: Sequence[BrokerMessage]) -> bool:
     """Enqueue jobs of which some wait for others.
 
     Up to 1,000 messages (a job is one, and one for each parent) are one atomic batch. More are stored in stages: first those
@@ -78,11 +78,11 @@ async def submit_tied(connection: Connection, jobs: Sequence[JobCall[Any]], mess
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
     waiting = [
-        waiting_messages(connection, (job.queue, job.job_id), message, job.ties.after, job.expires)
+        waiting_messages(connection, (job.queue, job.job_id), message, job.wiring.after, job.expires)
         for job, message in zip(jobs, messages, strict=True)
-        if job.ties.after
+        if job.wiring.after
     ]
-    roots = [message for job, message in zip(jobs, messages, strict=True) if not job.ties.after]
+    roots = [message for job, message in zip(jobs, messages, strict=True) if not job.wiring.after]
     stages = batches([*waiting, *([root] for root in roots)])
     try:
         for batch in stages:
@@ -120,9 +120,9 @@ async def _look(connection: Connection, jobs: Sequence[JobCall[Any]]) -> None:
     stored = {(job.queue, job.job_id) for job in jobs}
     ids = {job.job_id for job in jobs}
     outside = [
-        ((job.queue, job.job_id), job.ties.after)
+        ((job.queue, job.job_id), job.wiring.after)
         for job in jobs
-        if any((each.queue, each.id) not in stored and not (each.queue == "*" and each.id in ids) for each in job.ties.after)
+        if any((each.queue, each.id) not in stored and not (each.queue == "*" and each.id in ids) for each in job.wiring.after)
     ]
     if not outside:
         return

@@ -25,7 +25,7 @@ def in_order(jobs: Sequence[AnyCall]) -> list[AnyCall]:
     parents = [
         {
             at
-            for each in job.ties.after
+            for each in job.wiring.after
             for at in (by_id.get(each.id, []) if each.queue == "*" else [places.get((each.queue, each.id), -1)])
         }
         - {-1}

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from naq_core.call import JobCall
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS
-from naq_core.enqueue.dependent import find_parents, submit_tied
+from naq_core.enqueue.dependent import find_parents, submit_wired
 from naq_core.enqueue.message import count_enqueued, job_message, tell_enqueued
 from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core.enqueue.within import has_middleware, within
@@ -133,7 +133,7 @@ def _submitting(connection: Connection, job: JobCall[Any]) -> Awaitable[bool]:
 
 
 async def _submit(connection: Connection, job: JobCall[Any]) -> bool:
-    if job.ties.after:
+    if job.wiring.after:
         await find_parents(connection, [job])
     await _prepare(connection, [job])
     try:
@@ -152,13 +152,13 @@ async def _submit(connection: Connection, job: JobCall[Any]) -> bool:
 
 async def _place(connection: Connection, job: JobCall[Any]) -> bool:
     """Put a job on its subject, in the way that its dependencies and delivery options ask for; return whether it is new."""
-    if job.delivery.unique and not job.ties.after:
+    if job.delivery.unique and not job.wiring.after:
         return await submit_unique(connection, job)
-    if not job.ties.after:
+    if not job.wiring.after:
         return await _store(connection, job)
     check_ties(job)
     try:
-        await submit_tied(connection, [job], [job_message(connection, job, again=True)])
+        await submit_wired(connection, [job], [job_message(connection, job, again=True)])
     except DuplicateJobError:
         if job.delivery.unique:
             raise
@@ -213,9 +213,9 @@ async def send_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> boo
     await find_parents(connection, jobs)
     await _prepare(connection, jobs)
     try:
-        if any(job.ties.after for job in jobs):
-            tied = [job_message(connection, job, again=bool(job.ties.after)) for job in jobs]
-            atomic = await submit_tied(connection, jobs, tied)
+        if any(job.wiring.after for job in jobs):
+            wired = [job_message(connection, job, again=bool(job.wiring.after)) for job in jobs]
+            atomic = await submit_wired(connection, jobs, wired)
         else:
             atomic = await _store_many(connection, jobs)
     except DuplicateJobError:

@@ -55,7 +55,7 @@ def check_many(job: JobCall[Any]) -> None:
     if job.delivery.debounce or job.delivery.on_clash is not Clash.REFUSE:
         name = "debounce" if job.delivery.debounce else "on_clash"
         raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
-    if job.ties.after:
+    if job.wiring.after:
         check_ties(job)
 
 

@@ -216,7 +216,7 @@ def _anonymous(template: bytes) -> bytes:
 
 
 def _check_options(job: Job[Any]) -> None:
-    if job.ties.after:
+    if job.wiring.after:
         raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot depend on others")
     if job.options.fast:
         raise InvalidScheduleError("fast", True, "without a record a run could be repeated; remove it")
