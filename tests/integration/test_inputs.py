@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from naq_client import Queue, Workflow, gather, task
+from naq_client import Queue, Workflow, as_completed, gather, results_of, task
 from naq_core import ConfigurationError, Connection, EncodeError, Settings, inspect, manage
-from naq_core.errors import InvalidNameError, InvalidScheduleError
+from naq_core.errors import InvalidNameError, InvalidOptionError, InvalidScheduleError
 from naq_core.testing import WorkerRunner
 from naq_core.views import JobFilter
 from naq_worker import Worker
@@ -168,3 +168,44 @@ async def test_nobody_waits_for_a_time_that_never_comes(timeout: Any, queue: Que
         await job.result(timeout)
     with pytest.raises(ConfigurationError, match="timeout"):
         await gather(job, timeout=timeout)
+
+
+def test_a_queue_without_its_name_is_refused() -> None:
+    """`@task("mail")` decorated the text."""
+    with pytest.raises(
+        InvalidOptionError, match=r"^@task: decorates a function, not 'mail'; options have names: @task\(queue=…\)$"
+    ):
+        task("mail")  # type: ignore[call-overload]
+
+
+NO_LISTS: dict[str, tuple[Callable[[Queue], Any], str]] = {
+    "enqueue_many": (
+        lambda queue: queue.enqueue_many(queue.call(work.add, 1)),  # type: ignore[arg-type]
+        r"^jobs: takes a list of jobs made by .*, not <Job ",
+    ),
+    "gather": (lambda queue: gather([queue.call(work.add, 1)]), r"^jobs: takes enqueued jobs, not .*write gather\(\*jobs\)$"),  # type: ignore[call-overload]
+    "as_completed": (
+        lambda queue: anext(as_completed(queue.call(work.add, 1))),  # type: ignore[arg-type]
+        "^jobs: takes a list of enqueued jobs, not <Job ",
+    ),
+    "results_of": (lambda queue: results_of(queue.call(work.add, 1)), "^results_of: takes a list of jobs, not <Job "),  # type: ignore[arg-type]
+    "imports": (lambda _: Worker("mail", imports=3), "^imports: takes a list of modules, not 3$"),  # type: ignore[arg-type]
+    "settings": (lambda _: Worker("mail", settings={"nats_password": "hush"}), "^settings .*: takes what .* not a dict$"),  # type: ignore[arg-type]
+    "connection": (lambda _: Queue(connection="nats://a:hush@b"), "^connection: takes an open Connection, not a str; "),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("where", NO_LISTS)
+async def test_an_argument_of_the_wrong_kind_is_refused_with_what_is_taken(queue: Queue, where: str) -> None:
+    call, message = NO_LISTS[where]
+    with pytest.raises(InvalidOptionError, match=message) as caught:
+        await call(queue)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["on_startup", "on_shutdown"])
+def test_a_hook_that_cannot_be_called_is_refused(settings: Settings, name: str) -> None:
+    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions; 'shop:connect' cannot be called$"):
+        Worker("mail", settings=settings, **{name: ["shop:connect"]})  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions, not <function "):
+        Worker("mail", settings=settings, **{name: work.add})  # type: ignore[arg-type]

@@ -334,22 +334,6 @@ async def test_a_misspelt_argument_of_a_service_is_refused(
         service(**given, **ready)
 
 
-def test_a_queue_without_its_name_is_refused() -> None:
-    """`@task("mail")` decorated the text."""
-    with pytest.raises(
-        InvalidOptionError, match=r"^@task: decorates a function, not 'mail'; options have names: @task\(queue=…\)$"
-    ):
-        task("mail")  # type: ignore[call-overload]
-
-
-@pytest.mark.parametrize("name", ["on_startup", "on_shutdown"])
-def test_a_hook_that_cannot_be_called_is_refused(settings: Settings, name: str) -> None:
-    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions; 'shop:connect' cannot be called$"):
-        Worker("mail", settings=settings, **{name: ["shop:connect"]})  # type: ignore[arg-type]
-    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions, not <function "):
-        Worker("mail", settings=settings, **{name: plain})  # type: ignore[arg-type]
-
-
 async def test_a_setting_at_the_service_wins_over_ready_settings(settings: Settings, naq_connection: Connection) -> None:
     worker = Worker("mail", settings=settings, concurrency=3, shutdown_grace="2s")
     assert (worker.concurrency, worker.settings.shutdown_grace.total_seconds()) == (3, 2.0)

@@ -112,7 +112,8 @@ def prepare(
     else:
         _check_not_the_functions_own(function, options)
         job = make_job(function, *args, **rest)
-        job.check()  # first: a misspelt `cron` is an argument, too
+        if options.keys().isdisjoint({"cron", "interval"}):
+            job.check()  # a misspelt `cron` is an argument
     paused = options.pop("paused", None)
     return schedules.make_spec(job, **options), paused
 

@@ -19,6 +19,7 @@ from naq_core.settings import ServiceSettings, Settings
 from naq_core.storage.connection import Connection
 from naq_core.storage.loops import LoopConnections
 from naq_core.storage.records import queues_of, the_queue
+from naq_core.values import members
 
 R = TypeVar("R")
 
@@ -55,6 +56,10 @@ class Queue(ManagedQueue):
         **overrides: Unpack[ServiceSettings],
     ) -> None:
         if connection is not None:
+            if not isinstance(connection, Connection | LoopConnections):
+                raise InvalidOptionError(
+                    "connection", f"takes an open Connection, not a {type(connection).__name__}; an address is nats_url"
+                )
             if settings is not None or nats_url is not None or overrides:
                 name_of = "settings" if settings is not None else "nats_url" if nats_url is not None else min(overrides)
                 raise InvalidOptionError(name_of, "cannot be given with a connection, which has its own settings")
@@ -185,10 +190,7 @@ class Queue(ManagedQueue):
             DuplicateJobError: A chosen `job_id` of an atomic batch exists; nothing was enqueued.
             EnqueueUnknownError: Names the jobs that may be missing.
         """
-        many = EnqueuedMany(jobs)
-        for job in many:
-            if not isinstance(job, Job):
-                raise EncodeError(f"enqueue_many takes jobs made by queue.call(function, …), not {job!r}")
+        many = EnqueuedMany(checked_jobs(jobs))
         if many:
             many.atomic = await in_budget(self, many, lambda connection: submit_many(connection, many))
         return many
@@ -276,3 +278,16 @@ class Queue(ManagedQueue):
     def bare_options(self) -> "QueueOptions":
         """What enqueues without options, and takes those among the keywords of a call."""
         return QueueOptions(self, NO_OPTION_SET, seed_form=True)
+
+
+def checked_jobs(jobs: Iterable[Job[Any]]) -> list[Job[Any]]:
+    """Return the jobs of an `enqueue_many`.
+
+    Raises:
+        InvalidOptionError, EncodeError: They are no list, or one is no job.
+    """
+    found = members(jobs, "jobs", "a list of jobs made by queue.call(function, …)")
+    for job in found:
+        if not isinstance(job, Job):
+            raise EncodeError(f"enqueue_many takes jobs made by queue.call(function, …), not {job!r}")
+    return found

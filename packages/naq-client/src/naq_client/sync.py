@@ -8,7 +8,7 @@ from naq_client._blocking_loop import SyncJob, blocking_loop, enqueue_blocking
 from naq_client._options import QueueOptions
 from naq_client._schedule import put
 from naq_client._schedule_sync import SyncSchedule
-from naq_client.queue import Queue
+from naq_client.queue import Queue, checked_jobs
 from naq_client.signature import Signature
 from naq_core.events import Event
 from naq_core.job import Job
@@ -103,7 +103,7 @@ class SyncQueue:
 
     def enqueue_many(self, jobs: Iterable[Job[Any]]) -> EnqueuedManySync:
         """Enqueue jobs made by `call()`; see `Queue.enqueue_many`."""
-        jobs = list(jobs)
+        jobs = checked_jobs(jobs)
         for job in jobs:
             job.encode()  # in this thread; see `enqueue_blocking`
         many = blocking_loop().run(self._queue.enqueue_many(jobs))

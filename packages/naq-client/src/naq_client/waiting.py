@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from typing import Any, Literal, TypeVar, overload
 
 from naq_core.deadlock import deadlock_watch
-from naq_core.errors import JobError, JobNotFoundError, JobTimeoutError, NaqError
+from naq_core.errors import InvalidOptionError, JobError, JobNotFoundError, JobTimeoutError, NaqError, shown
 from naq_core.job import Job
 from naq_core.storage.connection import Connection
 from naq_core.storage.end_watch import EndWatch, Gone
 from naq_core.storage.records import Stored
-from naq_core.values import patience
+from naq_core.values import members, patience
 
 R = TypeVar("R")
 Key = tuple[str, str]
@@ -61,7 +61,7 @@ async def as_completed(jobs: Iterable[Job[R]], timeout: float | None = None) -> 
         JobTimeoutError: Names a job that has not ended in time.
         JobError: A job was never enqueued, or with `fast=True`, which stores no result.
     """
-    async for job, stored in _ended(tuple(jobs), timeout):
+    async for job, stored in _ended(members(jobs, "jobs", "a list of enqueued jobs"), timeout):
         if stored is not None:
             job.keep_end(stored.record)
         yield job
@@ -73,6 +73,8 @@ async def _ended(jobs: Iterable[Job[Any]], timeout: float | None) -> AsyncGenera
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     by_connection: dict[Connection, dict[Key, Job[Any]]] = {}
     for job in jobs:
+        if not isinstance(job, Job):
+            raise InvalidOptionError("jobs", f"takes enqueued jobs, not {shown(job)}; for a list write gather(*jobs)")
         if job.options.fast:
             raise JobError(job.job_id, "was enqueued with fast=True, which stores no result")
         by_connection.setdefault(await job.connection.here(), {})[job.queue, job.job_id] = job

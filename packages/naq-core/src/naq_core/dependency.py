@@ -11,7 +11,7 @@ from naq_core.errors import DecodeError, EncodeError, InvalidOptionError, NaqErr
 from naq_core.names import check_job_id, check_place, check_queue
 from naq_core.record import JobState
 from naq_core.serialization import decode_result
-from naq_core.values import flag
+from naq_core.values import flag, members
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -92,7 +92,7 @@ def result_of(job: Awaited[R]) -> R:
 
 def results_of(jobs: Iterable[Awaited[R]]) -> list[R]:
     """As `result_of`, for a list of results, in the order of the jobs."""
-    return ResultOf([_checked(job) for job in jobs], many=True)  # type: ignore[return-value]  # as above
+    return ResultOf([_checked(job) for job in members(jobs, "results_of", "a list of jobs")], many=True)  # type: ignore[return-value]  # as above
 
 
 def _checked(job: Any) -> Any:

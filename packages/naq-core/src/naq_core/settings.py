@@ -213,9 +213,11 @@ class Settings:
             service: Whose arguments the overrides are, for the message about one that does not exist.
 
         Raises:
-            InvalidOptionError: An override is neither a setting nor an argument of the service.
+            InvalidOptionError: An override is neither a setting nor an argument of the service, or what is ready are no settings.
             ConfigurationError: A value is not allowed.
         """
+        if ready is not None and not isinstance(ready, cls):
+            raise InvalidOptionError("settings", f"takes what Settings.load(…) returns, not a {type(ready).__name__}", "argument")
         known = _field_types().keys()
         for name in sorted(overrides.keys() - known):
             arguments = inspect.signature(service).parameters.keys() - {"overrides"}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from naq_core.errors import InvalidOptionError, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 LONGEST_TIME = 1e9
 """Seconds, some 31 years: a longer delay or time-out overflows what the server or an event loop can hold."""
@@ -124,15 +125,27 @@ def flag(value: object, name: str) -> bool:
     raise InvalidOptionError(name, f"must be True or False, not {shown(value)}")
 
 
+def members(value: Iterable[T], name: str, what: str) -> list[T]:
+    """Return what a list, a generator or the like holds.
+
+    Args:
+        what: Should have been given, for the message.
+
+    Raises:
+        InvalidOptionError: It is something else, or text.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidOptionError(name, f"takes {what}, not {shown(value)}")
+    return list(value)
+
+
 def functions(value: Iterable[F], name: str) -> tuple[F, ...]:
     """Return functions as a tuple.
 
     Raises:
         InvalidOptionError: One cannot be called, or they are not a list.
     """
-    if not isinstance(value, Iterable):
-        raise InvalidOptionError(name, f"takes a list of functions, not {shown(value)}")
-    found = tuple(value)
+    found = tuple(members(value, name, "a list of functions"))
     for each in found:
         if not callable(each):
             raise InvalidOptionError(name, f"takes a list of functions; {shown(each)} cannot be called")

@@ -16,7 +16,7 @@ from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
 from naq_core.tasks import finish
-from naq_core.values import flag, functions, whole
+from naq_core.values import flag, functions, members, whole
 from naq_worker._active import Counters
 from naq_worker._fair_share import FairShare
 from naq_worker._life import Hook, Life, Orders, call_hook
@@ -78,7 +78,7 @@ class Worker:
         self.worker_id = f"{self.name or _host()}-{os.getpid()}-{new_id()[-8:]}"
         self.counters = Counters()
         self.started_at = 0.0
-        self._imports = (imports,) if isinstance(imports, str) else tuple(imports)
+        self._imports = (imports,) if isinstance(imports, str) else tuple(members(imports, "imports", "a list of modules"))
         for module in self._imports:
             importlib.import_module(module)
         self._on_startup = functions(on_startup, "on_startup")
