@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
-from naq_core.masks import Mask, masked, searchable
+from naq_core.masks import Mask, masked_headers, searchable
 from naq_core.views import JobFilter, JobView
 
 _ANY = r'(?:[^"\\]|\\.)*'
@@ -35,7 +35,7 @@ def matches(wanted: JobFilter, view: JobView, mask: Mask | None = None) -> bool:
         and may_match(wanted, view)
         and (not wanted.error or (bool(view.errors) and _is_type(wanted.error, view.errors[-1].type)))
         and (not wanted.text or has_text(view, wanted.text, mask))
-        and _has_labels(wanted, view, mask)
+        and (not (wanted.tags or wanted.headers) or _has_labels(wanted, view, mask))
     )
 
 
@@ -81,10 +81,14 @@ def has_text(view: JobView, text: str, mask: Mask | None = None) -> bool:
 
 def _has_labels(wanted: JobFilter, view: JobView, mask: Mask | None) -> bool:
     """Return whether a job has these tags and headers, as they may be seen."""
-    if not wanted.tags and not wanted.headers:
-        return True
-    seen = masked(view, mask)
-    return set(wanted.tags) <= set(seen.tags) and all(seen.headers.get(name) == value for name, value in wanted.headers)
+    tags = set(view.tags) if mask is None else set(map(mask, view.tags))
+    if not tags.issuperset(wanted.tags):
+        return False
+    for name, value in wanted.headers:
+        found = view.headers.get(name)
+        if found != value or (mask is not None and masked_headers({name: found}, mask)[name] != value):
+            return False
+    return True
 
 
 def _is_within(wanted: JobFilter, at: datetime | None) -> bool:
