@@ -27,7 +27,7 @@ SLOW = 60.0
 HERE = "tests.support.traced"
 
 
-@pytest.mark.parametrize(("module", "package"), [("otel", "opentelemetry")])
+@pytest.mark.parametrize(("module", "package"), [("otel", "opentelemetry"), ("sentry", "sentry_sdk")])
 def test_a_package_that_is_missing_is_named(module: str, package: str) -> None:
     """And nothing imports it unasked."""
     code = f"""

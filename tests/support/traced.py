@@ -97,6 +97,10 @@ def fail() -> None:
     raise ValueError("boom")
 
 
+async def fail_async() -> None:
+    raise ValueError("boom")
+
+
 def fail_hard(_: object = None) -> None:
     raise OSError("no such file")
 

@@ -54,6 +54,8 @@ class JobContext(msgspec.Struct, frozen=True):
     """Texts that travel with the job, by their names."""
     max_attempts: int = 1
     """How many attempts it may have; an attempt whose worker has died adds one."""
+    schedule: str = ""
+    """Id of the schedule that has fired it; empty without one."""
     _retry: RetryPolicy = RetryPolicy()
     _fence: int = 0
     _on_fence: Callable[[], None] | None = None

@@ -5,7 +5,7 @@ async, that yields once: there the jobs are stored, or the function runs. `docs/
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from naq_core.context import JobContext, running_job
 from naq_core.delivery_options import DeliveryOptions
@@ -14,7 +14,7 @@ from naq_core.errors import InvalidOptionError
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS, changed_options, check_names
 
-__all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind"]
+__all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind", "Timing"]
 
 Kind: TypeAlias = Literal["enqueue", "firing", "requeue"]
 
@@ -48,6 +48,15 @@ class Attempt:
         return self._function(*self.args, **self.kwargs)
 
 
+class Timing(NamedTuple):
+    """When a schedule fires: by a cron expression, or after each interval."""
+
+    cron: str | None
+    interval: float | None
+    """Seconds."""
+    timezone: str
+
+
 class Enqueue:
     """One job that is about to be stored."""
 
@@ -63,6 +72,7 @@ class Enqueue:
         "queue",
         "schedule",
         "tags",
+        "timing",
         "workflow",
     )
 
@@ -76,6 +86,7 @@ class Enqueue:
         *,
         workflow: str = "",
         schedule: str = "",
+        timing: Timing | None = None,
         args: tuple[Any, ...] | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -87,6 +98,8 @@ class Enqueue:
         """Its name, as `module:qualname`."""
         self.workflow = workflow
         self.schedule = schedule
+        self.timing = timing
+        """When its schedule fires; of a firing only."""
         self.headers = dict(options.headers)
         """Texts that travel with the job; may be changed and assigned."""
         self.tags = options.tags

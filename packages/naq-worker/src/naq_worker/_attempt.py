@@ -114,6 +114,7 @@ class Attempts:
             tags=envelope.opt.tags,
             headers=envelope.opt.headers,
             max_attempts=envelope.opt.retry.max_retries + 1 + active.crashes,
+            schedule=envelope.schedule,
             _retry=envelope.opt.retry,
             _parents=parents,
             _report=reporter.progress,

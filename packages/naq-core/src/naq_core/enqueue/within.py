@@ -9,7 +9,7 @@ from naq_core.call import JobCall
 from naq_core.envelope import Envelope
 from naq_core.errors import EnqueueSkippedError
 from naq_core.layers import Layer, around, has_declared, in_order, of_function
-from naq_core.middleware import Enqueue, Kind
+from naq_core.middleware import Enqueue, Kind, Timing
 from naq_core.storage.connection import Connection
 
 T = TypeVar("T")
@@ -43,7 +43,11 @@ async def within(connection: Connection, jobs: Sequence[JobCall[Any]], send: Cal
 
 
 async def within_stored(
-    connection: Connection, kind: Kind, stored: Sequence[tuple[str, Envelope]], send: Callable[[list[Envelope]], Awaitable[T]]
+    connection: Connection,
+    kind: Kind,
+    stored: Sequence[tuple[str, Envelope]],
+    send: Callable[[list[Envelope]], Awaitable[T]],
+    timing: Timing | None = None,
 ) -> T:
     """Enqueue jobs that are stored already within their middleware, without decoding their calls.
 
@@ -51,6 +55,7 @@ async def within_stored(
         kind: What happens to them.
         stored: Queue and envelope of each.
         send: Stores them; is given the envelopes, the same objects where nothing was changed.
+        timing: Of the schedule, for a firing.
 
     Raises:
         EnqueueSkippedError, InvalidOptionError: As `within`.
@@ -59,7 +64,8 @@ async def within_stored(
     if not connection.settings.middleware:
         return await send(envelopes)
     entries = [
-        Enqueue(kind, each.id, queue, each.fn, each.opt, workflow=each.workflow, schedule=each.schedule) for queue, each in stored
+        Enqueue(kind, each.id, queue, each.fn, each.opt, workflow=each.workflow, schedule=each.schedule, timing=timing)
+        for queue, each in stored
     ]
     layers = _layers(connection, [(entry, None) for entry in entries])
     return await _run(layers, entries, lambda: send([_changed(*each) for each in zip(envelopes, entries, strict=True)]))

@@ -20,6 +20,7 @@ from naq_core.errors import (
     UnreadableError,
     WrongSequenceError,
 )
+from naq_core.middleware import Timing
 from naq_core.names import check_schedule_id, new_id
 from naq_core.options import SCHEDULE_OPTIONS
 from naq_core.record import UNREADABLE
@@ -270,7 +271,11 @@ async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str
         expires=at + spec.expires_in if spec.expires_in else 0.0,
     )
     return await within_stored(
-        connection, "firing", [(spec.queue, envelope)], lambda found: _send_firing(connection, spec, *found, deadline=deadline)
+        connection,
+        "firing",
+        [(spec.queue, envelope)],
+        lambda found: _send_firing(connection, spec, *found, deadline=deadline),
+        Timing(spec.cron, spec.interval, spec.timezone),
     )
 
 

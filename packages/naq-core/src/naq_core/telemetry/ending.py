@@ -1,7 +1,8 @@
 """How an attempt has ended, as its middleware sees it."""
 
 from asyncio import CancelledError
-from typing import Literal, NamedTuple, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from naq_core.control import Cancel, Retry, Snooze, as_control
 from naq_core.errors import AttemptTimeoutError
@@ -19,6 +20,19 @@ class Ending(NamedTuple):
     """Why it failed; None if it did not. A job that asks for `Retry`, `Snooze` or `Cancel` has not failed."""
     is_final: bool = True
     """Whether the job has ended with it."""
+
+
+def own_frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error without NAQ's frames around the function."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None and _is_around(frames.tb_frame.f_globals):
+        frames = frames.tb_next
+    return frames
+
+
+def _is_around(module: dict[str, Any]) -> bool:
+    """By the package: the name of a child process's module is `__main__`."""
+    return str(module.get("__package__")).partition(".")[0] in {"naq_core", "naq_worker", "asyncio", "contextlib"}
 
 
 def ending_of(attempt: Attempt, raised: BaseException | None) -> Ending:

@@ -138,6 +138,7 @@ class Child:
             tags=envelope.opt.tags,
             headers=envelope.opt.headers,
             max_attempts=envelope.opt.retry.max_retries + 1 + run.crashes,
+            schedule=envelope.schedule,
             _retry=envelope.opt.retry,
             _parents=run.parents,
             _report=partial(self._report, run),
