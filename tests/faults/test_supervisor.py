@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from naq_client import Queue
 from naq_core import JobState, Settings
 from naq_core.server import EmbeddedServer
 from tests.support import jobs
@@ -288,6 +289,37 @@ def get(url: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def write_version(fleet: Fleet, number: int | None) -> None:
+    """Write the module of the next test, or one that cannot be imported; each of another length, as compiled files are kept."""
+    text = "1 +\n" if number is None else f"def version():\n    return {number}\n"
+    (fleet.directory / "shop.py").write_text(text)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_change_of_the_code_restarts_the_workers_after_their_jobs(
+    workers: int, fleet: Fleet, queue: Queue, history: History, load: Load
+) -> None:
+    async def runs(number: int) -> None:
+        assert await (await queue.enqueue("shop:version")).result(60) == number
+
+    write_version(fleet, 1)
+    service = fleet.start("default", "--workers", str(workers), "--reload", "--imports", "shop")
+    await eventually(lambda: service.output().count("takes jobs from") == workers, 20)
+    await runs(1)
+    await load.enqueue_many(1, jobs.work, 1.0)
+    await eventually(lambda: len(history.events("start")) == 1)
+    write_version(fleet, 22)
+    await eventually(lambda: service.output().count("is replaced") >= workers, 20)
+    assert {record.attempt for record in (await load.finish(10)).values()} == {1}, "it was not interrupted"
+    await eventually(lambda: runs(22), 20)
+    write_version(fleet, None)
+    await eventually(lambda: service.output().count("waiting for a file to change") >= workers, 20)
+    write_version(fleet, 333)
+    await eventually(lambda: runs(333), 20)
+    service.terminate()
+    assert await service.ended(30) == 0, service.output()
 
 
 INIT = """

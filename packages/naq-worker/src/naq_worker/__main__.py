@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--http-port", "--health-port", type=int, help="answer /livez, /readyz, /startupz and /metrics there")
     parser.add_argument("--http-host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--name", help="what the worker's id begins with (default: the host's name)")
+    parser.add_argument("--reload", action="store_true", help="start again when a Python file below this folder changes")
     parser.add_argument("--link", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
     given = vars(parser.parse_args())

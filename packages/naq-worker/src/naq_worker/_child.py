@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from naq_core.log_lines import LineOutput
-from naq_worker._link import FIGURES, READY
+from naq_worker._link import FIGURES, READY, STOP
 from naq_worker._own_metrics import WorkerFigures, decode_figures
 
 CHUNK = 64 * 1024
@@ -46,6 +46,8 @@ class WorkerChild:
         """It takes jobs."""
         self.was_ready = False
         """This process has taken jobs; until then it knows no word of a supervisor."""
+        self.is_replaced = False
+        """It was told to end so that another one takes its place."""
         self._arguments = arguments
         self._prefix = prefix
         self._outputs = outputs
@@ -94,7 +96,7 @@ class WorkerChild:
         Raises:
             OSError: The system does not let it start.
         """
-        self.is_ready = self.was_ready = False
+        self.is_ready = self.was_ready = self.is_replaced = False
         self._said = b""
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as ends, contextlib.ExitStack() as theirs:
@@ -137,6 +139,14 @@ class WorkerChild:
     def say(self, word: bytes) -> None:
         """Tell the process how hard to stop. One that has taken no jobs yet may not listen, and has nothing to lose."""
         self._word = word
+        self._tell(word)
+
+    def replace(self) -> None:
+        """Let the process finish its running jobs and end; the next `run` starts another one."""
+        self.is_replaced = True
+        self._tell(STOP)
+
+    def _tell(self, word: bytes) -> None:
         if self._process is None or self._process.returncode is not None:
             return
         if self._link is not None:

@@ -21,6 +21,7 @@ class Options:
     http_port: int | None
     http_host: str
     name: str | None
+    reload: bool
 
     def arguments(self) -> list[str]:
         """Return the command line of one of several processes."""

@@ -58,6 +58,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
     http_port: int | None = None,
     http_host: str = "127.0.0.1",
     name: str | None = None,
+    reload: bool = False,
     log_level: str | None = None,
     log_format: str | None = None,
 ) -> int:
@@ -80,6 +81,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         http_port: Answer /livez, /readyz, /startupz and /metrics on this port.
         http_host: The address to listen on; 0.0.0.0 for every interface.
         name: What the worker's id begins with, instead of the host's name: letters, digits and -.
+        reload: Start the processes again when a Python file below this folder changes; they finish their running jobs first.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL (NAQ_LOG_LEVEL, else INFO).
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
@@ -100,6 +102,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         http_port=http_port,
         http_host=http_host,
         name=name,
+        reload=reload,
         log_level=log_level,
         log_format=log_format,
     )
@@ -128,7 +131,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
         )
         shape = settings.log_format
         names = _weighted(options.queues) or [settings.default_queue]
-        if supervised is None and settings.workers > 1:
+        if supervised is None and (settings.workers > 1 or options.reload):
             from naq_worker.supervisor import supervise
 
             _ = Worker(names, settings=settings, name=options.name), _lifespan(options)  # what is wrong is said once

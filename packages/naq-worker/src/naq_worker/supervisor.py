@@ -12,8 +12,10 @@ from naq_core.health import Answer, Routes
 from naq_core.log_lines import LineOutput
 from naq_core.logs import logging_set_up
 from naq_core.notify import ServiceState, notifying
+from naq_core.reloading import can_watch_files, changed_files
 from naq_core.settings import Settings
 from naq_core.signals import SignalReceiver
+from naq_core.tasks import beside
 from naq_worker._child import WorkerChild
 from naq_worker._health import alive_if_silent_for, health_address
 from naq_worker._lifespan import RECYCLED
@@ -49,6 +51,8 @@ def supervise(options: Options, settings: Settings) -> Code:
     """
     if sys.platform == "win32":
         raise ConfigurationError("workers", "must be 1 on Windows: start several worker processes yourself", "argument")
+    if options.reload and not can_watch_files():
+        raise ConfigurationError("reload", "needs watchfiles: pip install 'naq-worker[reload]'", "argument")
     with logging_set_up(settings):
         pass
     with asyncio.Runner() as runner:
@@ -63,7 +67,7 @@ class Supervisor:
         self._grace = settings.shutdown_grace.total_seconds()
         outputs = [LineOutput(stream) for stream in (sys.stdout, sys.stderr)]
         width = len(str(settings.workers))
-        is_for_people = settings.log_format == "console"
+        is_for_people = settings.log_format == "console" and settings.workers > 1
         self._children = [
             WorkerChild(number, options.arguments(), f"{number:>{width}} | " if is_for_people else "", outputs, self._on_change)
             for number in range(1, settings.workers + 1)
@@ -71,6 +75,8 @@ class Supervisor:
         self._signals = SignalReceiver(StopOnSignal(self), is_on=True)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._changed = asyncio.Event()
+        """Files have changed; then another event takes its place."""
         self._has_worked = False
         """One of them has taken jobs: settings and server are right."""
         self._code = 0
@@ -80,10 +86,13 @@ class Supervisor:
         with self._signals:
             async with health_address(self._options, self._routes()), asyncio.TaskGroup() as group:
                 log.info("starting %d worker processes", len(self._children))
-                killer = group.create_task(self._kill_late(), name="naq-killer")
+                helpers = [group.create_task(self._kill_late(), name="naq-killer")]
+                if self._options.reload:
+                    helpers.append(group.create_task(self._watch_files(), name="naq-reload"))
                 with notifying(self._state):
                     await asyncio.wait([group.create_task(self._keep(each), name="naq-worker") for each in self._children])
-                killer.cancel()
+                for each in helpers:
+                    each.cancel()
         log.info("all worker processes have ended")
         return self._code
 
@@ -114,8 +123,12 @@ class Supervisor:
             else:
                 if self._is_over(child, code):
                     return
-                if code == RECYCLED:
+                if code == RECYCLED or child.is_replaced:
                     log.info("worker %d (process %d) is replaced", child.number, child.pid)
+                    continue
+                if self._options.reload and code in CANNOT_START:
+                    log.error("worker %d cannot start; waiting for a file to change", child.number)
+                    await self._wait_for_change()
                     continue
                 what = f"(process {child.pid}) {_ended(code)}"
             if loop.time() - begun > LONGEST_PAUSE:
@@ -133,16 +146,30 @@ class Supervisor:
                 log.error("worker %d (process %d) %s while it was stopping", child.number, child.pid, _ended(code))
                 self._code = self._code or FAILED
             return True
+        if child.is_replaced:
+            return False
         if code == 0:
             if not self._options.burst:
                 log.warning("worker %d (process %d) was stopped; it is not started again", child.number, child.pid)
             return True
-        if code in CANNOT_START and not self._has_worked:
+        if code in CANNOT_START and not self._has_worked and not self._options.reload:
             log.critical("worker %d cannot start; stopping the others", child.number)
             self._code = code
             self.stop()
             return True
         return False
+
+    async def _watch_files(self) -> None:
+        async for names in changed_files():
+            log.info("%s changed: restarting", names)
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+            for each in self._children:
+                each.replace()
+
+    async def _wait_for_change(self) -> None:
+        async with beside(self._stopping.wait()) as stopping, beside(self._changed.wait()) as changed:
+            await asyncio.wait([stopping, changed], return_when=asyncio.FIRST_COMPLETED)
 
     async def _kill_late(self) -> None:
         await self._stopping.wait()

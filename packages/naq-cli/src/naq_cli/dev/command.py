@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,7 @@ from naq_core.connection import Connection
 from naq_core.errors import BrokerError, ConfigurationError
 from naq_core.events import events
 from naq_core.inspect import list_queues
+from naq_core.reloading import can_watch_files, changed_files
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from naq_core.signals import stopping
@@ -269,31 +270,20 @@ class _Development:
                 worker.reload()
 
     async def _watch_files(self) -> None:
-        async for names in _changes():
+        if not can_watch_files():
+            self._log.line("naq", "Automatic reload needs watchfiles: pip install 'naq-cli[dev]'")
+            return
+        async for names in changed_files():
             again = " and ".join(keeper.child.name for keeper in self._reloaded)
             self._log.line("naq", f"{names} changed: restarting the {again}.")
             for keeper in self._reloaded:
                 keeper.reload()
-        self._log.line("naq", "Automatic reload needs watchfiles: pip install 'naq-cli[dev]'")
-        await self._stop.wait()
 
     async def _watch_server(self) -> None:
         while self._server.is_running:  # noqa: ASYNC110 - another process's end is no event of this one
             await asyncio.sleep(_LOOK_SECONDS)
         lines = self._server.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         raise RuntimeError(f"nats-server exited unexpectedly: {lines[-1] if lines else 'no log output'}")
-
-
-async def _changes() -> AsyncIterator[str]:
-    """Yield the names of changed Python files below this folder; nothing where watchfiles is missing."""
-    if importlib.util.find_spec("watchfiles") is None:
-        return
-    from watchfiles import PythonFilter, awatch
-
-    here = Path.cwd()
-    async for changes in awatch(here, watch_filter=PythonFilter(), debounce=200, step=50):
-        paths = sorted({Path(path) for _, path in changes})
-        yield ", ".join(str(path.relative_to(here)) for path in paths[:3]) + (" and others" if len(paths) > 3 else "")
 
 
 def _import_options(modules: tuple[str, ...]) -> list[str]:
