@@ -125,6 +125,20 @@ async def test_it_changes_arguments_and_options(queue: Queue, run_worker: RunWor
         assert await encoded.result(SLOW) == [[3, "more"], {"added": 1}]
 
 
+async def test_what_it_sets_wins_over_what_a_task_declares(queue: Queue, run_worker: RunWorker) -> None:
+    """Of a job that is enqueued by its name, and of a firing, the worker adds the task's options."""
+    connection = await queue.connection()
+    job = await queue.options(headers={"do": "retries"}).enqueue(f"{HERE}:fail_always")
+    spec = make_named_spec(f"{HERE}:fail_always", cron="@daily", schedule_id="s", options={"headers": {"do": "retries"}})
+    await put_schedule(connection, spec)
+    fired = await queue.job(await trigger_schedule(connection, "s"))
+    async with run_worker():
+        for each in (job, fired):
+            with pytest.raises(JobFailedError):
+                await each.result(SLOW)
+            assert (await inspect.get_job(connection, each.job_id)).attempt == 2
+
+
 @pytest.mark.parametrize("many", [False, True])
 async def test_what_it_raises_or_leaves_out_is_not_stored(many: bool, queue: Queue) -> None:
     connection = await queue.connection()

@@ -184,6 +184,11 @@ def fail() -> None:
     raise ValueError("boom")
 
 
+@task(max_retries=5, retry_delay=0.01)
+def fail_always() -> None:
+    raise ValueError("boom")
+
+
 async def fail_async() -> None:
     raise ValueError("boom")
 
@@ -205,6 +210,8 @@ class Change:
                     job.kwargs["added"] = 1
                     job.set(max_retries=7, priority="high", expires=600, tags=["set"])
                     job.headers["done"] = str(job.options.retry.max_retries)
+                case "retries":
+                    job.set(max_retries=1)
                 case "refuse":
                     raise ValueError("not today")
                 case "wrong":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
@@ -15,11 +15,11 @@ from naq_core import names
 from naq_core.calling import call_here
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS, DeliveryOptions
 from naq_core.dependency import NO_WIRING, Wiring, is_wired, wire, with_results_named
-from naq_core.envelope import WIRE_VERSION, Envelope, Large, encode_envelope
+from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, encode_envelope
 from naq_core.errors import EncodeError, InvalidOptionError, JobError
 from naq_core.functions import function_name, registered_object, unwrap
 from naq_core.option_set import OptionSet, options_for
-from naq_core.options import ENQUEUE_OPTIONS, check_names
+from naq_core.options import ENQUEUE_OPTIONS, check_names, with_given
 from naq_core.previews import preview
 from naq_core.record import JobRecord
 from naq_core.retry import Delay
@@ -233,6 +233,11 @@ class JobCall(Generic[R_co]):
         if self.serializer is not None:
             return self.serializer
         return (Settings.load() if self._connection is None else self._connection.settings).job_serializer
+
+    def change_options(self, options: JobOptions, names: Iterable[str]) -> None:
+        """Take other options; those of these names count as given, so that a task's do not replace them (for middleware)."""
+        self.options = options
+        self._given = with_given(self._given, names)
 
     def change_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take other arguments; those that are the same objects as before cost nothing (for middleware)."""

@@ -4,7 +4,7 @@ A middleware is an object with a method `enqueue(jobs)`, a method `attempt(attem
 async, that yields once: there the jobs are stored, or the function runs. `docs/middleware.md` explains it with examples.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from naq_core.context import JobContext, running_job
@@ -121,6 +121,11 @@ class Enqueue:
         if wanted == {"headers": self._options.headers, "tags": self._options.tags}:
             return self._options
         return changed_options(self._options, OptionSet(wanted).job, wanted)
+
+    @property
+    def changed(self) -> Collection[str]:
+        """The names of the options that `set` has changed (for enqueues)."""
+        return self._changes.keys()
 
     @property
     def expiry(self) -> DeliveryOptions | None:

@@ -298,6 +298,11 @@ def read_options(written: Mapping[str, object], now: datetime, table: Mapping[st
     return {name: table[name].kind.read(value, now) for name, value in written.items()}
 
 
+def with_given(given: tuple[str, ...] | None, names: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the names of the run options that an enqueuer gave, with more; None stays None, as all count as given then."""
+    return None if given is None else tuple(sorted({*given, *RUN_OPTIONS.intersection(names)}))
+
+
 def changed_options(options: JobOptions, other: JobOptions, names: Iterable[str]) -> JobOptions:
     """Return options with those of these names taken from others; names of what `JobOptions` does not hold are passed over."""
     fields = [OPTIONS[name].field for name in names]

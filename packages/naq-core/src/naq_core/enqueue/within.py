@@ -10,6 +10,7 @@ from naq_core.envelope import Envelope
 from naq_core.errors import EnqueueSkippedError
 from naq_core.layers import Layer, around, has_declared, in_order, of_function
 from naq_core.middleware import Enqueue, Kind, Timing
+from naq_core.options import with_given
 from naq_core.storage.connection import Connection
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ def _take_over(job: JobCall[Any], entry: Enqueue) -> None:
     Raises:
         InvalidOptionError: A value is wrong.
     """
-    job.options = entry.options
+    job.change_options(entry.options, entry.changed)
     if (expiry := entry.expiry) is not None:
         job.delivery = job.delivery._replace(expires_in=expiry.expires_in, expires_at=expiry.expires_at)
     job.change_arguments(entry.args or (), entry.kwargs or {})
@@ -131,4 +132,5 @@ def _changed(envelope: Envelope, entry: Enqueue) -> Envelope:
     expires = envelope.expires if expiry is None else expiry.expiry(envelope.at)
     if options is envelope.opt and expires == envelope.expires:
         return envelope
-    return msgspec.structs.replace(envelope, opt=options, expires=expires)
+    given = with_given(envelope.given, entry.changed)
+    return msgspec.structs.replace(envelope, opt=options, expires=expires, given=given)
