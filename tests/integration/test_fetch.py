@@ -231,6 +231,32 @@ async def test_a_source_with_an_order_or_without_a_backlog_is_left_alone(intake:
     assert intake.fetch._recheck is None, "it has both"
 
 
+async def test_the_last_look_was_content_if_every_free_slot_is_on_order_and_no_backlog_is_known(intake: Intake) -> None:
+    await intake.fetch.ask(go_on)
+    assert not intake.fetch.is_content, "it has just ordered"
+    for busy, backlog, is_content in ((0, 0, True), (3, 0, True), (4, 0, False), (0, 1, False)):
+        intake.busy, intake.source.pending = busy, backlog
+        await intake.fetch.ask(go_on)
+        assert intake.fetch.is_content == is_content, (busy, backlog)
+
+
+async def test_a_small_order_beside_another_waits_for_more_slots_to_become_free(connection: Connection) -> None:
+    for first, second, ordered, why in (
+        (14, 10, 6, "one beside another: it looks again"),
+        (13, 0, 3, "two are an eighth of the slots: ordered at once"),
+    ):
+        made = Intake(connection, slots=16)
+        taken = [12, 15]  # the first look finds so many slots taken as come last, a second one fewer
+        made.fetch._busy = lambda taken=taken: taken.pop() if len(taken) > 1 else taken[0]  # type: ignore[misc]
+        await made.fetch.start()
+        await made.fetch.ask(go_on)
+        assert made.pull.credit == 1, "nothing was on order: one is ordered at once"
+        taken[:] = second, first
+        await made.fetch.ask(go_on)
+        assert made.pull.credit == ordered, why
+        await made.fetch.stop()
+
+
 async def test_only_a_delivery_that_tells_of_a_first_backlog_wakes(intake: Intake, queue: Queue) -> None:
     await put(queue, 1)
     (active,) = await intake.take(1)
