@@ -136,7 +136,7 @@ async def count(url: str, paths: list[Path], top: int) -> None:
         words = await adding.result(timeout=120)
         took = time.perf_counter() - began
     total = words.pop("")
-    print(f"  {total:,} words in {len(counted):,} files after {took:.2f} s\n")
+    print(f"  {total:,} words in {len(counted):,} {'file' if len(counted) == 1 else 'files'} after {took:.2f} s\n")
     show(list(words.items())[:top])
 
 

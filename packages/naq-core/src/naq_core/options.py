@@ -273,6 +273,29 @@ HOLDERS: tuple[Collection[str], ...] = (
 """The fields of what holds options; any other option is held by `OptionSet`."""
 
 
+OF_OTHER_QUEUES = {
+    "countdown": "delay",
+    "eta": "at",
+    "time_limit": "timeout",
+    "soft_time_limit": "timeout",
+    "job_timeout": "timeout",
+    "defer_by": "delay",
+    "defer_until": "at",
+    "scheduled": "at",
+    "ttl": "expires",
+    "max_tries": "max_retries",
+    "default_retry_delay": "retry_delay",
+    "min_backoff": "retry_delay",
+    "max_backoff": "max_delay",
+    "autoretry_for": "retry_on",
+    "dont_autoretry_for": "ignore_on",
+    "routing_key": "queue",
+    "queue_name": "queue",
+    "task_id": "job_id",
+}
+"""Names of options of Celery, RQ, arq, SAQ and dramatiq, and the option that comes closest."""
+
+
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
     """Refuse options that do not exist.
 
@@ -283,7 +306,10 @@ def check_names(given: Iterable[str], known: Collection[str], what: str) -> None
         InvalidOptionError: Names the option and what was probably meant.
     """
     for name in sorted(set(given).difference(known)):
-        text = meant(name, known) or f"; the options are {', '.join(sorted(known))}"
+        same = OF_OTHER_QUEUES.get(name)
+        text = (
+            f"; did you mean {same}?" if same in known else meant(name, known) or f"; the options are {', '.join(sorted(known))}"
+        )
         raise InvalidOptionError(name, f"is not an option of {what}{text}")
 
 
