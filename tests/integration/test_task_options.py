@@ -296,10 +296,10 @@ def test_a_misspelt_option_is_refused_with_the_one_that_was_meant(settings: Sett
 
 
 @pytest.mark.parametrize(("theirs", "ours"), OF_OTHER_QUEUES.items())
-def test_an_option_of_another_queue_is_refused_with_the_one_that_comes_closest(theirs: str, ours: str) -> None:
+def test_an_option_of_another_queue_is_refused_with_the_closest_one(settings: Settings, theirs: str, ours: str) -> None:
     assert ours in OPTIONS
     with pytest.raises(InvalidOptionError, match=rf"^{theirs}: is not an option of .*; did you mean {ours}\?$"):
-        task(**cast(Any, {theirs: 3}))
+        Queue(settings=settings).options(**cast(Any, {theirs: 3}))
 
 
 async def test_a_misspelt_option_among_the_arguments_is_refused(queue: Queue) -> None:
