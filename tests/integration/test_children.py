@@ -155,6 +155,16 @@ async def test_a_hook_that_cannot_be_pickled_is_named(
     assert "not called in child processes; make it a module-level function" in caplog.text
 
 
+async def test_an_idle_child_runs_its_exit_functions_when_the_worker_stops(
+    queue: Queue, naq_worker: WorkerRunner, tmp_path: Path
+) -> None:
+    """Exporters of telemetry send the last of what they have there."""
+    job = await queue.options(process=True).enqueue(child_jobs.note_its_exit, str(tmp_path / "note"))
+    await naq_worker.run_until_idle(timeout=2 * SLOW)
+    await job.result(SLOW)
+    assert (tmp_path / "note").read_text() == "left"
+
+
 async def test_children_log_through_the_worker(queue: Queue, naq_worker: WorkerRunner, caplog: pytest.LogCaptureFixture) -> None:
     job = await queue.options(process=True).enqueue(child_jobs.speak, "hello")
     with caplog.at_level(logging.INFO):

@@ -204,6 +204,8 @@ async def test_a_child_process_reports_its_job(
     assert [frame["function"] for frame in event["exception"]["values"][0]["stacktrace"]["frames"]] == ["fail"]
     assert done["transaction"] == job.function_name
     assert events(kept) == []
+    logs = (await inspect.get_job(await queue.connection(), job.job_id)).logs
+    assert list(logs) == []  # of the SDK's own
 
 
 @pytest.mark.parametrize(

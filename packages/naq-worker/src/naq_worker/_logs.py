@@ -13,7 +13,8 @@ from naq_core.record import LogLine
 MOST_LINES = 200
 MOST_CHARACTERS = 16 * 1024
 TRACEBACK_LINES = 20
-_OWN = ("naq_core.", "naq_worker.")
+_OWN = ("naq_core.", "naq_worker.", "sentry_sdk.")
+"""Loggers that speak of themselves; that of Sentry's SDK has the level DEBUG and a filter, which is asked later."""
 _PROBE = "naq_log_factory"
 
 _lock = threading.RLock()

@@ -4,6 +4,7 @@ Started by `processes.py` as `python -m naq_worker._executors.child SOCKET STACK
 """
 
 import asyncio
+import atexit
 import contextlib
 import faulthandler
 import inspect
@@ -344,6 +345,11 @@ def main() -> None:
     broken = contextlib.suppress(BrokenPipeError, ConnectionResetError)
     with socket.socket(fileno=channel) as connection, broken:
         Child(connection).serve()
+        try:
+            # Not the whole end of an interpreter, which waits for threads that jobs have left.
+            atexit._run_exitfuncs()  # noqa: SLF001
+        finally:
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ NEW_CHILDREN = 3
 DYING = 2.0
 """Seconds a child whose socket or guard's input is closed may take to end by itself, so that its exit code is its own."""
 
+LEAVING = 10.0
+"""Seconds for what an idle child does at its exit, when the worker stops."""
+
 
 class _Child:
     """One child process, behind its guard.
@@ -217,7 +220,16 @@ class Processes:
                 yield child.context, child.stacks.ask(pipe.fileno())
 
     async def close(self) -> None:
-        """Kill all children."""
+        """End all children: idle ones by themselves, so that exporters send what they have; the others are killed."""
+        for child in tuple(self._children):
+            if child in self._idle:
+                child.writer.write_eof()  # and not closed: it may log
+            else:
+                child.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                for child in tuple(self._idle):
+                    await child.process.wait()
         for child in tuple(self._children):
             child.kill()
         for child in tuple(self._children):
