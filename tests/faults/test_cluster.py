@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -17,6 +18,7 @@ import pytest_asyncio
 
 from naq_client import Queue, gather
 from naq_core import BrokerError, Connection, Settings
+from naq_core.inspect import list_workers
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.records import write_record
 from tests.faults.conftest import SHORT_LEASES
@@ -99,8 +101,11 @@ async def test_a_cluster_that_loses_one_server_at_a_time_loses_no_job(
             for number in range(rounds):
                 leader = (await cluster_of(connection, streams[number % 2]))["leader"]
                 with history.fault("leader killed"):
+                    begun = time.time()
                     await asyncio.to_thread(cluster.named(leader).kill)
                     await eventually(partial(goes_on, load, len(load.accepted) + 10), 20)
+                    # The fault is over when workers can tell again that they live: their stream may have lost its leader too.
+                    await eventually(partial(have_told, connection, fleet.alive(), begun), 30)
                 await asyncio.to_thread(cluster.named(leader).restart)
                 for stream in streams:
                     await eventually(partial(is_whole, connection, stream), 30)
@@ -113,6 +118,15 @@ async def test_a_cluster_that_loses_one_server_at_a_time_loses_no_job(
 
 def goes_on(load: Load, target: int) -> None:
     assert len(load.accepted) >= target, "the majority does not go on"
+
+
+async def have_told(connection: Connection, workers: Collection[object], since: float) -> None:
+    """Assert that all workers have renewed their presence since then."""
+    try:
+        present = await list_workers(connection)
+    except BrokerError as error:
+        raise AssertionError(f"workers: {error}") from error
+    assert len([each for each in present if each["at"] > since]) == len(workers)
 
 
 async def test_dependent_jobs_go_on_while_a_replicated_stream_changes_its_leader(
