@@ -38,6 +38,10 @@ MOST_CPU = 0.8
 """Share of a processor that a process may use while nothing happens."""
 
 
+OF_A_JOB = re.compile(r"^\S+ \w+ naq_worker\.jobs: .*\n(?:(?!\d{4}-\d\d-\d\dT).*\n)*", re.MULTILINE)
+"""A log line about an attempt, with its traceback."""
+
+
 @dataclass
 class Scene:
     """Everything that runs, and what was seen to be wrong."""
@@ -84,8 +88,9 @@ class Scene:
             output = each.output()
             if not each.is_alive:
                 self.faults.append(f"{each.log.name} has ended: {output[-1500:]}")
-            if "Traceback" in output:
-                self.faults.append(f"{each.log.name}: {output[output.index('Traceback') - 300 :][:1500]}")
+            own = OF_A_JOB.sub("", output)  # a job may fail where the record of its parent was damaged
+            if "Traceback" in own:
+                self.faults.append(f"{each.log.name}: {own[max(0, own.index('Traceback') - 300) :][:1500]}")
 
 
 def cpu_seconds(process: WorkerProcess) -> float:

@@ -64,20 +64,26 @@ def serve_beside(routes: Routes, host: str, port: int) -> Iterator[int]:
 
     async def live() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            async with serve(routes, host, port) as found:
-                begun.set_result((found, lambda: loop.call_soon_threadsafe(stop.set)))
-                await stop.wait()
-        except OSError as error:
-            begun.set_exception(error)
+        async with serve(routes, host, port) as found:
+            begun.set_result((found, lambda: loop.call_soon_threadsafe(stop.set)))
+            await stop.wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(live()), name="naq-health", daemon=True)
+    def run() -> None:
+        try:
+            asyncio.run(live())
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)  # also where there is no descriptor left for the event loop
+
+    thread = threading.Thread(target=run, name="naq-health", daemon=True)
     thread.start()
     found, stop = begun.result()
     try:
         yield found
     finally:
-        stop()
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            stop()
         thread.join(LEAVE)
 
 

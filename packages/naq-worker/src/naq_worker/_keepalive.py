@@ -92,7 +92,8 @@ class KeepAlive:
     async def stop(self) -> None:
         """Remove the presence and end the thread."""
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # its loop was closed in this moment
+                self._loop.call_soon_threadsafe(self._stop.set)
             await asyncio.wait([self._ended], timeout=2)  # not `join` in a thread: there may be none left to start
 
     def _run(self) -> None:
