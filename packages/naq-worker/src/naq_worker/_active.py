@@ -23,7 +23,7 @@ class Active:
     started_at: float = 0.0
     """Wall clock of the claim; 0 while it waits for a slot."""
     task: asyncio.Task[None] = field(init=False)
-    """What runs the job, once it has begun."""
+    """What runs the job; not set before it has begun and after it has ended."""
     has_slot: bool = False
     """It counts towards the concurrency: from its start until its function has ended, not while its end is recorded."""
     has_place: bool = False

@@ -210,6 +210,7 @@ class Intake:
                 raise
         finally:
             if not active.is_given_up:
+                del active.task  # ends a reference cycle: the task's context holds the job's context, which reaches this
                 self.forget(active)
 
     def _free_slot(self, active: Active) -> None:

@@ -48,16 +48,19 @@ class Freshness:
     def follow(self) -> None:
         """Make round trips from now on, as long as the connection lives."""
         if self._following is None:
-            self._following = self._connection.background.start(self._follow(), "naq-freshness")
+            self._following = self._connection.background.start(self._follow(boottime()), "naq-freshness")
 
-    async def _follow(self) -> None:
+    async def _follow(self, asked: float) -> None:
         """Note when the last ping was sent, if it and the one before it were answered promptly.
 
-        A server that stood still may answer pings before it sends deliveries that it had counted before.
+        A server that stood still may answer pings before it sends deliveries that it had counted before. It can have counted
+        none before the first ping, as no job had been asked for.
+
+        Args:
+            asked: When the first ping was due, before any job was asked for.
         """
-        was_prompt = False
+        was_prompt = True
         while True:
-            asked = boottime()
             try:
                 await self._connection.client.flush(timeout=PATIENCE * self._pause)
             except CLIENT_ERRORS:
@@ -67,6 +70,7 @@ class Freshness:
                     self._sent_after = asked
                 was_prompt = True
             await asyncio.sleep(self._pause)
+            asked = boottime()
 
 
 class FirstDeliveries:
