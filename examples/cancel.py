@@ -38,7 +38,7 @@ async def main() -> None:
     """Cancel one of each."""
     async with Queue() as queue:
         later = await queue.options(delay=3600).enqueue(sleep, 1)
-        print("delayed:", await later.cancel("not needed any more"))
+        print("delayed:", await later.cancel("no longer needed"))
 
         jobs = {
             "coroutine": await queue.enqueue(sleep, 60),

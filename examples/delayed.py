@@ -33,7 +33,7 @@ async def main() -> None:
         print(await next_week.result(timeout=10), "(earlier than planned)")
 
         never = await queue.enqueue_in(timedelta(weeks=1), remind, "never")
-        print("cancelled:", await cancel_job(connection, never.job_id, "not needed any more"))
+        print("cancelled:", await cancel_job(connection, never.job_id, "no longer needed"))
 
         late = await queue.options(expires=datetime.now(UTC) - timedelta(minutes=1)).enqueue(remind, "late")
         try:

@@ -199,7 +199,7 @@ class TestChanging:
         assert naq("job", "wait", *ids, "--timeout", "20s", **shop).returncode == 1
         refused = naq("job", "delete", "state:dead", **shop)
         assert refused.returncode == 2
-        assert "3 jobs would be deleted. There is no terminal to confirm on: add --yes." in refused.stderr
+        assert "3 jobs would be deleted. Confirmation needs a terminal: add --yes." in refused.stderr
         done = naq("job", "delete", "state:dead", "--yes", **shop)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "3 jobs were deleted.\n"

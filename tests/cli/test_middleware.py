@@ -63,7 +63,7 @@ def test_what_goes_wrong_is_one_line(project: Path, here: dict[str, Any]) -> Non
     assert failed.stderr == "naq enqueue: OSError: no trace (raised in the middleware shop:Trace)\n"
     skipped = naq("enqueue", "shop:price", "2", "--header", "do=skip", cwd=project, **here)
     assert skipped.returncode == ExitCode.REFUSED, skipped.stderr
-    assert "not stored: middleware returned without its yield" in skipped.stderr
+    assert "not stored: middleware returned before its yield" in skipped.stderr
     wrong = here | {"NAQ_MIDDLEWARE": "shop:Nothing"}
     commands = ("naq_worker default", "naq_scheduler", "naq_dashboard --port 0", "naq_cli enqueue shop:price")
     for module, *words in (command.split() for command in commands):

@@ -171,7 +171,7 @@ async def test_a_blocked_event_loop_is_not_alive_until_it_turns_again(processes:
 
     await eventually(all_tell, 20)
     job = await queue.enqueue("gate:block", str(fleet.directory / "gate"))
-    assert re.search(r"has not turned for \d+ s", await answers(f"{address}/livez", 503))
+    assert re.search(r"has been blocked for \d+ s", await answers(f"{address}/livez", 503))
     assert total(await samples_of(address), "naq_worker_slots") == slots, "the last known figures"
     (fleet.directory / "gate").touch()
     await job.result(60)

@@ -84,7 +84,7 @@ async def test_a_job_is_handed_back_until_the_worker_can_run_it(kind: str, fleet
     await eventually(lambda: ended(observer, first), 15)
     with lack.of(worker.pid):
         job_id = await load.enqueue(*lack.call, max_retries=0, timeout=20, **lack.options)
-        await eventually(lambda: logged(worker.output, f"is handed back: {lack.said}"), 15)
+        await eventually(lambda: logged(worker.output, f"is returned to its queue: {lack.said}"), 15)
         other = await load.enqueue(jobs.work)
         await eventually(lambda: ended(observer, other), 15)  # which needs nothing of it
     records = await load.finish(20)
@@ -99,7 +99,7 @@ async def test_a_worker_stops_at_once_while_a_job_waits_for_what_is_missing(flee
     await eventually(lambda: ended(observer, first), 15)
     with as_if_leaked(worker.pid):
         job_id = await load.enqueue(jobs.work_in_a_process, process=True)
-        await eventually(lambda: logged(worker.output, "is handed back", times=3), 20)
+        await eventually(lambda: logged(worker.output, "is returned to its queue", times=3), 20)
         worker.terminate()
         assert await worker.ended(8) == 0, worker.output()
     fleet.start()
@@ -112,7 +112,7 @@ async def test_what_a_child_process_lacks_is_not_the_jobs_failure_either(fleet: 
     worker = fleet.start(settings=dataclasses.replace(settings, processes=1))
     await load.enqueue(jobs.limit_files, STANDARD, process=True)
     job_id = await load.enqueue(jobs.work, process=True, max_retries=0)
-    await eventually(lambda: logged(worker.output, "is handed back: no event loop can be made: "), 20)
+    await eventually(lambda: logged(worker.output, "is returned to its queue: no event loop can be made: "), 20)
     await load.enqueue(jobs.limit_files, 200, process=True, priority="high")
     found = (await load.finish(20))[job_id]
     assert (found.state, found.attempt, found.errors) == (JobState.SUCCEEDED, 1, []), worker.output()

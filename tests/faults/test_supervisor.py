@@ -100,7 +100,7 @@ async def test_workers_that_die_are_replaced_and_nothing_is_lost(form: int, flee
     await load.finish(30)
     said = await stop(supervisor)
     verify(history.events(), Limits(lease=4, drain=20))
-    assert said.count("starting it again in") == form
+    assert said.count("restarting it in") == form
     assert not any(is_alive(pids[-1]) for pids in started(supervisor).values())
 
 
@@ -162,14 +162,14 @@ async def test_a_worker_that_does_not_end_is_killed_in_time(
     await asyncio.sleep(0.6)
     supervisor.terminate()
     assert await supervisor.ended(20) == 1
-    assert f"worker 1 (process {frozen}) does not end; it was killed" in supervisor.output()
+    assert f"worker 1 (process {frozen}) did not end in time and was killed" in supervisor.output()
 
 
 async def test_a_crash_loop_slows_down_and_can_be_stopped(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "crashing.py").write_text("import os; os._exit(7)\n")
     supervisor = fleet.start("default", "--workers", "2", "--imports", "crashing")
-    await eventually(lambda: supervisor.output().count("ended with code 7; starting it again in 2 s") == 2, 20)
-    assert supervisor.output().count("ended with code 7; starting it again in 1 s") == 2
+    await eventually(lambda: supervisor.output().count("ended with code 7; restarting it in 2 s") == 2, 20)
+    assert supervisor.output().count("ended with code 7; restarting it in 1 s") == 2
     await stop(supervisor)
 
 
@@ -211,7 +211,7 @@ async def test_a_burst_ends_when_the_queues_are_empty(fleet: Fleet, load: Load, 
     assert await supervisor.ended(60) == 0, supervisor.output()
     await load.finish(10)
     assert verify(history.events(), Limits()).extra_runs == 0
-    assert "starting it again" not in supervisor.output()
+    assert "restarting it" not in supervisor.output()
 
 
 async def test_processes_are_replaced_after_so_many_jobs(fleet: Fleet, load: Load, history: History) -> None:
@@ -222,7 +222,7 @@ async def test_processes_are_replaced_after_so_many_jobs(fleet: Fleet, load: Loa
     assert verify(history.events(), Limits(drain=60)).extra_runs == 0
     assert "takes no more jobs: it has started" in said
     assert "is replaced" in said
-    assert "starting it again" not in said
+    assert "restarting it" not in said
 
 
 @pytest.mark.parametrize(

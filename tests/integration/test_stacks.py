@@ -133,10 +133,10 @@ async def test_the_text_is_bounded(queue: Queue, run_worker: RunWorker, tmp_path
         await eventually(lambda: worker.in_hand == 30)
         full = await shows(queue, worker, "MainThread")
         monkeypatch.setattr(_stacks, "MOST_STACKS", 3)
-        some = await shows(queue, worker, "more stacks are left out\n$")
+        some = await shows(queue, worker, "more stacks omitted\n$")
         assert some.count("in waiting") < full.count("in waiting")
         monkeypatch.setattr(_stacks, "MOST_BYTES", 100)
-        assert len((await shows(queue, worker, "… the rest is left out\n$")).encode()) < 200
+        assert len((await shows(queue, worker, "… truncated\n$")).encode()) < 200
         open_gate(gate)
 
 

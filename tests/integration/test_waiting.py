@@ -116,7 +116,7 @@ async def test_jobs_that_wait_for_jobs_of_a_full_worker_are_warned(
         assert message.startswith(
             f"possible deadlock: job {job.job_id} (tests.integration.test_waiting:ask_another) waits for job "
         )
-        assert "of queue default, which no worker can start: all 1 places are taken" in message
+        assert "of queue default, which no worker can start: all 1 slots are taken" in message
         await job.cancel()
 
 

@@ -14,7 +14,7 @@ class Command(NamedTuple):
     """The distribution to install for it."""
 
 
-RUN, LOOK, PREPARE, OTHER = "Run", "Look and act", "Prepare", "From other packages"
+RUN, LOOK, PREPARE, OTHER = "Run", "Inspect and manage", "Prepare", "Plugins"
 GROUPS = (RUN, LOOK, PREPARE, OTHER)
 
 COMMANDS = {
@@ -31,7 +31,7 @@ COMMANDS = {
     "workers": Command(LOOK, "List, show, quiet, resize and stop worker processes.", "naq_cli.commands.workers:app"),
     "events": Command(LOOK, "Print job events as they happen.", "naq_cli.commands.events:events"),
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
-    "stats": Command(LOOK, "Show the figures of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
+    "stats": Command(LOOK, "Show statistics of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
     "check": Command(LOOK, "Check workers, queues or schedules, for Nagios and cron.", "naq_cli.commands.check:app"),
     "doctor": Command(PREPARE, "Check the server, streams and workers, and suggest fixes.", "naq_cli.commands.doctor:doctor"),
     "bench": Command(PREPARE, "Measure how fast jobs are enqueued and run on this server.", "naq_cli.bench.command:bench"),

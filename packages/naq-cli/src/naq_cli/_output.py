@@ -207,7 +207,7 @@ class Output:
         if yes or self._agreed:
             return
         if not self.can_ask:
-            raise CommandError(f"{question} There is no terminal to confirm on: add --yes.", ExitCode.USAGE)
+            raise CommandError(f"{question} Confirmation needs a terminal: add --yes.", ExitCode.USAGE)
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
         if sys.stdin.buffer.readline().strip().lower() not in {b"y", b"yes"}:  # whatever the keyboard's encoding

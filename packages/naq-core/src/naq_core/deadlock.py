@@ -44,9 +44,9 @@ def deadlock_watch(connection: Connection) -> OnWait | None:
             return
         is_told = True
         log.warning(
-            "possible deadlock: job %s (%s) waits for job %s of queue %s, which no worker can start: all %d places are taken "
-            "(%s), this job's among them. If the others wait as well, none of them ever ends. Raise the concurrency, serve that "
-            "queue by a worker of its own, or let the job depend on the other one instead of waiting for it.",
+            "possible deadlock: job %s (%s) waits for job %s of queue %s, which no worker can start: all %d slots are taken "
+            "(%s), this job's among them. If the others wait as well, none of them will ever end. Raise the concurrency, serve "
+            "that queue with a separate worker, or let the job depend on the other one instead of waiting for it.",
             waiter.job_id,
             waiter.function,
             job_id,

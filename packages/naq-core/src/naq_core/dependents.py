@@ -263,7 +263,7 @@ class Dependents:
             record = await cancel_waiting(self.connection, message, verdict.reason)
         except PermissionDeniedError as error:
             # Of a queue that this user may not touch: its own worker acts, when the server has the job looked at.
-            log.warning("job %s is left to a worker of queue %s: %s", child[1], child[0], error)
+            log.warning("a worker of queue %s will release or cancel job %s, this user may not: %s", child[0], child[1], error)
             return []
         return [] if record is None else [record]
 

@@ -88,7 +88,7 @@ def take_notifier(environment: MutableMapping[str, str], pid: int) -> Notifier |
     if not address:
         return None
     if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
-        log.warning("NOTIFY_SOCKET is no unix socket and is ignored: %s", address)
+        log.warning("NOTIFY_SOCKET is not a Unix socket and is ignored: %s", address)
         return None
     is_watched = microseconds.isascii() and microseconds.isdecimal() and int(microseconds) > 0 and meant in {"", str(pid)}
     return Notifier(address, int(microseconds) / 1e6 if is_watched else None)

@@ -90,7 +90,7 @@ def _longer_than_0(value: Any, name: str) -> float:
 def _timeout(value: Any, name: str) -> float:
     found = _duration(value, name)
     if found == 0:
-        raise InvalidOptionError(name, "0 would stop every attempt at once: without a timeout there is no limit")
+        raise InvalidOptionError(name, "0 would stop every attempt at once; omit it for no limit")
     return found
 
 

@@ -110,7 +110,7 @@ class RepeatedOptions(RunOptions, total=False):
         Mapping[str, str],
         Option(
             kinds.HEADERS,
-            "Texts by names that travel with the job, such as a tenant or a trace context; anybody who sees the job sees them.",
+            "Names and values that travel with the job, such as a tenant or a trace context; all who see the job see them.",
             flags=("--header",),
         ),
     ]

@@ -81,7 +81,7 @@ def _encode_hook(value: Any) -> Any:
         return known[0](value)
     if isinstance(value, _pydantic_model()):
         return _dump_model(value)
-    raise TypeError(f"objects of type {type(value).__qualname__} have no JSON form; see naq_core.register_json_type")
+    raise TypeError(f"objects of type {type(value).__qualname__} cannot be written as JSON; see naq_core.register_json_type")
 
 
 def _decode_hook(kind: type, value: Any) -> Any:
@@ -114,7 +114,7 @@ def _check_finite(value: Any) -> None:
     try:
         json.dumps(plain, allow_nan=False)
     except ValueError:
-        raise ValueError("NaN and infinity have no JSON form") from None
+        raise ValueError("NaN and infinity are not valid JSON") from None
 
 
 class Hints:

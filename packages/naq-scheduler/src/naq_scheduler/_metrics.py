@@ -8,8 +8,8 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 _LABELLED = frozenset({"naq_scheduler_fired_total", "naq_scheduler_missed_total", "naq_scheduler_swept_total"})
 _HELP = {
-    "naq_scheduler_fired_total": "Jobs made by schedules.",
-    "naq_scheduler_missed_total": "Scheduled runs that were missed and made no job, by misfire policy.",
+    "naq_scheduler_fired_total": "Jobs enqueued by schedules.",
+    "naq_scheduler_missed_total": "Scheduled runs that were missed and not enqueued, by misfire policy.",
     "naq_scheduler_skipped_total": "Scheduled runs skipped because the previous run had not ended.",
     "naq_scheduler_failed_total": "Scheduled runs that failed to enqueue and will be retried.",
     "naq_scheduler_leadership_changes_total": "Changes of leadership of this instance.",

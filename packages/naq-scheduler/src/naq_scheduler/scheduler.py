@@ -213,7 +213,7 @@ class Scheduler:
                 lease.stop()
                 patience.reschedule(asyncio.get_running_loop().time() + STOP_PATIENCE)
         except TimeoutError:
-            log.warning("some runs are left to the next leader")
+            log.warning("the next leader will fire the remaining runs")
         if connection.lost is not None:  # not from within the group, which would wrap it
             raise connection.lost
 

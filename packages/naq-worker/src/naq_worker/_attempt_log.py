@@ -53,20 +53,22 @@ def cancelled(record: JobRecord, reason: str = "") -> None:
 
 def snoozed(record: JobRecord, delay: float, reason: str) -> None:
     """Log that the job has asked to be run later, at DEBUG."""
-    _say(logging.DEBUG, record, f"runs again in {round(delay, 2):g} s, as it asked{f': {_line(reason)}' if reason else ''}")
+    _say(
+        logging.DEBUG, record, f"was snoozed and will run again in {round(delay, 2):g} s{f': {_line(reason)}' if reason else ''}"
+    )
 
 
 def interrupted(record: JobRecord, *, lease_lost: bool) -> None:
     """Log that the job was interrupted and goes back to its queue: at WARNING where the worker had lost its lease, else INFO."""
     if lease_lost:
-        _say(logging.WARNING, record, "was interrupted, as its lease was lost: it goes back to its queue")
+        _say(logging.WARNING, record, "was interrupted because its lease was lost; it returns to its queue")
     else:
-        _say(logging.INFO, record, "was interrupted, as the worker stops: it goes back to its queue")
+        _say(logging.INFO, record, "was interrupted because the worker is stopping; it returns to its queue")
 
 
 def handed_back(record: JobRecord, reason: str) -> None:
     """Log that the job goes back to its queue, as the worker could not run it, at WARNING."""
-    _say(logging.WARNING, record, f"is handed back: {_line(reason)}")
+    _say(logging.WARNING, record, f"is returned to its queue: {_line(reason)}")
 
 
 def lost(record: JobRecord, why: str) -> None:

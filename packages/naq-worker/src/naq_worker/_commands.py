@@ -72,7 +72,7 @@ class Commands:
                 active = self._find(request.queue, request.job_id)
                 done = active is not None
                 if active is not None:
-                    log.debug("job %s is to be cancelled", request.job_id)
+                    log.debug("cancelling job %s", request.job_id)
                     active.cancel()
             case "quiet":
                 worker.quiet()
@@ -94,7 +94,7 @@ class Commands:
         try:
             self._worker.resize(slots)
         except InvalidOptionError as error:
-            log.warning("rejected a request to run another number of jobs at a time: %s", error)
+            log.warning("rejected a request to change the concurrency: %s", error)
             return False
         return True
 

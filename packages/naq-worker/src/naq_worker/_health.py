@@ -74,7 +74,7 @@ def _routes(worker: Worker, pulse: Pulse) -> Routes:
     reader = FigureReader(worker)
 
     def alive() -> Answer:
-        return alive_if_silent_for(pulse.silent_for, "the event loop has not turned")
+        return alive_if_silent_for(pulse.silent_for, "the event loop has been blocked")
 
     def ready() -> Answer:
         return (200, "takes jobs\n") if worker.is_ready else (503, "takes no jobs: not connected, quiet or stopping\n")

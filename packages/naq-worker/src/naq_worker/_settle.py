@@ -244,7 +244,7 @@ class Settler:
         except WrongSequenceError:
             log.debug("job %s is already archived, or was requeued", delivery.job_id)
         except PayloadTooLargeError as error:  # only a foreign message can be; its record says what it was
-            log.error("job %s cannot be archived for a retry: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
+            log.error("job %s cannot be archived for a requeue: %s", delivery.job_id, error)  # noqa: TRY400 - the size says it all
 
     async def _again(
         self, delivery: Delivery, claim: Claim, delay: float, move: Callable[[JobRecord, float], None] = transitions.retrying

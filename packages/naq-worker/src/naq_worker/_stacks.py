@@ -60,10 +60,10 @@ class Stacks:
         """Return all of it, bounded."""
         parts = list(islice(self._stacks(), MOST_STACKS + 1))
         if len(parts) > MOST_STACKS:
-            parts[-1] = "more stacks are left out\n"
+            parts[-1] = "more stacks omitted\n"
         data = "\n".join(parts).encode("utf-8", "backslashreplace")
         text = data[:MOST_BYTES].decode("utf-8", "ignore")
-        return text if len(data) <= MOST_BYTES else f"{text}\n… the rest is left out\n"
+        return text if len(data) <= MOST_BYTES else f"{text}\n… truncated\n"
 
     def _stacks(self) -> Iterator[str]:
         for active in tuple(self._held()):

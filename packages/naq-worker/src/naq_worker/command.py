@@ -161,7 +161,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return complain(_NAME, "a job has cancelled the worker; its running jobs went back to their queues", _CANCELLED, shape)
+        return complain(_NAME, "a job cancelled the worker; its running jobs were returned to their queues", _CANCELLED, shape)
     except (ConfigurationError, InvalidNameError) as error:
         return complain(_NAME, str(error), _USAGE, shape)
     except BrokerUnavailableError as error:

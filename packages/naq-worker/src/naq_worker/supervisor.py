@@ -133,7 +133,7 @@ class Supervisor:
                 what = f"(process {child.pid}) {_ended(code)}"
             if loop.time() - begun > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
-            log.error("worker %d %s; starting it again in %g s", child.number, what, pause)
+            log.error("worker %d %s; restarting it in %g s", child.number, what, pause)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
@@ -150,7 +150,7 @@ class Supervisor:
             return False
         if code == 0:
             if not self._options.burst:
-                log.warning("worker %d (process %d) was stopped; it is not started again", child.number, child.pid)
+                log.warning("worker %d (process %d) was stopped; it will not be restarted", child.number, child.pid)
             return True
         if code in CANNOT_START and not self._has_worked and not self._options.reload:
             log.critical("worker %d cannot start; stopping the others", child.number)
@@ -179,7 +179,7 @@ class Supervisor:
         await asyncio.sleep(KILL_MARGIN)
         for each in self._children:
             if each.kill():
-                log.error("worker %d (process %d) does not end; it was killed", each.number, each.pid)
+                log.error("worker %d (process %d) did not end in time and was killed", each.number, each.pid)
 
     def _on_change(self) -> None:
         self._has_worked = self._has_worked or any(each.is_ready for each in self._children)
@@ -189,7 +189,7 @@ class Supervisor:
 
     def _alive(self) -> Answer:
         slowest = max(self._children, key=lambda each: each.silent_for)
-        what = f"the event loop of worker {slowest.number} (process {slowest.pid}) has not turned"
+        what = f"the event loop of worker {slowest.number} (process {slowest.pid}) has been blocked"
         return alive_if_silent_for(slowest.silent_for, what)
 
     def _readiness(self) -> Answer:

@@ -141,7 +141,7 @@ class Worker:
     def _set_slots(self, slots: int) -> None:
         if slots == self.concurrency:
             return
-        log.info("worker %s runs %d jobs at a time instead of %d", self.worker_id, slots, self.concurrency)
+        log.info("worker %s now runs up to %d jobs at a time instead of %d", self.worker_id, slots, self.concurrency)
         self.concurrency = slots
         if self._life is not None:
             self._life.resize(slots)

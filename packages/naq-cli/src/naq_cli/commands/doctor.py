@@ -244,7 +244,7 @@ async def _topology(session: Session, queues: list[str]) -> AsyncIterator[Findin
                 else "An existing stream cannot be changed here: use another NAQ_NAMESPACE, or delete it with its contents.",
             )
     if fine:
-        yield Finding(check="streams", status="ok", found=f"{fine} streams and consumers are as they should be")
+        yield Finding(check="streams", status="ok", found=f"{fine} streams and consumers have the configuration that NAQ needs")
 
 
 def _clock(session: Session) -> Finding:
@@ -259,8 +259,8 @@ def _clock(session: Session) -> Finding:
         check="clock",
         status="warning",
         found=f"this machine's clock is {_apart(skew)} the server's",
-        advice="NAQ goes by the server's, but what your code reads is this one's, and beyond"
-        f" {MOST_SKEW:.0f} s no scheduler leads: synchronise both by NTP.",
+        advice="NAQ uses the server's clock, but your code reads this one, and a scheduler whose clock is more than"
+        f" {MOST_SKEW:.0f} s off does not lead: synchronise both clocks by NTP.",
     )
 
 

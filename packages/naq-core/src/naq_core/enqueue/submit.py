@@ -278,7 +278,7 @@ async def _pipeline(connection: Connection, jobs: Sequence[JobCall[Any]]) -> Non
     outcomes = await _outcomes(futures)
     if connection.settings.claim_after and any(isinstance(each, BrokerTimeoutError | DisconnectedError) for each in outcomes):
         await outlast(connection, connection.client.server_start, asyncio.get_running_loop().time())
-    outcomes += [DisconnectedError("perhaps not sent")] * (len(jobs) - len(futures))
+    outcomes += [DisconnectedError("it may not have been sent")] * (len(jobs) - len(futures))
     await _store_rest(connection, list(zip(jobs, outcomes, strict=True)))
 
 

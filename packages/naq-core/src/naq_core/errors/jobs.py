@@ -117,4 +117,4 @@ class EnqueueSkippedError(NaqError):
     def __init__(self, job_ids: list[str]) -> None:
         self.job_ids = job_ids
         names = ", ".join(job_ids[:3]) + (f" and {len(job_ids) - 3} more" if len(job_ids) > 3 else "")
-        super().__init__(f"{names} not stored: middleware returned without its yield, or caught the error of the enqueue")
+        super().__init__(f"{names} not stored: middleware returned before its yield, or suppressed the error of the enqueue")

@@ -135,7 +135,7 @@ async def _record_end(connection: Connection, removed: Removed, ttl: float) -> J
                 return None
             revision = 0 if stored is None else stored.revision
     except QueueFullError as error:
-        log.warning("the end of job %s is not on record: %s", end.job_id, error.description)
+        log.warning("the end of job %s cannot be recorded: %s", end.job_id, error.description)
     connection.tally.add(end.queue, end.function, "cancelled")
     return end
 

@@ -190,7 +190,7 @@ async def _is_delivered(connection: Connection, job: Found) -> bool:
     try:
         return (await consumer_state(connection, queue, level)).newest >= message.sequence
     except BrokerError as error:  # then it is stopped when it is to be claimed
-        log.debug("it is not known whether job %s was delivered: %s", job.queue, error)
+        log.debug("cannot determine whether job %s was delivered: %s", job.queue, error)
         return False
 
 

@@ -209,7 +209,7 @@ async def _erase(connection: Connection, found: Found, ttl: float | None) -> boo
             try:
                 return await write_record(connection, record, revision, ttl) is not None
             except QueueFullError:
-                log.info("the record of job %s is deleted now, as there is no room to have it deleted later", record.job_id)
+                log.info("the store is full: the record of job %s is deleted now instead of later", record.job_id)
         if record.large is not None:
             await objects.remove(connection, record.large)
         subject = connection.names.result(record.queue, record.job_id)

@@ -83,7 +83,7 @@ class Connection(JetStream):
         if subject == self.names.consumer_advisory("*").lower():
             return "the first job of a priority is found a second later"
         if denied.verb == SUBSCRIBE and subject.startswith(f"{self.names.results}.".lower()):
-            return "results are read after the event of a job's end, which takes a round trip more"
+            return "results are read after the event of a job's end, which takes one more round trip"
         return ""
 
     async def here(self) -> "Connection":

@@ -34,7 +34,7 @@ async def cancel_waiting(connection: Connection, message: Message, reason: str) 
     try:
         await move(connection, message, connection.names.archive(queue, job_id, ended.state), ttl=ttl)
     except QueueFullError as error:
-        log.warning("job %s is not archived for a retry: %s", job_id, error.description)
+        log.warning("job %s is not archived for a requeue: %s", job_id, error.description)
         await remove(connection, message)
     return ended
 

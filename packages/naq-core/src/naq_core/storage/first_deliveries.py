@@ -146,7 +146,7 @@ class FirstDeliveries:
             if created is not None and doubts == self._doubts:
                 self._created = created.timestamp()
         except BrokerError as error:
-            log.debug("queue %s: all jobs are claimed first: %r", self._queue, error)
+            log.debug("queue %s: every job is claimed before it starts: %r", self._queue, error)
             await asyncio.sleep(UNSERVED)
         finally:
             self._learning = None

@@ -67,7 +67,7 @@ async def assert_enqueued(
         expected = "at least one call" if count is None else counted(count, "call")
         with_arguments = "" if args is None and kwargs is None else f" with {_shown(args or (), kwargs or {})}"
         on = "" if queue is None else f" on queue {queue!r}"
-        lines = [f"expected {expected} of {wanted}{with_arguments}{on}, found {len(found)}; what waits:"]
+        lines = [f"expected {expected} of {wanted}{with_arguments}{on}, found {len(found)}; waiting jobs:"]
         lines += [f"  {job.queue}: {job.function_name}({_shown(job.args, job.kwargs)})" for job in there] or ["  nothing"]
         raise AssertionError("\n".join(lines))
     return found

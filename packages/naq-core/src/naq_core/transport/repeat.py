@@ -149,7 +149,7 @@ async def _find_ours(
     stream = connection.stream_of(messages[-1][0])
     found = None if refused.last is None else await _read(connection, stream, refused.last, deadline)
     if found is None:
-        raise NotReadyError(f"{refused}: what it had found was gone") from refused
+        raise NotReadyError(f"{refused}: the conflicting message is gone") from refused
     if any(_is_same(found, message) for message in messages if EXPECTED_SEQUENCE in message[2]):
         return found.sequence
     raise refused

@@ -21,8 +21,8 @@ COUNTERS = (
     ("enqueued", "naq_jobs_enqueued", "Jobs that were enqueued, including delayed ones."),
     ("started", "naq_jobs_started", "Started attempts."),
     ("redelivered", "naq_jobs_redelivered", "Redeliveries of jobs whose worker died or whose acknowledgement was lost."),
-    ("fired", "naq_scheduler_fired", "Jobs made by schedules."),
-    ("missed", "naq_scheduler_missed", "Scheduled runs that were missed and made no job, by misfire policy."),
+    ("fired", "naq_scheduler_fired", "Jobs enqueued by schedules."),
+    ("missed", "naq_scheduler_missed", "Scheduled runs that were missed and not enqueued, by misfire policy."),
 )
 HISTOGRAMS = (
     ("run", "naq_job_duration_seconds", "Run time of attempts."),

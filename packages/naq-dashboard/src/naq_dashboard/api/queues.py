@@ -16,7 +16,7 @@ __all__ = ["QUEUES", "Overview"]
 
 
 class Overview(msgspec.Struct, kw_only=True):
-    """The figures of the overview."""
+    """The overview's statistics."""
 
     totals: dict[str, int]
     queues: list[QueueView]

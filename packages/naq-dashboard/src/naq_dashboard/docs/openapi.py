@@ -31,7 +31,7 @@ _MODULES: tuple[ModuleType, ...] = (views, record, metrics, schedules, actions, 
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {
-    "overview": "The figures of the overview.",
+    "overview": "The overview's statistics.",
     "jobs": "List, show, enqueue and change jobs, one by one or by filter.",
     "errors": "Dead jobs, grouped by error.",
     "queues": "Depth, pause and limit of queues.",
@@ -40,7 +40,7 @@ TAGS = {
     "workflows": "Jobs that depend on each other.",
     "events": "Job events as they happen.",
     "audit": "Who did what, including refused actions.",
-    "metrics": "Figures over time.",
+    "metrics": "Metrics over time.",
     "health": "For load balancers and orchestrators.",
 }
 _ANSWERS = {"200": "Success.", "201": "Created; `Location` is its address.", "202": "Begun."}
@@ -215,7 +215,7 @@ def _field_texts(kind: type) -> dict[str, str]:
 
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "enqueue_job": {"function": "shop.mail:send", "args": ["ada@example.org"], "queue": "mail", "delay": "5m"},
-    "cancel_job": {"reason": "not needed any more"},
+    "cancel_job": {"reason": "no longer needed"},
     "reschedule_job": {"duration": "2h"},
     "begin_bulk": {"action": "retry", "filter": "state:dead queue:mail since:2h", "expect_count": 100},
     "pause_queue": {"duration": "1h"},

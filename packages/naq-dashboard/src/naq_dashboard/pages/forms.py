@@ -41,7 +41,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         case "bulk" if form.get("scope") == "all":
             action = form.get("verb")
             run = await state.operations.bulk(viewer, action, filter_of(form, state.now()))
-            result = ActionResult(f"Under way: {action} all that match.")
+            result = ActionResult(f"Started: {action} all matching jobs.")
             location = links("jobs", bulk=run.run_id, **terms_of(form))
         case "bulk":
             result = await state.operations.each(viewer, form.get("verb"), form.all("chosen"))

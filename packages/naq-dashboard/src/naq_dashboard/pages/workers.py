@@ -42,7 +42,7 @@ async def worker(state: AppState, query: Query) -> dict[str, Any]:
     row = next((each for each in await read_rows(state) if each.worker_id == worker_id), None)
     if row is None:
         raise NotFoundException(
-            f"no running worker with id {worker_id!r}; a stopped worker is only named in the records of its jobs"
+            f"no running worker with id {worker_id!r}; a stopped worker appears only in the records of its jobs"
         )
     views = await state.read(running_views, tuple(each.job_id for each in row.jobs[:MOST_JOBS]))
     return {"title": worker_id, "worker": row, "views": views, "activity": await done_to(state.read, "worker", worker_id)}

@@ -84,7 +84,7 @@ class _Child:
         except msgspec.DecodeError as error:
             log.warning("a child process corrupted its channel to the worker: %s", error)
         except MemoryError:
-            self._answers.put_nowait(ended(Short("the worker has no memory for the result", may_be_the_jobs=True)))
+            self._answers.put_nowait(ended(Short("the worker does not have enough memory for the result", may_be_the_jobs=True)))
         finally:
             self.is_gone = True
             self._answers.put_nowait(None)
