@@ -16,11 +16,16 @@ from naq_core import (
     Settings,
     SignatureError,
     inspect,
+    layers,
     manage,
 )
+from naq_core.enqueue.within import has_middleware, within_stored
+from naq_core.envelope import Envelope, decode_envelope
 from naq_core.schedules import make_named_spec
 from naq_core.schedules.store import put_schedule, schedule_history, trigger_schedule
 from naq_core.storage.connection import Connection
+from naq_core.storage.records import find_job
+from naq_core.storage.subjects import state_of_subject
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
 from tests.conftest import RunWorker
@@ -109,6 +114,61 @@ async def test_a_requeue_that_changes_a_signed_job_needs_the_key(settings: Setti
         with pytest.raises(SignatureError, match="needs NAQ_SIGNING_KEY"):
             await manage.retry_job(await other.connection(), job.job_id)
         assert await job.status() is JobState.DEAD
+
+
+@pytest.mark.parametrize("changes", ["nothing", "the expiry"])
+async def test_a_requeue_keeps_the_stored_call_unless_it_is_changed(
+    changes: str, settings: Settings, run_worker: RunWorker
+) -> None:
+    signed = dataclasses.replace(settings, signing_key=("k" * 32,), middleware=())
+    other = dataclasses.replace(settings, middleware=(f"{HERE}:Idle",))
+    async with Queue(settings=signed) as queue, Queue(settings=other) as keyless:
+        connection = await keyless.connection()
+        async with run_worker(settings=signed):
+            job = await queue.options(headers={"do": "expiry"}).enqueue(onion.fail)
+            with pytest.raises(JobFailedError):
+                await job.result(SLOW)
+        before = await find_job(connection, job.job_id)
+        assert before is not None
+        if changes == "nothing":
+            await manage.retry_job(connection, job.job_id)
+            after = await find_job(connection, job.job_id)
+            assert after is not None
+            assert after.data == before.data
+            assert state_of_subject(after.subject)[0] == "normal"
+        else:
+            envelope = decode_envelope(before.data)
+            send: list[Envelope] = []
+            changing = dataclasses.replace(settings, middleware=(f"{HERE}:Change",))
+            async with Connection(changing) as own:
+                await within_stored(own, "firing", [("default", envelope)], lambda found: taken(send, found))
+            assert send[0].expires == envelope.at + 600
+            assert send[0].opt == envelope.opt
+
+
+async def taken(into: list[Envelope], found: list[Envelope]) -> None:
+    into += found
+
+
+async def test_what_a_program_without_middleware_enqueues_is_sent_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_of_tasks", {})
+    for names, declares in (((), False), ((), True), ((f"{HERE}:Idle",), False), ((f"{HERE}:Idle",), True)):
+        monkeypatch.setattr(layers, "_of_tasks", {len: None} if declares else {})
+        async with Connection(dataclasses.replace(settings, middleware=names)) as connection:
+            assert has_middleware(connection) == bool(names or declares)
+    async with Connection(dataclasses.replace(settings, middleware=())) as connection:
+        envelopes: list[Envelope] = []
+        envelope = Envelope(v=1, id="j", fn="m:f", ct="json", body=b"", at=1.0)
+        await within_stored(connection, "firing", [("default", envelope)], lambda found: taken(envelopes, found))
+        assert envelopes[0] is envelope
+
+
+async def test_it_can_take_the_arguments_away(queue: Queue, run_worker: RunWorker) -> None:
+    job = await queue.options(headers={"do": "clear"}).enqueue(onion.given, 1, b=2)
+    async with run_worker():
+        assert await job.result(SLOW) == [[], {}]
 
 
 async def test_it_changes_arguments_and_options(queue: Queue, run_worker: RunWorker) -> None:

@@ -200,18 +200,28 @@ def stop() -> None:
 class Change:
     """One that changes, refuses or leaves out an enqueue, as the job's headers say."""
 
+    def change(self, job: Enqueue) -> None:
+        match job.headers.get("do"):
+            case "change":
+                assert job.args is not None
+                assert job.kwargs is not None
+                job.args = (*job.args, "more")
+                job.kwargs["added"] = 1
+                job.set(max_retries=7, priority="high", expires=600, tags=["set"])
+                job.headers["done"] = str(job.options.retry.max_retries)
+            case "retries":
+                job.set(max_retries=1)
+            case "expiry":
+                job.set(expires=600)
+            case "clear":
+                job.args = job.kwargs = None
+            case _:
+                pass
+
     async def enqueue(self, jobs: Sequence[Enqueue]) -> AsyncIterator[None]:
         for job in jobs:
+            self.change(job)
             match job.headers.get("do"):
-                case "change":
-                    assert job.args is not None
-                    assert job.kwargs is not None
-                    job.args = (*job.args, "more")
-                    job.kwargs["added"] = 1
-                    job.set(max_retries=7, priority="high", expires=600, tags=["set"])
-                    job.headers["done"] = str(job.options.retry.max_retries)
-                case "retries":
-                    job.set(max_retries=1)
                 case "refuse":
                     raise ValueError("not today")
                 case "wrong":
@@ -229,6 +239,13 @@ class Change:
 
 def given(*args: object, **kwargs: object) -> list[object]:
     return [list(args), kwargs]
+
+
+class Idle:
+    """One that changes nothing."""
+
+    def enqueue(self, jobs: Sequence[Enqueue]) -> Iterator[None]:
+        yield
 
 
 class NoGenerator:

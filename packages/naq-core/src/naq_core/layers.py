@@ -28,6 +28,11 @@ class Layer(NamedTuple):
     queues: frozenset[str]
     """Those whose jobs it is for; empty for all."""
 
+    @property
+    def end(self) -> type[Exception]:
+        """What its generator raises at its end."""
+        return StopAsyncIteration if self.is_async else StopIteration
+
 
 class Layers(NamedTuple):
     """Both sides of the middleware of a process or of a task, in the order in which they were given."""
@@ -195,13 +200,34 @@ async def around(layers: Sequence[Layer], subject: Any, call: Callable[[], Await
     Raises:
         BaseException: Of `call`, where no layer has caught it; or of a layer, with its name.
     """
+    is_done, error = await _around(layers, subject, call)
+    if error is not None:
+        raise error
+    return is_done
+
+
+def around_plain(layers: Sequence[Layer], subject: Any, call: Callable[[], None]) -> None:
+    """As `around`, for plain layers and without an event loop: with these nothing suspends, so one step is the whole way."""
+    error: BaseException | None = None
+    try:
+        _around(layers, subject, call).send(None)
+    except StopIteration as end:
+        _, error = end.value
+    if error is not None:
+        raise error
+
+
+async def _around(
+    layers: Sequence[Layer], subject: Any, call: Callable[[], Awaitable[object] | None]
+) -> tuple[bool, BaseException | None]:
+    """Return whether it was called without an error, and the error that goes on: a coroutine must not raise a `StopIteration`."""
     begun: list[tuple[Layer, Any]] = []
     error: BaseException | None = None
     is_done = False
     for layer in layers:
         steps = layer.begin(subject)
         try:
-            goes_on = await _enter_async(steps) if layer.is_async else _enter(steps)
+            goes_on = await _enter(layer, steps)
         except BaseException as raised:  # noqa: BLE001 - handed to the layers outside
             error = _named(raised, layer)
             break
@@ -210,91 +236,49 @@ async def around(layers: Sequence[Layer], subject: Any, call: Callable[[], Await
         begun.append((layer, steps))
     else:
         try:
-            await call()
+            waiting = call()
+            if waiting is not None:
+                await waiting
             is_done = True
         except GeneratorExit:
             raise  # the event loop closes this coroutine: nothing can be awaited any more
         except BaseException as raised:  # noqa: BLE001 - handed to the layers
             error = raised
     while begun:
-        layer, steps = begun.pop()
-        error = await _leave_async(layer, steps, error) if layer.is_async else _leave(layer, steps, error)
-    if error is not None:
-        raise error
-    return is_done
+        error = await _leave(*begun.pop(), error)
+    return is_done, error
 
 
-def around_plain(layers: Sequence[Layer], subject: Any, call: Callable[[], object]) -> None:
-    """As `around`, for plain layers, without an event loop."""
-    begun: list[tuple[Layer, Any]] = []
-    error: BaseException | None = None
-    for layer in layers:
-        steps = layer.begin(subject)
-        try:
-            goes_on = _enter(steps)
-        except BaseException as raised:  # noqa: BLE001 - handed to the layers outside
-            error = _named(raised, layer)
-            break
-        if not goes_on:
-            break
-        begun.append((layer, steps))
-    else:
-        try:
-            call()
-        except BaseException as raised:  # noqa: BLE001 - handed to the layers
-            error = raised
-    while begun:
-        layer, steps = begun.pop()
-        error = _leave(layer, steps, error)
-    if error is not None:
-        raise error
-
-
-def _enter(steps: Any) -> bool:
+async def _enter(layer: Layer, steps: Any) -> bool:
     """Run a layer up to its `yield`; return whether it has one to come to."""
     try:
-        next(steps)
-    except StopIteration:
+        if layer.is_async:
+            await anext(steps)
+        else:
+            next(steps)
+    except layer.end:
         return False
     return True
 
 
-async def _enter_async(steps: Any) -> bool:
-    try:
-        await anext(steps)
-    except StopAsyncIteration:
-        return False
-    return True
-
-
-def _leave(layer: Layer, steps: Any, error: BaseException | None) -> BaseException | None:
+async def _leave(layer: Layer, steps: Any, error: BaseException | None) -> BaseException | None:
     """Run a layer to its end, and return the error that goes on outwards."""
     frames = None if error is None else error.__traceback__
     try:
-        if error is None:
+        if layer.is_async:
+            await (anext(steps) if error is None else steps.athrow(error))
+        elif error is None:
             next(steps)
         else:
             steps.throw(error)
-    except StopIteration:
+    except layer.end:
         return None
     except BaseException as raised:  # noqa: BLE001 - handed outwards
         return _passed(raised, error, frames) or _named(raised, layer)
-    steps.close()
-    return _named(RuntimeError("it yielded twice"), layer)
-
-
-async def _leave_async(layer: Layer, steps: Any, error: BaseException | None) -> BaseException | None:
-    frames = None if error is None else error.__traceback__
-    try:
-        if error is None:
-            await anext(steps)
-        else:
-            await steps.athrow(error)
-    except StopAsyncIteration:
-        return None
-    except BaseException as raised:  # noqa: BLE001 - handed outwards
-        return _passed(raised, error, frames) or _named(raised, layer)
-    await steps.aclose()
+    if layer.is_async:
+        await steps.aclose()
+    else:
+        steps.close()
     return _named(RuntimeError("it yielded twice"), layer)
 
 
