@@ -6,11 +6,10 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
 
-from naq_core.context import JobContext, set_current_job
+from naq_core.context import set_current_job
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
@@ -21,7 +20,7 @@ from naq_worker._active import Active
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
-from naq_worker._invoke import end_copy, is_async, of_error, of_value, prepare, within, within_plain
+from naq_worker._invoke import context_of, end_copy, is_async, of_error, of_value, prepare, within, within_plain
 from naq_worker._report import Reporter
 from naq_worker._running import Running, let_cancellation_arrive, take_back
 from naq_worker._shortage import ShortageError
@@ -102,21 +101,15 @@ class Attempts:
         parents: tuple[ParentOutcome, ...] | None,
     ) -> Callable[[], Awaitable[Any]]:
         """Return what calls the function where it belongs, with the job as the current one."""
-        context = JobContext(
-            job_id=envelope.id,
-            queue=active.delivery.queue,
-            function=envelope.fn,
-            attempt=attempt,
-            _fence=fence,
+        queue, crashes = active.delivery.queue, active.crashes
+        context = context_of(
+            envelope,
+            queue,
+            attempt,
+            fence,
+            crashes,
+            parents,
             _on_fence=reporter.on_fence,
-            enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
-            workflow=envelope.workflow,
-            tags=envelope.opt.tags,
-            headers=envelope.opt.headers,
-            max_attempts=envelope.opt.retry.max_retries + 1 + active.crashes,
-            schedule=envelope.schedule,
-            _retry=envelope.opt.retry,
-            _parents=parents,
             _report=reporter.progress,
             _log=reporter.log,
             _keeps_logs=self.settings.job_logs == "on",
@@ -124,11 +117,11 @@ class Attempts:
         )
         if envelope.opt.process:
             set_current_job(context)  # for the log records of the child, which are handled here
-            run = Run(encode_envelope(envelope), active.delivery.queue, attempt, fence, parents, active.crashes)
+            run = Run(encode_envelope(envelope), queue, attempt, fence, parents, crashes)
             return partial(self.processes.run, run, envelope.opt.timeout, reporter)
         function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
         set_current_job(context)
-        if (self.layers.attempt or has_declared()) and (layers := around_attempts(self.layers, context.queue, function)):
+        if (self.layers.attempt or has_declared()) and (layers := around_attempts(self.layers, queue, function)):
             given = Attempt(context, function, args, kwargs)
             return partial(within if is_async(function) else self._in_thread_within, layers, given, self.process)
         call = partial(function, *args, **kwargs)

@@ -6,9 +6,11 @@ import inspect
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import FunctionType, TracebackType
 from typing import Any
 
+from naq_core.context import JobContext
 from naq_core.control import Cancel, JobControl, Retry, Snooze, as_control
 from naq_core.dependency import ParentOutcome, fill_in
 from naq_core.envelope import Envelope
@@ -50,6 +52,40 @@ def prepare(
             raise
         raise shortage from error
     return function, args, kwargs
+
+
+def context_of(
+    envelope: Envelope,
+    queue: str,
+    attempt: int,
+    fence: int,
+    crashes: int,
+    parents: tuple[ParentOutcome, ...] | None,
+    **hooks: Any,
+) -> JobContext:
+    """Return what the function sees of its job.
+
+    Args:
+        crashes: How many attempts have ended with their worker; they use up no retry.
+        hooks: Fields of the context that say where reports and lines go, and what stops the job.
+    """
+    options = envelope.opt
+    return JobContext(
+        job_id=envelope.id,
+        queue=queue,
+        function=envelope.fn,
+        attempt=attempt,
+        _fence=fence,
+        enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
+        workflow=envelope.workflow,
+        tags=options.tags,
+        headers=options.headers,
+        max_attempts=options.retry.max_retries + 1 + crashes,
+        schedule=envelope.schedule,
+        _retry=options.retry,
+        _parents=parents,
+        **hooks,
+    )
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -17,7 +17,6 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
-from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -49,7 +48,7 @@ from naq_worker._executors.frames import (
 )
 from naq_worker._executors.guard import DUMP, fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
-from naq_worker._invoke import end_copy, format_traceback, is_async, of_error, of_value, prepare, within, within_plain
+from naq_worker._invoke import context_of, end_copy, format_traceback, is_async, of_error, of_value, prepare, within, within_plain
 from naq_worker._logs import install_log_factory
 from naq_worker._shortage import lack_in, lack_of, noticing
 from naq_worker.outcome import Outcome, Short
@@ -124,24 +123,17 @@ class Child:
             try:
                 self._send(ended(outcome))
             except MemoryError:
-                self._send(ended(Short("there is no memory to hand over the result", may_be_the_jobs=True)))
+                self._send(ended(Short("not enough memory to hand over the result", may_be_the_jobs=True)))
 
     def _outcome(self, run: Run, envelope: Envelope) -> Outcome:
         context = self._context.copy()
-        job = JobContext(
-            job_id=envelope.id,
-            queue=run.queue,
-            function=envelope.fn,
-            attempt=run.attempt,
-            _fence=run.fence,
-            enqueued_at=datetime.fromtimestamp(envelope.at, UTC),
-            workflow=envelope.workflow,
-            tags=envelope.opt.tags,
-            headers=envelope.opt.headers,
-            max_attempts=envelope.opt.retry.max_retries + 1 + run.crashes,
-            schedule=envelope.schedule,
-            _retry=envelope.opt.retry,
-            _parents=run.parents,
+        job = context_of(
+            envelope,
+            run.queue,
+            run.attempt,
+            run.fence,
+            run.crashes,
+            run.parents,
             _report=partial(self._report, run),
             _log=partial(self._log, run),
             _keeps_logs=self._setup.logs,
