@@ -49,20 +49,12 @@ TARGETS = {
     "spec": Target(f"{CORE}/schedules/spec.py", ["unit/core/test_schedule_spec.py"]),
     "document": Target(f"{CORE}/schedules/document.py", ["unit/core/test_schedule_document.py"]),
     "suspects": Target(f"{WORKER}/_suspects.py", ["unit/worker/test_suspects.py"]),
-    "claim": Target(
-        f"{WORKER}/_claim.py",
-        [
-            "integration/test_claims.py",
-            "integration/test_life_of_a_job.py",
-            "integration/test_unique.py",
-            "faults/test_poison.py",
-        ],
-    ),
-    "settle": Target(
-        f"{WORKER}/_settle.py",
-        ["integration/test_life_of_a_job.py", "integration/test_dead_jobs.py", "integration/test_large.py"],
-    ),
-    "writer": Target(f"{WORKER}/_record_writer.py", ["integration/test_dead_jobs.py", "faults/test_records_refused.py"]),
+    "claim": Target(f"{WORKER}/_claim.py", ["integration/test_claims.py"]),
+    "settle": Target(f"{WORKER}/_settle.py", ["integration/test_settle.py"]),
+    "writer": Target(f"{WORKER}/_record_writer.py", ["integration/test_record_writer.py"]),
+    "layers": Target(f"{CORE}/layers.py", ["unit/core/test_layers.py"]),
+    "within": Target(f"{CORE}/enqueue/within.py", ["integration/test_middleware_enqueue.py"]),
+    "invoke": Target(f"{WORKER}/_invoke.py", ["unit/worker/test_invoke.py"]),
     "fetch": Target(f"{WORKER}/_fetch.py", ["integration/test_fetch.py"]),
 }
 

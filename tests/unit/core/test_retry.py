@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from naq_core.errors import InvalidOptionError
+from naq_core.errors import DecodeError, InvalidOptionError, UnknownTaskError, UnreadableError
 from naq_core.option_set import OptionSet
 from naq_core.retry import RetryPolicy
 
@@ -62,6 +62,13 @@ def test_filters_know_subclasses_and_names() -> None:
     assert not never_value.wants(UnicodeError())
     assert never_value.wants(KeyError())
     assert not both.wants(FileNotFoundError())
+
+
+def test_what_cannot_be_read_or_found_is_never_retried() -> None:
+    policy = make_policy(max_retries=1, retry_on=(Exception, "DecodeError"))
+    assert policy.wants(ValueError())
+    for error in (DecodeError("not a job"), UnreadableError("the job", "garbage"), UnknownTaskError("m:f", "cannot be imported")):
+        assert not policy.wants(error)
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ class RecordWriter:
         except WrongSequenceError as error:
             found = await read_last(self._connection, self._connection.names.results_stream, subject)
             if found is not None and found.data:
-                if claim.revision or not _is_own_claim(found, record):
+                if not _is_own(found, record):
                     raise LostError from error
-                claim.revision = found.sequence  # its answer was lost
+                claim.revision = found.sequence  # of an earlier write, whose outcome has stayed unknown
                 await self.write(claim, ttl, progress=progress, insists=insists)
                 return
             claim.revision = await self._write_again(record, headers, body, 0 if found is None else found.sequence)
@@ -100,7 +100,7 @@ class RecordWriter:
 
         The work is done and only its record is missing: giving up before the budget is used up would throw it away.
         """
-        deadline, pause, tries = self._connection.budget(), INSIST, 0
+        deadline, pause, is_logged = self._connection.budget(), INSIST, False
         while True:
             try:
                 return await store()
@@ -109,16 +109,16 @@ class RecordWriter:
             except (JetStreamError, MissingError, PermissionDeniedError) as error:
                 if self._connection.is_past(deadline):
                     raise
-                if tries == 0:
+                if not is_logged:
+                    is_logged = True
                     problem = "job %s finished, but its outcome cannot be stored yet: %s; retrying"
                     log.error(problem, record.job_id, error)  # noqa: TRY400 - the error says it all
-            tries += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
 
-def _is_own_claim(found: Message, record: JobRecord) -> bool:
-    """Return whether a stored record is the late claim of this very attempt."""
+def _is_own(found: Message, record: JobRecord) -> bool:
+    """Return whether a stored record is that of this very attempt: its claim, or the news of the running job."""
     stored = record_at(found.subject, found.data)
     return (
         stored is not None
