@@ -1,6 +1,8 @@
 """Putting ended jobs back: ready, or waiting again for those parents that have not succeeded yet.
 
-Body and signature stay as they were: what was forged before is not signed now.
+A stored message is moved here, so `message_of` has no part in it. Body and signature stay as they were: what was forged before is
+not signed now. The dead message must be the newest of its job, whereas a new job expects no message at all. And since the job has
+a record, it is not marked as one that has never been begun (`FIRST`).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The message that puts a job onto its subject: made here for every enqueue, firing and putting back."""
+"""The message that puts a job onto its subject: made here for every enqueue and firing; `again` moves one that is stored."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -26,11 +26,11 @@ PATIENCE = 5.0
 """Seconds to wait for each of the server's two answers; then the message is acknowledged."""
 
 
-class _Answer(msgspec.Struct):
+class _Deletion(msgspec.Struct):
     success: bool = False
 
 
-_answer = Decoder("the answer to a deletion", _Answer)
+_answer = Decoder("the answer to a deletion", _Deletion)
 
 
 class Delivered(Protocol):
@@ -94,7 +94,7 @@ class Acks:
                 return False
             return _answer.decode((await self._ask(self._delete, body)).data).success
         except (BrokerError, TimeoutError, *CLIENT_ERRORS) as error:
-            log.debug("%s is acknowledged, as it cannot be deleted: %r", message.subject, error)
+            log.debug("cannot delete %s, so it is acknowledged: %r", message.subject, error)
             return False
 
     async def _ask(self, subject: str, body: bytes) -> Msg:
