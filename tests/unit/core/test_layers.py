@@ -282,6 +282,17 @@ def test_names_classes_and_instances_are_found_in_their_order(monkeypatch: pytes
     assert [name_of(each) for each in ("a:b", Both, one)] == ["a:b", name, f"{HERE}:OneSide"]
 
 
+class Unhashable(OneSide):
+    """Cannot be a key, as a dataclass cannot."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_an_instance_need_not_be_hashable() -> None:
+    given = Unhashable()
+    assert load([given], "test").attempt[0].begin.__self__ is given  # type: ignore[attr-defined]
+
+
 class Wrong:
     """Is built wrong in each of its parts."""
 
