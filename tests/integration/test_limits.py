@@ -9,14 +9,18 @@ import msgspec
 import pytest
 
 from naq_client import Queue
-from naq_core import ConfigurationError, Settings
+from naq_core import BrokerError, ConfigurationError, Connection, Settings
 from naq_core.inspect import get_queue
+from naq_core.server import EmbeddedServer
+from naq_core.storage import queues
+from naq_core.storage.queues import QueueSettings, QueueSettingsWatch
 from naq_core.storage.slots import Holder, read_slots
 from naq_core.transport.headers import EXPECTED_SEQUENCE
 from naq_worker import Worker
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
+from tests.support.proxy import Proxy
 
 
 async def finished(queue: Queue, run_worker: RunWorker, workers: int, jobs: list[object]) -> None:
@@ -118,3 +122,29 @@ async def test_a_slot_forgotten_by_a_living_worker_is_taken_over(queue: Queue, s
 async def test_an_impossible_limit_is_refused(queue: Queue, limit: object) -> None:
     with pytest.raises(ConfigurationError, match="limit"):
         await queue.set_limit(limit)  # type: ignore[arg-type]
+
+
+async def test_settings_changed_while_a_worker_was_cut_off_are_read_until_they_are_known(
+    queue: Queue, settings: Settings, nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, int | None] = {}
+    names = ["default", "second", "third"]
+    read, failures = queues.read_queue_settings, iter([True, True, True, True])
+
+    async def read_at_last(connection: Connection, name: str) -> QueueSettings:
+        if next(failures, False):
+            raise BrokerError("no answer")
+        return await read(connection, name)
+
+    async with Proxy(nats_server.port) as proxy, Connection(dataclasses.replace(settings, nats_url=proxy.url)) as connection:
+        await QueueSettingsWatch(connection, names, lambda name, found: known.update({name: found.limit})).start()
+        assert known == dict.fromkeys(names)
+        monkeypatch.setattr(queues, "read_queue_settings", read_at_last)
+        monkeypatch.setattr(queues, "PAUSE", 0.01)
+        proxy.blackhole()
+        for name in names:
+            await Queue(name, connection=await queue.connection()).set_limit(7)
+        proxy.heal(revive=False)
+        proxy.reset()
+        await eventually(lambda: known == dict.fromkeys(names, 7))
+    assert next(failures, None) is None

@@ -4,13 +4,12 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from typing import Any
 
 from naq_core.errors import BrokerError
 from naq_core.storage.connection import Connection
 from naq_core.storage.presence import read_presence
-from naq_core.storage.queues import QueueSettings, follow_queue_settings
+from naq_core.storage.queues import QueueSettings, QueueSettingsWatch
 from naq_core.storage.slots import Holder, Slot, read_slots, write_slot
 from naq_worker._active import Active
 
@@ -44,8 +43,7 @@ class Limits:
 
     async def start(self) -> None:
         """Learn the limits, and of every change from now on."""
-        for queue in self._queues:
-            await follow_queue_settings(self._connection, queue, partial(self._set, queue))
+        await QueueSettingsWatch(self._connection, self._queues, self._set).start()
 
     def _set(self, queue: str, settings: QueueSettings) -> None:
         limit = settings.limit

@@ -15,6 +15,9 @@ from naq_core.transport.clock import ServerClock
 from naq_core.transport.denials import SUBSCRIBE
 from naq_core.transport.jetstream import JetStream
 
+AT_ONCE = 64
+"""Requests of one kind for many queues that are on their way at the same time."""
+
 
 class Connection(JetStream):
     """One client connection with what NAQ needs on top of nats-py.
@@ -46,6 +49,8 @@ class Connection(JetStream):
         self.ready: set[str] = set()
         """Streams and consumers known to exist; for `topology`."""
         self.topology_lock = asyncio.Lock()
+        self.turns = asyncio.Semaphore(AT_ONCE)
+        """Taken for a request that is made for each queue, as after a reconnect: 10,000 at once would time out together."""
         self.ends = EndWaiters(self.client, self.names, self.denials)
         """The jobs whose ends are waited for here."""
         self.on_reconnect(self.ends.look_again)

@@ -265,7 +265,8 @@ class Pull:
     async def _check_consumer(self) -> None:
         """Ask for the consumer, which creates it again if need be; jobs in flight are delivered again, their claims hold."""
         try:
-            await self._connection.api(self._info)
+            async with self._connection.turns:
+                await self._connection.api(self._info)
         except BrokerError as error:
             # What is missing and cannot be created has been reported by the keeper, once.
             log.log(logging.DEBUG if isinstance(error, JetStreamError) else logging.WARNING, "queue %s: %s", self.queue, error)

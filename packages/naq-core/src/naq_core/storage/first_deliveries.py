@@ -142,7 +142,9 @@ class FirstDeliveries:
         """Ask when the consumer was created."""
         doubts = self._doubts
         try:
-            created = parse_instant(str((await self._connection.api(self._info)).get("created")))
+            async with self._connection.turns:
+                info = await self._connection.api(self._info)
+            created = parse_instant(str(info.get("created")))
             if created is not None and doubts == self._doubts:
                 self._created = created.timestamp()
         except BrokerError as error:

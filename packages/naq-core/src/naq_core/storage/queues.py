@@ -1,8 +1,10 @@
 """What is set for a queue at run time, for all workers: one key per queue."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -18,6 +20,9 @@ from naq_core.transport.client import Msg
 from naq_core.transport.direct import Entry
 
 log = logging.getLogger(__name__)
+
+PAUSE = 1.0
+"""Seconds before settings that could not be read are read again."""
 
 
 class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,28 +121,63 @@ async def revive_queue(connection: Connection, queue: str) -> None:
         await write_document(connection, connection.names.queue_setting(queue), data, revision)
 
 
-async def follow_queue_settings(connection: Connection, queue: str, handle: Callable[[QueueSettings], None]) -> None:
-    """Call `handle` with a queue's settings now, and again whenever they change, until the connection is closed.
+class QueueSettingsWatch:
+    """Calls a function with the settings of some queues, and again whenever they change, until the connection is closed.
 
-    Raises:
-        BrokerError: They cannot be read.
+    Args:
+        handle: Called with the queue and what is set for it, from the event loop; must not raise.
     """
 
-    async def on_change(message: Msg) -> None:
-        handle(decode_queue_settings(message.data, message.subject) or QueueSettings())
+    def __init__(self, connection: Connection, queues: Sequence[str], handle: Callable[[str, QueueSettings], None]) -> None:
+        self._connection = connection
+        self._queues = queues
+        self._handle = handle
+        self._was_lost = asyncio.Event()
 
-    async def read() -> None:
-        try:
-            handle(await read_queue_settings(connection, queue))
-        except BrokerError as error:
-            log.warning("cannot read the settings of queue %s: %s", queue, error)
+    async def start(self) -> None:
+        """Read all settings, and hear of each change from now on.
 
-    def read_again() -> None:  # a change may have been missed while the connection was lost
-        _ = connection.background.start(read(), f"naq-settings-{queue}")
+        Raises:
+            BrokerError: They cannot be read.
+        """
+        for queue in self._queues:
+            on_change = partial(self._on_change, queue)
+            await self._connection.client.subscribe(self._connection.names.queue_event(queue), cb=on_change)
+        self._connection.on_reconnect(self._was_lost.set)
+        _ = self._connection.background.start(self._read_after_reconnects(), "naq-settings")
+        for error in (await self._read(self._queues)).values():
+            raise error
 
-    await connection.client.subscribe(connection.names.queue_event(queue), cb=on_change)
-    connection.on_reconnect(read_again)
-    handle(await read_queue_settings(connection, queue))
+    async def _on_change(self, queue: str, message: Msg) -> None:
+        self._handle(queue, decode_queue_settings(message.data, message.subject) or QueueSettings())
+
+    async def _read_after_reconnects(self) -> None:
+        """Read all settings after each reconnect: a change may have been missed while the connection was lost."""
+        while True:
+            await self._was_lost.wait()
+            self._was_lost.clear()
+            failed = await self._read(self._queues)
+            while failed and not self._was_lost.is_set():
+                queue, error = next(iter(failed.items()))
+                log.warning("cannot read the settings of %d queues, such as %s; trying again: %s", len(failed), queue, error)
+                await asyncio.sleep(PAUSE)
+                failed = await self._read(failed)
+
+    async def _read(self, queues: Iterable[str]) -> dict[str, BrokerError]:
+        """Read the settings of some queues and return those that could not be read."""
+        failed: dict[str, BrokerError] = {}
+
+        async def read(queue: str) -> None:
+            try:
+                async with self._connection.turns:
+                    settings = await read_queue_settings(self._connection, queue)
+            except BrokerError as error:
+                failed[queue] = error
+            else:
+                self._handle(queue, settings)
+
+        await asyncio.gather(*map(read, queues))
+        return failed
 
 
 async def _read(connection: Connection, queue: str) -> tuple[QueueSettings | None, int]:
