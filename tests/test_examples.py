@@ -32,6 +32,12 @@ EXPECTED = {
         r"ada resume-queue default: done",
         r"ada pause-queue default: done \{'reason': 'the printer is on fire'\}",
     ],
+    "callbacks.py": [
+        r"to shipping: succeeded after 1 attempts: receipt 7",
+        r"to support: dead after 2 attempts: ValueError: the card was refused",
+        r"to ada: dead after 2 attempts",
+        r"to support: cancelled after 0 attempts: out of stock",
+    ],
     "cancel.py": [
         r"delayed: before_start",
         r"coroutine: while_running, .*was cancelled: we have seen the coroutine; within a second: (True|False)",

@@ -20,7 +20,7 @@ from naq_client import Dependency, Queue
 from naq_core import Job, JobRecord, JobState, Settings
 from naq_core.dependents import release
 from naq_core.enqueue.submit import submit_many
-from naq_core.envelope import decode_envelope
+from naq_core.envelope import NO_OPTIONS, decode_envelope
 from naq_core.record import encode_record
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
@@ -156,7 +156,7 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     if ended is True:
         return
     if isinstance(ended, JobRecord):
-        await Settler(connection, Counters(), lambda *_: None, lambda _: False).end_unrun(delivery, ended)
+        await Settler(connection, Counters(), lambda *_: None, lambda _: False).end_unrun(delivery, ended, NO_OPTIONS)
         await release(connection, ended)
     await connection.api(f"STREAM.MSG.DELETE.{names.jobs_stream}", {"seq": found.sequence, "no_erase": True})  # acknowledged
 

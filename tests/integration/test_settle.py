@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from naq_client import Queue
 from naq_core import JobState, PayloadTooLargeError, transitions
-from naq_core.envelope import JobOptions
+from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.previews import clean_text
 from naq_core.record import AttemptError, JobRecord
 from naq_core.results import result_bytes
@@ -48,7 +48,7 @@ class Desk:
         self.is_limited = False
         self.settler = Settler(hands.connection, self.counters, self._finish, lambda _: self.is_limited)
 
-    def _finish(self, delivery: Delivery, record: JobRecord) -> None:
+    def _finish(self, delivery: Delivery, record: JobRecord, _options: JobOptions) -> None:
         self.ended.append((delivery.job_id, record.state))
 
     async def settle(self, delivery: Delivery, claim: Claim, outcome: Outcome, **options: Any) -> JobState | None:
@@ -372,13 +372,13 @@ class TestALostJob:
 async def test_a_job_that_took_down_its_workers_ends_with_the_last_crash(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     errors = [AttemptError("WorkerLost", "first"), AttemptError("WorkerLost", "last")]
     delivery, claim = await desk.hands.claim(errors=errors, attempt=3)
-    await desk.settler.die_of_crashes(delivery, claim)
+    await desk.settler.die_of_crashes(delivery, NO_OPTIONS, claim)
     assert (await desk.hands.stored(delivery))[0].state is JobState.DEAD
     assert lines(caplog, delivery) == ["failed for good at attempt 3: WorkerLost: last"]
     assert desk.ended == [(delivery.job_id, JobState.DEAD)]
     delivery, claim = await desk.hands.claim(errors=errors)
     await desk.hands.store(desk.hands.record(delivery, worker="other"))
-    await desk.settler.die_of_crashes(delivery, claim)
+    await desk.settler.die_of_crashes(delivery, NO_OPTIONS, claim)
     assert (await desk.hands.stored(delivery))[0].state is JobState.RUNNING
 
 
@@ -412,7 +412,7 @@ async def test_the_duties_of_a_job_that_has_ended_may_be_done_twice(desk: Desk, 
     delivery, claim = await desk.hands.claim()
     claim.record.state = state
     for _ in range(2):
-        await desk.settler.finish_duties(delivery, claim.record)
+        await desk.settler.finish_duties(delivery, claim.record, NO_OPTIONS)
         assert [each for each in ("dead", "kept") if await desk.hands.last(each, delivery)] == ([place] if place else [])
     assert desk.counters == Counters(skipped=2)
     assert desk.ended == [(delivery.job_id, state)] * 2
@@ -421,7 +421,7 @@ async def test_the_duties_of_a_job_that_has_ended_may_be_done_twice(desk: Desk, 
 async def test_the_message_of_a_job_that_ended_without_a_run_is_kept(desk: Desk) -> None:
     delivery, claim = await desk.hands.claim()
     transitions.cancelled(claim.record, 1.0, "a parent has failed")
-    await desk.settler.end_unrun(delivery, claim.record)
+    await desk.settler.end_unrun(delivery, claim.record, NO_OPTIONS)
     await desk.archived(delivery, "kept")
     assert desk.counters == Counters()
     assert desk.ended == [(delivery.job_id, JobState.CANCELLED)]

@@ -10,7 +10,20 @@ from naq_client.sync import SyncQueue
 from naq_client.task import Task, task
 from naq_client.waiting import as_completed, gather
 from naq_client.workflow import SyncWorkflowHandle, Workflow, WorkflowHandle, current_workflow
-from naq_core import Cancel, Dependency, Job, JobState, Retry, Snooze, __version__, current_job, result_of, results_of, track
+from naq_core import (
+    Cancel,
+    Dependency,
+    Job,
+    JobOutcome,
+    JobState,
+    Retry,
+    Snooze,
+    __version__,
+    current_job,
+    result_of,
+    results_of,
+    track,
+)
 
 __all__ = [
     "Cancel",
@@ -19,6 +32,7 @@ __all__ = [
     "EnqueuedMany",
     "Group",
     "Job",
+    "JobOutcome",
     "JobState",
     "OpenSignature",
     "Queue",

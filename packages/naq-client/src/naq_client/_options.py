@@ -58,7 +58,8 @@ class QueueOptions:
 
     def s(self, function: Any, /, *args: Any, **kwargs: Any) -> Signature[Any]:
         """Return a signature with these options; see `Task.s`."""
-        return Signature(lambda *all_args: self.call(function, *all_args, **kwargs), args, takes_result=True)
+        named = self._queue.name if self._queue.is_named else options_for(function, self._options).queue
+        return Signature(lambda *all_args: self.call(function, *all_args, **kwargs), args, takes_result=True, queue=named)
 
     @overload
     async def enqueue(self, function: Callable[..., Coroutine[Any, Any, R]], /, *args: Any, **kwargs: Any) -> Job[R]: ...

@@ -152,6 +152,15 @@ def _is_led(job: Job[Any], others: Sequence[Job[Any]]) -> bool:
 class OpenSignature(Step[R_co], Generic[A_contra, R_co]):
     """To type checkers: a signature whose first argument is left out, as it is the result of what runs before it in a chain."""
 
+    takes_result: bool
+    """Whether a chain gives it the result of what runs before it, and a callback the outcome."""
+    queue: str | None
+    """Where its job goes, if that was said."""
+
+    def job(self, *first: Any) -> Job[R_co]:
+        """Make a job of it, with more arguments before its own."""
+        raise NotImplementedError
+
 
 class Signature(OpenSignature[Any, R_co]):
     """A call to be made: the arguments, without a job yet; made by `task.s(…)` or `queue.s(function, …)`.
@@ -159,13 +168,16 @@ class Signature(OpenSignature[Any, R_co]):
     In a chain it gets the result of what runs before it as its first argument, unless it was made by `si`.
     """
 
-    def __init__(self, make: Callable[..., Job[R_co]], args: Sequence[Any], *, takes_result: bool) -> None:
+    def __init__(
+        self, make: Callable[..., Job[R_co]], args: Sequence[Any], *, takes_result: bool, queue: str | None = None
+    ) -> None:
         self._make = make
         self._args = tuple(args)
-        self._takes_result = takes_result
+        self.takes_result = takes_result
+        self.queue = queue
 
     def __repr__(self) -> str:
-        return f"<Signature of {self.job().function_name}>" if not self._takes_result else f"<Signature {self._args!r}>"
+        return f"<Signature of {self.job().function_name}>" if not self.takes_result else f"<Signature {self._args!r}>"
 
     def job(self, *first: Any) -> Job[R_co]:
         """Make a job of it, with more arguments before its own."""
@@ -173,7 +185,7 @@ class Signature(OpenSignature[Any, R_co]):
 
     def lay(self, plan: Plan, before: Tail | None) -> Tail:
         """Add one job."""
-        if before is not None and self._takes_result:
+        if before is not None and self.takes_result:
             job = self.job(before.value())
         else:
             job = self.job()

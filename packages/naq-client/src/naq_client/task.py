@@ -83,7 +83,7 @@ class Task(Generic[P, R, C_co]):
 
         In a chain it gets the result of what runs before it as its first argument, which is then left out here.
         """
-        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=True)
+        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=True, queue=self.queue)
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """Return a signature that takes no result in a chain: its arguments are complete.
@@ -92,7 +92,7 @@ class Task(Generic[P, R, C_co]):
             InvalidCallError: They are not.
         """
         check_call(self.__naq_function__, args, kwargs)
-        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=False)
+        return Signature(lambda *all_args: self.call(*all_args, **kwargs), args, takes_result=False, queue=self.queue)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Enqueue a call and return the job; raises as `Queue.enqueue` does."""

@@ -50,12 +50,15 @@ from naq_core.errors import (
     TlsNotOfferedError,
     UnknownTaskError,
     UnknownWireVersionError,
+    WebhookError,
+    WebhookRefusedError,
     WorkerNotFoundError,
     WorkflowError,
     WorkflowNotFoundError,
 )
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
+from naq_core.outcome import JobOutcome
 from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
@@ -95,6 +98,7 @@ __all__ = [
     "JobExpiredError",
     "JobFailedError",
     "JobNotFoundError",
+    "JobOutcome",
     "JobRecord",
     "JobState",
     "JobStateError",
@@ -121,6 +125,8 @@ __all__ = [
     "TlsNotOfferedError",
     "UnknownTaskError",
     "UnknownWireVersionError",
+    "WebhookError",
+    "WebhookRefusedError",
     "WorkerNotFoundError",
     "WorkflowError",
     "WorkflowNotFoundError",

@@ -18,6 +18,7 @@ class OtherSettings(TypedDict, total=False):
     allowed_functions: Names | str | None
     middleware: Sequence[Any] | str | None
     signing_key: Names | str | None
+    webhook_secret: Names | str | None
     large_threshold: int | None
     large_ttl: Duration | None
     result_ttl: Duration | None

@@ -1,5 +1,6 @@
 """Turns raw setting values (text, TOML values, arguments) into checked ones."""
 
+import base64
 import math
 import re
 from collections.abc import Iterable
@@ -200,11 +201,31 @@ def check(name: str, value: Any) -> None:
             _check_url(value)
         case "signing_key" if any(len(key) < LEAST_KEY for key in value):
             raise ValueError(f"takes keys of at least {LEAST_KEY} characters; make one with `openssl rand -hex 32`")
+        case "webhook_secret":
+            for secret in value:
+                webhook_key(secret)
         case "allowed_functions":
             for wrong in (item for item in value if not _FUNCTION_NAME.fullmatch(item)):
                 raise ValueError(f"takes module:qualname, module:* or module.*, not {wrong!r}")
         case _:
             pass
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the bytes of a secret of webhooks.
+
+    Raises:
+        ValueError: It is not one. The message does not contain it.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not (secret.startswith("whsec_") and 24 <= len(key) <= 64):
+        raise ValueError(
+            "takes whsec_ and 24 to 64 bytes as base64: make one with `echo whsec_$(openssl rand -base64 32)`"
+        ) from None
+    return key
 
 
 def _check_range(name: str, value: Any) -> None:

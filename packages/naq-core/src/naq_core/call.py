@@ -302,7 +302,7 @@ class JobCall(Generic[R_co]):
                 source=call.source,
                 run=self.run,
                 args=preview(*shown),
-                opt=self.options,
+                opt=self.options if not self.options.has_callbacks else self._options_with_callbacks(),
                 given=self._given,
                 after=self.wiring.after,
                 fill=self.wiring.fill,
@@ -312,6 +312,11 @@ class JobCall(Generic[R_co]):
                 expires=self.expires,
             )
         )
+
+    def _options_with_callbacks(self) -> JobOptions:
+        from naq_core.callbacks import with_encoded_callbacks  # noqa: PLC0415 - which makes jobs of them
+
+        return with_encoded_callbacks(self.options, self._serializer_name())
 
     async def store_arguments(self, connection: Connection, *, held_for: float = 0.0) -> None:
         """Put the encoded call into the object store, so that `serialize` only refers to it (for queues).

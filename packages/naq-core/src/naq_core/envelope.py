@@ -15,6 +15,28 @@ from naq_core.source_text import SourceText
 WIRE_VERSION = 1
 
 
+class Callback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job to be enqueued when another one has ended, as it is kept with that one (ADR 53)."""
+
+    fn: str
+    ct: str
+    body: bytes
+    """The call; its first argument is a place for the outcome, where it is `told`."""
+    queue: str = ""
+    """Empty: that of the job that has ended."""
+    told: bool = True
+    """Whether its first argument is the outcome."""
+    by_value: bool = False
+    args: str = ""
+    """A preview of the arguments behind the outcome."""
+    opt: "JobOptions | None" = None
+    given: tuple[str, ...] | None = None
+    """As `Envelope.given`."""
+    expires_in: Duration = 0.0
+    """Seconds from its enqueue on within which it has to be started; 0 means no limit."""
+    source: tuple[SourceText, ...] = ()
+
+
 class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How a job is to be run; shared by all jobs enqueued with the same options."""
 
@@ -35,6 +57,23 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Words to find it by."""
     headers: dict[str, str] = {}
     """Texts that travel with it."""
+    on_success: tuple[Callback, ...] = ()
+    """To be enqueued when it has succeeded."""
+    on_failure: tuple[Callback, ...] = ()
+    """To be enqueued when it has ended in any other way."""
+    on_dead: tuple[Callback, ...] = ()
+    """To be enqueued when it has failed for good."""
+
+    def callbacks(self, state: str) -> tuple[Callback, ...]:
+        """Return what is to be enqueued after the job has ended in a state."""
+        if state == "succeeded":
+            return self.on_success
+        return (*self.on_failure, *self.on_dead) if state == "dead" else self.on_failure
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether a job is to be enqueued at an end of it."""
+        return bool(self.on_success or self.on_failure or self.on_dead)
 
 
 NO_OPTIONS = JobOptions()
@@ -73,6 +112,35 @@ class Large(msgspec.Struct, frozen=True, array_like=True):
     """SHA-256."""
 
 
+class EndedJob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a callback is told of the job that has ended, as it was at that moment; times are seconds since the epoch."""
+
+    id: str
+    queue: str
+    function: str
+    state: str
+    told: bool = True
+    """Whether it is the callback's first argument."""
+    attempts: Count = 0
+    enqueued_at: Instant = 0.0
+    started_at: Instant = 0.0
+    ended_at: Instant = 0.0
+    arguments: str = ""
+    """A preview."""
+    reason: str = ""
+    error: tuple[str, str, str] = ("", "", "")
+    """Type, message and traceback of the last error of a dead job."""
+    workflow: str = ""
+    schedule: str = ""
+    tags: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    result_type: str = ""
+    result: bytes = b""
+    result_text: str = ""
+    large: Large | None = None
+    """Where the result is, if it is not in `result`."""
+
+
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job as stored. Fields may be added; a change of meaning takes a new version."""
 
@@ -107,6 +175,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the body is, if it is not in `body`."""
     source: tuple[SourceText, ...] = ()
     """Lines of a function that is in the body, for tracebacks."""
+    end: EndedJob | None = None
+    """Of a callback: the job that has ended."""
 
     @property
     def parents(self) -> list[str]:
@@ -132,6 +202,8 @@ def _check(envelope: Envelope) -> None:
         raise ValueError("its retry policy has no delay")
     if envelope.large is not None:
         check_large(envelope.large)
+    if envelope.end is not None and envelope.end.large is not None:
+        check_large(envelope.end.large)
     for parent in envelope.after:
         check_job_id(parent.id)
         if parent.queue != "*":

@@ -16,7 +16,7 @@ from naq_core.options import REPEATED_OPTIONS, changed_options, check_names
 
 __all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind", "Timing"]
 
-Kind: TypeAlias = Literal["enqueue", "firing", "requeue"]
+Kind: TypeAlias = Literal["enqueue", "firing", "requeue", "callback"]
 
 
 class Attempt:
@@ -91,7 +91,7 @@ class Enqueue:
         kwargs: dict[str, Any] | None = None,
     ) -> None:
         self.kind = kind
-        """`enqueue`, `firing` (of a schedule) or `requeue` (of a dead or cancelled job)."""
+        """`enqueue`, `firing` (of a schedule), `requeue` (of a dead or cancelled job) or `callback` (of a job that has ended)."""
         self.job_id = job_id
         self.queue = queue
         self.function = function
@@ -105,7 +105,7 @@ class Enqueue:
         self.tags = options.tags
         """Words; may be assigned."""
         self.args = args
-        """The positional arguments; may be assigned. None of a firing or a requeue, whose call is stored already."""
+        """The positional arguments; may be assigned. None of a firing, a requeue or a callback, whose call is stored."""
         self.kwargs = kwargs
         """The keyword arguments, likewise."""
         self._changes: dict[str, Any] = {}

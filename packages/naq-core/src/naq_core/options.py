@@ -13,6 +13,7 @@ import msgspec
 
 from naq_core import option_kinds as kinds
 from naq_core._suggest import meant
+from naq_core.callback_option import CALLBACKS, Called
 from naq_core.delivery_options import Clash, DeliveryOptions
 from naq_core.dependency import DependsOn
 from naq_core.envelope import JobOptions
@@ -87,6 +88,18 @@ class RunOptions(TypedDict, total=False):
     result_ttl: Annotated[Delay | None, Option(kinds.TTL, "How long the result is kept.", "the setting result_ttl")]
     process: Annotated[
         bool, Option(kinds.FLAG, "Run in a child process, which can be killed and whose crash affects no other job.")
+    ]
+    on_success: Annotated[
+        Called | Sequence[Called],
+        Option(CALLBACKS, "Enqueue these calls when the job has succeeded; the outcome is their first argument."),
+    ]
+    on_failure: Annotated[
+        Called | Sequence[Called],
+        Option(CALLBACKS, "Enqueue these calls when the job has ended without success: dead, cancelled or expired."),
+    ]
+    on_dead: Annotated[
+        Called | Sequence[Called],
+        Option(CALLBACKS, "Enqueue these calls when the job has failed for good, with its retries used up."),
     ]
 
 

@@ -27,7 +27,7 @@ __all__ = ["OtherSettings", "ServiceSettings", "Settings", "parse_duration", "re
 log = logging.getLogger(__name__)
 
 
-_SECRETS = ("nats_password", "nats_token", "signing_key")
+_SECRETS = ("nats_password", "nats_token", "signing_key", "webhook_secret")
 _FALLBACK_ENV = {
     "nats_url": "NATS_URL",
     "nats_user": "NATS_USER",
@@ -75,6 +75,8 @@ class Settings:
     as an argument also the class or instance itself (`docs/middleware.md`)."""
     signing_key: tuple[str, ...] = ()
     """Keys that jobs and results are signed with: the first signs, all verify. Fall-back: `NAQ_SIGNING_KEY_FILE`."""
+    webhook_secret: tuple[str, ...] = ()
+    """Secrets that `naq_core.webhook` signs with, each as `whsec_` and base64. Fall-back: `NAQ_WEBHOOK_SECRET_FILE`."""
     large_threshold: int = 256 * 1024
     """Arguments or results of more bytes go to the object store; 0 means never. Default 256 KiB."""
     large_ttl: timedelta = timedelta(days=30)
@@ -340,7 +342,7 @@ def _convert(name: str, value: object) -> object:
         return middleware(value)
     if kind == tuple[str, ...]:
         found = names(value)
-        if name == "signing_key" and value != () and not found:
+        if name in {"signing_key", "webhook_secret"} and value != () and not found:
             raise ValueError("was given but is empty; omit it to work without signatures")
         return found
     if value is None and _defaults()[name] is None:

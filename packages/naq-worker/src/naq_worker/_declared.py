@@ -1,13 +1,19 @@
 """The options of a task, for jobs that were enqueued by the name of its function alone."""
 
+import logging
+
 import msgspec
 
-from naq_core.envelope import Envelope
-from naq_core.errors import UnknownTaskError
+from naq_core.callback_option import EVENTS
+from naq_core.callbacks import with_encoded_callbacks
+from naq_core.envelope import Envelope, JobOptions
+from naq_core.errors import NaqError, UnknownTaskError
 from naq_core.option_set import declared_options
 from naq_core.options import fill_options
 from naq_core.serialization import find_function
 from naq_core.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def with_declared_options(envelope: Envelope, settings: Settings) -> Envelope:
@@ -25,4 +31,18 @@ def with_declared_options(envelope: Envelope, settings: Settings) -> Envelope:
     if declared is None:
         return envelope
     options = fill_options(envelope.opt, envelope.given, declared.job, declared.given)
+    if options.has_callbacks:
+        options = _with_callbacks(options, envelope, settings)
     return msgspec.structs.replace(envelope, opt=options, given=None)
+
+
+def _with_callbacks(options: JobOptions, envelope: Envelope, settings: Settings) -> JobOptions:
+    """Return options with the callbacks that a task declares, as they can be enqueued; without them where that is impossible."""
+    none = msgspec.structs.replace(options, **dict.fromkeys(EVENTS, ()))
+    if options.fast:
+        return none
+    try:
+        return with_encoded_callbacks(options, settings.job_serializer)
+    except NaqError as error:
+        log.error("job %s has no callbacks: %s", envelope.id, error)  # noqa: TRY400 - the error says it all
+        return none

@@ -7,8 +7,15 @@ from collections.abc import Callable, Sequence
 from naq_core import transitions
 from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
-from naq_core.envelope import Envelope
-from naq_core.errors import BrokerError, JetStreamError, LargePayloadError, SignatureError, WrongSequenceError
+from naq_core.enqueue.callback import enqueue_callbacks
+from naq_core.envelope import Envelope, JobOptions
+from naq_core.errors import (
+    BrokerError,
+    JetStreamError,
+    LargePayloadError,
+    SignatureError,
+    WrongSequenceError,
+)
 from naq_core.names import is_new_id
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
@@ -39,7 +46,7 @@ class Finisher:
     def __init__(self, connection: Connection, on_idle: Callable[[], None]) -> None:
         self._connection = connection
         self._dependents = Dependents(connection)
-        self._ended: list[tuple[Delivery, JobRecord]] = []
+        self._ended: list[tuple[Delivery, JobRecord, JobOptions]] = []
         self._has_work = asyncio.Event()
         self._is_busy = False
         self._on_idle = on_idle
@@ -50,9 +57,9 @@ class Finisher:
         """Whether all that has ended is acknowledged."""
         return not self._ended and not self._is_busy
 
-    def finish(self, delivery: Delivery, record: JobRecord) -> None:
+    def finish(self, delivery: Delivery, record: JobRecord, options: JobOptions) -> None:
         """Take a job whose end is on record."""
-        self._ended.append((delivery, record))
+        self._ended.append((delivery, record, options))
         self._has_work.set()
 
     async def run(self) -> None:
@@ -75,9 +82,12 @@ class Finisher:
                 self._is_busy = False
                 self._on_idle()
 
-    async def _finish(self, ended: list[tuple[Delivery, JobRecord]]) -> None:
+    async def _finish(self, ended: list[tuple[Delivery, JobRecord, JobOptions]]) -> None:
         try:
-            await self._dependents.release([record for _, record in ended])
+            await self._dependents.release([record for _, record, _ in ended])
+            for _, record, options in ended:
+                if options.has_callbacks:
+                    await enqueue_callbacks(self._connection, record, options)
         except JetStreamError as error:
             if len(ended) == 1:
                 log.warning("job %s will be retried on redelivery: %s", ended[0][0].job_id, error)
@@ -87,7 +97,7 @@ class Finisher:
         except BrokerError as error:
             log.warning("%d ended jobs will be completed on redelivery: %s", len(ended), error)
         else:
-            await ack_all([delivery for delivery, _ in ended])
+            await ack_all([delivery for delivery, _, _ in ended])
 
     async def look(self, delivery: Delivery, envelope: Envelope) -> JobRecord | bool:
         """Look at the parents of a job that was not released by one of them.

@@ -17,6 +17,7 @@ from naq_core.envelope import Envelope
 from naq_core.errors import EncodeError
 from naq_core.layers import Layer, around, around_plain, origin_of
 from naq_core.middleware import Attempt
+from naq_core.outcome import outcome_of
 from naq_core.previews import clean_text, preview_result
 from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, Call, decode_call, encode_result
@@ -45,8 +46,11 @@ def prepare(
         function, args, kwargs = decode_call(call, serializer, allowed)
         if parents is not None and envelope.fill:
             args, kwargs = fill_in(envelope, parents, args, kwargs)
+        told = envelope.end is not None and envelope.end.told
         if envelope.ct == JSON:
-            args, kwargs = convert_arguments(function, args, kwargs)
+            args, kwargs = convert_arguments(function, args, kwargs, (0,) if told else ())
+        if envelope.end is not None and told:
+            args = (outcome_of(envelope.end, serializer), *args[1:])
     except BaseException as error:
         if (shortage := shortage_of("the job cannot be read", error, may_be_the_jobs=True)) is None:
             raise

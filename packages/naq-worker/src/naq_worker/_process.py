@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from naq_core.dependency import ParentOutcome
-from naq_core.envelope import Envelope, Large, decode_envelope
+from naq_core.envelope import EndedJob, Envelope, Large, decode_envelope
 from naq_core.errors import BrokerError, DecodeError, InvalidNameError, LargePayloadError, UnknownWireVersionError
 from naq_core.names import check_job_id
 from naq_core.record import FINAL, JobRecord, JobState
@@ -121,7 +121,7 @@ class Processor:
         """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""
         found = await self.finisher.look(delivery, envelope)
         if isinstance(found, JobRecord):
-            await self.settler.end_unrun(delivery, found)
+            await self.settler.end_unrun(delivery, found, self._declared(envelope).opt)
             return False
         return found
 
@@ -152,8 +152,7 @@ class Processor:
             claim = self.claims.late.begin(active, envelope) or await self._claim(active, envelope)
             if claim is None:
                 return False
-        if envelope.given is not None:
-            envelope = with_declared_options(envelope, self.connection.settings)
+        envelope = self._declared(envelope)
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
@@ -230,23 +229,41 @@ class Processor:
         attempt, fence = (claim.record.attempt, claim.fence) if claim is not None else (1, active.delivery.sequence)
         active.crashes = claim.record.crashes if claim is not None else 0
         _attempt_log.started(envelope.id, envelope.fn, active.delivery.queue, attempt)
-        run = partial(self.attempts.run, active, envelope, attempt, fence, reporter, on_given_up)
-        return self._run_told(envelope, run) if envelope.fill or envelope.tell else run()
+
+        def run(envelope: Envelope, parents: tuple[ParentOutcome, ...] | None = None) -> Awaitable[Outcome]:
+            return self.attempts.run(active, envelope, attempt, fence, reporter, on_given_up, parents)
+
+        if envelope.end is not None and envelope.end.large is not None:
+            return self._run_with_result(envelope, envelope.end, envelope.end.large, run)
+        return self._run_told(envelope, partial(run, envelope)) if envelope.fill or envelope.tell else run(envelope)
+
+    async def _run_with_result(
+        self, envelope: Envelope, end: EndedJob, large: Large, run: Callable[[Envelope], Awaitable[Outcome]]
+    ) -> Outcome:
+        """Run a callback with a result that lies in the object store."""
+        try:
+            result = await objects.get(self.connection, large)
+        except LargePayloadError as error:
+            return Failed("naq_core.errors.LargePayloadError", f"the result of job {end.id}: {error}", retry=False)
+        return await run(msgspec.structs.replace(envelope, end=msgspec.structs.replace(end, result=result, large=None)))
 
     async def _run_told(self, envelope: Envelope, run: Callable[[tuple[ParentOutcome, ...]], Awaitable[Outcome]]) -> Outcome:
         """Run an attempt that needs the outcomes of the parents."""
         parents = await self.finisher.outcomes(envelope)
         return parents if isinstance(parents, Failed) else await run(parents)
 
+    def _declared(self, envelope: Envelope) -> Envelope:
+        return envelope if envelope.given is None else with_declared_options(envelope, self.connection.settings)
+
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self.claims.claim(active, envelope)
         if isinstance(claim, Stored):
-            await self.settler.finish_duties(active.delivery, claim.record)
+            await self.settler.finish_duties(active.delivery, claim.record, self._declared(envelope).opt)
             return None
         if claim is None:
             self.counters.skipped += 1
         elif claim.record.crashes and is_condemned(claim.record, self.connection.settings.max_crashes):
-            await self.settler.die_of_crashes(active.delivery, claim)
+            await self.settler.die_of_crashes(active.delivery, self._declared(envelope).opt, claim)
             self.metrics.note(active.delivery.queue, envelope.fn, "dead")
             return None
         return claim

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from naq_core import transitions
-from naq_core.envelope import JobOptions, Large
+from naq_core.envelope import NO_OPTIONS, JobOptions, Large
 from naq_core.errors import PayloadTooLargeError, WrongSequenceError
 from naq_core.previews import clean_text
 from naq_core.record import UNREADABLE, AttemptError, JobRecord, JobState
@@ -35,8 +35,8 @@ MOST_DELIVERIES = 20
 """From this delivery on a job that finds no memory for its arguments or its result has failed: it may be the one to blame."""
 LONGEST_REASON = 500
 
-Finish: TypeAlias = Callable[[Delivery, JobRecord], None]
-"""Takes a job whose end is on record: does the duty to its dependents, and then acknowledges."""
+Finish: TypeAlias = Callable[[Delivery, JobRecord, JobOptions], None]
+"""Takes a job whose end is on record: does the duty to its dependents, enqueues its callbacks, and then acknowledges."""
 
 
 class Settler:
@@ -69,7 +69,7 @@ class Settler:
                 case Failed():
                     await self._fail(delivery, options, claim, outcome)
                 case Crashed(reason=reason):
-                    await self._crash(delivery, claim, reason)
+                    await self._crash(delivery, options, claim, reason)
                 case Snoozed(delay=delay, reason=reason):
                     record.reason = reason
                     record.attempt -= 1  # the next claim adds one: a snooze uses up no attempt
@@ -77,7 +77,7 @@ class Settler:
                     _attempt_log.snoozed(record, delay, reason)
                 case Cancelled(reason=reason):
                     transitions.cancelled(record, self._now(), reason)
-                    await self._end(delivery, claim, self._settings.failure_ttl.total_seconds())
+                    await self._end(delivery, options, claim, self._settings.failure_ttl.total_seconds())
                     _attempt_log.cancelled(record, reason)
                 case Interrupted(lease_lost=lease_lost):
                     await self._hand_back(delivery, claim, "lease lost" if lease_lost else "returned by a stopping worker")
@@ -85,10 +85,10 @@ class Settler:
                 case Short():
                     await self._put_back(delivery, options, claim, outcome)
         except LostError:
-            return await self._give_up(delivery, record, outcome)
+            return await self._give_up(delivery, options, record, outcome)
         return record.state
 
-    async def _give_up(self, delivery: Delivery, record: JobRecord, outcome: Outcome) -> JobState | None:
+    async def _give_up(self, delivery: Delivery, options: JobOptions, record: JobRecord, outcome: Outcome) -> JobState | None:
         """Drop the outcome of an attempt that no longer belongs to this worker; a cancelled job is still acknowledged."""
         stored = await read_record(self._connection, record.queue, record.job_id)
         failure = outcome if isinstance(outcome, Failed) else None
@@ -99,7 +99,7 @@ class Settler:
             _attempt_log.cancelled(stored.record, stored.record.reason)
         else:
             _attempt_log.discarded(record, f"had ended already ({stored.record.state})", failure)
-        await self.finish_duties(delivery, stored.record)
+        await self.finish_duties(delivery, stored.record, options)
         # One that was cancelled before its claim has been counted by the canceller.
         return JobState.CANCELLED if stored.record.state is JobState.CANCELLED and stored.record.worker else None
 
@@ -112,7 +112,7 @@ class Settler:
         sign_result(self._connection, record)
         transitions.succeeded(record, self._now())
         try:
-            await self._end(delivery, claim, ttl)
+            await self._end(delivery, options, claim, ttl)
         except LostError:
             if record.large is not None:
                 await objects.remove(self._connection, record.large)
@@ -143,23 +143,23 @@ class Settler:
             await self._again(delivery, claim, delay)
             _attempt_log.will_retry(record, outcome, most, delay)
         else:
-            await self._die(delivery, claim, outcome, most)
+            await self._die(delivery, options, claim, outcome, most)
 
-    async def _crash(self, delivery: Delivery, claim: Claim, reason: str) -> None:
+    async def _crash(self, delivery: Delivery, options: JobOptions, claim: Claim, reason: str) -> None:
         record = claim.record
         record.crashes += 1
         self._note(record, "WorkerLost", reason)
         if is_condemned(record, self._settings.max_crashes):
-            await self._die(delivery, claim, Failed("WorkerLost", reason))
+            await self._die(delivery, options, claim, Failed("WorkerLost", reason))
         else:
             await self._again(delivery, claim, 0)
             _attempt_log.will_retry(record, Failed("WorkerLost", reason), None, 0)
 
-    async def die_of_crashes(self, delivery: Delivery, claim: Claim) -> None:
+    async def die_of_crashes(self, delivery: Delivery, options: JobOptions, claim: Claim) -> None:
         """End a job that has taken its workers down too often, without running it again."""
         last = claim.record.errors[-1]
         try:
-            await self._die(delivery, claim, Failed(last.type, last.message))
+            await self._die(delivery, options, claim, Failed(last.type, last.message))
         except LostError:
             log.info("job %s: taken over by another worker", claim.record.job_id)
 
@@ -175,19 +175,19 @@ class Settler:
         except LostError:
             log.info("job %s already has a record, which is kept", delivery.job_id)
         await self.archive(delivery, JobState.DEAD)
-        self._finish(delivery, record)
+        self._finish(delivery, record, NO_OPTIONS)
 
-    async def finish_duties(self, delivery: Delivery, record: JobRecord) -> None:
+    async def finish_duties(self, delivery: Delivery, record: JobRecord, options: JobOptions) -> None:
         """Do what a worker that died between record and acknowledgement left undone; all of it may be done twice."""
         self._counters.skipped += 1
         if record.state in {JobState.DEAD, JobState.CANCELLED}:
             await self.archive(delivery, record.state)
-        self._finish(delivery, record)
+        self._finish(delivery, record, options)
 
-    async def end_unrun(self, delivery: Delivery, record: JobRecord) -> None:
+    async def end_unrun(self, delivery: Delivery, record: JobRecord, options: JobOptions) -> None:
         """Give up the message of a job that has ended on record without having run; it is kept, to be tried again."""
         await self.archive(delivery, record.state)
-        self._finish(delivery, record)
+        self._finish(delivery, record, options)
 
     async def progress(self, claim: Claim, *, has_news: bool = True) -> bool:
         """Write the record of a running job, with its progress; return whether it is still this worker's.
@@ -209,23 +209,23 @@ class Settler:
         text, now = clean_text(message, 2000), self._now()
         transitions.note_error(record, AttemptError(kind, text, traceback, attempt=record.attempt, at=now, worker=record.worker))
 
-    async def _end(self, delivery: Delivery, claim: Claim, ttl: float) -> None:
+    async def _end(self, delivery: Delivery, options: JobOptions, claim: Claim, ttl: float) -> None:
         """Store that the job has succeeded or was cancelled."""
         await self._records.write(claim, ttl)
         if claim.record.state is JobState.SUCCEEDED:
             self._counters.succeeded += 1
         else:
             await self.archive(delivery, JobState.CANCELLED)
-        self._finish(delivery, claim.record)
+        self._finish(delivery, claim.record, options)
 
-    async def _die(self, delivery: Delivery, claim: Claim, failure: Failed, most: int | None = None) -> None:
+    async def _die(self, delivery: Delivery, options: JobOptions, claim: Claim, failure: Failed, most: int | None = None) -> None:
         record = claim.record
         transitions.dead(record, self._now())
         await self._records.write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         _attempt_log.failed_for_good(record, failure, most)
         await self.archive(delivery, JobState.DEAD)
-        self._finish(delivery, record)
+        self._finish(delivery, record, options)
 
     async def archive(self, delivery: Delivery, state: JobState) -> None:
         """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL.

@@ -30,6 +30,8 @@ NaqError
 ├─ ScheduleError (schedule_id)
 │  ├─ ScheduleNotFoundError (LookupError)
 │  └─ InvalidScheduleError (ValueError)   a cron expression, time zone, policy … that cannot be
+├─ WebhookError                              a webhook was not accepted; it may be later
+│  └─ WebhookRefusedError                   and will not be: another try would change nothing
 └─ JobError (job_id)
    ├─ JobNotFoundError (LookupError) · DuplicateJobError
    ├─ JobStateError                          the job's state does not permit this
@@ -100,6 +102,7 @@ from naq_core.errors.server import (
     TlsNotOfferedError,
     WrongSequenceError,
 )
+from naq_core.errors.webhooks import WebhookError, WebhookRefusedError
 
 __all__ = [
     "AmbiguousJobError",
@@ -148,6 +151,8 @@ __all__ = [
     "UnknownTaskError",
     "UnknownWireVersionError",
     "UnreadableError",
+    "WebhookError",
+    "WebhookRefusedError",
     "WorkerNotFoundError",
     "WorkflowError",
     "WorkflowNotFoundError",

@@ -17,7 +17,7 @@ from naq_core.record import JobRecord, JobState, UnreadableRecord
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlRequest, ask_worker
 from naq_core.storage.deliveries import consumer_state
-from naq_core.storage.end_waiting import unrun_record
+from naq_core.storage.end_waiting import has_callbacks_for, leave_to_worker, unrun_record
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
@@ -78,7 +78,8 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
             connection.tally.add(record.queue, record.function, "cancelled")
         log.debug("job %s (%s) is cancelled%s", job_id, record.function, " while it runs" if was_running else "")
         if may_run:
-            await asyncio.gather(_tell_workers(connection, record, known=was_running), _conclude(connection, record))
+            conclude = _conclude(connection, record, is_running=True)
+            await asyncio.gather(_tell_workers(connection, record, known=was_running), conclude)
             return CancelOutcome.WHILE_RUNNING
         await _conclude(connection, record)
         # Only now, as it is delivered no more.
@@ -214,15 +215,23 @@ async def _tell(connection: Connection, worker_id: str, request: ControlRequest)
         log.warning("job %s is cancelled, but continues until its worker reports: %s", request.job_id, error)
 
 
-async def _conclude(connection: Connection, record: JobRecord) -> None:
+async def _conclude(connection: Connection, record: JobRecord, *, is_running: bool = False) -> None:
     """Do what follows the end: all of it may be done again, by the job's next delivery or by another call."""
     try:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
         if message is not None and state_of_subject(message.subject)[0] not in ASIDE and _is_of_run(message, record.run):
-            await archive(connection, message, JobState.CANCELLED)
+            await _set_aside(connection, message, is_running=is_running)
     except BrokerError as error:
         log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)
+
+
+async def _set_aside(connection: Connection, message: Message, *, is_running: bool) -> None:
+    """Archive a cancelled job; one with callbacks is left to a worker, which enqueues them: the one that runs it, if any."""
+    if is_running and has_callbacks_for(message, JobState.CANCELLED):
+        return
+    if not await leave_to_worker(connection, message, JobState.CANCELLED):
+        await archive(connection, message, JobState.CANCELLED)
 
 
 def _is_of_run(message: Message, run: str) -> bool:

@@ -1,5 +1,6 @@
 """Putting a job back to work, and deleting one."""
 
+import asyncio
 import logging
 from functools import partial
 
@@ -11,21 +12,25 @@ from naq_core.enqueue.again import failed_parent, put_back, with_envelope
 from naq_core.enqueue.message import tell_enqueued
 from naq_core.enqueue.within import within_stored
 from naq_core.envelope import Envelope
-from naq_core.errors import JobStateError, QueueFullError, WrongSequenceError
+from naq_core.errors import JobStateError, QueueFullError
 from naq_core.manage._removed import end_removed, removal, when_there_is_room
 from naq_core.manage.cancel import Found, archive, cancel_job, find
 from naq_core.names import check_place
 from naq_core.record import JobState
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
-from naq_core.storage.messages import Moved, due_of, if_newest, release, remove
-from naq_core.storage.records import Stored, write_record
+from naq_core.storage.end_waiting import has_callbacks_for
+from naq_core.storage.messages import Moved, deliver_again, due_of, release, remove
+from naq_core.storage.records import Stored, find_job, write_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.transport.message import Message
 from naq_core.transport.streams import read_last
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 2.0
+"""Seconds to wait for a worker that enqueues the callbacks of a job that has just ended."""
+PAUSE = 0.02
 GRACE = 5.0
 """Seconds beyond a lease for which the record of a deleted job stays, for a worker that was just being given the job."""
 
@@ -111,7 +116,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     if stored is not None and stored.record.state is JobState.RUNNING:
         raise JobStateError(job_id, JobState.RUNNING, "it is running")
     if found.is_ended:
-        return await _lay_aside(connection, job_id, _state(found), message)
+        return await _lay_aside(connection, found, message)
     if state != "held" and (stored is None or stored.record.state is not JobState.RETRYING):
         raise JobStateError(job_id, _state(found), "it is already waiting for a worker")
     if state == "held" and due_of(message) is None:
@@ -123,30 +128,27 @@ async def _hurry(connection: Connection, found: Found) -> bool:
             return False
     if state == "held":
         return await release(connection, message) in {Moved.MOVED, Moved.ALREADY}
-    return await _deliver_again(connection, message)
+    return await deliver_again(connection, message)
 
 
-async def _lay_aside(connection: Connection, job_id: str, state: JobState, message: Message) -> bool:
-    """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back."""
-    if state in {JobState.SUCCEEDED, JobState.EXPIRED}:
-        raise JobStateError(job_id, state, "its call is not stored: enqueue it again")
-    await archive(connection, message, state)
-    return False
+async def _lay_aside(connection: Connection, found: Found, message: Message) -> bool:
+    """Move a job that is only just ending aside, as its worker is about to do, so that it can be put back.
 
-
-async def _deliver_again(connection: Connection, message: Message) -> bool:
-    """Replace a message that was handed back with a delay by a copy, which is delivered at once.
-
-    Between the two steps there are two messages of the job; its claim lets one of them run.
+    One with callbacks is left to the worker, which enqueues them first: otherwise they would be lost.
     """
     _, queue, job_id = state_of_subject(message.subject)
-    headers = if_newest(connection, queue, job_id, message.sequence)
-    try:
-        await connection.publish(message.subject, message.data, headers)
-    except WrongSequenceError:
+    state = _state(found)
+    if state in {JobState.SUCCEEDED, JobState.EXPIRED}:
+        raise JobStateError(job_id, state, "its call is not stored: enqueue it again")
+    if not has_callbacks_for(message, state):
+        await archive(connection, message, state)
         return False
-    await remove(connection, message, arguments=False)
-    return True
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while (last := await find_job(connection, job_id, queue)) is not None and last.sequence == message.sequence:
+        if asyncio.get_running_loop().time() > deadline:
+            raise JobStateError(job_id, state, "its callbacks are not enqueued yet: a worker of its queue has to do that first")
+        await asyncio.sleep(PAUSE)
+    return False
 
 
 async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:

@@ -13,6 +13,7 @@ from naq_core.names import check_place
 from naq_core.option_kinds import instant
 from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.storage.connection import Connection
+from naq_core.storage.end_waiting import leave_to_worker
 from naq_core.storage.events import record_headers
 from naq_core.storage.messages import Moved, due_of, remove
 from naq_core.storage.messages import reschedule as reschedule_message
@@ -137,5 +138,7 @@ async def _conclude(connection: Connection, record: JobRecord) -> None:
     """Do what follows the end; a call that dies before is repeated by the next sweep or by the job's delivery."""
     await release_dependents(connection, record)
     message = await find_job(connection, record.job_id, record.queue)
-    if message is not None and state_of_subject(message.subject)[0] not in ASIDE and run_of(message) == record.run:
+    if message is None or state_of_subject(message.subject)[0] in ASIDE or run_of(message) != record.run:
+        return
+    if not await leave_to_worker(connection, message, JobState.EXPIRED):
         await remove(connection, message)

@@ -8,9 +8,10 @@ from naq_core.errors import DecodeError, QueueFullError
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
-from naq_core.storage.messages import move, remove
+from naq_core.storage.messages import deliver_again, move, release, remove
 from naq_core.storage.records import read_record, write_record
 from naq_core.storage.subjects import state_of_subject
+from naq_core.transport.headers import FIRST
 from naq_core.transport.message import Message
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 async def cancel_waiting(connection: Connection, message: Message, reason: str) -> JobRecord | None:
     """Cancel a held job: first its record, then its message is moved to the ended ones, whole, so that it can be tried again.
 
-    Where there is no room for that, the message is deleted: the record says how the job has ended.
+    One with callbacks is made ready instead: a worker enqueues them, and then moves it there. Where there is no room for a move,
+    the message is deleted: the record says how the job has ended.
 
     Returns:
         The record of the end, this call's or an earlier one's; None where the job is not waiting any more.
@@ -30,6 +32,8 @@ async def cancel_waiting(connection: Connection, message: Message, reason: str) 
     ended = await record_end(connection, record)
     if ended is None:
         return None
+    if await leave_to_worker(connection, message, ended.state):
+        return ended
     ttl = connection.settings.dead_ttl.total_seconds()
     try:
         await move(connection, message, connection.names.archive(queue, job_id, ended.state), ttl=ttl)
@@ -37,6 +41,31 @@ async def cancel_waiting(connection: Connection, message: Message, reason: str) 
         log.warning("job %s is not archived for a requeue: %s", job_id, error.description)
         await remove(connection, message)
     return ended
+
+
+async def leave_to_worker(connection: Connection, message: Message, state: JobState) -> bool:
+    """Give a job that has ended on record to a worker of its queue, if it has callbacks for that end: workers enqueue them.
+
+    A job that a worker may start without a claim is stored once more, so that its record is read before it is started.
+
+    Returns:
+        Whether it was given to one: then its message stays until the callbacks are enqueued.
+    """
+    if not has_callbacks_for(message, state):
+        return False
+    if state_of_subject(message.subject)[0] == "held":
+        await release(connection, message)
+    elif FIRST in message.headers:
+        await deliver_again(connection, message)
+    return True
+
+
+def has_callbacks_for(message: Message, state: JobState) -> bool:
+    """Whether a job's message names callbacks for an end; of a job that was enqueued by name, those of its task are not known."""
+    try:
+        return bool(decode_envelope(message.data).opt.callbacks(state))
+    except DecodeError:
+        return False
 
 
 def unrun_record(body: bytes, key: Key) -> JobRecord:

@@ -169,6 +169,21 @@ async def reschedule(connection: Connection, source: Message, due: float | None,
     return await move(connection, source, source.subject, body=body, due=due)
 
 
+async def deliver_again(connection: Connection, message: Message) -> bool:
+    """Replace a ready message by a copy, which is delivered at once; False where it is not the newest of its job any more.
+
+    Between the two steps there are two messages of the job; its claim lets one of them run.
+    """
+    _, queue, job_id = state_of_subject(message.subject)
+    headers = if_newest(connection, queue, job_id, message.sequence)
+    try:
+        await connection.publish(message.subject, message.data, headers)
+    except WrongSequenceError:
+        return False
+    await remove(connection, message, arguments=False)
+    return True
+
+
 async def remove(connection: Connection, message: Message, *, arguments: bool = True) -> bool:
     """Delete one message, with its schedule; return whether it was there. Its end must be on record before.
 
