@@ -41,7 +41,7 @@ OPEN = (
     *("overview", "overview", "overview", "queues", "queues", f"queue?queue={QUEUE}", "errors", "delayed", "workers"),
 )
 """With those that are watched: twenty."""
-NEWEST = re.compile(r'<time datetime="([^"]+)"')
+NEWEST = re.compile(r'<time datetime=\\"([^"\\]+)\\"')
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Stream:
 
     async def follow(self, client: httpx.AsyncClient) -> None:
         rest = ""
-        async with client.stream("GET", f"/stream/{self.address}", timeout=None) as answer:
+        async with client.stream("GET", "/stream", params={"page": self.address}, timeout=None) as answer:
             async for text in answer.aiter_text():
                 *frames, rest = (rest + text).replace("\r\n", "\n").split("\n\n")
                 now = time.time()

@@ -105,10 +105,13 @@ class Watched:
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
-    def open(self, address: str, *, late: str = "", **options: Any) -> Page:
-        """Open an address in a fresh context; a script of the name `late` comes later than the others."""
-        context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self._contexts.append(context)
+    def open(self, address: str, *, late: str = "", beside: Page | None = None, **options: Any) -> Page:
+        """Open an address in a fresh context, or `beside` another page; a script of the name `late` comes later than the others."""
+        if beside is None:
+            context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+            self._contexts.append(context)
+        else:
+            context = beside.context
         page = context.new_page()
         page.set_default_timeout(15_000)
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)

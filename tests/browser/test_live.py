@@ -12,6 +12,11 @@ from naq_core.settings import Settings
 from tests.browser.conftest import Serve, Watched, dashboard, program
 from tests.integration import work
 
+SEEN = """seen => {
+    Object.defineProperty(document, "hidden", { get: () => !seen, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
 
 def test_a_worker_that_starts_appears_by_itself(address: str, settings: Settings, watched: Watched) -> None:
     page = watched.open(f"{address}/workers")
@@ -24,10 +29,29 @@ def test_a_worker_that_starts_appears_by_itself(address: str, settings: Settings
     assert {url for url in watched.requests if not url.startswith(address)} == set()
 
 
-@pytest.mark.parametrize("late", ["app.js", "htmx-", "hx-sse"])
+@pytest.mark.parametrize("late", ["app.js", "htmx-", "live.js"])
 def test_a_page_is_live_in_whatever_order_its_scripts_come(address: str, watched: Watched, late: str) -> None:
     page = watched.open(f"{address}/workflows", late=late)
     expect(page.locator("#live-badge")).to_have_text("live")
+    assert watched.complaints == []
+
+
+def test_twelve_pages_of_a_browser_are_live_over_one_stream(address: str, settings: Settings, watched: Watched) -> None:
+    pages = [watched.open(f"{address}/jobs")]
+    pages += [watched.open(f"{address}/{path}", beside=pages[0]) for path in ("", "jobs", "queues", "workers", "events") * 2]
+    pages.append(watched.open(f"{address}/jobs?state=queued", beside=pages[0]))
+    for page in pages:
+        expect(page.locator("#live-badge")).to_have_text("live")
+    unseen = pages[0]
+    unseen.evaluate(SEEN, False)
+    with SyncQueue("mail", settings=settings) as queue:
+        queue.enqueue(work.add, 1, 1)
+    for page in pages[1:]:
+        if "/jobs" in page.url:
+            expect(page.locator("tbody tr")).to_have_count(1)
+    assert unseen.locator("tbody tr").count() == 0
+    unseen.evaluate(SEEN, True)
+    expect(unseen.locator("tbody tr")).to_have_count(1)
     assert watched.complaints == []
 
 

@@ -23,11 +23,11 @@ def test_it_stops_at_once_with_fifty_pages_open(start: tuple[str, ...], settings
         streams = []
         for _ in range(50):
             stream = socket.create_connection((found[1], int(found[2])), timeout=20)
-            stream.sendall(b"GET /stream/overview HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            stream.sendall(b"GET /stream?page=overview HTTP/1.1\r\nHost: localhost\r\n\r\n")
             streams.append(stream)
         for stream in streams:
             data = b""
-            while b"hx-partial" not in data:
+            while b"live-tiles" not in data:
                 data += stream.recv(65536)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -185,7 +185,7 @@ async def test_many_parameters_do_not_hide_what_the_page_is_of(dashboard: Client
         ("/jobs?q=%22open", 400),
         ("/workflows/nothing", 404),
         ("/schedules/nothing", 404),
-        ("/stream/nothing", 404),
+        ("/stream?page=nothing", 404),
     ],
 )
 async def test_what_cannot_be_asked_is_said_plainly(dashboard: Client, path: str, status: int) -> None:

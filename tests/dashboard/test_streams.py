@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest_asyncio
+import msgspec
 from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerUnavailableError
 from naq_core.settings import Settings
-from naq_dashboard.live.hub import SHORTEST, Hub
+from naq_dashboard.live.hub import SHORTEST, Hub, Subscription
 from tests.support.eventually import eventually
 
 Frames: TypeAlias = AsyncGenerator[ServerSentEventMessage, None]
@@ -37,31 +38,52 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
     await opened.close()
 
 
-async def begun(frames: Frames) -> Frames:
-    """Go over what every stream begins with: a comment, and whether NATS answers."""
+def stream(hub: Hub, source: Source, name: str = "page", job_id: str = "") -> Frames:
+    return hub.stream([Subscription(page=name, key=name, load=source.load, job_id=job_id)])
+
+
+async def told(frames: Frames) -> dict[str, Any]:
+    """Return what the next frame says."""
+    found: dict[str, Any] = msgspec.json.decode(str((await anext(frames)).data))
+    return found
+
+
+async def begun(frames: Frames) -> dict[str, Any]:
+    """Go over the comment that every stream begins with, and return the first frame: everything, and that NATS answers."""
     assert (await anext(frames)).comment == "live"
-    assert (await anext(frames)).event == "up"
-    return frames
+    first = await told(frames)
+    assert first["away"] == ""
+    return first
 
 
 async def test_only_what_has_changed_is_sent(hub: Hub) -> None:
     source = Source()
-    frames = await begun(hub.stream("page", source.load))
-    first = str((await anext(frames)).data)
-    assert "#live-a" in first
-    assert "#live-b" in first
+    frames = stream(hub, source)
+    assert (await begun(frames))["regions"] == {"live-a": "one", "live-b": "same"}
     source.text = "two"
     hub.notify("any", "job")
-    second = str((await anext(frames)).data)
-    assert "two" in second
-    assert "#live-b" not in second
+    assert await told(frames) == {"page": "page", "regions": {"live-a": "two"}}
     await frames.aclose()
+
+
+async def test_one_stream_keeps_all_pages_of_a_browser_up_to_date(hub: Hub) -> None:
+    first, second = Source(), Source()
+    frames = hub.stream(
+        [Subscription(page=name, key=name, load=source.load) for name, source in (("jobs", first), ("queues", second))]
+    )
+    assert {(await begun(frames))["page"], (await told(frames))["page"]} == {"jobs", "queues"}
+    assert hub.streams == 1
+    second.text = "two"
+    hub.notify_all()
+    assert await told(frames) == {"page": "queues", "regions": {"live-a": "two"}}
+    await frames.aclose()
+    assert not hub._topics
 
 
 async def test_a_flood_of_events_makes_few_frames(hub: Hub) -> None:
     source = Source()
-    frames = await begun(hub.stream("page", source.load))
-    await anext(frames)
+    frames = stream(hub, source)
+    await begun(frames)
     loop = asyncio.get_running_loop()
     started, got, before = loop.time(), 0, source.loads
     while got < 4:
@@ -77,19 +99,19 @@ async def test_a_flood_of_events_makes_few_frames(hub: Hub) -> None:
 
 async def test_who_shows_the_same_shares_the_work(hub: Hub) -> None:
     source = Source()
-    streams = [await begun(hub.stream("page", source.load)) for _ in range(20)]
-    for stream in streams:
-        await anext(stream)
+    streams = [stream(hub, source) for _ in range(20)]
+    for each in streams:
+        await begun(each)
     assert source.loads == 1
-    for stream in streams:
-        await stream.aclose()
+    for each in streams:
+        await each.aclose()
     assert hub.streams == 0
 
 
 async def test_other_jobs_do_not_wake_a_page(hub: Hub) -> None:
     source = Source()
-    frames = await begun(hub.stream("page", source.load, job_id="mine"))
-    await anext(frames)
+    frames = stream(hub, source, job_id="mine")
+    await begun(frames)
     topic = hub._topics["page"]
     hub.notify("q", "other")
     assert not topic._dirty.is_set()
@@ -100,21 +122,20 @@ async def test_other_jobs_do_not_wake_a_page(hub: Hub) -> None:
 
 async def test_a_page_says_when_nats_is_away_and_when_it_is_back(hub: Hub) -> None:
     source = Source()
-    frames = await begun(hub.stream("page", source.load))
-    await anext(frames)
+    frames = stream(hub, source)
+    await begun(frames)
     source.is_away = True
     hub.notify_all()
-    away = await anext(frames)
-    assert (away.event, "nats://nobody" in str(away.data)) == ("away", True)
+    assert "nats://nobody" in (await told(frames))["away"]
     source.is_away = False
     hub.notify_all()
-    assert (await anext(frames)).event == "up"
+    assert (await told(frames))["away"] == ""
     await frames.aclose()
 
 
 async def test_fifty_streams_end_at_once(hub: Hub) -> None:
     source = Source()
-    streams = [hub.stream(f"page{number}", source.load) for number in range(50)]
+    streams = [stream(hub, source, f"page{number}") for number in range(50)]
 
     async def read(number: int) -> None:
         async for _ in streams[number]:

@@ -6,11 +6,12 @@ stream always gets the newest state of each region, never a queue of old ones, s
 
 import asyncio
 import contextlib
-import html
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
+import msgspec
 from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEventMessage
 
@@ -46,6 +47,20 @@ async def woken(wake: asyncio.Event) -> bool:
     finally:
         wake.clear()
     return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What an open page shows, as its browser asks for it."""
+
+    page: str
+    """What the browser calls it; its frames say so too."""
+    key: Hashable
+    """Equal for all who are shown the same."""
+    load: Load
+    queue: str = ""
+    """The events that concern it; empty: those of every queue."""
+    job_id: str = ""
 
 
 class Topic:
@@ -165,49 +180,66 @@ class Hub:
         await self._background.close()
         self._topics.clear()
 
-    async def stream(
-        self, key: Hashable, load: Load, *, queue: str = "", job_id: str = ""
-    ) -> AsyncGenerator[ServerSentEventMessage, None]:
-        """Yield what changes on a page, until the browser goes or the server stops."""
-        topic = self._join(key, load, queue, job_id)
+    async def stream(self, asked: Sequence[Subscription]) -> AsyncGenerator[ServerSentEventMessage, None]:
+        """Yield what changes on the open pages of a browser, until it goes or the server stops.
+
+        A browser has few connections to a server, often six: one stream serves all of its pages.
+        """
         wake = asyncio.Event()
-        topic.watchers.add(wake)
+        shown = [_Shown(each.page, self._join(each)) for each in asked]
+        for each in shown:
+            each.topic.watchers.add(wake)
         self.streams += 1
         try:
             yield ServerSentEventMessage(retry=RETRY_MS, comment="live", data=None)
-            async for frame in self._frames(topic, wake):
-                yield frame
+            loop = asyncio.get_running_loop()
+            until = loop.time() + LONGEST
+            while not self.is_closing and loop.time() < until:
+                for each in shown:
+                    if (told := each.news()) is not None:
+                        yield ServerSentEventMessage(data=msgspec.json.encode(told).decode())
+                if not await woken(wake):
+                    yield ServerSentEventMessage(comment="alive", data=None)
         finally:
             self.streams -= 1
-            topic.watchers.discard(wake)
-            if not topic.watchers and self._topics.get(key) is topic:
-                del self._topics[key]
-                if topic.task is not None:
-                    topic.task.cancel()
+            for subscription, each in zip(asked, shown, strict=True):
+                self._leave(subscription.key, each.topic, wake)
 
-    async def _frames(self, topic: Topic, wake: asyncio.Event) -> AsyncGenerator[ServerSentEventMessage, None]:
-        seen = 0
-        sent: str | None = None  # a page may have been made while NATS was away, so the first state is always sent
-        loop = asyncio.get_running_loop()
-        until = loop.time() + LONGEST
-        while not self.is_closing and loop.time() < until:
-            fresh = {name: text for name, (version, text) in topic.regions.items() if version > seen}
-            seen = topic.version
-            if topic.version and topic.error != sent:
-                sent = topic.error
-                yield ServerSentEventMessage(event="away" if sent else "up", data=sent or "up")
-            if fresh:
-                yield ServerSentEventMessage(data="".join(_partial(name, text) for name, text in fresh.items()), id=seen)
-            if not await woken(wake):
-                yield ServerSentEventMessage(comment="alive", data=None)
-
-    def _join(self, key: Hashable, load: Load, queue: str, job_id: str) -> Topic:
-        if key not in self._topics:
-            topic = self._topics[key] = Topic(load, queue, job_id)
+    def _join(self, asked: Subscription) -> Topic:
+        if asked.key not in self._topics:
+            topic = self._topics[asked.key] = Topic(asked.load, asked.queue, asked.job_id)
             topic.task = self._background.start(topic.run(), "naq-dashboard-topic")
-        return self._topics[key]
+        return self._topics[asked.key]
+
+    def _leave(self, key: Hashable, topic: Topic, wake: asyncio.Event) -> None:
+        topic.watchers.discard(wake)
+        if not topic.watchers and self._topics.get(key) is topic:
+            del self._topics[key]
+            if topic.task is not None:
+                topic.task.cancel()
 
 
-def _partial(name: str, text: str) -> str:
-    """Wrap a region so that htmx morphs it into its element."""
-    return f'<hx-partial hx-target="#{html.escape(name)}" hx-swap="innerMorph">{text}</hx-partial>'
+@dataclass(slots=True)
+class _Shown:
+    """How far a stream is with one page."""
+
+    page: str
+    topic: Topic
+    seen: int = 0
+    sent: str | None = field(default=None)
+    """The error that was sent. A page may have been made while NATS was away, so the first state is always sent."""
+
+    def news(self) -> dict[str, Any] | None:
+        """Return what the browser does not know yet: regions as HTML by element id, and why they are not kept up to date."""
+        topic = self.topic
+        regions = {name: text for name, (version, text) in topic.regions.items() if version > self.seen}
+        self.seen = topic.version
+        is_other = bool(topic.version) and topic.error != self.sent
+        if not (regions or is_other):
+            return None
+        told: dict[str, Any] = {"page": self.page}
+        if is_other:
+            told["away"] = self.sent = topic.error
+        if regions:
+            told["regions"] = regions
+        return told

@@ -3,6 +3,7 @@
 import gzip
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from litestar import get, head
 from litestar.exceptions import NotFoundException
@@ -11,12 +12,19 @@ from litestar.params import FromPath
 from litestar.response import Response, ServerSentEvent
 
 from naq_core.errors import BrokerError
+from naq_dashboard.access.roles import Viewer
+from naq_dashboard.guard.guard import viewer_of
+from naq_dashboard.live.hub import Subscription
 from naq_dashboard.pages import BY_NAME, PAGES, Page
 from naq_dashboard.pages.forms import FORMS
-from naq_dashboard.pages.frame import error_page, frame, html_page, query_of
+from naq_dashboard.pages.frame import MOST, error_page, frame, html_page, query_of
 from naq_dashboard.pages.login import LOGIN
+from naq_dashboard.pages.page import Query
 from naq_dashboard.render import assets
 from naq_dashboard.web import AnyRequest, links_of, state_of
+
+MOST_OPEN = 50
+"""Pages that one stream keeps up to date at most: those that can be seen, so far fewer."""
 
 
 async def show(request: AnyRequest) -> Response[bytes]:
@@ -24,7 +32,7 @@ async def show(request: AnyRequest) -> Response[bytes]:
     page: Page = request.route_handler.opt["page"]
     state, query = state_of(request), query_of(request)
     context = frame(request, page.name, query)
-    context["stream"] = context["url"]("stream", page.name, **query.asdict())
+    context["stream"] = f"{page.name}?{urlencode(query.asdict(), doseq=True)}"
     try:
         context |= await page.load(state, query)
     except BrokerError as error:
@@ -44,26 +52,36 @@ async def ping() -> None:
     """Answer load balancers that ask with HEAD."""
 
 
-@get("/stream/{page_name:str}", include_in_schema=False)
-async def stream(request: AnyRequest, page_name: FromPath[str]) -> ServerSentEvent:
-    """Send what changes on a page, as it changes."""
-    state, query = state_of(request), query_of(request)
+@get("/stream", include_in_schema=False)
+async def stream(request: AnyRequest) -> ServerSentEvent:
+    """Send what changes on the open pages of a browser, as it changes."""
+    state, viewer = state_of(request), viewer_of(request)
+    asked = {name: topic for name in request.query_params.getall("page", [])[:MOST_OPEN] if (topic := _topic(request, name, viewer))}
+    if not asked:
+        raise NotFoundException("name the pages to follow, such as ?page=overview")
+    state.feed.start()
+    frames = state.live.stream(list(asked.values()))
+    return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+
+
+def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | None:
+    """Return what keeps a page up to date, None if there is no such page (any more)."""
+    state, links = state_of(request), links_of(request)
+    page_name, _, text = name.partition("?")
     page = BY_NAME.get(page_name)
     if page is None:
-        raise NotFoundException(f"there is no page {page_name!r}")
-    links = links_of(request)
+        return None
+    query = Query(tuple(parse_qsl(text)[:MOST]), viewer)
     context = frame(request, page.name, query) | {"notice": ""}
 
     async def load() -> dict[str, str]:
         found = await page.load(state, query)
         # A stream may outlast the token's half day.
-        fresh = {"csrf": state.signer.form_token(query.viewer.name)}
+        fresh = {"csrf": state.signer.form_token(viewer.name)}
         return state.renderer.regions(page.template, context | found | fresh)
 
-    state.feed.start()
-    narrow = {name: query.get(name) for name in page.watches}
-    frames = state.live.stream((page.name, query, links), load, **narrow)
-    return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+    narrow = {field: query.get(field) for field in page.watches}
+    return Subscription(page=name, key=(page.name, query, links), load=load, **narrow)
 
 
 @get("/static/{path:path}", include_in_schema=False, opt={"public": True}, sync_to_thread=False)

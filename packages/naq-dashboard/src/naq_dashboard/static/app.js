@@ -42,7 +42,7 @@
   });
   showTheme();
 
-  // Live updates over one stream per page; hx-sse holds it, morphs what comes and connects again.
+  // Live updates: live.js holds one stream for all pages of the browser; what comes is morphed in.
   const source = $("#live-source"), badge = $("#live-badge"), away = $("#away");
   let paused = false, announcedAt = -1e9, lastState = "";
   function setState(state, text) {
@@ -83,52 +83,90 @@
   function calm() {
     if (!paused && away.hidden) setState("live", "live");
   }
+  // What has come and is not shown yet: the newest of each region, however long it waits.
+  let regions = {}, isShowing = false;
+  async function show() {
+    if (isShowing || !window.htmx) return;
+    isShowing = true;
+    while (Object.keys(regions).length) {
+      await rowsAreStill();
+      if (paused) break;
+      const now = Object.entries(regions);
+      regions = {};
+      const text = now.map(([id, html]) => `<hx-partial hx-target="#${CSS.escape(id)}" hx-swap="innerMorph">${html}</hx-partial>`);
+      await window.htmx.swap({ sourceElement: source, target: source, swap: "none swapEmpty:false", text: text.join("") });
+      shown();
+    }
+    isShowing = false;
+  }
+  function shown() {
+    calm();
+    tick(); recount();
+    document.dispatchEvent(new CustomEvent("naq:shown"));
+    // A row that moves, or was away for one frame, loses the focus; keyboard navigation continues from there.
+    if (document.activeElement === document.body && focused) {
+      const again = focused.isConnected ? focused : document.getElementById(focusedRow)?.querySelector("td.main a");
+      again?.focus({ preventScroll: true });
+    }
+  }
+  function notUpdated(reason) {
+    const isBack = !reason && !away.hidden;
+    away.hidden = !reason;
+    $("#away-reason").textContent = reason;
+    if (reason) setState("away", "not live");
+    else if (isBack && $("main > .card > .empty") && !$("[id^=live-]:not(#live-badge, #live-source, #live-script)")) location.reload();
+    else calm();
+  }
+  let port = null, heard = false;
+  function take({ data }) {
+    heard = true;
+    if (paused) return;
+    if (data.state === "live") calm();
+    else if (data.state) setState("reconnecting", "reconnecting");
+    if ("away" in data) notUpdated(data.away);
+    if (data.regions) { Object.assign(regions, data.regions); show(); }
+  }
+  // A page that nobody sees is not kept up to date; once seen again, it is sent all that has changed, at once.
+  function join() {
+    if (port && !paused && !document.hidden) port.postMessage({ join: source.dataset.page, stream: source.dataset.stream });
+  }
+  function leave() { port?.postMessage({ leave: true }); }
+  function attach(next) {
+    port = next;
+    port.onmessage = take;
+    join();
+  }
+  function alone() {
+    if (port) port.onmessage = null;
+    const channel = new MessageChannel();
+    window.naqServe(channel.port2);
+    attach(channel.port1);
+  }
   if (source && badge) {
     badge.hidden = false;
     badge.addEventListener("click", () => {
       paused = !paused;
-      if (paused) setState("paused", "paused");
-      else location.reload();
+      if (paused) { setState("paused", "paused"); leave(); } else { setState("reconnecting", "connecting"); join(); }
     });
-    source.addEventListener("htmx:sse:after:connection", calm);
-    source.addEventListener("htmx:sse:before:connection", (event) => {
-      if (!paused && event.detail.connection.attempt > 0) setState("reconnecting", "reconnecting");
-    });
-    source.addEventListener("htmx:sse:error", () => { if (!paused) setState("reconnecting", "reconnecting"); });
-    source.addEventListener("htmx:sse:close", () => { if (!paused) setState("off", "not live"); });
-    source.addEventListener("htmx:sse:before:message", (event) => {
-      if (paused) event.preventDefault();
-      else if (!event.detail.message.event) event.detail.waitUntil(rowsAreStill());
-    });
-    source.addEventListener("htmx:sse:after:message", () => {
-      calm();
-      tick(); recount();
-      // A row that moves, or was away for one frame, loses the focus; keyboard navigation continues from there.
-      if (document.activeElement === document.body && focused) {
-        const again = focused.isConnected ? focused : document.getElementById(focusedRow)?.querySelector("td.main a");
-        again?.focus({ preventScroll: true });
-      }
-    });
-    source.addEventListener("away", (event) => {
-      away.hidden = false;
-      $("#away-reason").textContent = event.detail.data;
-      setState("away", "not live");
-    });
-    source.addEventListener("up", () => {
-      if ($("main > .card > .empty") && !$("[id^=live-]:not(#live-badge):not(#live-source)")) location.reload();
-      away.hidden = true;
-      calm();
-    });
+    document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); else join(); });
+    window.addEventListener("pagehide", leave);
+    window.addEventListener("pageshow", (event) => { if (event.persisted) join(); });
+    setInterval(join, 20000);
   }
-  // This script comes before htmx, so that it hears of the stream whenever that opens; here both are there.
+  // This script comes before the others; here all are there.
   document.addEventListener("DOMContentLoaded", () => {
     // What the user has opened stays open when new content is morphed in.
     window.htmx?.registerExtension("naq", {
       htmx_before_morph_attr: (element, detail) => !(detail.attrName === "open" && element.matches("details, dialog")),
       htmx_before_morph_node: (element) => !(element.matches?.("[popover]:popover-open")),
     });
-    // htmx looks at the page in a timer, which may fire before a slower hx-sse script has come: nothing would ever be live.
-    setTimeout(() => { if (source && !source.hasAttribute("data-htmx-powered")) window.htmx?.process(source); });
+    if (!source || !badge) return;
+    try {
+      const worker = new SharedWorker($("#live-script").src, { name: source.dataset.stream });
+      worker.onerror = () => { if (!heard) alone(); };
+      attach(worker.port);
+      setTimeout(() => { if (!heard && !document.hidden && !paused) alone(); }, 5000);
+    } catch (error) { alone(); }
   });
 
   // Actions: the same forms that work without this script, sent without leaving the page.

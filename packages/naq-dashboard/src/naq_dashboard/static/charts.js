@@ -81,7 +81,7 @@
     if (last) draw(last);
   }
   let mark = document.querySelector("#live-series [data-mark]")?.dataset.mark;
-  document.querySelector("#live-source")?.addEventListener("htmx:sse:after:message", () => {
+  document.addEventListener("naq:shown", () => {
     const now = document.querySelector("#live-series [data-mark]")?.dataset.mark;
     if (now !== mark) { mark = now; load(); }
   });
