@@ -106,7 +106,7 @@ class Watched:
         self.requests: list[str] = []
 
     def open(self, address: str, *, late: str = "", beside: Page | None = None, **options: Any) -> Page:
-        """Open an address in a fresh context, or `beside` another page; a script of the name `late` comes later than the others."""
+        """Open an address in a fresh context, or `beside` another page; a script named `late` comes later than the others."""
         if beside is None:
             context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
             self._contexts.append(context)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, TypeAlias
 
-import pytest_asyncio
 import msgspec
+import pytest_asyncio
 from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerUnavailableError

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from naq_core.delivery_options import unique_id
 from naq_core.errors import InvalidOptionError
 from naq_core.names import check_queue
 from naq_core.record import JobState
@@ -27,6 +28,7 @@ _FIELDS = {
     "since": "since",
     "until": "until",
     "id": "text",
+    "key": "text",
     "tag": "tags",
     "header": "headers",
     "arg": "arguments",
@@ -68,6 +70,8 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
             states.update(parse_state(each) for each in value.split(","))
         elif name == "id":
             text.append(value)
+        elif name == "key":
+            text.append(unique_id(value))
         elif name == "tag":
             found["tags"] = (*found.get("tags", ()), value)
         else:

@@ -118,6 +118,25 @@ class QueueView(msgspec.Struct, kw_only=True):
     workers: int = 0
 
 
+class Problem(msgspec.Struct, kw_only=True):
+    """Something that is broken, and what to do about it."""
+
+    kind: str
+    """What is wrong, as a word for programs: no-leader, schedule-late, schedule-dying, schedule-ahead, no-worker, worker-silent,
+    worker-gone, worker-versions, worker-clock, queue-unserved, queue-paused, queue-dead."""
+    subject: str
+    """What it concerns: queue, schedule, worker; scheduler, workers, versions."""
+    name: str = ""
+    """Which one; empty where it concerns all."""
+    severity: str
+    """problem: something does not work; warning: it may be meant so."""
+    found: str
+    """The rest of a sentence that begins with the subject."""
+    advice: str
+    since: datetime | None = None
+    """When it began, as far as that is known."""
+
+
 class BrokerView(msgspec.Struct, kw_only=True):
     """The server and NAQ's streams on it."""
 

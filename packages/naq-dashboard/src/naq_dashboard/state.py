@@ -17,6 +17,7 @@ from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
 from naq_dashboard.queries.figures import FigureCache
 from naq_dashboard.queries.reader import Reader
+from naq_dashboard.queries.searches import Searches
 from naq_dashboard.render import Renderer
 from naq_dashboard.settings import DashboardSettings
 
@@ -40,6 +41,7 @@ class AppState:
         """Hides what looks secret."""
         self.read = Reader(self.broker, self.mask)
         self.live = Hub()
+        self.searches = Searches(self.broker, self.mask, self.live.notify_all)
         self.feed = EventFeed(self.broker, self.mask, self.live.notify, self.live.notify_all)
         self.figures = FigureCache(self.broker)
         self.operations = Operations(self.broker, self.audit, self.mask, self._forget)
@@ -81,11 +83,13 @@ class AppState:
     def _forget(self) -> None:
         """After an action nothing that was read before it is shown."""
         self.read.forget()
+        self.searches.forget()
         self.live.notify_all()
 
     async def aclose(self) -> None:
         """End the live streams and close the connection."""
         await self.read.close()
+        await self.searches.close()
         await self.live.close()
         await self.feed.close()
         await self.operations.close()

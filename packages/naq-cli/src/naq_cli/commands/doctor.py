@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from naq_cli._findings import Finding
+from naq_cli._findings import Finding, finding_of
 from naq_cli._format import printable
 from naq_cli._options import Reading
 from naq_cli._output import Column
@@ -19,8 +19,9 @@ from naq_cli._schedule_findings import schedule_findings
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import unreadable
+from naq_core.attention import queue_problems, worker_problems
 from naq_core.errors import NaqError
-from naq_core.inspect import check_topology, list_queues, list_workers, read_trust
+from naq_core.inspect import check_topology, list_workers, read_trust
 from naq_core.settings import redact_url
 from naq_core.storage.subjects import NORMAL
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
@@ -330,36 +331,13 @@ async def _stored(session: Session) -> AsyncIterator[Finding]:
 
 
 async def _workers(session: Session) -> AsyncIterator[Finding]:
-    workers = [each for each in await list_workers(session.connection) if "unreadable" not in each]
-    if not workers:
-        yield Finding(check="workers", status="warning", found="no worker is running", advice="Start one: naq worker")
-        return
-    yield Finding(check="workers", status="ok", found=f"{len(workers)} alive")
-    versions = {str(worker.get("version")) for worker in workers}
-    if len(versions) > 1:
-        found = f"run different versions: {', '.join(sorted(versions))}"
-        yield Finding(check="versions", status="warning", found=found, advice="Finish the roll-out.")
-    for worker in workers:
-        skew = worker.get("clock")
-        if isinstance(skew, int | float) and abs(skew) > WARN_SECONDS:
-            yield Finding(
-                check=f"worker {worker.get('worker_id')}",
-                status="warning",
-                found=f"the clock of its machine is {_apart(skew)} the server's",
-                advice=f"Synchronise {worker.get('host')} by NTP.",
-            )
+    alive = sum("unreadable" not in each for each in await list_workers(session.connection))
+    if alive:
+        yield Finding(check="workers", status="ok", found=f"{alive} alive")
+    for problem in await worker_problems(session.connection):
+        yield finding_of(problem)
 
 
 async def _queues(session: Session) -> AsyncIterator[Finding]:
-    """Waiting jobs without a worker."""
-    for queue in await list_queues(session.connection):
-        name = f"queue {queue.queue}"
-        if queue.paused:
-            found = f"is paused with {counted(queue.waiting, 'waiting job')}"
-            yield Finding(check=name, status="warning", found=found, advice=f"naq queue resume {queue.queue} resumes it.")
-        elif queue.waiting and not queue.workers:
-            found = f"has {counted(queue.waiting, 'waiting job')} and no worker serves it"
-            yield Finding(check=name, status="problem", found=found, advice=f"Start one: naq worker {queue.queue}")
-        if queue.dead:
-            advice = f"naq job list state:dead queue:{queue.queue} lists them, naq job retry requeues them."
-            yield Finding(check=name, status="warning", found=counted(queue.dead, "dead job"), advice=advice)
+    for problem in await queue_problems(session.connection):
+        yield finding_of(problem)

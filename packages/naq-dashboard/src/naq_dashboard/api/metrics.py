@@ -7,10 +7,12 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Response
 
+from naq_core.attention import needs_attention
 from naq_core.inspect import leading_scheduler, list_queues, list_workers
 from naq_core.metrics import Series
 from naq_core.schedules import list_schedules
 from naq_dashboard.api.prometheus import Facts, encode
+from naq_dashboard.queries.queues import ATTENTION_FRESH
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["METRICS"]
@@ -32,12 +34,13 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     """Return everything for Prometheus. One dashboard is to be asked, or the sums of several are counted twice."""
     state = state_of(request)
     connection = await state.connection()
-    counters, queues, workers, schedules, leader = await asyncio.gather(
+    counters, queues, workers, schedules, leader, problems = await asyncio.gather(
         state.figures.counters(),
         state.read(list_queues),
         state.read(list_workers),
         state.read(list_schedules, fresh=SCHEDULES_FRESH),
         state.read(leading_scheduler),
+        state.read(needs_attention, fresh=ATTENTION_FRESH),
     )
     facts = Facts(
         now=connection.clock.now(),
@@ -48,6 +51,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         has_leader=leader is not None,
         reconnects=connection.generation,
         streams=state.live.streams,
+        problems=problems,
     )
     # A thousand functions are a hundred thousand lines: others must not wait for them.
     body, media_type = await asyncio.to_thread(encode, facts, request.headers.get("accept", ""))

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from naq_core import __version__
 from naq_core.metrics import COUNTED_BOUNDS, OUTCOMES, Counter
-from naq_core.views import QueueView
+from naq_core.views import Problem, QueueView
 
 __all__ = ["Facts", "encode"]
 
@@ -50,7 +50,8 @@ class Facts(Collector):
     reconnects: int
     """Of the dashboard's own connection."""
     streams: int
-    """Open live pages."""
+    """Open streams of live pages."""
+    problems: Sequence[Problem]
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything."""
@@ -60,7 +61,10 @@ class Facts(Collector):
         yield from self._workers()
         yield _gauge("naq_scheduler_leader", "Whether a scheduler is the leader.", int(self.has_leader))
         yield _gauge("naq_scheduler_schedules", "Recurring schedules, including paused ones.", self.schedules)
-        yield _gauge("naq_dashboard_streams", "Open live pages.", self.streams)
+        yield _gauge("naq_dashboard_streams", "Open streams of live pages.", self.streams)
+        needed = [((each.kind, each.subject, each.name, each.severity), 1) for each in self.problems]
+        labels = ("kind", "subject", "name", "severity")
+        yield _labelled("naq_attention", "What needs attention, as on the dashboard's overview.", labels, needed)
         build = {"version": __version__, "python": platform.python_version()}
         yield _labelled("naq_build_info", "The dashboard's versions.", tuple(build), [(tuple(build.values()), 1)])
 

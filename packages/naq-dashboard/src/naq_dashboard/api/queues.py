@@ -7,9 +7,10 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath
 
+from naq_core.attention import needs_attention
 from naq_core.inspect import broker_info, get_queue, list_queues, list_workers
-from naq_core.views import BrokerView, QueueView
-from naq_dashboard.queries.queues import totals
+from naq_core.views import BrokerView, Problem, QueueView
+from naq_dashboard.queries.queues import ATTENTION_FRESH, totals
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["QUEUES", "Overview"]
@@ -34,6 +35,12 @@ async def overview(request: AnyRequest) -> Overview:
     return Overview(totals=totals(queues), queues=queues, workers=len(workers), slots=slots, broker=broker)
 
 
+@get("/api/attention", tags=["overview"])
+async def attention(request: AnyRequest) -> list[Problem]:
+    """List what is broken, the worst first: each with its cause, since when, and what to do. `naq doctor` says the same."""
+    return await state_of(request).read(needs_attention, fresh=ATTENTION_FRESH)
+
+
 @get("/api/queues", tags=["queues"])
 async def all_queues(request: AnyRequest) -> list[QueueView]:
     """List the queues by name."""
@@ -46,4 +53,4 @@ async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
     return await state_of(request).read(get_queue, queue)
 
 
-QUEUES: list[Any] = [overview, all_queues, one_queue]
+QUEUES: list[Any] = [overview, attention, all_queues, one_queue]

@@ -56,7 +56,9 @@ async def ping() -> None:
 async def stream(request: AnyRequest) -> ServerSentEvent:
     """Send what changes on the open pages of a browser, as it changes."""
     state, viewer = state_of(request), viewer_of(request)
-    asked = {name: topic for name in request.query_params.getall("page", [])[:MOST_OPEN] if (topic := _topic(request, name, viewer))}
+    asked = {
+        name: topic for name in request.query_params.getall("page", [])[:MOST_OPEN] if (topic := _topic(request, name, viewer))
+    }
     if not asked:
         raise NotFoundException("name the pages to follow, such as ?page=overview")
     state.feed.start()

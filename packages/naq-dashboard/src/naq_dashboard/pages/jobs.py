@@ -9,17 +9,18 @@ import msgspec
 
 from naq_core.errors import ConfigurationError
 from naq_core.filters import FIELDS, build_filter
-from naq_core.inspect import get_job, list_queues
+from naq_core.inspect import broker_info, get_job, list_queues
 from naq_core.names import check_place
 from naq_core.options import OPTIONS
 from naq_core.record import AttemptError, JobState
-from naq_core.views import JobFilter, JobPage, JobView
+from naq_core.views import JobCount, JobFilter, JobPage, JobView
 from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.queries.queues import job_counts
+from naq_dashboard.queries.searches import Search, names_one
 from naq_dashboard.render import moment
 from naq_dashboard.state import AppState
 
@@ -41,6 +42,7 @@ SEARCH_TERMS = (
     ("workflow:ID schedule:ID", "created by these"),
     ("tag:vip header.customer:4711", "with this tag and this header"),
     ("arg.customer:4711 arg.0.id:5", "with these arguments, by name or position"),
+    ("id:ID key:KEY", "with this id or unique key; found at once"),
     ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
     ('"two words"', "the exact phrase"),
 )
@@ -75,12 +77,14 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         wanted, complaint = JobFilter(), str(error)
     limit = query.number("limit", PAGE, 1, MOST)
     cursor = "" if complaint else query.get("cursor")
-    found = _nothing() if complaint else search.find(state.read, wanted, limit, cursor)
-    page, queues = await asyncio.gather(found, state.read(list_queues))
+    found = _nothing() if complaint else _search(state, query, wanted, limit, cursor)
+    (page, progress), queues = await asyncio.gather(found, state.read(list_queues))
     return {
         "title": "Jobs",
         "found": page,
-        "count": await search.count(state.read, wanted, None if cursor else page, limit),
+        "progress": progress,
+        "entries": await _entries(state) if progress is not None else 0,
+        "count": await _count(state, wanted, page, limit, cursor),
         "complaint": complaint,
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
@@ -94,8 +98,39 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
     }
 
 
-async def _nothing() -> JobPage:
-    return JobPage(jobs=[])
+async def _nothing() -> tuple[JobPage, Search | None]:
+    return JobPage(jobs=[]), None
+
+
+async def _search(state: AppState, query: Query, wanted: JobFilter, limit: int, cursor: str) -> tuple[JobPage, Search | None]:
+    """Return what is found in a moment; where that is neither a full page nor all, also the search that goes on."""
+    known = state.searches.get(wanted, limit, cursor)
+    if known is not None and known.is_running and not known.is_over:
+        head = None
+    else:
+        head = await search.find(state.read, wanted, limit, cursor)
+        if head.cursor is None or len(head.jobs) >= limit or (names_one(wanted, head) and not query.get("search")):
+            return head, None
+    if query.get("search") == "stop":
+        followed = state.searches.stop(wanted, limit, cursor)
+    else:
+        followed = state.searches.follow(wanted, limit, cursor, head)
+    if followed is None:
+        return head or JobPage(jobs=[]), None
+    return followed.with_newest(head or JobPage(jobs=[])), followed
+
+
+async def _count(state: AppState, wanted: JobFilter, page: JobPage, limit: int, cursor: str) -> JobCount:
+    """Return how many jobs match: at least as many as are shown."""
+    count = await search.count(state.read, wanted, None if cursor else page, limit)
+    return count if count.is_exact or count.count >= len(page.jobs) else JobCount(count=len(page.jobs), is_exact=False)
+
+
+async def _entries(state: AppState) -> int:
+    """Return how many entries a search looks at, at most."""
+    names = (await state.connection()).names
+    streams = (await state.read(broker_info, fresh=2.0)).streams
+    return sum(each.get("messages", 0) for each in streams if each.get("name") in (names.jobs_stream, names.results_stream))
 
 
 def _runs(state: AppState, run_id: str) -> list[BulkRun]:

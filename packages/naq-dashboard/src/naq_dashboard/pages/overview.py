@@ -3,28 +3,31 @@
 import asyncio
 from typing import Any
 
+from naq_core.attention import needs_attention
 from naq_core.inspect import broker_info, list_queues
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import read_rows
 from naq_dashboard.queries import search
 from naq_dashboard.queries.errors import dead_jobs
-from naq_dashboard.queries.queues import longest_waiting, totals
+from naq_dashboard.queries.queues import ATTENTION_FRESH, longest_waiting, totals
 from naq_dashboard.state import AppState
 
 __all__ = ["overview"]
 
 RECENT = 8
 MOST_QUEUES = 8
+MOST_PROBLEMS = 12
 
 
 async def overview(state: AppState, query: Query) -> dict[str, Any]:
     """Show totals, the queues that wait longest, the newest failures, the workers and the server."""
-    queues, workers, broker, failures, drawn = await asyncio.gather(
+    queues, workers, broker, failures, problems, drawn = await asyncio.gather(
         state.read(list_queues),
         read_rows(state),
         state.read(broker_info),
         search.find(state.read, dead_jobs(), RECENT),
+        state.read(needs_attention, fresh=ATTENTION_FRESH),
         charts(state, query),
     )
     return {
@@ -39,6 +42,8 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         "slots": sum(each.concurrency for each in workers),
         "busy": sum(len(each.jobs) for each in workers),
         "failures": failures.jobs,
+        "problems": problems,
+        "most_problems": MOST_PROBLEMS,
         "broker": broker,
         "stored_bytes": sum(stream.get("bytes", 0) for stream in broker.streams),
     }

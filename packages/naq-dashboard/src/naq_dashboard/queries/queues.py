@@ -4,7 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from naq_core.views import QueueView
 
-__all__ = ["job_counts", "longest_waiting", "totals"]
+__all__ = ["ATTENTION_FRESH", "job_counts", "longest_waiting", "totals"]
+
+ATTENTION_FRESH = 3.0
+"""Seconds for which the list of what needs attention stays: it is put together of many answers."""
 
 
 def totals(queues: Sequence[QueueView]) -> dict[str, int]:

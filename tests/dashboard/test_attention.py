@@ -1,0 +1,74 @@
+"""What is broken shows on the overview, in the API and as a metric: one list, the same as that of `naq doctor`."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from naq_client import Queue
+from naq_core.attention import needs_attention
+from naq_core.record import JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.presence import remove_presence
+from naq_core.testing import WorkerRunner
+from naq_scheduler import Scheduler
+from tests.dashboard.conftest import Client
+from tests.integration import work
+from tests.support.clocks import make_late
+from tests.support.eventually import eventually
+
+
+async def kinds(client: Client) -> dict[str, dict[str, Any]]:
+    return {each["kind"]: each for each in (await client.get("/api/attention")).json()}
+
+
+async def test_a_queue_that_nobody_serves_and_schedules_that_nobody_fires(
+    dashboard: Client, queue: Queue, naq_connection: Connection
+) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    await queue.schedule(work.add, 1, 1, interval=timedelta(hours=1), schedule_id="slow")
+    await make_late(naq_connection, "slow", timedelta(minutes=7))
+    found = await kinds(dashboard)
+    assert found.keys() == {"queue-unserved", "no-worker", "no-leader", "schedule-late"}
+    assert found["queue-unserved"]["found"] == "has 1 waiting job and no worker serves it"
+    assert found["schedule-late"]["since"] is not None
+    assert [each.kind for each in await needs_attention(naq_connection)][-1] == "no-worker"  # a warning
+    text = (await dashboard.get("/", headers={"Accept": "text/html"})).text
+    for each in found.values():
+        assert each["advice"].partition(".")[0] in text
+    metrics = (await dashboard.get("/metrics")).text
+    assert 'naq_attention{kind="no-leader",name="",severity="problem",subject="scheduler"} 1.0' in metrics
+
+
+async def test_a_schedule_whose_every_run_dies(queue: Queue, naq_worker: WorkerRunner, naq_connection: Connection) -> None:
+    failing = queue.options(max_retries=0)
+    await failing.schedule(work.fail, "again", interval=0.2, schedule_id="bad")
+    await failing.schedule(work.add, 1, interval=0.2, schedule_id="good")
+
+    async def is_told() -> None:
+        told = {each.name: each for each in await needs_attention(naq_connection) if each.kind == "schedule-dying"}
+        assert told.keys() == {"bad"}
+        assert told["bad"].found.startswith("its latest ")
+        assert told["bad"].since is not None
+
+    scheduler = Scheduler(settings=queue.settings)
+    async with asyncio.TaskGroup() as group, naq_worker.running():
+        group.create_task(scheduler.run())
+        await eventually(is_told)
+        scheduler.stop()
+
+
+async def test_a_worker_that_vanished_with_a_job(queue: Queue, naq_worker: WorkerRunner, naq_connection: Connection) -> None:
+    async with naq_worker.running() as worker:
+        job = await queue.enqueue(work.sleep, 30)
+
+        async def is_gone() -> None:
+            assert await job.status() is JobState.RUNNING
+            await remove_presence(
+                naq_connection, worker.worker_id
+            )  # as the server does it once no heartbeat has come for a while
+            told = {each.kind: each for each in await needs_attention(naq_connection)}
+            assert told["worker-gone"].name == worker.worker_id
+            assert told["worker-gone"].found == "has vanished with 1 job in progress"
+
+        await eventually(is_gone)
+        worker.stop_now()
