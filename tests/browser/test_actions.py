@@ -49,12 +49,59 @@ def test_chosen_jobs_and_all_that_match(address: str, settings: Settings, watche
     boxes.nth(4).click(modifiers=["Shift"])
     expect(page.locator("#bulk [data-chosen-count]")).to_have_text("5 selected")
     page.locator("#bulk").get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog", name="Cancel these jobs")
+    expect(dialog).to_contain_text("5 selected")
+    expect(dialog.get_by_role("button", name="Back")).to_be_focused()
+    dialog.get_by_role("button", name="Cancel the jobs").click()
     expect(page.locator(".toast")).to_contain_text("5 jobs cancelled")
     expect(page.locator("#bulk")).to_contain_text("all 65 that match")
     page.get_by_label("all 65 that match").check()
     page.locator("#bulk").get_by_role("button", name="Cancel").click()
+    expect(dialog).to_contain_text("all 65 jobs that match")
+    dialog.get_by_role("button", name="Cancel the jobs").click()
     expect(page.locator("#live-list")).to_contain_text("65 jobs cancelled.")
     expect(page.get_by_text("No job matches")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_row_asks_before_it_cancels(address: str, settings: Settings, watched: Watched, scripts: bool) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        job = queue.enqueue(work.add, 1, 1)
+    page = watched.open(f"{address}/jobs?function=add", java_script_enabled=scripts)
+    box = page.locator("td.tick label").bounding_box()
+    assert min(box["width"], box["height"]) >= 24  # type: ignore[index]  # it is there
+    button = page.locator("tbody").get_by_role("button", name="Cancel")
+    button.click()
+    if scripts:
+        dialog = page.get_by_role("dialog", name="Cancel tests.integration.work:add?")
+        expect(dialog).to_contain_text(f"{job.job_id} of queue mail is queued")
+        page.keyboard.press("Escape")
+        expect(button).to_be_focused()
+        expect(page.locator("tbody .chip")).to_have_text("queued")
+        button.click()
+        dialog.get_by_role("button", name="Cancel the job").click()
+        expect(page.locator("tbody .chip")).to_have_text("cancelled")
+        page.get_by_role("button", name="Retry").last.click()
+        expect(page.locator("tbody .chip")).to_have_text("queued")
+    else:
+        expect(page).to_have_url(re.compile(f"/jobs/{job.job_id}"))
+        page.get_by_role("button", name="Cancel").first.click()
+        page.get_by_role("button", name="Cancel the job").click()
+        expect(page.locator("#live-state .chip")).to_have_text("cancelled")
+        page.goto(f"{address}/jobs?function=add")
+        page.get_by_role("button", name="Retry").last.click()
+        expect(page).to_have_url(re.compile(r"/jobs\?function=add"))
+    assert watched.complaints == []
+
+
+def test_what_can_be_taken_back_offers_it(address: str, settings: Settings, watched: Watched) -> None:
+    with SyncQueue("mail", settings=settings) as queue:
+        queue.enqueue(work.add, 1, 1)
+    page = watched.open(f"{address}/queues")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("tbody .s-paused")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("tbody .s-paused")).to_have_count(0)
 
 
 def test_a_delayed_job_gets_another_time_runs_now_and_is_deleted(address: str, settings: Settings, watched: Watched) -> None:

@@ -79,7 +79,7 @@ def test_many_jobs_are_deleted_only_after_a_question(address: str, settings: Set
     page.locator("#bulk").get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete these jobs")
     if scripts:
-        expect(dialog).to_contain_text("All that match")
+        expect(dialog).to_contain_text("all 2 jobs that match")
     dialog.get_by_role("button", name="Back").click()
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("#bulk").get_by_role("button", name="Delete").click()

@@ -25,7 +25,7 @@ from naq_dashboard.actions.schedules import (
 from naq_dashboard.actions.workers import quiet_worker, resume_worker, stop_worker
 from naq_dashboard.actions.workflows import cancel_workflow, retry_workflow
 
-__all__ = ["TARGETS", "VERBS", "Verb"]
+__all__ = ["TARGETS", "UNDO", "VERBS", "Verb"]
 
 TARGETS = {"job": "job_id", "queue": "queue", "worker": "worker_id", "schedule": "schedule_id", "workflow": "workflow_id"}
 """The field or parameter that names the target, by the kind of the target."""
@@ -69,3 +69,13 @@ VERBS: dict[str, Verb] = {
     "retry-workflow": Verb(Action.RETRY_WORKFLOW, retry_workflow),
     "cancel-workflow": Verb(Action.CANCEL_WORKFLOW, cancel_workflow),
 }
+
+UNDO = {
+    "pause-queue": "resume-queue",
+    "quiet-worker": "resume-worker",
+    "resume-worker": "quiet-worker",
+    "pause-schedule": "resume-schedule",
+    "resume-schedule": "pause-schedule",
+}
+"""What takes an action back without a trace. Who may do the one may do the other, and a resumed queue forgets until when it was
+paused."""

@@ -16,7 +16,7 @@ from naq_dashboard.access.roles import Viewer
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.enqueue import NewJob, target_of
 from naq_dashboard.actions.operations import ActionResult
-from naq_dashboard.actions.table import TARGETS
+from naq_dashboard.actions.table import TARGETS, UNDO
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages.frame import NOTICE, local_path
 from naq_dashboard.pages.jobs import filter_of, terms_of
@@ -36,7 +36,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
     """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
     state, viewer, links = state_of(request), viewer_of(request), links_of(request)
     form = Query(tuple((key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)), viewer)
-    location = ""
+    location, undo = "", None
     match verb:
         case "bulk" if form.get("scope") == "all":
             action = form.get("verb")
@@ -51,8 +51,13 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         case _:
             result = await _perform(state, viewer, verb, form)
             location = links(*result.page, queue=result.queue) if result.page else ""
+            if inverse := UNDO.get(verb):
+                undo = {
+                    "action": links("do", inverse),
+                    "fields": {name: text for name, text in form.pairs if name in TARGETS.values()},
+                }
     if "application/json" in request.headers.get("Accept", ""):
-        return Response({"notice": result.notice, "location": location}, status_code=200)
+        return Response({"notice": result.notice, "location": location, "undo": undo}, status_code=200)
     back = location or local_path(_path_of(request.headers.get("Referer", "")), links())
     response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
     response.set_cookie(

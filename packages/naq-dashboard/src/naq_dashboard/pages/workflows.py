@@ -39,5 +39,6 @@ async def workflow(state: AppState, query: Query) -> dict[str, Any]:
         "drawing": drawing,
         "most_drawn": MOST_DRAWN,
         "activity": await done_to(state.read, "workflow", view.workflow_id),
+        "left": sum(not job.state.is_final for job in view.jobs),
         "is_over": all(job.state.is_final for job in view.jobs),
     }

@@ -170,29 +170,56 @@
   });
 
   // Actions: the same forms that work without this script, sent without leaving the page.
-  function toast(text, bad = false) {
+  function toast(text, bad = false, undo = null) {
     const box = document.createElement("div");
     box.className = bad ? "toast bad" : "toast";
     box.textContent = text;
+    if (undo) {
+      const button = document.createElement("button");
+      button.className = "link";
+      button.textContent = "Undo";
+      button.addEventListener("click", async () => {
+        box.remove();
+        const body = new URLSearchParams({ ...undo.fields, _csrf_token: $("meta[name=naq-csrf]").content });
+        const answer = await fetch(undo.action, { method: "POST", body, headers: { Accept: "application/json" } });
+        const told = await answer.json().catch(() => ({}));
+        toast(told.notice || told.detail || `Error ${answer.status}.`, !answer.ok);
+      });
+      box.append(" ", button);
+    }
     $("#toasts").append(box);
-    setTimeout(() => box.remove(), bad ? 9000 : 4500);
+    setTimeout(() => box.remove(), bad || undo ? 9000 : 4500);
   }
+  // One dialog asks for all rows; without this script their buttons are links to the job's page, which asks too.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-ask]"), dialog = $("#ask-row");
+    if (!link || !dialog || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    $("#ask-row-question").textContent = link.dataset.question;
+    $("#ask-row-explain").textContent = link.dataset.explain;
+    for (const name of ["job_id", "queue"]) $(`input[name=${name}]`, dialog).value = link.dataset[name];
+    dialog.showPopover();
+  });
+  // A closed dialog gives the focus back; where its button is gone meanwhile, to the content.
+  document.addEventListener("toggle", (event) => {
+    if (event.newState === "closed" && event.target.matches("[role=dialog]") && document.activeElement === document.body) {
+      $("#content").focus({ preventScroll: true });
+    }
+  }, true);
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (!form.matches("form[data-act]")) return;
     event.preventDefault();
+    if (form.ariaBusy === "true") return;
     const body = new URLSearchParams(new FormData(form, event.submitter));
-    const chosen = form.dataset.with && $(form.dataset.with);
-    if (chosen) for (const [name, value] of new FormData(chosen)) body.append(name, value);
-    const buttons = $$("button", form);
-    buttons.forEach((button) => { button.disabled = true; });
+    form.ariaBusy = "true";  // a button that is disabled would lose the focus
     try {
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
       const told = await answer.json().catch(() => ({}));
       if (answer.ok) {
         (event.submitter || form).closest("[popover]")?.hidePopover();
         if (told.location) { location.assign(told.location); return; }
-        toast(told.notice || "Done.");
+        toast(told.notice || "Done.", false, told.undo);
         $$("input[name=chosen]:checked").forEach((box) => { box.checked = false; });
         recount();
       } else {
@@ -201,7 +228,7 @@
     } catch (error) {
       toast("The dashboard does not answer.", true);
     } finally {
-      buttons.forEach((button) => { button.disabled = false; });
+      form.ariaBusy = null;
     }
   });
 
@@ -210,7 +237,7 @@
   function recount() {
     const boxes = $$("input[name=chosen]"), count = boxes.filter((box) => box.checked).length;
     for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
-    const scope = $("#bulk input[name=scope]"), label = scope?.checked ? "All that match" : count && `${count} selected`;
+    const scope = $("#bulk input[name=scope]"), label = scope?.checked ? scope.dataset.every : count && `${count} selected`;
     for (const each of $$("[data-chosen-count]")) each.textContent = label || each.dataset.chosenCount;
     const all = $("#choose-all");
     if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
