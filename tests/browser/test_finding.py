@@ -126,3 +126,44 @@ def test_a_form_says_before_it_is_filled_in_that_one_may_not(serve: Serve, watch
             page = watched.open(f"{address}/{path}")
             expect(page.locator("main")).to_contain_text("You are not allowed to")
             expect(page.get_by_role("button", name=button)).to_be_disabled()
+
+
+COVERED = """() => [...document.querySelectorAll(".scroll table")].flatMap((table) => {
+    const box = table.closest(".scroll").getBoundingClientRect();
+    return [...table.querySelectorAll("tbody tr")].flatMap((row) => {
+        const last = row.cells[row.cells.length - 1], pinned = getComputedStyle(last).position === "sticky";
+        const edge = pinned ? Math.min(box.right, last.getBoundingClientRect().left) : box.right;
+        return [...row.cells].filter((cell) => !(pinned && cell === last) && cell.innerText.trim()).filter((cell) => {
+            const text = document.createRange();
+            text.selectNodeContents(cell);
+            return Math.min(text.getBoundingClientRect().right, cell.getBoundingClientRect().right) > edge + 1;
+        }).map((cell) => `${table.closest(".scroll").ariaLabel}: ${cell.innerText}`);
+    });
+})"""
+
+
+def test_every_column_can_be_read_and_on_a_phone_every_action(address: str, settings: Settings, watched: Watched) -> None:
+    with SyncQueue("legacy_import-eu", settings=settings) as queue:
+        queue.options(max_retries=0).schedule(
+            work.fail, "y" * 80, cron="30 2 * * *", timezone="America/Argentina/Buenos_Aires", schedule_id="reconcile-the-ledger"
+        )
+        jobs = [queue.options(max_retries=0).enqueue(work.fail, "customer-with-a-long-name@example.org " * 3)]
+        with program("-m", "naq_worker", "legacy_import-eu", "mail", settings=settings, ready="takes jobs from"):
+            with pytest.raises(JobFailedError):
+                jobs[0].result(timeout=20)
+            queue.enqueue_in(3600, work.add, 1, 1)
+            page = watched.open(address)
+            for path in ("", "queues", "jobs", "errors", "delayed", "schedules", "workers"):
+                page.goto(f"{address}/{path}")
+                for width in (1280, 1440):
+                    page.set_viewport_size({"width": width, "height": 900})
+                    assert page.evaluate(COVERED) == [], f"/{path} at {width}"
+            page.set_viewport_size({"width": 390, "height": 800})
+            page.goto(f"{address}/schedules")
+            button = page.locator("tbody").get_by_role("button", name="Run now")
+            box = button.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 390
+            expect(page.locator("tbody td").filter(has_text="legacy_import-eu")).to_have_attribute("data-label", "Queue")
+            assert does_not_scroll_sideways(page)
+    assert watched.complaints == []

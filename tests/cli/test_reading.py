@@ -199,7 +199,7 @@ class TestDoctor:
         naq("enqueue", "math:sqrt", "2", "--queue", "emails", **here)
         done = naq("doctor", **here)
         assert done.returncode == 1
-        assert "has 1 waiting job and no worker serves it\tStart one: naq worker emails" in done.stdout
+        assert "has 1 queued job and no worker serves it\tStart one: naq worker emails" in done.stdout
 
     def test_schedules_that_nobody_fires_are_a_problem(self, here: dict[str, Any]) -> None:
         naq("schedule", "add", "math:sqrt", "2", "--every", "1h", **here)

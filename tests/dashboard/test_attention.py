@@ -29,7 +29,7 @@ async def test_a_queue_that_nobody_serves_and_schedules_that_nobody_fires(
     await make_late(naq_connection, "slow", timedelta(minutes=7))
     found = await kinds(dashboard)
     assert found.keys() == {"queue-unserved", "no-worker", "no-leader", "schedule-late"}
-    assert found["queue-unserved"]["found"] == "has 1 waiting job and no worker serves it"
+    assert found["queue-unserved"]["found"] == "has 1 queued job and no worker serves it"
     assert found["schedule-late"]["since"] is not None
     assert [each.kind for each in await needs_attention(naq_connection)][-1] == "no-worker"  # a warning
     text = (await dashboard.get("/", headers={"Accept": "text/html"})).text

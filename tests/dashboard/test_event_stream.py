@@ -18,6 +18,7 @@ from naq_core.testing import WorkerRunner
 from naq_core.views import Event
 from naq_dashboard import DashboardSettings, create_app
 from naq_dashboard.live.event_stream import MOST_WAITING, event_frames
+from naq_dashboard.live.hub import Subscription
 from naq_dashboard.state import AppState
 from tests.browser.conftest import program
 from tests.dashboard.conftest import SECRET
@@ -130,7 +131,7 @@ async def test_a_stream_ends_after_a_while_so_that_its_reader_is_asked_again_who
     async def load() -> dict[str, str]:
         return {}
 
-    assert [frame.comment async for frame in state.live.stream("page", load)] == ["live"]
+    assert [frame.comment async for frame in state.live.stream([Subscription(page="page", key="page", load=load)])] == ["live"]
     assert state.live.streams == 0
 
 

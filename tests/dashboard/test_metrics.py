@@ -183,7 +183,9 @@ async def test_without_nats_there_is_no_answer_that_could_be_taken_for_one(open_
 
 def families() -> set[str]:
     """Every name that a dashboard gives, whatever it has to say."""
-    nothing = Facts(now=0.0, counters={}, queues=[], workers=[], schedules=0, has_leader=False, reconnects=0, streams=0)
+    nothing = Facts(
+        problems=[], now=0.0, counters={}, queues=[], workers=[], schedules=0, has_leader=False, reconnects=0, streams=0
+    )
     names = set()
     for family in nothing.collect():
         endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])

@@ -67,7 +67,7 @@ def _of_queue(queue: QueueView, now: datetime) -> Iterator[Problem]:
             subject="queue",
             name=name,
             severity="warning",
-            found=f"is paused with {counted(queue.waiting, 'waiting job')}{until}",
+            found=f"is paused with {counted(queue.waiting, 'queued job')}{until}",
             advice=f"naq queue resume {name} resumes it.",
             since=queue.oldest_at if queue.waiting else None,
         )
@@ -78,7 +78,7 @@ def _of_queue(queue: QueueView, now: datetime) -> Iterator[Problem]:
             subject="queue",
             name=name,
             severity="problem",
-            found=f"has {counted(queue.waiting, 'waiting job')} and no worker serves it",
+            found=f"has {counted(queue.waiting, 'queued job')} and no worker serves it",
             advice=f"Start one: naq worker {name}",
             since=queue.oldest_at if is_long else None,
         )

@@ -38,7 +38,13 @@ FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 _PATHS = ("header", "arg")
 """Fields with a name or a path of their own: `header.customer:4711`."""
 _TEXTS = ("function", "worker", "workflow", "schedule", "text", "error")
-_STATES = {"failed": JobState.DEAD, "scheduled": JobState.HELD, "waiting": JobState.QUEUED, "done": JobState.SUCCEEDED}
+_STATES = {
+    "failed": JobState.DEAD,
+    "scheduled": JobState.HELD,
+    "delayed": JobState.HELD,
+    "waiting": JobState.QUEUED,
+    "done": JobState.SUCCEEDED,
+}
 
 
 def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> JobFilter:
@@ -134,7 +140,7 @@ def check_filter(wanted: JobFilter) -> JobFilter:
     exact["states"] = frozenset(parse_state(text(each, "states")) for each in states)
     exact["tags"] = _texts(wanted.tags, "tags")
     exact |= {name: _pairs(getattr(wanted, name), name) for name in ("headers", "arguments")}
-    exact["queue"] = check_queue(wanted.queue) if wanted.queue else ""
+    exact["queue"] = ",".join(check_queue(each) for each in wanted.queues)
     return JobFilter(**exact)
 
 
@@ -167,8 +173,27 @@ def describe_filter(wanted: JobFilter) -> str:
     return shlex.join([*words, f"id:{wanted.text}"] if wanted.text else words)
 
 
+def explain_filter(wanted: JobFilter) -> list[tuple[str, str]]:
+    """Return how search words were understood: what is looked at, and what it has to be."""
+    found = [("state", " or ".join(sorted(wanted.states)))] if wanted.states else []
+    found += [
+        (name, " or ".join(value.split(",")) if name == "queue" else value) for name in FIELDS if (value := getattr(wanted, name))
+    ]
+    found += [("tag", tag) for tag in wanted.tags]
+    found += [(f"header {name}", value) for name, value in wanted.headers]
+    found += [(f"argument {path}", value) for path, value in wanted.arguments]
+    found += [(f"enqueued {name}", f"{at:%Y-%m-%d %H:%M:%S} UTC") for name in ("since", "until") if (at := getattr(wanted, name))]
+    return [*found, ("id, arguments or error with", wanted.text)] if wanted.text else found
+
+
+def meant_states(wanted: JobFilter) -> list[str]:
+    """Return the words for states among the text that is searched for: who types `dead` may mean `state:dead`."""
+    known = {*_STATES, *map(str, JobState)}
+    return [word for word in wanted.text.lower().split() if word in known]
+
+
 def parse_state(text: str) -> JobState:
-    """Return the state of that name; `failed` means dead, `scheduled` held, `waiting` queued, `done` succeeded.
+    """Return the state of that name; `failed` means dead, `scheduled` and `delayed` held, `waiting` queued, `done` succeeded.
 
     Raises:
         InvalidOptionError: The text is not the name of a state.

@@ -1,7 +1,7 @@
 """What may be seen of a job by somebody from whom parts of its texts are hidden."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,25 @@ def masked(view: JobView, mask: Mask | None) -> JobView:
 def masked_headers(headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
     """Return headers as they may be seen; a value is masked with its name, which may say that it is a secret."""
     return {name: mask(f"{name}={value}").removeprefix(f"{name}=") for name, value in headers.items()}
+
+
+def masked_value(value: Any, mask: Mask) -> Any:
+    """Return a value of JSON as it may be seen: what is below a key that names a secret is hidden as a whole."""
+    match value:
+        case dict():
+            return {mask(str(key)): _below(str(key), each, mask) for key, each in value.items()}
+        case list() | tuple():
+            return [masked_value(each, mask) for each in value]
+        case str():
+            return mask(value)
+        case _:
+            return value
+
+
+def _below(key: str, value: Any, mask: Mask) -> Any:
+    probe = f"{key}=x"
+    hidden = mask(probe)
+    return masked_value(value, mask) if hidden == probe else hidden.removeprefix(f"{key}=")
 
 
 def searchable(view: JobView, mask: Mask | None) -> Iterator[str]:

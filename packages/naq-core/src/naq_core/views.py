@@ -57,6 +57,7 @@ class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
 
     states: frozenset[JobState] = frozenset()
     queue: str = ""
+    """A queue, or several separated by commas."""
     function: str = ""
     """A function's name, or a part of it."""
     worker: str = ""
@@ -76,6 +77,16 @@ class JobFilter(msgspec.Struct, kw_only=True, frozen=True):
     since: datetime | None = None
     """Enqueued at or after."""
     until: datetime | None = None
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are meant; none: all."""
+        return tuple(self.queue.split(",")) if self.queue else ()
+
+    @property
+    def place(self) -> str:
+        """The queue for a subject: a wildcard where not exactly one is meant."""
+        return self.queue if len(self.queues) == 1 else "*"
 
 
 class JobPage(msgspec.Struct, kw_only=True):

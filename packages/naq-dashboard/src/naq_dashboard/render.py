@@ -16,6 +16,7 @@ from markupsafe import Markup
 from naq_core import __version__, wording
 from naq_core.names import is_new_id
 from naq_core.record import JobState
+from naq_dashboard import times
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
 
@@ -108,6 +109,8 @@ class Renderer:
         )
         self.environment.filters |= {
             "moment": moment,
+            "clock": times.clock,
+            "stamp": times.stamp,
             "duration": duration,
             "span": exact_span,
             "amount": amount,
@@ -127,17 +130,19 @@ class Renderer:
 
     def page(self, template: str, context: Mapping[str, Any]) -> str:
         """Return a whole page."""
-        return self.environment.get_template(template).render(self._with_macros(context))
+        with times.written_in(context.get("zone", times.UTC_NAME)):
+            return self.environment.get_template(template).render(self._with_macros(context))
 
     def regions(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
         """Return the live regions of a page: the blocks whose names begin with `live_`, by the id of their element."""
         loaded = self.environment.get_template(template)
-        shared = loaded.new_context(self._with_macros(context))
-        return {
-            name.replace("_", "-"): "".join(block(shared)).strip()
-            for name, block in loaded.blocks.items()
-            if name.startswith("live_")
-        }
+        with times.written_in(context.get("zone", times.UTC_NAME)):
+            shared = loaded.new_context(self._with_macros(context))
+            return {
+                name.replace("_", "-"): "".join(block(shared)).strip()
+                for name, block in loaded.blocks.items()
+                if name.startswith("live_")
+            }
 
     def _with_macros(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Add the macros: a block that is rendered alone does not run its template's imports."""
@@ -165,14 +170,7 @@ def moment(value: datetime | float | None) -> datetime | None:
 
 def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:
     """Write an instant; the browser's script turns it into a distance from now; without it the time is shown."""
-    at = moment(value)
-    if at is None:
-        return Markup('<span class="none">{}</span>').format(empty)
-    at = at.astimezone(UTC)
-    text = at.strftime("%H:%M:%S") if abs(datetime.now(UTC) - at) < timedelta(hours=20) else at.strftime("%d %b %H:%M")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), text
-    )
+    return times.ago(moment(value), empty)
 
 
 def duration(value: timedelta | float | None) -> str:

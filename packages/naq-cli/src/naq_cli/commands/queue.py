@@ -32,7 +32,7 @@ def state_of(queue: QueueView) -> str:
 COLUMNS = (
     Column("Queue", lambda queue: queue.queue),
     Column("State", lambda queue: "paused" if queue.paused else "open"),
-    Column("Waiting", lambda queue: queue.waiting, right=True),
+    Column("Queued", lambda queue: queue.waiting, right=True),
     Column("Running", lambda queue: queue.running, right=True),
     Column("Held", lambda queue: queue.held, right=True),
     Column("Dead", lambda queue: queue.dead, right=True),
@@ -63,12 +63,12 @@ async def show(session: Session, queue: str, /) -> None:
     facts = [
         ("Queue", view.queue),
         ("State", state_of(view)),
-        ("Waiting", view.waiting),
+        ("Queued", view.waiting),
         ("By priority", view.by_priority),
         ("Running", view.running),
         ("Held", view.held),
         ("Dead", view.dead),
-        ("Oldest waiting", view.oldest_at),
+        ("Oldest queued", view.oldest_at),
         ("Workers", view.workers),
         ("Limit", view.limit),
         ("Redelivered", view.redelivered),

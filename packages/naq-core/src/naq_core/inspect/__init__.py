@@ -1,7 +1,7 @@
 """Reading the state of the whole: shared by the client, the CLI and the dashboard. Nothing here changes anything."""
 
 from naq_core.inspect.broker import broker_info
-from naq_core.inspect.jobs import count_jobs, get_job, list_jobs
+from naq_core.inspect.jobs import count_jobs, get_arguments, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.schedulers import leading_scheduler
 from naq_core.inspect.state import job_state
@@ -17,6 +17,7 @@ __all__ = [
     "broker_info",
     "check_topology",
     "count_jobs",
+    "get_arguments",
     "get_job",
     "get_queue",
     "get_workflow",

@@ -17,9 +17,9 @@ async def known_count(connection: Connection, wanted: JobFilter) -> JobCount:
     It is known for states that are places, for one queue or all, and for all jobs.
     """
     names = connection.names
-    if wanted != JobFilter(states=wanted.states, queue=wanted.queue):
+    if wanted != JobFilter(states=wanted.states, queue=wanted.queue) or len(wanted.queues) > 1:
         return JobCount(count=0, is_exact=False)
-    queue = wanted.queue or "*"
+    queue = wanted.place
     match wanted.states:
         case states if states == {JobState.DEAD}:
             return JobCount(count=(await count_many(connection, names.jobs_stream, [names.dead(queue, "*")]))[0])

@@ -105,7 +105,7 @@ class Listing:
             InvalidOptionError: The cursor is of another list.
         """
         names = connection.names
-        queue = wanted.queue or "*"
+        queue = wanted.place
         records, jobs = await stream_span(connection, names.results_stream), await stream_span(connection, names.jobs_stream)
         spans: list[tuple[str, str | None, int, int, bool]] = []
         """Stream, subject, where to begin, the lowest sequence, whether it holds records."""

@@ -14,7 +14,7 @@ _ANY = r'(?:[^"\\]|\\.)*'
 def may_match(wanted: JobFilter, view: JobView) -> bool:
     """Return whether what is the same all through a job's life matches."""
     return (
-        (not wanted.queue or view.queue == wanted.queue)
+        (not wanted.queue or view.queue in wanted.queues)
         and (not wanted.function or wanted.function in view.function)
         and (not wanted.workflow or view.workflow == wanted.workflow)
         and (not wanted.schedule or view.schedule == wanted.schedule)

@@ -1,15 +1,19 @@
 """Jobs: lists of them, newest first, counts, and one with all that is known of it."""
 
 import asyncio
+from typing import Any
 
-from naq_core.errors import AmbiguousJobError
+import msgspec
+
+from naq_core.errors import AmbiguousJobError, DecodeError
 from naq_core.filters import check_filter
-from naq_core.inspect._compose import view_of
+from naq_core.inspect._compose import envelope_of, view_of
 from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
-from naq_core.masks import Mask, masked
+from naq_core.masks import Mask, masked, masked_value
 from naq_core.names import check_place, is_job_id
+from naq_core.serialization import JSON, decode_json
 from naq_core.storage import records
 from naq_core.storage.connection import Connection
 from naq_core.transport.direct import Entry, get_many
@@ -57,7 +61,7 @@ async def list_jobs(
     skip = ("", "")
     if filter.text and not filter.arguments and is_job_id(filter.text):  # an id pasted into a search box is found at once
         try:
-            view = await _by_id(connection, filter.text, filter.queue or "*")
+            view = await _by_id(connection, filter.text, filter.place)
         except AmbiguousJobError:
             view = None  # the search below finds them all
         if view is not None and matches(filter, view, mask):
@@ -124,6 +128,29 @@ async def get_job(connection: Connection, job_id: str, queue: str = "*", mask: M
         raise await records.not_found(connection, job_id, queue)
     view.children = children
     return masked(view, mask)
+
+
+async def get_arguments(connection: Connection, job_id: str, queue: str = "*", mask: Mask | None = None) -> str:
+    """Return all arguments of a job as JSON, over several lines; empty where they are not JSON or not stored any more.
+
+    A preview (`JobView.arguments`) ends after 200 characters.
+
+    Args:
+        job_id: The id, or `id@queue`.
+        queue: Its queue; by default it is looked for in all.
+        mask: As of `list_jobs`.
+    """
+    job_id, queue = check_place(job_id, queue)
+    _, message = await records.look_up(connection, job_id, queue)
+    envelope = None if message is None else envelope_of(Entry(message.subject, message.sequence, "", {}, message.data))
+    if envelope is None or envelope.ct != JSON or not envelope.body:
+        return ""
+    try:
+        call: Any = decode_json(envelope.body, "arguments")
+        shown = {"args": call[0], "kwargs": call[1]}
+        return msgspec.json.format(msgspec.json.encode(shown if mask is None else masked_value(shown, mask))).decode()
+    except (DecodeError, LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return ""
 
 
 async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobView | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from naq_core.record import JobState
 from naq_core.views import JobView
 
 __all__ = ["Bar", "Gantt", "chart", "longest_way"]
@@ -63,11 +64,18 @@ def chart(jobs: Sequence[JobView], begin: datetime | None, now: datetime | None 
 
 
 def longest_way(jobs: Sequence[JobView], now: datetime | None = None) -> list[JobView]:
-    """Return the chain of jobs that decided when the workflow ended: backwards, always over the parent that ended last."""
+    """Return the chain of jobs that decided when the workflow ended: backwards, always over the parent that ended last.
+
+    It ends at the job that failed first, if one has: what comes after it is of no interest before that.
+    """
     now = now or datetime.now(UTC)
     known = {job.job_id: job for job in jobs if job.started_at is not None}
     way: list[JobView] = []
-    job = max(known.values(), key=lambda each: _end(each, now), default=None)
+    dead = [each for each in known.values() if each.state is JobState.DEAD]
+    if dead:
+        job: JobView | None = min(dead, key=lambda each: _end(each, now))
+    else:
+        job = max(known.values(), key=lambda each: _end(each, now), default=None)
     while job is not None and job not in way:
         way.append(job)
         parents = [known[parent] for parent in job.parents if parent in known]

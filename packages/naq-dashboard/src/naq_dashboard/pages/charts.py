@@ -1,5 +1,6 @@
 """What pages with charts have in common."""
 
+from itertools import dropwhile
 from typing import Any
 
 from naq_core.metrics import SeriesPoint
@@ -18,6 +19,8 @@ async def charts(state: AppState, query: Query, queue: str = "") -> dict[str, An
     """Return the chosen range, and the newest figures as a table for those who do not see charts."""
     name = query.get("range") if query.get("range") in RANGES else "1h"
     series = await state.figures.series(RANGES[name], queue)
+    since_data = list(dropwhile(lambda point: not _has_something(point), series.points))
+    rate, over = _per_minute(since_data, series.step)
     busy = [point for point in series.points if _has_something(point)]
     return {
         "ranges": list(RANGES),
@@ -27,8 +30,9 @@ async def charts(state: AppState, query: Query, queue: str = "") -> dict[str, An
         "step": series.step,
         "rows": list(reversed(busy[-ROWS:])),
         "series_mark": hash(tuple(tuple(getattr(point, name) for name in MARKED) for point in busy[-3:])),
-        "per_minute": _per_minute(series.points, series.step),
-        "spark": [point.succeeded + point.failed for point in series.points[-60:]],
+        "per_minute": rate,
+        "per_minute_over": over,
+        "spark": [point.succeeded + point.failed for point in since_data[-60:]],
     }
 
 
@@ -36,8 +40,11 @@ def _has_something(point: SeriesPoint) -> bool:
     return any(getattr(point, name) for name in MARKED[1:])
 
 
-def _per_minute(points: list[SeriesPoint], step: int) -> float:
-    """Return how many jobs ended per minute, over the last five minutes or so, without the step that is not over."""
+def _per_minute(points: list[SeriesPoint], step: int) -> tuple[float, float]:
+    """Return how many jobs ended per minute, and over how many seconds: five minutes or so, or since there are figures.
+
+    The step that is not over does not count.
+    """
     last = points[-1 - max(1, 300 // step) : -1]
     seconds = len(last) * step
-    return sum(point.succeeded + point.failed for point in last) * 60 / seconds if seconds else 0.0
+    return (sum(point.succeeded + point.failed for point in last) * 60 / seconds if seconds else 0.0), seconds

@@ -57,7 +57,8 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
                     "fields": {name: text for name, text in form.pairs if name in TARGETS.values()},
                 }
     if "application/json" in request.headers.get("Accept", ""):
-        return Response({"notice": result.notice, "location": location, "undo": undo}, status_code=200)
+        told = {"notice": result.notice, "location": location}
+        return Response(told if undo is None else {**told, "undo": undo}, status_code=200)
     back = location or local_path(_path_of(request.headers.get("Referer", "")), links())
     response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
     response.set_cookie(

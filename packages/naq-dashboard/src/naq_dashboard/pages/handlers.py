@@ -3,9 +3,10 @@
 import gzip
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from litestar import get, head
+from litestar.datastructures import Cookie
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -17,12 +18,14 @@ from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.live.hub import Subscription
 from naq_dashboard.pages import BY_NAME, PAGES, Page
 from naq_dashboard.pages.forms import FORMS
-from naq_dashboard.pages.frame import MOST, error_page, frame, html_page, query_of
+from naq_dashboard.pages.frame import MOST, ZONE, error_page, frame, html_page, local_path, query_of, zone_of
 from naq_dashboard.pages.login import LOGIN
 from naq_dashboard.pages.page import Query
 from naq_dashboard.render import assets
+from naq_dashboard.times import zone_name
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
+YEAR = 31_536_000
 MOST_OPEN = 50
 """Pages that one stream keeps up to date at most: those that can be seen, so far fewer."""
 
@@ -74,6 +77,7 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
     if page is None:
         return None
     query = Query(tuple(parse_qsl(text)[:MOST]), viewer)
+    written = zone_of(request, query)
     context = frame(request, page.name, query) | {"notice": ""}
 
     async def load() -> dict[str, str]:
@@ -83,7 +87,21 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
         return state.renderer.regions(page.template, context | found | fresh)
 
     narrow = {field: query.get(field) for field in page.watches}
-    return Subscription(page=name, key=(page.name, query, links), load=load, **narrow)
+    return Subscription(page=name, key=(page.name, query, links, written), load=load, **narrow)
+
+
+@get("/zone", include_in_schema=False)
+async def zone(request: AnyRequest) -> Response[Any]:
+    """Keep the zone in which this browser shows times, and go back."""
+    links, name = links_of(request), zone_name(query_of(request).get("tz"))
+    parts = urlsplit(request.headers.get("Referer", ""))
+    rest = [(key, value) for key, value in parse_qsl(parts.query) if key != "tz"]
+    back = local_path(f"{parts.path}?{urlencode([*rest, ('tz', name)])}", links())
+    response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
+    response.set_cookie(
+        Cookie(key=ZONE, value=quote(name), path=f"{links.base}/", httponly=True, samesite="strict", max_age=YEAR)
+    )
+    return response
 
 
 @get("/static/{path:path}", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
@@ -121,6 +139,7 @@ HANDLERS: list[Any] = [
     *(page_handler(page) for page in PAGES),
     ping,
     stream,
+    zone,
     static,
     favicon,
     *LOGIN,

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from naq_core.errors import ConfigurationError
-from naq_core.filters import FIELDS, build_filter
-from naq_core.inspect import broker_info, get_job, list_queues
+from naq_core.filters import FIELDS, build_filter, explain_filter, meant_states
+from naq_core.inspect import broker_info, get_arguments, get_job, list_queues
 from naq_core.names import check_place
 from naq_core.options import OPTIONS
 from naq_core.record import AttemptError, JobState
@@ -21,7 +21,7 @@ from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.queries.queues import job_counts
 from naq_dashboard.queries.searches import Search, names_one
-from naq_dashboard.render import moment
+from naq_dashboard.render import in_queue, moment
 from naq_dashboard.state import AppState
 
 __all__ = ["delayed", "filter_of", "job", "jobs", "new_job"]
@@ -35,7 +35,7 @@ MOST_FAILED = 3
 """How many failed attempts the timeline shows; all of them are listed below it."""
 SEARCH_TERMS = (
     ("state:dead,retrying", "in one of these states"),
-    ("queue:mail", "of this queue"),
+    ("queue:mail,billing", "of one of these queues"),
     ("function:report", "a part of the function's name"),
     ("error:TimeoutError", "whose last error has this type"),
     ("worker:ID", "last run by this worker"),
@@ -46,6 +46,22 @@ SEARCH_TERMS = (
     ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
     ('"two words"', "the exact phrase"),
 )
+WORDS = (
+    "function:",
+    "error:",
+    "worker:",
+    "workflow:",
+    "schedule:",
+    "tag:",
+    "key:",
+    "id:",
+    "arg.",
+    "header.",
+    "since:1h",
+    "until:",
+)
+MOST_WORDS = 100
+"""Queues that the search field suggests."""
 COMMON = ("delay", "priority", "max_retries", "timeout", "job_id")
 """Options that the form of a new job shows at once; the others are below "More options"."""
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
@@ -86,6 +102,8 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         "entries": await _entries(state) if progress is not None else 0,
         "count": await _count(state, wanted, page, limit, cursor),
         "complaint": complaint,
+        "understood": explain_filter(wanted) if query.get("q") and not complaint else [],
+        "meant": meant_states(wanted),
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
         "queues": [each.queue for each in queues],
@@ -94,6 +112,11 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         "also": {name: value for name in HIDDEN if (value := query.get(name))},
         "limit": limit,
         "search_terms": SEARCH_TERMS,
+        "search_words": [
+            *WORDS,
+            *(f"state:{each.value}" for each in JobState),
+            *(f"queue:{each.queue}" for each in queues[:MOST_WORDS]),
+        ],
         "runs": _runs(state, query.get("bulk")),
     }
 
@@ -143,16 +166,22 @@ async def delayed(state: AppState, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
     wanted = msgspec.structs.replace(filter_of(query, state.now()), states=DELAYED)
     page = await search.find(state.read, wanted, PAGE, query.get("cursor"))
-    return {"title": "Delayed", "found": page, "terms": terms_of(query)}
+    return {"title": "Held", "found": page, "terms": terms_of(query)}
 
 
 async def job(state: AppState, query: Query) -> dict[str, Any]:
     """Show one job."""
     job_id, queue = check_place(query.get("job_id"), query.get("queue") or "*")
-    view, done = await asyncio.gather(state.read(get_job, job_id, queue, state.mask), done_to(state.read, "job", job_id))
+    view, arguments, done = await asyncio.gather(
+        state.read(get_job, job_id, queue, state.mask),
+        state.read(get_arguments, job_id, queue, state.mask),
+        done_to(state.read, "job", job_id),
+    )
     return {
         "title": view.function or view.job_id,
         "job": view,
+        "place": f"{view.job_id}@{view.queue}" if in_queue(view.job_id, view.queue) else view.job_id,
+        "arguments": arguments,
         "steps": timeline(view),
         "attempts": attempts(view),
         "activity": done,

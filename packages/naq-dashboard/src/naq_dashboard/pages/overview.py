@@ -16,6 +16,7 @@ from naq_dashboard.state import AppState
 __all__ = ["overview"]
 
 RECENT = 8
+DEFAULT_URL = "nats://localhost:4222"
 MOST_QUEUES = 8
 MOST_PROBLEMS = 12
 
@@ -30,9 +31,15 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         state.read(needs_attention, fresh=ATTENTION_FRESH),
         charts(state, query),
     )
+    names = (await state.connection()).names
+    kept = (names.jobs_stream, names.results_stream)
     return {
         **drawn,
         "title": "Overview",
+        # Streams count what was ever stored: a server whose jobs have all been deleted is not new.
+        "is_new": not any(each.get("last_sequence") for each in broker.streams if each.get("name") in kept),
+        "queue": state.naq_settings.default_queue,
+        "nats_url": "" if state.broker.url == DEFAULT_URL else state.broker.url,
         "totals": totals(queues),
         "queues": longest_waiting(queues)[:MOST_QUEUES],
         "queue_count": len(queues),

@@ -3,7 +3,9 @@
 from typing import Any
 
 from naq_core.inspect import get_workflow, list_workflows
+from naq_core.record import JobState
 from naq_dashboard.drawing.dag import Drawing, draw
+from naq_dashboard.drawing.fans import folded
 from naq_dashboard.drawing.gantt import chart, longest_way
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
@@ -26,16 +28,20 @@ async def workflow(state: AppState, query: Query) -> dict[str, Any]:
     """Show one workflow: its jobs, who waits for whom, and what has failed."""
     view = await state.read(get_workflow, query.get("workflow_id"), state.mask)
     drawing: Drawing | None = None
-    if len(view.jobs) <= MOST_DRAWN:
-        drawing = draw([(job.job_id, job.parents) for job in view.jobs])
+    steps = {step.key: step for step in folded(view.jobs)}
+    if len(steps) <= MOST_DRAWN:
+        drawing = draw([(step.key, step.parents) for step in steps.values()])
     way = longest_way(view.jobs)
     return {
         "gantt": chart(view.jobs, view.created_at),
         "way": way,
+        "way_keys": {step.key for step in steps.values() if any(job in way for job in step.jobs)},
         "way_ids": {job.job_id for job in way},
         "title": view.name or view.workflow_id,
         "workflow": view,
-        "jobs": {job.job_id: job for job in view.jobs},
+        "steps": steps,
+        "names": {job.job_id: step.name for step in steps.values() for job in step.jobs},
+        "has_failed": bool(way) and way[-1].state is JobState.DEAD,
         "drawing": drawing,
         "most_drawn": MOST_DRAWN,
         "activity": await done_to(state.read, "workflow", view.workflow_id),

@@ -13,7 +13,10 @@
     const text = `${Math.floor(size / unit)}${name}`;
     return seconds >= 0 ? `${text} ago` : `in ${text}`;
   }
+  let isAbsolute = false;
+  try { isAbsolute = localStorage.getItem("naq-times") === "absolute"; } catch (error) { /* relative */ }
   function tick(root = document) {
+    if (isAbsolute) return;
     const now = Date.now();
     for (const time of $$("time[datetime]", root)) {
       const text = distance((now - Date.parse(time.getAttribute("datetime"))) / 1000);
@@ -22,6 +25,26 @@
   }
   setInterval(tick, 1000);
   tick();
+  for (const choice of $$("[data-scripted]")) choice.hidden = false;
+  for (const button of $$("[data-times]")) {
+    button.setAttribute("aria-pressed", String((button.dataset.times === "absolute") === isAbsolute));
+    button.addEventListener("click", () => {
+      try { localStorage.setItem("naq-times", button.dataset.times); } catch (error) { /* nothing is kept */ }
+      location.reload();
+    });
+  }
+  // The zone stands in the address, so that whoever is sent it sees the same times.
+  const zone = document.documentElement.dataset.zone, here = new URL(location);
+  if (zone && zone !== "UTC" && here.searchParams.get("tz") !== zone) {
+    here.searchParams.set("tz", zone);
+    history.replaceState(history.state, "", here);
+  }
+  document.addEventListener("focusin", (event) => {
+    const zones = $("#zones");
+    if (event.target.name !== "tz" || zones.children.length > 1) return;
+    const names = new Set([Intl.DateTimeFormat().resolvedOptions().timeZone, "UTC", ...(Intl.supportedValuesOf?.("timeZone") || [])]);
+    zones.replaceChildren(...[...names].map((name) => new Option("", name)));
+  });
 
   // Themes
   const root = document.documentElement;
@@ -99,8 +122,27 @@
     }
     isShowing = false;
   }
+  // A log stays at its end, unless somebody has scrolled up to read.
+  function followLogs() {
+    for (const log of $$("[data-follow]")) {
+      if (log.dataset.height === undefined || log.scrollTop + log.clientHeight >= Number(log.dataset.height) - 8) log.scrollTop = log.scrollHeight;
+      log.dataset.height = log.scrollHeight;
+    }
+  }
+  followLogs();
+  // On phones a row is a card: each cell says what its column is.
+  function labelCells() {
+    for (const table of $$(".scroll table")) {
+      const heads = [...(table.tHead?.rows[0]?.cells || [])].map((head) => head.querySelector(".hidden-text, input") ? "" : head.textContent.trim());
+      table.classList.add("cards");
+      for (const row of table.tBodies[0]?.rows || []) [...row.cells].forEach((cell, at) => { cell.dataset.label = heads[at] || ""; });
+    }
+  }
+  labelCells();
   function shown() {
     calm();
+    labelCells();
+    followLogs();
     tick(); recount();
     document.dispatchEvent(new CustomEvent("naq:shown"));
     // A row that moves, or was away for one frame, loses the focus; keyboard navigation continues from there.
@@ -257,11 +299,20 @@
     recount();
   });
 
+  // Search words are suggested as one types: for the last of them, as the others stay.
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.matches("[data-words]")) return;
+    const head = field.value.slice(0, field.value.lastIndexOf(" ") + 1), last = field.value.slice(head.length).toLowerCase();
+    const fitting = last ? field.dataset.words.split(" ").filter((word) => word.startsWith(last) && word !== last) : [];
+    field.list.replaceChildren(...fitting.slice(0, 12).map((word) => new Option("", head + word)));
+  });
+
   // Copying; plain http has no clipboard.
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy]");
+    const button = event.target.closest("[data-copy], [data-copy-of]");
     if (!button) return;
-    const text = button.dataset.copy;
+    const text = button.dataset.copy ?? document.getElementById(button.dataset.copyOf)?.innerText ?? "";
     try {
       await navigator.clipboard.writeText(text);
       toast("Copied.");

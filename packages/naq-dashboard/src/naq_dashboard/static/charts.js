@@ -20,14 +20,16 @@
   const KINDS = {
     throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"], ["enqueued", "blue", "enqueued", true]], perMinute: true, fill: true },
     latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "amber", "run_p95"], ["wait p95", "violet", "wait_p95", true]] },
-    depth: { format: count, series: [["waiting", "accent", "depth"]], fill: true },
+    depth: { format: count, series: [["queued", "accent", "depth"]], fill: true },
   };
-  const two = (value) => String(value).padStart(2, "0");
+  // In the zone of the page, as its tables are.
+  const timeZone = document.documentElement.dataset.zone || "UTC";
+  const hours = new Intl.DateTimeFormat("en-GB", { timeZone, hour: "2-digit", minute: "2-digit" });
+  const days = new Intl.DateTimeFormat("en-GB", { timeZone, day: "numeric", month: "short" });
   function clock(self, ticks, axis, space, step) {
     return ticks.map((tick) => {
-      const at = new Date(tick * 1000);
-      const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
-      return step >= 86400 || (at.getHours() === 0 && at.getMinutes() === 0) ? `${at.getDate()}.${at.getMonth() + 1}.` : time;
+      const at = new Date(tick * 1000), time = hours.format(at);
+      return step >= 86400 || time === "00:00" ? days.format(at) : time;
     });
   }
   const plots = new Map();
@@ -38,6 +40,7 @@
     return {
       width, height,
       padding: [10, 8, 0, 0],
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), timeZone),
       legend: { show: true, live: true },
       cursor: { sync: { key: "naq" }, points: { size: 6 }, drag: { x: true, y: false } },
       scales: { y: { range: (self, low, high) => [0, Math.max(high * 1.1, high > 0 ? 0 : 1)] } },
@@ -52,7 +55,11 @@
     };
   }
 
-  function draw(data) {
+  // The range begins where the data does: an hour of a server that is five minutes old would be a spike at its edge.
+  const FIGURES = ["enqueued", "succeeded", "failed", "retried", "run_p50", "wait_p95", "depth"];
+  function draw(all) {
+    const first = all.points.findIndex((point) => FIGURES.some((name) => point[name]));
+    const data = { ...all, points: all.points.slice(first < 0 ? 0 : Math.max(0, first - 1)) };
     const times = data.points.map((point) => Date.parse(point.at) / 1000);
     for (const element of box.querySelectorAll("[data-chart]")) {
       const kind = KINDS[element.dataset.chart];
