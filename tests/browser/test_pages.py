@@ -122,7 +122,7 @@ def test_a_job_is_cancelled_and_found_without_scripts(address: str, settings: Se
     expect(page.locator(".notice").first).to_contain_text("The job is cancelled")
     expect(page.locator("#live-state")).to_contain_text("not needed")
     page.get_by_role("link", name="Jobs", exact=True).first.click()
-    page.get_by_role("searchbox").fill("child")
+    page.locator("input[type=search]").fill("child")
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page).to_have_url(re.compile("q=child"))
 
@@ -142,4 +142,4 @@ def test_keys_lead_to_pages(address: str, watched: Watched) -> None:
     page.keyboard.press("j")
     expect(page).to_have_url(re.compile("/jobs$"))
     page.keyboard.press("/")
-    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.locator("input[type=search]")).to_be_focused()
