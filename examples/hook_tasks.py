@@ -4,17 +4,16 @@ It is a module of its own so that hooks and jobs share its variables: a function
 value, with a copy of the variables it uses.
 """
 
+from collections.abc import AsyncIterator
+
 connections: list[str] = []
 
 
-async def connect() -> None:
-    """Open what the jobs need, once per worker."""
+async def database() -> AsyncIterator[None]:
+    """Open what the jobs need when the worker starts, and close it when the worker ends."""
     connections.append("database")
     print("connected")
-
-
-async def disconnect() -> None:
-    """Close it again."""
+    yield
     connections.clear()
     print("disconnected")
 

@@ -1,9 +1,9 @@
-"""A worker inside your own program, with hooks at its start and its end, that stops when its queues are empty."""
+"""A worker inside your own program, with a hook around its jobs, that stops when its queues are empty."""
 
 import asyncio
 import os
 
-from hook_tasks import connect, disconnect, lookup
+from hook_tasks import database, lookup
 
 from naq_client import Queue
 from naq_core.server import EmbeddedServer
@@ -14,7 +14,7 @@ async def main(url: str) -> None:
     """Enqueue, then work off."""
     async with Queue("hooks", url) as queue:
         jobs = await queue.enqueue_many(queue.call(lookup, key) for key in ("a", "b"))
-        await Worker(["hooks"], url, burst=True, on_startup=[connect], on_shutdown=[disconnect]).run()
+        await Worker(["hooks"], url, burst=True, hooks=[database]).run()
         for job in jobs:
             print(await job.result(timeout=10))
 

@@ -149,6 +149,10 @@ EXPECTED = {
         r"result, as a preview: 20",
     ],
     "progress.py": [r"[1-5] of 5: loaf [1-5] is out", r"job bread on queue 'default', attempt 1"],
+    "resources.py": [
+        r"the stock is opened\nthe stock is closed\n",
+        r"sale 1: bread, 1 left\nsale 2: cake, 0 left\nrefused: .*no cake left\nsale 3: bread, 0 left\nsale 1: cake, 99 left",
+    ],
     "retries.py": [
         r"done at attempt 3",
         r"attempt 2: ConnectionError: no answer",
@@ -188,6 +192,7 @@ NOT_PROGRAMS = {
     "scheduled_tasks.py",
     "serving.py",
     "shop_middleware.py",
+    "shop_resources.py",
     "priority_tasks.py",
 }
 

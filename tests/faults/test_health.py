@@ -51,7 +51,7 @@ async def start():
 
 async def main():
     logging.basicConfig(level=logging.INFO)
-    worker = Worker("default", on_startup=[start])
+    worker = Worker("default", hooks=[start])
     names = dict.fromkeys(Options.__dataclass_fields__)
     with _health.observed(worker, Options(**{**names, "http_port": 0, "http_host": "127.0.0.1"}), None):
         await worker.run()

@@ -125,7 +125,7 @@ class Ends:
 
 @asynccontextmanager
 async def a_worker(name: str, settings: Settings) -> AsyncIterator[Worker]:
-    worker = Worker(["default"], settings=settings, on_startup=[partial(_set_owner, name)])
+    worker = Worker(["default"], settings=settings, hooks=[partial(_set_owner, name)])
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run())
         try:

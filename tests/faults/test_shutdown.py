@@ -214,7 +214,7 @@ def freeze(own_server: EmbeddedServer) -> Iterator[Callable[[], None]]:
 async def test_a_worker_stops_while_a_step_of_its_start_gets_no_answer(
     own_settings: Settings, freeze: Callable[[], None]
 ) -> None:
-    worker = Worker(["default"], settings=own_settings, on_startup=[freeze])
+    worker = Worker(["default"], settings=own_settings, hooks=[freeze])
     async with asyncio.timeout(GRACE + 10), asyncio.TaskGroup() as group:  # a call to the server is given up after 30 s
         group.create_task(worker.run())
         await eventually(lambda: worker.is_serving, 15)

@@ -131,16 +131,16 @@ async def test_an_event_loop_that_a_job_stops_is_replaced(queue: Queue, naq_work
 
 
 @pytest.mark.parametrize("hook", [child_jobs.move_in, child_jobs.move_in_later, functools.partial(child_jobs.move_in)])
-async def test_children_run_the_start_up_hooks(hook: Callable[[], Any], queue: Queue, naq_worker: WorkerRunner) -> None:
+async def test_children_call_the_hooks(hook: Callable[[], Any], queue: Queue, naq_worker: WorkerRunner) -> None:
     job = await queue.options(process=True).enqueue(child_jobs.where)
-    await naq_worker.run_until_idle(on_startup=[hook])
+    await naq_worker.run_until_idle(hooks=[hook])
     assert await job.result(SLOW) == "moved in"
 
 
 async def test_a_hook_that_fails_in_a_child_fails_the_job_and_says_so(queue: Queue, naq_worker: WorkerRunner) -> None:
     job = await queue.options(process=True, max_retries=0).enqueue(child_jobs.where)
-    await naq_worker.run_until_idle(on_startup=[child_jobs.break_down_in_a_child])
-    with pytest.raises(JobFailedError, match=r"(?s)no child process can start: a start-up hook failed: .*no room for a child"):
+    await naq_worker.run_until_idle(hooks=[child_jobs.break_down_in_a_child])
+    with pytest.raises(JobFailedError, match=r"(?s)a hook failed at the start: .*no room for a child"):
         await job.result(SLOW)
 
 
@@ -150,7 +150,7 @@ async def test_a_hook_that_cannot_be_pickled_is_named(
     lock = asyncio.Lock()
     generator = (number for number in range(3))
     job = await queue.options(process=True).enqueue(child_jobs.where)
-    await naq_worker.run_until_idle(on_startup=[lambda: next(generator) and lock])
+    await naq_worker.run_until_idle(hooks=[lambda: next(generator) and lock])
     assert await job.result(SLOW) == "not moved in"
     assert "not called in child processes; make it a module-level function" in caplog.text
 

@@ -1,6 +1,7 @@
 """A worker and a scheduler inside a program of somebody else: its signals, its contexts, its hooks."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import pytest
 
 from naq_client import Queue
 from naq_core import Settings
+from naq_core.errors import HookError
 from naq_core.testing import WorkerRunner
 from naq_scheduler import Scheduler
 from naq_worker import Worker
@@ -124,19 +126,22 @@ async def test_a_service_that_was_stopped_before_does_not_start(make: Make, sett
 
 
 @pytest.mark.parametrize("error", [ValueError("first"), SystemExit("first")], ids=["error", "exit"])
-async def test_all_shutdown_hooks_run_and_the_first_error_is_raised(error: BaseException, settings: Settings) -> None:
+async def test_all_hooks_end_and_the_first_error_is_raised(error: BaseException, settings: Settings) -> None:
     called: list[str] = []
 
-    def broken(name: str, raised: BaseException) -> None:
+    def broken(name: str, raised: BaseException) -> Iterator[None]:
+        yield
         called.append(name)
         raise raised
 
-    async def close() -> None:
+    async def close() -> AsyncIterator[None]:
+        yield
         called.append("close")
 
-    hooks: list[Any] = [partial(broken, "a", error), close, partial(broken, "b", KeyError("second")), close]
-    with pytest.raises(type(error), match="first"):
-        await asyncio.to_thread(asyncio.run, Worker("default", settings=settings, burst=True, on_shutdown=hooks).run())
+    hooks: list[Any] = [close, partial(broken, "b", KeyError("second")), contextlib.asynccontextmanager(close)]
+    hooks += [contextlib.contextmanager(partial(broken, "a", error))]
+    with pytest.raises((HookError, SystemExit), match="first"):
+        await asyncio.to_thread(asyncio.run, Worker("default", settings=settings, burst=True, hooks=hooks).run())
     assert called == ["a", "close", "b", "close"]
 
 
@@ -146,6 +151,6 @@ async def test_each_attempt_starts_from_the_context_of_the_start(
     function: Callable[[str], Any], process: bool, queue: Queue, naq_worker: WorkerRunner
 ) -> None:
     jobs = [await queue.options(process=process).enqueue(function, f"tenant {number}") for number in range(6)]
-    await naq_worker.run_until_idle(concurrency=2, on_startup=[work.move_in])
+    await naq_worker.run_until_idle(concurrency=2, hooks=[work.move_in])
     assert {await job.result(20) for job in jobs} == {"house"}
     assert work.tenant.get() == "nobody"

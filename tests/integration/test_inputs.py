@@ -203,9 +203,7 @@ async def test_an_argument_of_the_wrong_kind_is_refused_with_what_is_taken(queue
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["on_startup", "on_shutdown"])
-def test_a_hook_that_cannot_be_called_is_refused(settings: Settings, name: str) -> None:
-    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions; 'shop:connect' cannot be called$"):
-        Worker("mail", settings=settings, **{name: ["shop:connect"]})  # type: ignore[arg-type]
-    with pytest.raises(InvalidOptionError, match=f"^{name}: takes a list of functions, not <function "):
-        Worker("mail", settings=settings, **{name: work.add})  # type: ignore[arg-type]
+@pytest.mark.parametrize("wrong", [work.add, [3], ["shop.connect"], [Worker], b"shop:connect"])
+def test_what_is_no_hook_is_refused(settings: Settings, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^hooks \(from argument\): (must be a list, not a|takes module:)"):
+        Worker("mail", settings=settings, hooks=wrong)

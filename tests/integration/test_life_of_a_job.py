@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from naq_core import (
     get_jetstream_context,
     get_nats_connection,
 )
+from naq_core.errors import HookError
 from naq_core.storage.records import find_job
 from naq_core.transport.streams import read_last
 from naq_worker import Worker
@@ -286,18 +288,26 @@ async def test_a_stopping_worker_hands_its_jobs_back_at_once(queue: Queue, setti
 async def test_hooks_run_around_the_jobs_and_a_failing_one_stops_the_worker(settings: Settings, queue: Queue) -> None:
     seen: list[str] = []
 
-    async def up() -> None:
+    async def first() -> None:
+        seen.append("first")
+
+    async def up_and_down() -> AsyncIterator[None]:
         seen.append("up")
+        async with asyncio.timeout(60):  # to be left in the task that has entered it
+            yield
+        seen.append("down")
 
     await queue.enqueue(work.add, 1)
-    await Worker(["default"], settings=settings, burst=True, on_startup=[up], on_shutdown=[lambda: seen.append("down")]).run()
-    assert seen == ["up", "down"]
+    await Worker(["default"], settings=settings, burst=True, hooks=[first, up_and_down]).run()
+    assert seen == ["first", "up", "down"]
 
     def broken() -> None:
         raise RuntimeError("no database")
 
-    with pytest.raises(RuntimeError, match="no database"):
-        await Worker(["default"], settings=settings, burst=True, on_startup=[broken]).run()
+    with pytest.raises(HookError, match=rf"^hook {__name__}:\S+broken failed at the start: RuntimeError: no database$") as caught:
+        await Worker(["default"], settings=settings, burst=True, hooks=[up_and_down, broken]).run()
+    assert seen == ["first", "up", "down", "up", "down"]
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 async def test_workers_are_listed_while_they_live(settings: Settings, run_worker: RunWorker) -> None:

@@ -327,7 +327,7 @@ def test_a_priority_that_does_not_exist_is_refused() -> None:
     ("service", "given", "meant"),
     [
         (Worker, {"queues": "mail", "concurency": 4}, "concurrency"),
-        (Worker, {"queues": "mail", "on_start_up": []}, "on_startup"),
+        (Worker, {"queues": "mail", "hook": []}, "hooks"),
         (Queue, {"namspace": "shop"}, "namespace"),
         (SyncQueue, {"publish_budgt": 1}, "publish_budget"),
         (Scheduler, {"sweep_intervall": 1}, "sweep_interval"),

@@ -1,7 +1,8 @@
 """Checked by mypy, never run: the types that users see."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
 
 from naq_client import (
     Chain,
@@ -21,6 +22,7 @@ from naq_client import (
     results_of,
     task,
 )
+from naq_core.resources import resource
 from naq_scheduler import Scheduler
 from naq_worker import Worker
 
@@ -28,6 +30,23 @@ from naq_worker import Worker
 @task(queue="math", max_retries=3)
 async def add(a: int, b: int = 0) -> int:
     return a + b
+
+
+def open_pool() -> Iterator[list[str]]:
+    yield []
+
+
+pool = resource(open_pool)
+
+
+@resource(scope="attempt")
+def session(pool: list[str] = pool) -> Iterator[str]:
+    yield pool[0]
+
+
+@task
+async def bill(order: int, db: list[str] = pool, inside: Annotated[str, session] = session) -> str:
+    return f"{order} {db} {inside}"
 
 
 @task
@@ -62,6 +81,7 @@ async def tasks_keep_their_signature() -> None:
     assert_type(shout("a"), str)
     assert_type(await add(1, b=2), int)
     assert_type(await add.enqueue(1, b=2), Job[int])
+    assert_type(await bill.enqueue(1), Job[str])
     assert_type(await (await add.enqueue(1)).result(), int)
     assert_type(shout.enqueue_sync("a"), SyncJob[str])
     assert_type(await add.options(timeout=3).enqueue(1), Job[int])

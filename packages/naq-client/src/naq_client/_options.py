@@ -16,6 +16,7 @@ from naq_core.job import Job
 from naq_core.option_kinds import instant
 from naq_core.option_set import NO_OPTION_SET, OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, RUN_OPTIONS
+from naq_core.resources import without_resources
 from naq_core.values import seconds
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _parameters(function: Any) -> Collection[str] | None:
 
 def _read_parameters(function: Any) -> Collection[str] | None:
     try:
-        parameters = None if isinstance(function, str) else inspect.signature(function).parameters
+        parameters = None if isinstance(function, str) else without_resources(function, inspect.signature(function)).parameters
     except (TypeError, ValueError):
         return None
     if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):

@@ -10,6 +10,7 @@ from naq_core.errors import InvalidScheduleError
 from naq_core.functions import unwrap
 from naq_core.job import Job
 from naq_core.options import SCHEDULE_KEYWORDS, SCHEDULE_OPTIONS
+from naq_core.resources import without_resources
 from naq_core.storage.connection import Connection
 from naq_core.views import Firing, ScheduleView
 
@@ -129,7 +130,8 @@ def _check_not_the_functions_own(function: Callable[..., Any] | str, options: Ma
     if isinstance(function, str):
         return
     try:
-        parameters = inspect.signature(unwrap(function)).parameters
+        plain = unwrap(function)
+        parameters = without_resources(plain, inspect.signature(plain)).parameters
     except (TypeError, ValueError):
         return
     for name in sorted(parameters.keys() & options.keys()):

@@ -17,6 +17,7 @@ class OtherSettings(TypedDict, total=False):
     job_serializer: Literal["pickle", "json"] | None
     allowed_functions: Names | str | None
     middleware: Sequence[Any] | str | None
+    hooks: Sequence[Any] | str | None
     signing_key: Names | str | None
     webhook_secret: Names | str | None
     large_threshold: int | None

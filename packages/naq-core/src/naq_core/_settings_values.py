@@ -130,22 +130,47 @@ def middleware(value: object) -> tuple[Any, ...]:
     Raises:
         ValueError: A part of it is neither.
     """
-    if isinstance(value, str):
-        value = names(value)
-    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
-        raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
-    return tuple(_middleware(each) for each in value)
+    return tuple(_middleware(each) for each in _members(value))
 
 
 def _middleware(each: Any) -> Any:
-    if not isinstance(each, str):
-        if any(hasattr(each, side) for side in MIDDLEWARE_SIDES):
-            return each
-        raise ValueError(f"takes module:name, or classes and instances with a method enqueue or attempt; not {shown(each)}")
-    name = str.__str__(each).strip()
+    if isinstance(each, str):
+        return _reference(each, "shop.naq:Tracing")
+    if any(hasattr(each, side) for side in MIDDLEWARE_SIDES):
+        return each
+    raise ValueError(f"takes module:name, or classes and instances with a method enqueue or attempt; not {shown(each)}")
+
+
+def hooks(value: object) -> tuple[Any, ...]:
+    """Return hooks as they were given: names (`module:function`) in text or in a list, where functions may be, too.
+
+    Raises:
+        ValueError: A part of it is neither.
+    """
+    return tuple(_hook(each) for each in _members(value))
+
+
+def _hook(each: Any) -> Any:
+    if isinstance(each, str):
+        return _reference(each, "shop.naq:open_pool")
+    if callable(each) and not isinstance(each, type):
+        return each
+    raise ValueError(f"takes module:function, or functions; not {shown(each)}")
+
+
+def _members(value: object) -> Iterable[Any]:
+    if isinstance(value, str):
+        return names(value)
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise ValueError(f"must be a list, not a {type(value).__name__}")  # noqa: TRY004 - one error type for all
+    return value
+
+
+def _reference(text: str, example: str) -> str:
+    name = str.__str__(text).strip()
     module, colon, rest = name.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *rest.split("."))):
-        raise ValueError(f"takes module:name, such as 'shop.naq:Tracing'; not {shown(name)}")
+        raise ValueError(f"takes module:name, such as '{example}'; not {shown(name)}")
     return name
 
 

@@ -1,7 +1,11 @@
 """What a function takes that a decorator has made with `functools.wraps`, and so looks like the function that it wraps."""
 
+import contextlib
+import functools
 import inspect
 import sys
+import types
+import typing
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -61,6 +65,24 @@ def face_of(function: Callable[..., Any]) -> Face:
         function = getattr(wrapped, "__naq_function__", wrapped)
         signature, is_wrapped = own_signature(function), True
     return Face(function, signature, is_wrapped)
+
+
+def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a callable, with their `Annotated`; those that cannot be resolved are missing."""
+    plain: Any = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+    if inspect.isclass(plain):
+        plain = plain.__init__
+    elif not inspect.isroutine(plain):
+        plain = type(plain).__call__
+    try:
+        return typing.get_type_hints(plain, include_extras=True)
+    except Exception:  # noqa: BLE001 - one name that cannot be resolved must not hide the others
+        found: dict[str, Any] = {}
+        for name, annotation in getattr(plain, "__annotations__", {}).items():
+            alone: Any = types.SimpleNamespace(__annotations__={name: annotation})
+            with contextlib.suppress(Exception):
+                found |= typing.get_type_hints(alone, getattr(plain, "__globals__", {}), include_extras=True)
+        return found
 
 
 def _takes_anything(signature: inspect.Signature) -> bool:

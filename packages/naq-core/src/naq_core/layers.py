@@ -3,15 +3,15 @@
 What a middleware may do is in `docs/adr/0048-middleware.md` and `docs/middleware.md`; `naq_core.middleware` has what it is given.
 """
 
-import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from naq_core._settings_values import MIDDLEWARE_SIDES, middleware
 from naq_core.control import JobControl
 from naq_core.errors import ConfigurationError, InvalidOptionError, shown
 from naq_core.functions import task_of
+from naq_core.references import import_reference
 
 FORM = "a generator with one yield: def {side}(self, {argument}): ...; yield; ... (or async def)"
 ARGUMENTS = {"enqueue": "jobs", "attempt": "attempt"}
@@ -21,7 +21,7 @@ class Layer(NamedTuple):
     """One side of one middleware."""
 
     name: str
-    """For people: `module:name`."""
+    """For people: `module:name`. Empty: it names its errors itself."""
     begin: Callable[[Any], Any]
     """Returns its generator, given what it is around."""
     is_async: bool
@@ -89,8 +89,7 @@ def load(given: Iterable[Any], source: str) -> Layers:
         ConfigurationError: One cannot be imported or made, or is no middleware.
     """
     sides: dict[str, list[Layer]] = {side: [] for side in MIDDLEWARE_SIDES}
-    for each in given:
-        name, found = _find(each, source)
+    for name, found in _each(given, source):
         own = [side for side in MIDDLEWARE_SIDES if getattr(found, side, None) is not None]
         if not own:
             raise _wrong(name, "has neither a method enqueue nor a method attempt", source)
@@ -98,6 +97,16 @@ def load(given: Iterable[Any], source: str) -> Layers:
         for side in own:
             sides[side].append(_layer(name, side, getattr(found, side), queues, source))
     return Layers(*(tuple(sides[side]) for side in MIDDLEWARE_SIDES))
+
+
+def _each(given: Iterable[Any], source: str) -> Iterator[tuple[str, Any]]:
+    """Yield the names and instances of middleware; a name may be that of several."""
+    for each in given:
+        name, found = _find(each, source)
+        if isinstance(found, tuple | list):
+            yield from _each(found, source)
+        else:
+            yield name, found
 
 
 def name_of(given: Any) -> str:
@@ -111,7 +120,7 @@ def name_of(given: Any) -> str:
 def _find(given: Any, source: str) -> tuple[str, Any]:
     """Return the name and the instance of a middleware."""
     name = name_of(given)
-    found = _import(name, source) if isinstance(given, str) else given
+    found = import_reference(name, "middleware", source) if isinstance(given, str) else given
     if not isinstance(found, type):
         return name, found
     if found not in _instances:
@@ -120,17 +129,6 @@ def _find(given: Any, source: str) -> tuple[str, Any]:
         except Exception as error:
             raise _wrong(name, f"cannot be made without arguments: {type(error).__name__}: {error}", source) from error
     return name, _instances[found]
-
-
-def _import(name: str, source: str) -> Any:
-    module, _, rest = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in rest.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:
-        raise _wrong(name, f"cannot be imported: {type(error).__name__}: {error}", source) from error
-    return found
 
 
 def _queues(found: Any, name: str, source: str) -> frozenset[str]:
@@ -298,17 +296,30 @@ def _passed(raised: BaseException, error: BaseException | None, frames: Any) -> 
 
 
 def _named(error: BaseException, layer: Layer) -> BaseException:
-    """Let an error of a layer say whose it is; instructions (`Retry`) and a cancellation are no errors."""
-    if isinstance(error, Exception) and not isinstance(error, JobControl):
-        note = f"raised in the middleware {layer.name}"
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+    """Let an error of a layer say whose it is."""
+    if layer.name:
+        name_origin(error, f"middleware {layer.name}")
     return error
 
 
+_ORIGINS = ("raised in the middleware ", "raised in the resource ")
+
+
+def name_origin(error: BaseException, origin: str) -> None:
+    """Let an error say where it was raised; instructions (`Retry`) and a cancellation are no errors.
+
+    Args:
+        error: What was raised.
+        origin: `middleware module:name` or `resource module:name`.
+    """
+    note = f"raised in the {origin}"
+    if isinstance(error, Exception) and not isinstance(error, JobControl) and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
 def origin_of(error: BaseException) -> str:
-    """Return which middleware has raised an error, as a clause; empty for an error of something else."""
+    """Return which middleware or resource has raised an error, as a clause; empty for an error of something else."""
     for note in reversed(getattr(error, "__notes__", ())):
-        if isinstance(note, str) and note.startswith("raised in the middleware "):
+        if isinstance(note, str) and note.startswith(_ORIGINS):
             return note
     return ""

@@ -13,39 +13,27 @@ from naq_core.envelope import JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS, changed_options, check_names
+from naq_core.resources import GivenCall
 
 __all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind", "Timing"]
 
 Kind: TypeAlias = Literal["enqueue", "firing", "requeue", "callback"]
 
 
-class Attempt:
+class Attempt(GivenCall):
     """One attempt of a job, which is about to be made; `current_job()` is set already."""
 
-    __slots__ = ("_function", "args", "job", "kwargs", "result")
+    __slots__ = ("job", "result")
 
     def __init__(self, job: JobContext, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        super().__init__(function, args, kwargs)
         self.job = job
         """The job, as `current_job()` returns it: its id, queue, attempt, headers, tags."""
-        self._function = function
-        self.args = tuple(args)
-        """The positional arguments; may be assigned."""
-        self.kwargs = dict(kwargs)
-        """The keyword arguments; may be changed and assigned."""
         self.result: Any = None
         """What the function returned, after the `yield`; may be assigned. Without a `yield` it is the result of the attempt."""
 
     def __repr__(self) -> str:
         return f"<Attempt {self.job.attempt} of job {self.job.job_id}, {self.job.function}>"
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function that will be called."""
-        return self._function
-
-    def call(self) -> Any:
-        """Call the function with the arguments as they are now, and return what it returns (for workers)."""
-        return self._function(*self.args, **self.kwargs)
 
 
 class Timing(NamedTuple):

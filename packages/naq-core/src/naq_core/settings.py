@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_type_hints
 from naq_core._nats_context import read_context
 from naq_core._settings_file import read_settings_file, read_settings_in
 from naq_core._settings_types import OtherSettings, ServiceSettings
-from naq_core._settings_values import check, middleware, names, parse_duration, redact_url, whole_number
+from naq_core._settings_values import check, hooks, middleware, names, parse_duration, redact_url, whole_number
 from naq_core._suggest import meant
 from naq_core.errors import ConfigurationError, InvalidOptionError
 from naq_core.secret_files import read_secret
@@ -45,6 +45,8 @@ _FALLBACK_ENV = {
     "scheduler_ttl": "NAQ_SCHEDULER_LOCK_TTL",
 }
 _VARIABLES = Variables(prefix="NAQ_", fallbacks=_FALLBACK_ENV, texts=(*_SECRETS, "nats_url", "nats_user"), secrets=_SECRETS)
+_REFERENCES = {"middleware": middleware, "hooks": hooks}
+"""Settings that are lists of `module:name`, and what reads them."""
 _FOREIGN_PREFIXES = ("NAQ_TEST", "NAQ_BENCH", "NAQ_DASHBOARD_")
 
 
@@ -73,6 +75,9 @@ class Settings:
     middleware: tuple[Any, ...] = ()
     """What is run around each enqueue and each attempt, from the outside to the inside: `module:name` of a class or an instance;
     as an argument also the class or instance itself (`docs/middleware.md`)."""
+    hooks: tuple[Any, ...] = ()
+    """What workers, their child processes and schedulers call when they start, in this order, and let go on when they end:
+    `module:function`; as an argument also the function itself (`docs/workers.md`)."""
     signing_key: tuple[str, ...] = ()
     """Keys that jobs and results are signed with: the first signs, all verify. Fall-back: `NAQ_SIGNING_KEY_FILE`."""
     webhook_secret: tuple[str, ...] = ()
@@ -264,13 +269,11 @@ class Settings:
     def as_environment(self) -> dict[str, str]:
         """Return the variables that tell another process these settings: `NAQ_<FIELD>` of what is not the default.
 
-        Secrets are among them, in plain text. Of the middleware only what was given by its name or as a class is.
+        Secrets are among them, in plain text. Of middleware and hooks only what was given by its name or as a class is.
         """
         changed = {name: value for name in _field_types() if (value := getattr(self, name)) != _defaults()[name]}
-        if named := tuple(each for each in self.middleware if isinstance(each, str | type)):
-            changed["middleware"] = named
-        else:
-            changed.pop("middleware", None)
+        for name in _REFERENCES.keys() & changed.keys():
+            changed[name] = tuple(each for each in changed[name] if isinstance(each, str | type)) or None
         return {f"NAQ_{name.upper()}": _as_text(value) for name, value in changed.items() if value is not None}
 
     def redacted_url(self) -> str:
@@ -338,8 +341,8 @@ def _convert(name: str, value: object) -> object:
         return parse_duration(value)
     if kind is int:
         return whole_number(value)
-    if name == "middleware":
-        return middleware(value)
+    if name in _REFERENCES:
+        return _REFERENCES[name](value)
     if kind == tuple[str, ...]:
         found = names(value)
         if name in {"signing_key", "webhook_secret"} and value != () and not found:

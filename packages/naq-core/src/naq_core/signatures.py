@@ -12,6 +12,7 @@ from naq_core.decorated import own_signature
 from naq_core.errors import InvalidCallError
 from naq_core.functions import function_name, unwrap
 from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS
+from naq_core.resources import needs_of, without_resources
 
 _LIMITLESS = sys.maxsize
 
@@ -58,7 +59,7 @@ def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
         shape.signature.bind(*args, **kwargs)
     except TypeError as error:
         call = f"{function_name(function)}{shape.signature}"
-        raise InvalidCallError(call, f"{error}{_advice(shape.signature, kwargs)}") from None
+        raise InvalidCallError(call, f"{error}{_advice(function, shape.signature, kwargs)}") from None
 
 
 def _shape_of(function: Callable[..., Any]) -> _Shape | None:
@@ -74,7 +75,7 @@ def _shape_of(function: Callable[..., Any]) -> _Shape | None:
 
 def _read(function: Callable[..., Any]) -> _Shape | None:
     try:
-        signature = own_signature(function)
+        signature = without_resources(function, own_signature(function))
     except Exception:  # noqa: BLE001 - it evaluates what users wrote
         return None
     parameters = signature.parameters.values()
@@ -94,10 +95,13 @@ def _read(function: Callable[..., Any]) -> _Shape | None:
     )
 
 
-def _advice(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
+def _advice(function: Callable[..., Any], signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str:
+    resources = {need.parameter: need.resource for need in needs_of(unwrap(function))}
     for name in kwargs:
         if name in signature.parameters:
             continue
+        if name in resources:
+            return f": the worker opens the resource {resources[name].name} for it"
         if found := meant(name, signature.parameters):
             return found
         if found := meant(name, ENQUEUE_OPTIONS):

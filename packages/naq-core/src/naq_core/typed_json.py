@@ -4,12 +4,10 @@ msgspec knows dataclasses, its own structs, dates, UUIDs, decimals, enumerations
 where the program has imported pydantic; `register_json_type` adds other classes.
 """
 
-import contextlib
 import functools
 import inspect
 import json
 import sys
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from naq_core.decorated import VARIADIC, face_of
+from naq_core.decorated import VARIADIC, annotations_of, face_of
 from naq_core.errors import DecodeError, EncodeError
+from naq_core.resources import without_resources
 
 T = TypeVar("T")
 
@@ -131,8 +130,8 @@ class Hints:
             function, signature, self.is_wrapped = face_of(function)
         except Exception:  # noqa: BLE001 - a function in C; or it evaluates what users wrote
             signature, self.is_wrapped = inspect.Signature(), False
-        parameters = list(signature.parameters.values())
-        annotations = _annotations(function) | _said(function, signature)
+        parameters = list(without_resources(function, signature).parameters.values())
+        annotations = annotations_of(function) | _said(function, signature)
         self._required = {each.name for each in parameters if each.default is each.empty and each.kind not in VARIADIC}
         returns = ANY if inspect.isclass(function) else annotations.get(_RETURN, ANY)
         self._by_name: dict[str, Any] = {_RETURN: _usable(returns)}
@@ -201,23 +200,6 @@ def _said(function: Callable[..., Any], signature: inspect.Signature) -> dict[st
         return {}
     found = {each.name: each.annotation for each in signature.parameters.values()} | {_RETURN: signature.return_annotation}
     return {name: each for name, each in found.items() if each is not inspect.Parameter.empty and not isinstance(each, str)}
-
-
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    plain: Any = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
-    if inspect.isclass(plain):
-        plain = plain.__init__
-    elif not inspect.isroutine(plain):
-        plain = type(plain).__call__
-    try:
-        return typing.get_type_hints(plain, include_extras=True)
-    except Exception:  # noqa: BLE001 - one name that cannot be resolved must not hide the others
-        found: dict[str, Any] = {}
-        for name, annotation in getattr(plain, "__annotations__", {}).items():
-            alone: Any = types.SimpleNamespace(__annotations__={name: annotation})
-            with contextlib.suppress(Exception):
-                found |= typing.get_type_hints(alone, getattr(plain, "__globals__", {}), include_extras=True)
-        return found
 
 
 def _usable(annotation: Any) -> Any:

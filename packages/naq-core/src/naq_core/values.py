@@ -6,13 +6,12 @@ is formatted as `Names.MAIL` into a subject. Therefore a check never hands on th
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from naq_core.errors import InvalidOptionError, shown
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 LONGEST_TIME = 1e9
@@ -137,19 +136,6 @@ def members(value: Iterable[T], name: str, what: str) -> list[T]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise InvalidOptionError(name, f"takes {what}, not {shown(value)}")
     return list(value)
-
-
-def functions(value: Iterable[F], name: str) -> tuple[F, ...]:
-    """Return functions as a tuple.
-
-    Raises:
-        InvalidOptionError: One cannot be called, or they are not a list.
-    """
-    found = tuple(members(value, name, "a list of functions"))
-    for each in found:
-        if not callable(each):
-            raise InvalidOptionError(name, f"takes a list of functions; {shown(each)} cannot be called")
-    return found
 
 
 def aware(value: object, name: str) -> datetime:

@@ -3,7 +3,14 @@
 import asyncio
 
 from naq_core.commands import import_modules, loop_factory, make_current_directory_importable, unreachable
-from naq_core.errors import BrokerError, BrokerUnavailableError, ConfigurationError, InvalidNameError, InvalidScheduleError
+from naq_core.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    HookError,
+    InvalidNameError,
+    InvalidScheduleError,
+)
 from naq_core.logs import complain, logging_set_up
 from naq_core.notify import ServiceState, notifying
 from naq_core.schedules import declared_specs, file_specs
@@ -18,7 +25,7 @@ SHORT_OPTIONS = {"http_port": "--health-port"}
 """Other spellings that `naq scheduler` adds."""
 
 _NAME = "scheduler"
-_USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
+_FAILED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
 
 
 def scheduler(
@@ -49,7 +56,7 @@ def scheduler(
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
     Returns:
-        The exit code: 0 stopped cleanly, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
+        The exit code: 0 stopped cleanly, 1 a hook has failed, 2 a wrong setting or schedule, 3 no usable NATS server, 4 a
         module cannot be imported, 130 interrupted during start-up.
     """
     treat_output_as_log()
@@ -72,6 +79,8 @@ def scheduler(
         return complain(_NAME, unreachable(nats_url, error), _UNREACHABLE, shape)
     except BrokerError as error:
         return complain(_NAME, str(error), _UNREACHABLE, shape)
+    except HookError as error:
+        return complain(_NAME, str(error), _FAILED, shape)
     except OSError as error:
         return complain(_NAME, f"cannot listen on {http_host}:{http_port}: {error}", _USAGE, shape)
     return 0

@@ -13,6 +13,7 @@ from typing import Unpack
 from naq_core.decoding import complain
 from naq_core.errors import BrokerError, DecodeError
 from naq_core.health import Answer, serve
+from naq_core.hooks import Hooks
 from naq_core.names import new_id
 from naq_core.schedules import ScheduleSpec, reconcile
 from naq_core.settings import ServiceSettings, Settings
@@ -159,18 +160,29 @@ class Scheduler:
         self.stop()
 
     async def _run(self) -> None:
+        hooks = Hooks(self.settings.hooks, self.settings.source("hooks"))
         name = f"naq-scheduler-{self.instance_id}"
         async with Connection(self.settings, name=name, keeps=True, is_hidden=True) as connection:
             if not await until(self._stop, self._prepare(connection)):
                 return
-            self._connection, self._agenda.now = connection, connection.clock.now
-            kind = Lease if self.enable_ha else Solo
-            lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
+            await hooks.start()
             try:
-                with self._signals:
-                    await self._serve(connection, lease)
+                await self._take_part(connection)
             finally:
-                await lease.release()
+                failure = await hooks.stop()
+            if failure is not None:
+                raise failure
+
+    async def _take_part(self, connection: Connection) -> None:
+        """Stand for election, and fire what is due while it leads."""
+        self._connection, self._agenda.now = connection, connection.clock.now
+        kind = Lease if self.enable_ha else Solo
+        lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
+        try:
+            with self._signals:
+                await self._serve(connection, lease)
+        finally:
+            await lease.release()
 
     async def _prepare(self, connection: Connection) -> None:
         _ = connection.layers  # a wrong middleware is refused now, not at the first firing

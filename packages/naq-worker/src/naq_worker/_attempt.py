@@ -13,8 +13,10 @@ from naq_core.context import set_current_job
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
-from naq_core.layers import Layer, Layers, around, around_attempts, has_declared
+from naq_core.layers import Layer, Layers, around, has_declared
 from naq_core.middleware import Attempt
+from naq_core.opened import OpenResources
+from naq_core.resources import has_resources
 from naq_core.settings import Settings
 from naq_worker._active import Active
 from naq_worker._executors.frames import Run
@@ -39,6 +41,7 @@ class Attempts:
     processes: Processes
     layers: Layers
     """The middleware of the settings."""
+    resources: OpenResources
     shortages: int = 0
     """How many attempts in a row have met a shortage."""
     process: int = field(default_factory=os.getpid)
@@ -121,7 +124,8 @@ class Attempts:
             return partial(self.processes.run, run, envelope.opt.timeout, reporter)
         function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
         set_current_job(context)
-        if (self.layers.attempt or has_declared()) and (layers := around_attempts(self.layers, queue, function)):
+        has_layers = self.layers.attempt or has_declared() or has_resources()
+        if has_layers and (layers := self.resources.around(self.layers, queue, function)):
             given = Attempt(context, function, args, kwargs)
             return partial(within if is_async(function) else self._in_thread_within, layers, given, self.process)
         call = partial(function, *args, **kwargs)

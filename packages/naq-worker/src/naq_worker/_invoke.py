@@ -28,7 +28,15 @@ from naq_worker.outcome import Cancelled, Completed, Failed, Outcome, Short, Sno
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
-_BETWEEN = {"naq_core.layers", "naq_core.middleware", "asyncio.runners", "asyncio.base_events"}
+_BETWEEN = {
+    "naq_core.layers",
+    "naq_core.middleware",
+    "naq_core.opened",
+    "naq_core.resources",
+    "asyncio.runners",
+    "asyncio.base_events",
+    "contextlib",
+}
 """Other modules that may be between the worker, or the child process, and the job's function."""
 
 

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
-from inspect import isawaitable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from naq_core.hooks import Hooks
 from naq_core.names import listed
+from naq_core.opened import OpenResources
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_queues
 from naq_core.tasks import Background, beside, services, until
@@ -36,8 +37,6 @@ from naq_worker._settle import Settler
 from naq_worker._stacks import Stacks
 
 log = logging.getLogger("naq_worker.worker")  # one name for all that a worker says: programs filter by it
-
-Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 STOP_PATIENCE = 1.0
 """Seconds that a call to the server may still take after a stop: longer only where the server is away."""
@@ -79,7 +78,7 @@ class Life:
         shares: Its queues.
         orders: What it is asked; see `follow_orders`.
         imports: Names of modules that each child process imports.
-        hooks: The start-up functions.
+        hooks: Those of the settings, not started yet.
         each_turn: Called by the loop that takes jobs, between jobs and at least once a second.
     """
 
@@ -91,7 +90,7 @@ class Life:
         orders: Orders,
         *,
         imports: Iterable[str],
-        hooks: Iterable[Hook],
+        hooks: Hooks,
         each_turn: Callable[[], None],
     ) -> None:
         self._connection = connection
@@ -99,7 +98,7 @@ class Life:
         self._worker = worker
         self._orders = orders
         self._imports = tuple(imports)
-        self._hooks = tuple(hooks)
+        self._hooks = hooks
         self._each_turn = each_turn
         self._failure: BaseException | None = None
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -125,11 +124,12 @@ class Life:
             settings.allowed_functions,
             logs=settings.job_logs == "on",
             imports=self._imports,
-            hooks=self._hooks,
+            hooks=settings.hooks,
             middleware=settings.middleware,
         )
         threads = Threads()
-        self._attempts = Attempts(settings, threads, processes, connection.layers)
+        self._resources = OpenResources(threads.run, is_hidden=True)
+        self._attempts = Attempts(settings, threads, processes, connection.layers, self._resources)
         self._keepalive = KeepAlive(
             settings,
             worker.worker_id,
@@ -186,16 +186,15 @@ class Life:
         return len(self._intake.active)
 
     async def prepare(self) -> None:
-        """Bring about what the queues need on the server, and call the start-up hooks.
+        """Bring about what the queues need on the server, and start the hooks.
 
         Raises:
             BrokerError: The server refuses or is away. Whatever a hook raises.
         """
         if not await self._until_stopped(ensure_queues(self._connection, self._worker.queues)):
             return
-        for hook in self._hooks:
-            await call_hook(hook)
-        self._intake.context = copy_context()
+        await self._hooks.start()
+        self._intake.context = self._resources.context = copy_context()
 
     async def serve(self) -> None:
         """Take jobs until the worker is to stop, or with `burst` until its queues are empty.
@@ -209,6 +208,7 @@ class Life:
                 await self._run_services()
         finally:
             await self._attempts.processes.close()
+            await self._resources.close()
             self._attempts.threads.close()
             await self._metrics.store_last()
             await self._keepalive.stop()
@@ -376,10 +376,3 @@ class Life:
             "unrecorded": list(self._processor.claims.unrecorded),
             **asdict(worker.counters),
         }
-
-
-async def call_hook(hook: Hook) -> None:
-    """Call a start-up or shutdown hook, plain or async."""
-    result = hook()
-    if isawaitable(result):
-        await result

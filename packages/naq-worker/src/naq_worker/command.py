@@ -15,6 +15,7 @@ from naq_core.errors import (
     BrokerError,
     BrokerUnavailableError,
     ConfigurationError,
+    HookError,
     InvalidNameError,
     InvalidOptionError,
 )
@@ -36,7 +37,8 @@ SHORT_OPTIONS = {"concurrency": "-c", "imports": "-i", "http_port": "--health-po
 """Other spellings that `naq worker` adds."""
 
 _NAME = "worker"
-_CANCELLED, _USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 1, 2, 3, 4, 130
+_CANCELLED = _FAILED = 1
+_USAGE, _UNREACHABLE, _IMPORT_FAILED, _INTERRUPTED = 2, 3, 4, 130
 
 _PYTHONS_THRESHOLDS = frozenset({700, 2000})
 """How many new objects start a garbage collection by default: up to Python 3.12, and from 3.13 on."""
@@ -86,7 +88,7 @@ def worker(  # noqa: PLR0913 - a parameter is an option
         log_format: console, json or logfmt (NAQ_LOG_FORMAT, else console).
 
     Returns:
-        The exit code: 0 stopped cleanly, 1 ended by an error or by a job that cancelled it, 2 a wrong setting,
+        The exit code: 0 stopped cleanly, 1 ended by an error, by a hook or by a job that cancelled it, 2 a wrong setting,
         3 no usable NATS server, 4 a module cannot be imported, 130 interrupted during start-up.
     """
     options = Options(
@@ -166,8 +168,8 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
         return complain(_NAME, str(error), _USAGE, shape)
     except BrokerUnavailableError as error:
         return complain(_NAME, unreachable(options.nats_url, error), _UNREACHABLE, shape)
-    except BrokerError as error:
-        return complain(_NAME, str(error), _UNREACHABLE, shape)
+    except (BrokerError, HookError) as error:
+        return complain(_NAME, str(error), _FAILED if isinstance(error, HookError) else _UNREACHABLE, shape)
 
 
 def _collect_less_garbage() -> None:

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
+from naq_core.hooks import Hooks
 from naq_core.inspect import list_workers
 from naq_core.names import check_worker_name, listed, new_id
 from naq_core.settings import OtherSettings, Settings
 from naq_core.signals import SignalReceiver
 from naq_core.storage.connection import Connection
 from naq_core.tasks import finish
-from naq_core.values import flag, functions, members, whole
+from naq_core.values import flag, members, whole
 from naq_worker._active import Counters
 from naq_worker._fair_share import FairShare
-from naq_worker._life import Hook, Life, Orders, call_hook
+from naq_worker._life import Life, Orders
 from naq_worker._own_metrics import WorkerFigures
 from naq_worker._signals import StopOnSignal
 
@@ -39,9 +40,6 @@ class Worker:
         concurrency: How many jobs run at a time; by default the setting, 10.
         settings: Ready settings, instead of those of the environment.
         burst: Leave when the queues are empty, instead of waiting for more.
-        on_startup: Functions (plain or async) called before the first job, in each child process too; one that raises stops the
-            worker. Each attempt runs in a copy of the context (`contextvars`) that they leave behind.
-        on_shutdown: Functions called after the last job, all of them; the first error is raised afterwards.
         handle_signals: Stop on SIGTERM and SIGINT while it runs, at once on a second one; the handlers of the program are
             restored afterwards. By default signals are left to the program, which calls `stop()`.
         imports: Names of modules to import first, here and in each child process.
@@ -53,7 +51,7 @@ class Worker:
         InvalidNameError, ConfigurationError: A name or setting is wrong.
     """
 
-    def __init__(  # noqa: PLR0913 - options by keyword
+    def __init__(
         self,
         queues: Sequence[str] | Mapping[str, float] | str,
         nats_url: str | None = None,
@@ -61,8 +59,6 @@ class Worker:
         *,
         settings: Settings | None = None,
         burst: bool = False,
-        on_startup: Iterable[Hook] = (),
-        on_shutdown: Iterable[Hook] = (),
         handle_signals: bool = False,
         imports: Iterable[str] = (),
         name: str | None = None,
@@ -81,8 +77,6 @@ class Worker:
         self._imports = (imports,) if isinstance(imports, str) else tuple(members(imports, "imports", "a list of modules"))
         for module in self._imports:
             importlib.import_module(module)
-        self._on_startup = functions(on_startup, "on_startup")
-        self._on_shutdown = functions(on_shutdown, "on_shutdown")
         self._signals = SignalReceiver(StopOnSignal(self), is_on=flag(handle_signals, "handle_signals"))
         self._orders = Orders()
         self._life: Life | None = None
@@ -225,6 +219,7 @@ class Worker:
         self._life.interrupt()
 
     async def _live(self) -> None:
+        hooks = Hooks(self.settings.hooks, self.settings.source("hooks"))
         async with Connection(self.settings, name=f"naq-worker-{self.worker_id}", keeps=True, is_hidden=True) as connection:
             self.started_at = connection.clock.now()
             life = self._life = Life(
@@ -233,7 +228,7 @@ class Worker:
                 self._shares,
                 self._orders,
                 imports=self._imports,
-                hooks=self._on_startup,
+                hooks=hooks,
                 each_turn=self._take_turn,
             )
             await life.prepare()
@@ -243,20 +238,9 @@ class Worker:
                     await life.serve()
             finally:
                 self.is_serving = False
-                failure = await self._shut_down()
+                failure = await hooks.stop()
             if failure is not None:
                 raise failure
-
-    async def _shut_down(self) -> BaseException | None:
-        """Call all shutdown hooks, whatever they raise, and return the first error."""
-        first: BaseException | None = None
-        for hook in self._on_shutdown:
-            try:
-                await call_hook(hook)
-            except BaseException as error:
-                log.error("shutdown hook %r failed", hook, exc_info=error)  # noqa: TRY400 - only the first error is raised
-                first = first or error
-        return first
 
 
 def _host() -> str:

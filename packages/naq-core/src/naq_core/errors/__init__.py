@@ -4,6 +4,8 @@ NaqError
 ├─ ConfigurationError (ValueError)      a setting is wrong; names the setting and its source
 │  └─ InvalidOptionError (TypeError)    an option or argument does not exist or has a wrong value; settings are not meant
 ├─ InvalidCallError (TypeError)         the arguments do not fit the function's signature
+├─ HookError                            a hook of the program has failed, so that a worker or scheduler ends
+├─ ResourceError                        a resource cannot be opened as it was declared, or is used where none is opened
 ├─ InvalidNameError (ValueError)        a queue name, job id or namespace that cannot be a subject token
 ├─ BrokerError
 │  ├─ BrokerUnavailableError            no server answers at the address
@@ -44,10 +46,12 @@ NaqError
 from naq_core.errors.base import (
     ConfigurationError,
     EventLoopError,
+    HookError,
     InvalidCallError,
     InvalidNameError,
     InvalidOptionError,
     NaqError,
+    ResourceError,
     shown,
 )
 from naq_core.errors.jobs import (
@@ -120,6 +124,7 @@ __all__ = [
     "EnqueueSkippedError",
     "EnqueueUnknownError",
     "EventLoopError",
+    "HookError",
     "InvalidCallError",
     "InvalidNameError",
     "InvalidOptionError",
@@ -141,6 +146,7 @@ __all__ = [
     "QueueFullError",
     "QueueInUseError",
     "QueueNotFoundError",
+    "ResourceError",
     "ScheduleError",
     "ScheduleNotFoundError",
     "SerializationError",

@@ -62,6 +62,22 @@ class InvalidCallError(NaqError, TypeError):
         super().__init__(f"the arguments do not fit {call}: {problem}")
 
 
+class HookError(NaqError):
+    """A hook of the program has failed at the start or at the end of a process; the error that it raised is the cause."""
+
+    def __init__(self, hook: str, when: str, error: BaseException) -> None:
+        self.hook = hook
+        super().__init__(f"hook {hook} failed at the {when}: {type(error).__name__}: {error}")
+
+
+class ResourceError(NaqError):
+    """A resource cannot be opened as it was declared, or is used where none is opened."""
+
+    def __init__(self, resource: str, problem: str) -> None:
+        self.resource = resource
+        super().__init__(f"resource {resource}: {problem}")
+
+
 class InvalidNameError(NaqError, ValueError):
     """A name that cannot be used as a token of a NATS subject."""
 

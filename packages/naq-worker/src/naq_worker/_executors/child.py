@@ -25,9 +25,12 @@ from naq_core.commands import import_modules
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import ConfigurationError, DecodeError
-from naq_core.layers import NO_LAYERS, Layer, around, around_attempts, load
+from naq_core.hooks import Hooks
+from naq_core.layers import NO_LAYERS, Layer, around, load
 from naq_core.middleware import Attempt
+from naq_core.opened import OpenResources
 from naq_core.record import LogLine
+from naq_core.resources import set_overrides
 from naq_core.serialization import decode_pickle
 from naq_core.signals import reset_in_forks, stopping
 from naq_core.standard_streams import guard_standard_streams, treat_output_as_log
@@ -65,6 +68,8 @@ class Child:
         self._setup = Setup([], "pickle", [])
         self._layers = NO_LAYERS
         """The middleware of the settings."""
+        self._hooks = Hooks((), "")
+        self._resources = OpenResources(_here)
         self._run: Run | None = None
         """The job that runs: what an earlier one has left running reports nothing."""
         self._context = copy_context()
@@ -84,6 +89,12 @@ class Child:
             elif (broken := self._set_up(message)) is not None:
                 self._send(broken)
                 return
+        if self._resources or self._hooks:
+            self._await(self._end(), self._context)
+
+    async def _end(self) -> None:
+        await self._resources.close()
+        await self._hooks.stop()
 
     def _set_up(self, setup: Setup) -> Broken | None:
         """Become like the worker; return what is in the way."""
@@ -97,16 +108,17 @@ class Child:
         if (problem := import_modules(setup.imports)) is not None:
             return Broken(problem, is_short=lack_in(problem) is not None)
         try:
+            set_overrides(dict(decode_pickle(each, "override") for each in setup.overrides))
             self._layers = load([decode_pickle(each, "middleware") for each in setup.middleware], "the worker's settings")
         except (ConfigurationError, DecodeError) as error:
             return Broken(str(error), is_short=lack_of(error) is not None)
         try:
-            for each in setup.hooks:
-                value = self._context.run(decode_pickle(each, "start-up hook"))
-                if inspect.isawaitable(value):
-                    self._await(value, self._context)
+            self._hooks = Hooks([decode_pickle(each, "hook") for each in setup.hooks], "the worker's settings")
+            if self._hooks:
+                self._await(self._hooks.start(), self._context)
         except BaseException as error:  # noqa: BLE001 - the boundary: reported to the worker
-            return Broken(f"a start-up hook failed: {format_traceback(error)}", is_short=lack_of(error) is not None)
+            return Broken(f"a hook failed at the start: {format_traceback(error)}", is_short=lack_of(error) is not None)
+        self._resources.context = self._context
         take_over(relay)
         return None
 
@@ -152,7 +164,7 @@ class Child:
     def _call(self, run: Run, envelope: Envelope, job: JobContext) -> Any:
         """Call the function; return its result, or what is to be awaited, or what is to be called between async middleware."""
         function, args, kwargs = prepare(envelope, run.parents, self._setup.serializer, self._setup.allowed)
-        layers = around_attempts(self._layers, run.queue, function)
+        layers = self._resources.around(self._layers, run.queue, function)
         if not layers:
             return function(*args, **kwargs)
         attempt = Attempt(job, function, args, kwargs)
@@ -203,7 +215,9 @@ class Child:
     def _drop_loop(self) -> None:
         runner, self._runner = self._runner, None
         if runner is not None:
-            runner.close()
+            runner.close()  # which ends the resources of this loop, too
+            self._resources = OpenResources(_here)
+            self._resources.context = self._context
 
     def _receive(self) -> bytes | None:
         if self._runner is not None:
@@ -299,6 +313,11 @@ class _Between:
             raise self._error
         if inspect.isawaitable(self.attempt.result):
             self.attempt.result = await self.attempt.result
+
+
+async def _here(call: Callable[[], Any]) -> Any:
+    """Call a function in the event loop of the process, which waits for nothing else."""
+    return call()
 
 
 def _new_runner() -> asyncio.Runner:

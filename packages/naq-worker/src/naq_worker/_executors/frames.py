@@ -23,9 +23,11 @@ class Setup(msgspec.Struct, tag=True):
     """Lines that jobs log are kept with them."""
     imports: list[str] = []
     hooks: list[bytes] = []
-    """Start-up hooks, pickled."""
+    """Of the settings, pickled."""
     middleware: list[bytes] = []
     """Of the settings, pickled."""
+    overrides: list[bytes] = []
+    """Values that are given instead of resources, pickled."""
 
 
 class Run(msgspec.Struct, tag=True):
@@ -44,7 +46,7 @@ class Started(msgspec.Struct, tag=True):
 
 
 class Broken(msgspec.Struct, tag=True):
-    """The child cannot take jobs: an import or a start-up hook has failed."""
+    """The child cannot take jobs: an import or a hook has failed."""
 
     reason: str
     is_short: bool = False

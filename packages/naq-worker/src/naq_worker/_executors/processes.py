@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 from naq_core.errors import EncodeError
 from naq_core.functions import registered_names, rules_for_child
 from naq_core.layers import name_of
+from naq_core.resources import overrides
 from naq_core.serialization import JSON, encode_pickle
 from naq_core.tasks import Background
 from naq_worker._executors import relay
@@ -119,11 +120,11 @@ class _Child:
             self.process.stdin.close()
 
 
-def _pickled(middleware: Any) -> bytes:
+def _pickled(value: Any, what: str, advice: str) -> bytes:
     try:
-        return encode_pickle(middleware, f"the middleware {name_of(middleware)}")
+        return encode_pickle(value, what)
     except EncodeError as error:
-        raise ChildProcessError(f"no child process can start: {error}; give it by its name, as 'module:name'") from error
+        raise ChildProcessError(f"no child process can start: {error}; {advice}") from error
 
 
 async def _spawn() -> _Child:
@@ -159,7 +160,7 @@ class Processes:
         allowed: What they may run.
         logs: Lines that jobs log are kept with them.
         imports: Modules that they import first.
-        hooks: Start-up hooks that they call then.
+        hooks: Of the settings, which they call then.
         middleware: Of the settings.
     """
 
@@ -171,7 +172,7 @@ class Processes:
         *,
         logs: bool = True,
         imports: Iterable[str] = (),
-        hooks: Iterable[Callable[[], Any]] = (),
+        hooks: Sequence[Any] = (),
         middleware: Sequence[Any] = (),
     ) -> None:
         self._slots = asyncio.Semaphore(size)
@@ -184,7 +185,7 @@ class Processes:
         self._allowed = [*allowed, *registered_names()] if serializer == JSON else list(allowed)
         """In JSON mode what this process has registered too: the child has not imported those modules."""
         self._imports = list(imports)
-        self._hooks = tuple(hooks)
+        self._hooks = hooks
         self._pickled_hooks: list[bytes] | None = None
         self._middleware = middleware
 
@@ -193,7 +194,7 @@ class Processes:
 
         Raises:
             TimeoutError: It took longer than `timeout` seconds and was killed.
-            ChildProcessError: Child processes cannot start as a module or a start-up hook fails in them; says why.
+            ChildProcessError: Child processes cannot start as a module or a hook fails in them; says why.
             ShortageError: They cannot start for another reason.
         """
         async with self._slots:
@@ -277,7 +278,7 @@ class Processes:
         """Start a child.
 
         Raises:
-            ChildProcessError: A middleware cannot be handed to it.
+            ChildProcessError: A middleware, or what overrides a resource, cannot be handed to it.
             ShortageError: The system does not let it.
         """
         setup = frame(self._setup())
@@ -297,7 +298,13 @@ class Processes:
             logs=self._logs,
             imports=self._imports,
             hooks=self._pickle_hooks(),
-            middleware=[_pickled(each) for each in self._middleware],
+            middleware=[
+                _pickled(each, f"the middleware {name_of(each)}", "give it by its name, as 'module:name'")
+                for each in self._middleware
+            ],
+            overrides=[
+                _pickled(each, f"what overrides {each[0].name}", "give what can be pickled") for each in overrides().items()
+            ],
         )
 
     def _pickle_hooks(self) -> list[bytes]:
@@ -305,7 +312,7 @@ class Processes:
             self._pickled_hooks = []
             for hook in self._hooks:
                 try:
-                    self._pickled_hooks.append(encode_pickle(hook, f"start-up hook {hook!r}"))
+                    self._pickled_hooks.append(encode_pickle(hook, f"hook {hook!r}"))
                 except EncodeError as error:
                     log.warning("%s: not called in child processes; make it a module-level function", error)
         return self._pickled_hooks

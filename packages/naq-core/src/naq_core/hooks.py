@@ -1,0 +1,109 @@
+"""Hooks: functions of the program that are called when a process of NAQ starts, and go on when it ends.
+
+`docs/workers.md` explains them. Child processes and schedulers call the same ones as workers.
+"""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncContextDecorator, ContextDecorator, asynccontextmanager, contextmanager
+from typing import Any
+
+from naq_core.errors import ConfigurationError, HookError, shown
+from naq_core.functions import function_name
+from naq_core.references import import_reference
+
+log = logging.getLogger(__name__)
+
+
+def entered_by(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that returns a context manager where the given one is a generator function, else the given one."""
+    if inspect.isasyncgenfunction(function):
+        return asynccontextmanager(function)
+    return contextmanager(function) if inspect.isgeneratorfunction(function) else function
+
+
+class Hooks:
+    """The hooks of one process.
+
+    Args:
+        given: Functions, or their names as `module:function`.
+        source: Where they were given, for errors.
+
+    Raises:
+        ConfigurationError: One cannot be imported, or is no function.
+    """
+
+    def __init__(self, given: Iterable[Any], source: str) -> None:
+        self._functions = [_find(each, source) for each in given]
+        self._begun: list[tuple[str, Any]] = []
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._functions)
+
+    async def start(self) -> None:
+        """Call all of them, one after the other, in the current context. Where one fails, those before it are ended.
+
+        Raises:
+            HookError: One has failed. What is no `Exception`, such as `SystemExit`, is raised as it is.
+        """
+        for name, function in self._functions:
+            try:
+                made = entered_by(function)()
+                if isinstance(made, AsyncContextDecorator):
+                    await made.__aenter__()  # type: ignore[attr-defined]  # contextlib's
+                elif isinstance(made, ContextDecorator):
+                    made.__enter__()  # type: ignore[attr-defined]  # as above
+                else:
+                    if inspect.isawaitable(made):
+                        await made
+                    continue
+            except BaseException as error:
+                failure = _failure(name, "start", error)
+                await self.stop()
+                if failure is error:
+                    raise
+                raise failure from error
+            self._begun.append((name, made))
+
+    async def stop(self) -> BaseException | None:
+        """Let those with a `yield` go on after it, the last one first, whatever they raise; return the first error."""
+        first: BaseException | None = None
+        while self._begun:
+            name, made = self._begun.pop()
+            try:
+                await _leave(made)
+            except BaseException as error:  # noqa: BLE001 - logged, and the first is raised
+                failure = _failure(name, "end", error)
+                first = first or failure
+        return first
+
+
+def _failure(name: str, when: str, error: BaseException) -> BaseException:
+    """Log what a hook has raised, as the commands print one line of it, and return what is to be raised."""
+    if not isinstance(error, Exception):
+        return error
+    log.error("hook %s failed at the %s", name, when, exc_info=error)
+    failure = HookError(name, when, error)
+    failure.__cause__ = error
+    return failure
+
+
+def _leave(made: Any) -> Awaitable[object]:
+    if isinstance(made, AsyncContextDecorator):
+        return made.__aexit__(None, None, None)  # type: ignore[attr-defined,no-any-return]  # as above
+
+    async def leave() -> None:
+        made.__exit__(None, None, None)
+
+    return leave()
+
+
+def _find(given: Any, source: str) -> tuple[str, Callable[..., Any]]:
+    if not isinstance(given, str):
+        return function_name(given), given
+    found = import_reference(given, "hooks", source)
+    if not callable(found) or isinstance(found, type):
+        raise ConfigurationError("hooks", f"{given} is not a function, but {shown(found)}", source)
+    return given, found
