@@ -28,7 +28,7 @@ from naq_core import (
     get_jetstream_context,
     get_nats_connection,
 )
-from naq_core.errors import HookError
+from naq_core.errors import HookError, InvalidOptionError
 from naq_core.storage.records import find_job
 from naq_core.transport.streams import read_last
 from naq_worker import Worker
@@ -349,3 +349,19 @@ async def test_the_promised_doors_to_plain_nats(settings: Settings, namespace: s
         assert f"{namespace}_mine" == (await ensure_stream(context, f"{namespace}_mine", [f"{namespace}.mine.*"])).config.name
     finally:
         await client.close()
+
+
+async def test_the_old_names_of_hooks_still_work_for_a_release(settings: Settings) -> None:
+    seen: list[str] = []
+    with pytest.warns(DeprecationWarning, match="now hooks"):
+        worker = Worker(
+            ["default"],
+            settings=settings,
+            burst=True,
+            on_startup=[lambda: seen.append("up"), lambda: seen.append("up too")],
+            on_shutdown=[lambda: seen.append("down"), lambda: seen.append("down too")],
+        )
+    await worker.run()
+    assert seen == ["up", "up too", "down", "down too"]
+    with pytest.warns(DeprecationWarning, match="now hooks"), pytest.raises(InvalidOptionError):
+        Worker(["default"], settings=settings, on_startup=["no name"])  # type: ignore[list-item]

@@ -5,15 +5,21 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncContextDecorator, ContextDecorator, asynccontextmanager, contextmanager
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
 
-from naq_core.errors import ConfigurationError, HookError, shown
+from naq_core._settings_values import hooks
+from naq_core.errors import ConfigurationError, HookError, InvalidOptionError, shown
 from naq_core.functions import function_name
 from naq_core.references import import_reference
+from naq_core.settings import Settings
 
 log = logging.getLogger(__name__)
+
+Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 
 def entered_by(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +84,26 @@ class Hooks:
                 failure = _failure(name, "end", error)
                 first = first or failure
         return first
+
+
+def with_start_and_end(settings: Settings, start: Iterable[Hook], end: Iterable[Hook]) -> Settings:
+    """Return settings with hooks that are only for the start, and others that are only for the end, in their order.
+
+    Raises:
+        InvalidOptionError: One is no function.
+    """
+    try:
+        at_end = [partial(_at_end, each) for each in reversed(hooks(end))]  # the last hook ends first
+        return replace(settings, hooks=(*at_end, *settings.hooks, *hooks(start)))
+    except ValueError as error:
+        raise InvalidOptionError("on_startup, on_shutdown", str(error)) from error
+
+
+async def _at_end(function: Hook) -> AsyncIterator[None]:
+    yield
+    result = function()
+    if inspect.isawaitable(result):
+        await result
 
 
 def _failure(name: str, when: str, error: BaseException) -> BaseException:

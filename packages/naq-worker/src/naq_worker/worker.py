@@ -7,10 +7,11 @@ import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
-from naq_core.hooks import Hooks
+from naq_core.hooks import Hook, Hooks, with_start_and_end
 from naq_core.inspect import list_workers
 from naq_core.names import check_worker_name, listed, new_id
 from naq_core.settings import OtherSettings, Settings
@@ -51,7 +52,7 @@ class Worker:
         InvalidNameError, ConfigurationError: A name or setting is wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options by keyword
         self,
         queues: Sequence[str] | Mapping[str, float] | str,
         nats_url: str | None = None,
@@ -62,10 +63,15 @@ class Worker:
         handle_signals: bool = False,
         imports: Iterable[str] = (),
         name: str | None = None,
+        on_startup: Iterable[Hook] = (),
+        on_shutdown: Iterable[Hook] = (),
         **overrides: Unpack[OtherSettings],
     ) -> None:
         concurrency = None if concurrency is None else whole(concurrency, "concurrency", 1, MOST_SLOTS)
         self.settings = Settings.choose(settings, type(self), nats_url=nats_url, concurrency=concurrency, **overrides)
+        if on_startup or on_shutdown:
+            warnings.warn("on_startup and on_shutdown are now hooks", DeprecationWarning, stacklevel=2)
+            self.settings = with_start_and_end(self.settings, on_startup, on_shutdown)
         self.concurrency = self.settings.concurrency
         self._shares = FairShare([queues] if isinstance(queues, str) else queues)
         self.queues = self._shares.queues

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from naq_core.record import JobState
 from naq_core.views import JobView
 
-__all__ = ["Step", "folded"]
+__all__ = ["GraphNode", "folded"]
 
 MOST_ALIKE = 6
 """So many jobs with the same function, parents and children are drawn one by one; more are one node."""
@@ -15,7 +15,7 @@ WORST = (JobState.DEAD, JobState.RETRYING, JobState.RUNNING, JobState.CANCELLED,
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GraphNode:
     """A node: a job, or many that are alike."""
 
     key: str
@@ -38,7 +38,7 @@ class Step:
         return dict(Counter(each.state.value for each in self.jobs))
 
 
-def folded(jobs: Sequence[JobView]) -> list[Step]:
+def folded(jobs: Sequence[JobView]) -> list[GraphNode]:
     """Return the nodes to draw."""
     children: defaultdict[str, list[str]] = defaultdict(list)
     for job in jobs:
@@ -52,7 +52,7 @@ def folded(jobs: Sequence[JobView]) -> list[Step]:
     node = {job.job_id: group[0].job_id for group in groups for job in group}
     often = Counter(_short(group[0]) for group in groups)
     return [
-        Step(
+        GraphNode(
             key=group[0].job_id,
             jobs=group,
             name=_name(group, often),

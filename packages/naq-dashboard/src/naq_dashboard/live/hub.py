@@ -186,7 +186,7 @@ class Hub:
         A browser has few connections to a server, often six: one stream serves all of its pages.
         """
         wake = asyncio.Event()
-        shown = [_Shown(each.page, self._join(each)) for each in asked]
+        shown = [_PageStream(each.page, self._join(each)) for each in asked]
         for each in shown:
             each.topic.watchers.add(wake)
         self.streams += 1
@@ -220,7 +220,7 @@ class Hub:
 
 
 @dataclass(slots=True)
-class _Shown:
+class _PageStream:
     """How far a stream is with one page."""
 
     page: str

@@ -103,7 +103,7 @@ class Searches:
         return search
 
     def stop(self, wanted: JobFilter, limit: int, cursor: str) -> Search | None:
-        """Let a search end where it is; who else follows it lets it go on. None if there is none."""
+        """End a search where it is; another viewer who follows it starts it again. Return None if it is unknown."""
         search = self._known.get((wanted, limit, cursor))
         if search is not None and search.task is not None:
             search.task.cancel()
