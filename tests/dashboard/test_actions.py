@@ -47,7 +47,7 @@ def test_every_handler_that_changes_something_names_its_action() -> None:
 
 
 def test_every_action_belongs_to_a_verb() -> None:
-    assert {each.action for each in VERBS.values()} == set(Action)
+    assert {each.action for each in VERBS.values()} == set(Action) - {Action.STACK_WORKER}  # whose answer is not a sentence
 
 
 async def token_of(client: Client, path: str = "/jobs", **options: Any) -> str:

@@ -19,6 +19,8 @@ class Action(StrEnum):
     PURGE_QUEUE = "purge-queue"
     DELETE_QUEUE = "delete-queue"
     QUIET_WORKER = "quiet-worker"
+    RESIZE_WORKER = "resize-worker"
+    STACK_WORKER = "stack-worker"
     STOP_WORKER = "stop-worker"
     TRIGGER_SCHEDULE = "trigger-schedule"
     PAUSE_SCHEDULE = "pause-schedule"
@@ -39,6 +41,8 @@ OPERATOR: Access = frozenset(
         Action.PAUSE_QUEUE,
         Action.RESUME_QUEUE,
         Action.QUIET_WORKER,
+        Action.RESIZE_WORKER,
+        Action.STACK_WORKER,
         Action.TRIGGER_SCHEDULE,
         Action.PAUSE_SCHEDULE,
         Action.RETRY_WORKFLOW,

@@ -25,6 +25,7 @@ NOTED = (
     "reason",
     "duration",
     "limit",
+    "concurrency",
     "function",
     *OPTIONS.keys() - {"job_id"},
     *SCHEDULE_OPTIONS.keys() - {"schedule_id"},

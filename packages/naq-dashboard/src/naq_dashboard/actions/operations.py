@@ -15,7 +15,7 @@ from naq_core.names import is_new_id
 from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
 from naq_core.wording import counted
-from naq_dashboard.access.roles import Viewer
+from naq_dashboard.access.roles import Action, Viewer
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.bulk import DONE, BulkRun, BulkRuns, bulk_action
 from naq_dashboard.actions.details import Target
@@ -116,6 +116,18 @@ class Operations:
             f"{counted(done, 'job')} {DONE[verb]}."
             + (f" {left} left as they are: {refusals[-1] or 'they had already ended'}" if left else "")
         )
+
+    async def stacks(self, viewer: Viewer, worker_id: str) -> str:
+        """Return what a worker is doing, as `manage.worker_stacks`; that somebody looked is noted, what they saw is not.
+
+        Raises:
+            PermissionDeniedException: The viewer may not.
+            NaqError: The worker does not answer, or it cannot be noted.
+        """
+        self._audit.require(viewer, Action.STACK_WORKER, "stack-worker", worker_id)
+        connection = await self._broker.connection()
+        async with self._audit.recorded(connection, viewer, "stack-worker", worker_id):
+            return await manage.worker_stacks(connection, worker_id)
 
     async def bulk(self, viewer: Viewer, verb: str, wanted: JobFilter, expected: int | None = None) -> BulkRun:
         """Begin the same for every job that a filter matches, as `BulkRuns.begin`."""

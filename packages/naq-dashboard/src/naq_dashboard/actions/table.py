@@ -22,7 +22,7 @@ from naq_dashboard.actions.schedules import (
     resume_schedule,
     trigger_schedule,
 )
-from naq_dashboard.actions.workers import quiet_worker, resume_worker, stop_worker
+from naq_dashboard.actions.workers import quiet_worker, resize_worker, resume_worker, stop_worker
 from naq_dashboard.actions.workflows import cancel_workflow, retry_workflow
 
 __all__ = ["TARGETS", "UNDO", "VERBS", "Verb"]
@@ -59,6 +59,7 @@ VERBS: dict[str, Verb] = {
     "delete-queue": Verb(Action.DELETE_QUEUE, delete_queue, leads_to="queues"),
     "quiet-worker": Verb(Action.QUIET_WORKER, quiet_worker),
     "resume-worker": Verb(Action.QUIET_WORKER, resume_worker),
+    "resize-worker": Verb(Action.RESIZE_WORKER, resize_worker),
     "stop-worker": Verb(Action.STOP_WORKER, stop_worker),
     "trigger-schedule": Verb(Action.TRIGGER_SCHEDULE, trigger_schedule),
     "pause-schedule": Verb(Action.PAUSE_SCHEDULE, pause_schedule),

@@ -35,6 +35,13 @@ class Enqueued(msgspec.Struct, kw_only=True):
     notice: str
 
 
+class WorkerStacks(msgspec.Struct):
+    """What a worker is doing."""
+
+    stacks: str
+    """As in a traceback: files, lines and source text, at most 64 KiB."""
+
+
 class BulkOrder(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """An action on every job that a filter matches."""
 
@@ -113,6 +120,7 @@ _SENTENCES = {
     "delete-queue": "Delete a queue that has no jobs and no workers, with its pause and limit; otherwise the answer is 409.",
     "quiet-worker": "Stop a worker from taking new jobs; it finishes its running jobs.",
     "resume-worker": "Let a quiet worker take jobs again.",
+    "resize-worker": "Let a worker run `concurrency` jobs at a time, until it is restarted; running jobs finish.",
     "stop-worker": "Stop a worker: it waits for running jobs up to its grace time and requeues the rest.",
     "trigger-schedule": "Enqueue the schedule's job now, in addition to its times.",
     "pause-schedule": "Pause a schedule.",
@@ -175,6 +183,18 @@ async def remove_schedule(request: AnyRequest, schedule_id: FromPath[str]) -> Do
     return await _act(request, schedule_id, None)
 
 
+@post(
+    "/api/workers/{worker_id:str}/stack",
+    tags=["workers"],
+    status_code=200,
+    opt={"action": Action.STACK_WORKER},
+    operation_id="stack_worker",
+)
+async def see_stacks(request: AnyRequest, worker_id: FromPath[str]) -> WorkerStacks:
+    """Return what a worker is doing: the stacks of its jobs, threads and child processes, without values of variables."""
+    return WorkerStacks(await state_of(request).operations.stacks(viewer_of(request), worker_id))
+
+
 @post("/api/bulk", tags=["jobs"], status_code=202, opt={"checks_action": True})
 async def begin_bulk(request: AnyRequest, data: RequestBody[BulkOrder]) -> BulkState:
     """Begin an action on every job that a filter matches; ask for its progress with the returned id."""
@@ -213,4 +233,14 @@ def _state(run: BulkRun, mask: Mask) -> BulkState:
     )
 
 
-ACTING: list[Any] = [enqueue_job, *_handlers(), remove_job, remove_queue, remove_schedule, begin_bulk, bulk_state, stop_bulk]
+ACTING: list[Any] = [
+    enqueue_job,
+    *_handlers(),
+    remove_job,
+    remove_queue,
+    remove_schedule,
+    see_stacks,
+    begin_bulk,
+    bulk_state,
+    stop_bulk,
+]

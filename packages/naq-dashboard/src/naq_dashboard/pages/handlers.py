@@ -21,6 +21,7 @@ from naq_dashboard.pages.forms import FORMS
 from naq_dashboard.pages.frame import MOST, ZONE, error_page, frame, html_page, local_path, query_of, zone_of
 from naq_dashboard.pages.login import LOGIN
 from naq_dashboard.pages.page import Query
+from naq_dashboard.pages.stacks import STACKS
 from naq_dashboard.render import assets
 from naq_dashboard.times import zone_name
 from naq_dashboard.web import AnyRequest, links_of, state_of
@@ -144,5 +145,6 @@ HANDLERS: list[Any] = [
     favicon,
     *LOGIN,
     *FORMS,
+    *STACKS,
     nothing_here,
 ]
