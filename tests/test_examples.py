@@ -53,7 +53,6 @@ EXPECTED = {
         r"\('math:sqrt', 'dead'\), \('math:sqrt', 'succeeded'\)",
         r"not ended in time: exit code 124\ncancelled: True\nnot there: exit code 5",
     ],
-    "keys.py": [r"one after the other, in order: True", r"small did not wait for big: True", r"at once: 3"],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "cron.py": [
         r"weekly: \['Mon .* UTC'",

@@ -16,7 +16,6 @@ from naq_core.manage import (
     resume_queue,
     retry_job,
     set_queue_limit,
-    set_queue_policy,
 )
 from naq_core.storage.connection import Connection
 
@@ -93,17 +92,6 @@ class ManagedQueue(ABC):
             InvalidOptionError: Out of range.
         """
         await set_queue_limit(await self.connection(), self.name, limit)
-
-    async def set_policy(self, *, key_limit: int) -> None:
-        """Say how many of this queue's jobs of one key run at once over all workers; it holds at once, everywhere.
-
-        Args:
-            key_limit: From 1, the default, to 1,000. With 1 the jobs of a key run in the order of their enqueues.
-
-        Raises:
-            InvalidOptionError: Out of range.
-        """
-        await set_queue_policy(await self.connection(), self.name, key_limit=key_limit)
 
     async def is_paused(self) -> bool:
         """Return whether the server holds this queue's jobs back right now."""

@@ -168,10 +168,6 @@ class SyncQueue:
         """Limit how many jobs run at once; see `Queue.set_limit`."""
         blocking_loop().run(self._queue.set_limit(limit))
 
-    def set_policy(self, *, key_limit: int) -> None:
-        """Say how many jobs of one key run at once; see `Queue.set_policy`."""
-        blocking_loop().run(self._queue.set_policy(key_limit=key_limit))
-
     def is_paused(self) -> bool:
         """Return whether jobs are held back; see `Queue.is_paused`."""
         return blocking_loop().run(self._queue.is_paused())

@@ -118,14 +118,6 @@ class RepeatedOptions(RunOptions, total=False):
         ),
     ]
 
-    key: Annotated[
-        str | None,
-        Option(
-            kinds.KEY,
-            "Whose job it is, such as a customer: of one key so many run at once as the queue's policy says, by default one, in "
-            "order.",
-        ),
-    ]
     tags: Annotated[Sequence[str], Option(kinds.TAGS, "Words to find and group jobs by.", flags=("--tag",))]
     headers: Annotated[
         Mapping[str, str],

@@ -6,7 +6,7 @@ once, or one that is stopped in the middle, do no harm.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from naq_core import transitions
@@ -16,14 +16,12 @@ from naq_core.errors import BrokerError, DecodeError
 from naq_core.manage.cancel import store_end
 from naq_core.manage.later import expire_job
 from naq_core.record import AttemptError, JobState
-from naq_core.storage.bells import bell, ring
 from naq_core.storage.connection import Connection
 from naq_core.storage.presence import is_worker_id, read_presence, remove_presence
 from naq_core.storage.records import find_job, read_record, stored_of
-from naq_core.storage.subjects import FOR_KEY, is_place, state_of_subject
+from naq_core.storage.subjects import is_place, state_of_subject
 from naq_core.transport.buckets import list_documents
 from naq_core.transport.direct import Entry
-from naq_core.transport.headers import SCHEDULE_TARGET
 from naq_core.transport.walk import Walk
 from naq_scheduler._fire import Leadership
 from naq_scheduler._metrics import SchedulerMetrics
@@ -93,23 +91,11 @@ class Sweeper:
         for _ in range(STEPS):
             entries, is_last = await self._jobs.step()
             waiting: list[tuple[tuple[str, str], tuple[Parent, ...]]] = []
-            await self._ring(entries)
             for entry in entries:
                 await self._look_at(entry, waiting, done)
             await self._look_at_parents(waiting, done)
             if is_last:
                 return
-
-    async def _ring(self, entries: Sequence[Entry]) -> None:
-        """Have the keys looked at for which jobs wait: one that had a place may have been deleted past NAQ."""
-        jobs = self._connection.names.jobs
-        waiting = [entry for entry in entries if FOR_KEY in entry.headers and is_place(entry.subject, jobs)]
-        keys = {
-            (state_of_subject(entry.subject)[1], entry.headers[FOR_KEY], state_of_subject(entry.headers[SCHEDULE_TARGET])[0])
-            for entry in waiting
-            if SCHEDULE_TARGET in entry.headers
-        }
-        await ring(self._connection, [bell(self._connection, *key, checks=True) for key in keys])
 
     async def _look_at(self, entry: Entry, waiting: list[Any], done: dict[str, int]) -> None:
         if not is_place(entry.subject, self._connection.names.jobs):

@@ -24,7 +24,6 @@ from naq_core.storage.edges import waiting_headers
 from naq_core.storage.end_waiting import record_end, unrun_record
 from naq_core.storage.messages import if_newest
 from naq_worker._claim import is_expired
-from naq_worker._keys import Keys
 from naq_worker.outcome import Failed
 
 log = logging.getLogger(__name__)
@@ -41,13 +40,11 @@ class Finisher:
     While one look-up is on its way, further ends gather for the next: many jobs, one request.
 
     Args:
-        keys: Gives the places of jobs with a key to the next ones.
         on_idle: Called when nothing is left to do.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, on_idle: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, on_idle: Callable[[], None]) -> None:
         self._connection = connection
-        self._keys = keys
         self._dependents = Dependents(connection)
         self._ended: list[tuple[Delivery, JobRecord, JobOptions]] = []
         self._has_work = asyncio.Event()
@@ -91,7 +88,6 @@ class Finisher:
             for _, record, options in ended:
                 if options.has_callbacks:
                     await enqueue_callbacks(self._connection, record, options)
-            await self._keys.leave([(delivery, record) for delivery, record, _ in ended])
         except JetStreamError as error:
             if len(ended) == 1:
                 log.warning("job %s will be retried on redelivery: %s", ended[0][0].job_id, error)

@@ -47,8 +47,6 @@ class Intake:
         self._background = background
         self.process: Callable[[Active], Awaitable[None]]
         """Takes one delivery from claim to acknowledgement."""
-        self.answer: Callable[[Delivery], Awaitable[None]]
-        """Answers a bell."""
         self.context = Context()
         """What each attempt starts from: that of the worker after its start-up hooks, and never that of another job."""
         self.places = places
@@ -179,9 +177,6 @@ class Intake:
         self.places.wait(active)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        if delivery.bell and not self.is_stopping and not self.is_quiet:
-            _ = self._background.start(self._answer(delivery), "naq-bell")
-            return
         active = Active(delivery, boottime() + self._lease)
         if delivery.key in self.active:
             self._note_again(active)
@@ -191,13 +186,6 @@ class Intake:
             self._begin(active)
         else:
             self.fetch.wait(active)
-
-    async def _answer(self, delivery: Delivery) -> None:
-        """Answer a bell, beside the jobs: it takes no slot."""
-        try:
-            await self.answer(delivery)
-        finally:
-            self.wake.set()  # what was ordered for a slot was no job
 
     def _note_again(self, active: Active) -> None:
         """Take a delivery of a job in hand: it was redelivered after a restart of the server, or is the id's next run."""

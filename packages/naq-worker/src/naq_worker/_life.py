@@ -25,7 +25,6 @@ from naq_worker._fair_share import FairShare
 from naq_worker._finisher import Finisher
 from naq_worker._intake import Intake
 from naq_worker._keepalive import KeepAlive
-from naq_worker._keys import Keys
 from naq_worker._limits import Limits
 from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
@@ -115,9 +114,8 @@ class Life:
 
     def _assemble(self, places: Places) -> None:
         connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
+        self._finisher = Finisher(connection, intake.wake.set if worker.burst else lambda: None)
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
-        keys = Keys(connection, self._limits.key_limit)
-        self._finisher = Finisher(connection, keys, intake.wake.set if worker.burst else lambda: None)
         self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places)
         self._commands = Commands(connection, worker, intake.find, intake.held)
         processes = Processes(
@@ -150,7 +148,6 @@ class Life:
             settler=settler,
             finisher=self._finisher,
             limits=self._limits,
-            keys=keys,
             reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread, connection.clock),
             metrics=self._metrics,
             isolation=intake.isolation,
@@ -158,7 +155,7 @@ class Life:
             on_ran=intake.on_ran,
             on_given_up=self._settle_without,
         )
-        intake.process, intake.answer = self._processor.process, keys.answer
+        intake.process = self._processor.process
 
     @property
     def is_connected(self) -> bool:
@@ -283,8 +280,6 @@ class Life:
 
     async def _is_drained(self) -> bool:
         processor = self._processor
-        if processor.keys.is_answering:
-            return False
         handed_back = self._limits.handed_back + processor.claims.handed_back + processor.settler.handed_back
         has_retries = self._intake.has_put_off or self._worker.counters.retried > 0 or handed_back > 0
         return await self._intake.fetch.is_drained(has_retries=has_retries)

@@ -14,7 +14,7 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.errors import QueueInUseError, QueueNotFoundError
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
-from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit, set_queue_policy
+from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 from naq_core.wording import counted, were
@@ -71,7 +71,6 @@ async def show(session: Session, queue: str, /) -> None:
         ("Oldest queued", view.oldest_at),
         ("Workers", view.workers),
         ("Limit", view.limit),
-        ("Limit per key", view.key_limit),
         ("Redelivered", view.redelivered),
         ("Stream", session.connection.names.jobs_stream),
         ("Consumers", [consumer for consumer, _ in session.connection.names.consumers(queue)]),
@@ -150,23 +149,6 @@ async def limit(session: Session, queue: str, most: str, /) -> None:
         await set_queue_limit(session.connection, queue, number)
     text = "no longer has a limit" if number is None else f"runs at most {counted(number, 'job')} at once across all workers"
     session.output.done(f"{queue} {text}.", names=[queue])
-
-
-@app.command
-@connected("queue policy")
-async def policy(session: Session, queue: str, /, *, key_limit: int) -> None:
-    """Say how many jobs of one key of a queue run at once, across all workers; it holds at once.
-
-    Args:
-        queue: The queue.
-        key_limit: From 1, the default, to 1000. With 1 the jobs of a key run in the order in which they were enqueued.
-    """
-    await _say_if_new(session, queue)
-    async with session.acting("set-queue-policy", queue, key_limit=str(key_limit)):
-        await set_queue_policy(session.connection, queue, key_limit=key_limit)
-    session.output.done(
-        f"{queue} runs at most {counted(key_limit, 'job')} of each key at once across all workers.", names=[queue]
-    )
 
 
 @app.command

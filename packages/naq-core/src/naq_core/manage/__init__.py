@@ -4,15 +4,7 @@ from naq_core.manage.bulk import bulk
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
 from naq_core.manage.later import expire_job, reschedule, run_now
-from naq_core.manage.queues import (
-    delete_queue,
-    is_queue_paused,
-    pause_queue,
-    purge_queue,
-    resume_queue,
-    set_queue_limit,
-    set_queue_policy,
-)
+from naq_core.manage.queues import delete_queue, is_queue_paused, pause_queue, purge_queue, resume_queue, set_queue_limit
 from naq_core.manage.workers import quiet_worker, resize_worker, resume_worker, stop_worker, worker_stacks
 from naq_core.manage.workflows import cancel_workflow, retry_workflow
 from naq_core.storage.drift import apply_topology
@@ -38,7 +30,6 @@ __all__ = [
     "retry_workflow",
     "run_now",
     "set_queue_limit",
-    "set_queue_policy",
     "stop_worker",
     "worker_stacks",
 ]

@@ -10,7 +10,6 @@ from naq_core.manage._removed import end_removed, waiting_parents
 from naq_core.names import check_queue
 from naq_core.option_kinds import LATEST
 from naq_core.storage import objects
-from naq_core.storage.bells import ring_all
 from naq_core.storage.connection import Connection
 from naq_core.storage.queues import QueueSettings, change_queue_settings, delete_queue_settings
 from naq_core.storage.slots import delete_slots
@@ -21,7 +20,6 @@ from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
 
 MOST_LIMIT = 10_000
-MOST_KEY_LIMIT = 1000
 
 
 async def pause_queue(connection: Connection, queue: str, until: datetime | None = None) -> None:
@@ -104,26 +102,6 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
             await limit_consumer(connection, queue, level, limit)
 
 
-async def set_queue_policy(connection: Connection, queue: str, *, key_limit: int) -> None:
-    """Say how many jobs of one key of a queue may run at once, over all workers (`docs/adr/0054-keys.md`).
-
-    It holds at once. What has a place already goes on where the limit is lowered; where it is raised, more start.
-
-    Args:
-        key_limit: From 1, the default of every queue, to 1,000. With 1 the jobs of a key run in the order of their enqueues.
-
-    Raises:
-        InvalidOptionError: The limit is out of range.
-        BrokerError: It is unknown whether it was stored, or not all keys are looked at: set it again.
-    """
-    queue = check_queue(queue)
-    key_limit = whole(key_limit, "key_limit", 1, MOST_KEY_LIMIT)
-    await ensure_streams(connection)
-    await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, key_limit=key_limit))
-    await ensure_queue(connection, queue)
-    await ring_all(connection, queue)
-
-
 async def is_queue_paused(connection: Connection, queue: str) -> bool:
     """Return whether the server holds a queue's jobs back right now."""
     queue = check_queue(queue)
@@ -163,8 +141,6 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     for state in ("high", "normal", "low", "held"):
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.waits_for_key(queue, "*")})
-    await ring_all(connection, queue)  # jobs that had a place and did not run are gone
     for each in large:
         await objects.remove(connection, each)
     await end_removed(connection, parents, connection.settings.failure_ttl.total_seconds())
@@ -200,7 +176,6 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.places(queue, "*")})
 
 
 async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, int]:

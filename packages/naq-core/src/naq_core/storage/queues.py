@@ -32,8 +32,6 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 3339; empty: not paused. A time in the past has no effect any more."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     """The most jobs that may run at once over all workers."""
-    key_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
-    """The most jobs of one key that may run at once over all workers."""
 
 
 def _check(settings: QueueSettings) -> None:
