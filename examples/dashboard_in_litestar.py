@@ -45,7 +45,7 @@ def main() -> None:
         style = next(link for link in links if "app.css" in link)
         status, headers, _ = ask(f"{address}{style}")
         print("its style sheet:", status, headers["Content-Type"], headers["Cache-Control"])
-        print("its live updates:", first_line(f"{address}/ops/naq/stream/jobs", **{"X-User": "ann"}))
+        print("its live updates:", first_line(f"{address}/ops/naq/stream?page=jobs", **{"X-User": "ann"}))
         for name in ("ann", "ben"):
             page = ask(f"{address}/ops/naq/jobs/{job.job_id}", **{"X-User": name})[2]
             print(f"{name} may delete it:", "Delete this job" in page)

@@ -50,7 +50,7 @@ def main() -> None:
         print("ann's page of queues:", status, "with the queue:", "/naq/queues/default" in links)
         print("all links below /naq:", all(link.startswith("/naq/") for link in links))
         print("its script:", ask(address + next(link for link in links if "app.js" in link))[0])
-        print("its live updates:", first_line(f"{address}/naq/stream/queues", **ann))
+        print("its live updates:", first_line(f"{address}/naq/stream?page=queues", **ann))
         print("its API is described at:", re.findall(r'"servers":\[[^]]*\]', ask(f"{address}/naq/api/openapi.json", **ann)[2])[0])
 
 

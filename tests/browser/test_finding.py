@@ -128,6 +128,11 @@ def test_a_form_says_before_it_is_filled_in_that_one_may_not(serve: Serve, watch
             expect(page.get_by_role("button", name=button)).to_be_disabled()
 
 
+LONG_TIMES = """() => {
+    for (const cell of document.querySelectorAll("td.num"))
+        if (/^\\d+m?s$/.test(cell.innerText.trim())) cell.innerText = "23h 59m";
+}"""
+"""How long a job took is the one thing that the test cannot choose."""
 COVERED = """() => [...document.querySelectorAll(".scroll table")].flatMap((table) => {
     const box = table.closest(".scroll").getBoundingClientRect();
     return [...table.querySelectorAll("tbody tr")].flatMap((row) => {
@@ -157,6 +162,7 @@ def test_every_column_can_be_read_and_on_a_phone_every_action(address: str, sett
                 page.goto(f"{address}/{path}")
                 for width in (1280, 1440):
                     page.set_viewport_size({"width": width, "height": 900})
+                    page.evaluate(LONG_TIMES)
                     assert page.evaluate(COVERED) == [], f"/{path} at {width}"
             page.set_viewport_size({"width": 390, "height": 800})
             page.goto(f"{address}/schedules")

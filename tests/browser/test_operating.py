@@ -22,10 +22,10 @@ def test_a_queue_is_paused_and_purged_by_typing_its_name(address: str, settings:
     expect(page.get_by_role("button", name="Pause").first).to_be_visible()
     page.get_by_role("button", name="Purge").click()
     page.get_by_label(re.compile("to confirm")).fill("mial")
-    page.get_by_role("button", name="Delete the waiting jobs").click()
+    page.get_by_role("button", name="Delete the queued and held jobs").click()
     expect(page.locator(".toast.bad")).to_contain_text("type the name exactly")
     page.get_by_label(re.compile("to confirm")).fill("mail")
-    page.get_by_role("button", name="Delete the waiting jobs").click()
+    page.get_by_role("button", name="Delete the queued and held jobs").click()
     expect(page.locator(".toast").last).to_contain_text("1 job of queue mail was deleted")
 
 

@@ -93,7 +93,7 @@ class TestConfig:
 
     def test_each_value_has_its_source_and_secrets_are_hidden(self, tmp_path: Path) -> None:
         (tmp_path / "naq.toml").write_text("concurrency = 3\n")
-        variables = {"NAQ_NATS_URL": "nats://me:secret@host", "NATS_PASSWORD": "secret"}
+        variables = {"NAQ_NATS_URL": "nats://me:s3same@host", "NATS_PASSWORD": "s3same"}
         done = naq("config", "show", "--json", "--namespace", "mine", cwd=tmp_path, **variables)
         rows = {row["setting"]: (row["value"], row["source"]) for row in json.loads(done.stdout)}
         assert rows["nats_url"] == ("nats://***@host", "NAQ_NATS_URL")
@@ -101,7 +101,7 @@ class TestConfig:
         assert rows["namespace"] == ("mine", "argument")
         assert rows["concurrency"] == (3, str(tmp_path / "naq.toml"))
         assert rows["ack_wait"] == ("15s", "default")
-        assert "secret" not in done.stdout
+        assert "s3same" not in done.stdout
 
     def test_in_a_pipe_it_is_tab_separated(self) -> None:
         lines = [line.split("\t") for line in naq("config", "show").stdout.splitlines()]
