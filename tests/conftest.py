@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
+import hypothesis
 import pytest
 
 from naq_core.server import EmbeddedServer
@@ -16,6 +17,10 @@ from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
 
 pytest_plugins = ["pytester", "tests.support.chromium"]
+
+# A busy machine takes any time for an example.
+hypothesis.settings.register_profile("naq", deadline=None)
+hypothesis.settings.load_profile("naq")
 
 PER_CPU = 2
 """Test processes per CPU: most tests wait for a server, a process or a due time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import httpx
 import pytest
@@ -46,9 +47,11 @@ def counted(entries: list[AuditEntry]) -> int:
 class TestTokens:
     async def test_guessing_is_slowed_down(self, open_dashboard: OpenDashboard) -> None:
         async with open_dashboard(token=TOKEN) as client:
+            began = time.monotonic()
             found = await statuses(client, 50)
-            assert found.count(401) == MOST_FAILURES
-            assert found.count(429) == 50 - MOST_FAILURES
+            more = int(time.monotonic() - began)  # one may be tried each second
+            assert MOST_FAILURES <= found.count(401) <= MOST_FAILURES + more
+            assert found.count(401) + found.count(429) == 50
             late = await client.get("/api/queues", headers=wrong(0))
             if late.status_code == 429:  # else the second is over by now
                 assert late.headers["retry-after"] == "1"
