@@ -7,8 +7,11 @@ import importlib
 import pkgutil
 import sys
 
-EXTRAS = {f"naq_core.telemetry.{name}" for name in ("_instruments", "otel", "sentry", "structlog")}
-"""Modules that need a package which only an extra installs."""
+EXTRAS = {
+    *(f"naq_core.telemetry.{name}" for name in ("_instruments", "otel", "sentry", "structlog")),
+    *(f"naq_core.contrib.{name}" for name in ("django", "flask", "sqlalchemy")),
+}
+"""Modules that need a package which only an extra or the program itself installs."""
 
 
 def import_all(package: str) -> list[str]:
