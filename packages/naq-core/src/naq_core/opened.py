@@ -182,7 +182,7 @@ class OpenResources:
                 self._keep(resource, kept), f"naq-resource {resource.name}", context=self.context.copy()
             )
         if not kept.value.done():
-            await asyncio.wait([kept.value])  # a cancellation of one who waits is none of the others'
+            await asyncio.wait([kept.value])  # cancelling one job that waits does not cancel the opening for others
         return kept.value.result()
 
     async def _keep(self, resource: Resource, kept: _Kept) -> None:

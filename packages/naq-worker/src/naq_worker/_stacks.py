@@ -81,10 +81,10 @@ class Stacks:
     def _job(self, active: Active) -> str:
         delivery, running = active.delivery, active.running
         name = f"job {delivery.job_id} of {delivery.queue}"
-        if running is None:
-            what = "is being claimed or recorded" if hasattr(active, "task") else "waits for a slot"
-            return f"{name} {what}\n"
-        return _stack(f"{name}: {running.job[1]}, {span(self._now() - active.started_at)}", _awaited(active.task))
+        task = getattr(active, "task", None)  # this is not the thread of the event loop: the job may end at any moment
+        if running is None or task is None:
+            return f"{name} {'waits for a slot' if task is None else 'is being claimed or recorded'}\n"
+        return _stack(f"{name}: {running.job[1]}, {span(self._now() - active.started_at)}", _awaited(task))
 
     def _other_tasks(self) -> list["asyncio.Task[Any]"]:
         """Return the tasks that jobs and hooks have started; those of the worker are hidden."""
