@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from naq_client import Queue
+from naq_core.platforms import boottime
 from naq_core.storage import acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import ConsumerState, Delivery, Pull, consumer_state
 from naq_core.storage.topology import ensure_queue
-from naq_core.transport.clock import boottime
 from naq_worker import _fetch
 from naq_worker._active import Active
 from naq_worker._fair_share import FairShare, Source

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from naq_core import log_lines
-from naq_core.log_lines import LineHandler, has_room
+from naq_core.log_lines import LineHandler
+from naq_core.platforms import has_room
 
 
 @pytest.mark.parametrize("line", ["short", "x" * 50_000, "ü" * 9_000], ids=["short", "long", "not ASCII"])

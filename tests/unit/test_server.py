@@ -158,6 +158,9 @@ def test_the_binary_is_found_beside_the_interpreter(monkeypatch: pytest.MonkeyPa
     binary.parent.mkdir()
     binary.touch(0o755)
     assert find_server_binary() == binary
+    packaged_by_others = tmp_path / "nats-server"
+    packaged_by_others.touch(0o755)
+    assert find_server_binary() == packaged_by_others, "the PATH goes first"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no parent death signal")

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from naq_core.audit import Actor, Recording, recorded
 from naq_core.commands import make_current_directory_importable
 from naq_core.connection import Connection
 from naq_core.errors import NaqError
+from naq_core.platforms import handle_in_loop
 from naq_core.settings import Settings
 from naq_core.signals import stopping
 
@@ -110,9 +110,7 @@ async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
         received.append(number)
         task.cancel()
 
-    if sys.platform != "win32":
-        for number in set(stopping()) - {signal.SIGINT}:
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    handle_in_loop(set(stopping()) - {signal.SIGINT}, stop)
     try:
         return await work
     except asyncio.CancelledError:

@@ -15,6 +15,7 @@ from naq_core.errors import NaqError
 from naq_core.job import Job
 from naq_core.layers import load
 from naq_core.manage import CancelOutcome
+from naq_core.platforms import at_fork
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.tally import finish_tallies
 from naq_core.views import JobView
@@ -101,8 +102,7 @@ def _renew_lock() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+at_fork(after_in_child=_renew_lock)
 
 
 def enqueue_blocking(queue: Connected, job: Job[R]) -> "SyncJob[R]":

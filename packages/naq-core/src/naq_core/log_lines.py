@@ -1,26 +1,13 @@
 """Log lines to standard error: if they are not read, they are dropped, and the process goes on."""
 
 import logging
-import select
 import sys
 from typing import IO
 
+from naq_core.platforms import has_room
+
 PATIENCE = 1.0
 """Seconds that a line waits for a reader; those after it are dropped at once, until there is room again."""
-
-
-def has_room(stream: IO[str], seconds: float = 0.0) -> bool:
-    """Tell whether up to PIPE_BUF bytes (4096 on Linux) can be written without being blocked by a reader who does not read.
-
-    Args:
-        seconds: How long to wait for room.
-    """
-    try:
-        poll = select.poll()
-        poll.register(stream.fileno(), select.POLLOUT)
-        return bool(poll.poll(seconds * 1000))
-    except (AttributeError, OSError, ValueError):  # Windows; no file, or a closed one
-        return True
 
 
 class LineOutput:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import time_ns
 
 from naq_core.errors import InvalidNameError
+from naq_core.platforms import at_fork
 from naq_core.values import exact_text
 
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -139,5 +140,4 @@ def new_id() -> str:
             _tails.extend(fresh[at : at + 16] for at in range(0, len(fresh), 16))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tails.clear)  # a forked child must not make its parent's ids
+at_fork(after_in_child=_tails.clear)  # a forked child must not make its parent's ids

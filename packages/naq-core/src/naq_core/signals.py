@@ -6,20 +6,18 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self, TypeAlias
 
+from naq_core.platforms import STOP_SIGNALS, at_fork
+
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 0.1
 """Seconds between two looks at who has the signals: `signal.getsignal` costs as much as a tenth of a short job."""
-
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
-"""Those that stop a service; `stopping` is for who handles them."""
 
 _receivers: "list[SignalReceiver]" = []
 """All of them get each signal: two services of one process stop together."""
@@ -38,7 +36,7 @@ def stopping() -> list[signal.Signals]:
 
     A closed terminal or ssh session sends SIGHUP, which is left alone where it is ignored, as under `nohup`.
     """
-    return [each for each in SIGNALS if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN]
+    return [each for each in STOP_SIGNALS if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 class SignalReceiver:
@@ -116,7 +114,7 @@ def reset_in_forks(handler: Handler) -> None:
     What forks without `exec` (a `multiprocessing.Pool`) inherits a handler that does nothing there: SIGTERM has no effect, and
     `Pool.terminate()` never returns.
     """
-    if not _not_in_forks and hasattr(os, "register_at_fork"):
+    if not _not_in_forks:
         _Forking().install()
     _not_in_forks.add(handler)
 
@@ -131,17 +129,17 @@ class _Forking(threading.local):
         self._blocked: set[int] = set()
 
     def install(self) -> None:
-        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._reset)
+        at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._reset)
 
     def _block(self) -> None:
-        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
     def _unblock(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
 
     def _reset(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for each in SIGNALS:
+            for each in STOP_SIGNALS:
                 if signal.getsignal(each) in _not_in_forks:
                     signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
         self._unblock()

@@ -14,11 +14,12 @@ import socket
 from collections.abc import Callable
 
 from naq_core.errors import BrokerError
+from naq_core.platforms import boottime
 from naq_core.storage.connection import Connection
 from naq_core.storage.lease import LeaseOwner, encode_lease, lease_at
 from naq_core.storage.topology import ensure_schedules
 from naq_core.transport.buckets import read_document, write_document
-from naq_core.transport.clock import MOST_SKEW, boottime
+from naq_core.transport.clock import MOST_SKEW
 from naq_core.transport.watch import Change
 
 log = logging.getLogger(__name__)

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from naq_core.platforms import boottime
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, Pull, consumer_state
 from naq_core.storage.first_deliveries import Freshness
-from naq_core.transport.clock import boottime
 from naq_core.transport.direct import count_many
 from naq_worker._active import Active
 from naq_worker._fair_share import FEW, SURE, FairShare, Source

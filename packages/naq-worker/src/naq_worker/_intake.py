@@ -5,10 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 
+from naq_core.platforms import boottime
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.tasks import Background
-from naq_core.transport.clock import boottime
 from naq_worker._active import Active
 from naq_worker._fair_share import FairShare
 from naq_worker._fetch import Fetch

@@ -16,13 +16,14 @@ from typing import Any
 import msgspec
 
 from naq_core.errors import BrokerError
+from naq_core.platforms import boottime
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlReply, ControlRequest, answer_requests
 from naq_core.storage.presence import remove_presence
 from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import services
-from naq_core.transport.clock import ServerClock, boottime
+from naq_core.transport.clock import ServerClock
 from naq_core.transport.headers import TTL, ttl_text
 from naq_worker._active import Active
 

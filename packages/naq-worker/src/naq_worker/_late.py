@@ -9,8 +9,8 @@ from typing import Protocol
 
 from naq_core import transitions
 from naq_core.envelope import Envelope
+from naq_core.platforms import boottime
 from naq_core.storage.connection import Connection
-from naq_core.transport.clock import boottime
 from naq_core.transport.repeat import LATEST_FIRST
 from naq_worker._active import Active, Claim
 

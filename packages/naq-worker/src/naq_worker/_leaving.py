@@ -6,8 +6,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from naq_core.log_lines import has_room
 from naq_core.names import listed
+from naq_core.platforms import has_room
 
 log = logging.getLogger(__name__)
 

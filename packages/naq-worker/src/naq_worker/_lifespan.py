@@ -7,10 +7,10 @@ import sys
 import time
 
 from naq_core.errors import InvalidOptionError, shown
+from naq_core.platforms import resident_bytes
 from naq_core.settings import parse_duration
 from naq_core.values import whole
 from naq_core.wording import counted
-from naq_worker._presence import resident_bytes
 from naq_worker.worker import Worker
 
 log = logging.getLogger(__name__)

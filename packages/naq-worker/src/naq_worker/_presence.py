@@ -5,10 +5,10 @@ import platform
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from naq_core import __version__
+from naq_core.platforms import resident_bytes
 from naq_worker._active import Active
 
 
@@ -35,11 +35,3 @@ def running_jobs(active: Mapping[tuple[str, str], Active], now: Callable[[], flo
         "running": {each.delivery.job_id: each.started_at for each in jobs},
         "in_progress": Counter(each.delivery.queue for each in jobs if each.has_slot),
     }
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes; 0 where it cannot be known."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

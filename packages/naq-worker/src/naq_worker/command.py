@@ -19,8 +19,8 @@ from naq_core.errors import (
     InvalidNameError,
     InvalidOptionError,
 )
-from naq_core.log_lines import has_room
 from naq_core.logs import complain, logging_set_up
+from naq_core.platforms import has_room
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
 from naq_worker._leaving import PATIENCE, Deadline, leftover_threads

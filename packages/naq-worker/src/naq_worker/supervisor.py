@@ -12,6 +12,7 @@ from naq_core.health import Answer, Routes
 from naq_core.log_lines import LineOutput
 from naq_core.logs import logging_set_up
 from naq_core.notify import ServiceState, notifying
+from naq_core.platforms import IS_WINDOWS
 from naq_core.reloading import can_watch_files, changed_files
 from naq_core.settings import Settings
 from naq_core.signals import SignalReceiver
@@ -49,7 +50,7 @@ def supervise(options: Options, settings: Settings) -> Code:
     Raises:
         ConfigurationError: The platform cannot run several, or the health address is taken.
     """
-    if sys.platform == "win32":
+    if IS_WINDOWS:
         raise ConfigurationError("workers", "must be 1 on Windows: start several worker processes yourself", "argument")
     if options.reload and not can_watch_files():
         raise ConfigurationError("reload", "needs watchfiles: pip install 'naq-worker[reload]'", "argument")

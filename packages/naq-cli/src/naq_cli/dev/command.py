@@ -27,6 +27,7 @@ from naq_core.connection import Connection
 from naq_core.errors import BrokerError, ConfigurationError
 from naq_core.events import events
 from naq_core.inspect import list_queues
+from naq_core.platforms import IS_WINDOWS, handle_in_loop
 from naq_core.reloading import can_watch_files, changed_files
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
@@ -98,7 +99,7 @@ def dev(*modules: str, options: DevOptions = _NO_OPTIONS) -> int:
 
 
 def _need_signals() -> None:
-    if sys.platform == "win32":
+    if IS_WINDOWS:
         raise CommandError("naq dev does not run on Windows: run naq server and naq worker in two terminals")
 
 
@@ -146,9 +147,7 @@ class _Development:
 
     async def run(self) -> int:
         """Start everything, wait for a signal, stop everything."""
-        loop = asyncio.get_running_loop()
-        for number in stopping():
-            loop.add_signal_handler(number, self._on_signal)
+        handle_in_loop(stopping(), self._on_signal)
         plugins = {} if self._options.headless else find_plugins()
         self._greet(dashboard="dashboard" in plugins)
         duties = [self._watch_server()]
@@ -172,7 +171,7 @@ class _Development:
             self._stop.set()
             await self._end_children()
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, _: int) -> None:
         self._signals += 1
         self._stop.set()
         if self._signals > 1:

@@ -8,8 +8,8 @@ import logging
 
 from naq_core.decoding import parse_instant
 from naq_core.errors import BrokerError
+from naq_core.platforms import boottime
 from naq_core.storage.connection import Connection
-from naq_core.transport.clock import boottime
 from naq_core.transport.errors import CLIENT_ERRORS
 
 log = logging.getLogger(__name__)

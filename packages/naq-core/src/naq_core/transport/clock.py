@@ -8,12 +8,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from naq_core.errors import BrokerError
+from naq_core.platforms import boottime
 from naq_core.transport.errors import CLIENT_ERRORS
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ CONTENT = 0.02
 """Seconds of uncertainty with which a measurement is content."""
 HOLD = 1.0
 """A correction backwards up to so many seconds is waited out, so that later stamps are not smaller than earlier ones."""
-
-
-boottime: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
-)
-"""Returns seconds on a clock that cannot be set and that goes on while the machine sleeps."""
 
 
 class Answer(Protocol):

@@ -11,8 +11,9 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from naq_core.errors import BrokerError, BrokerTimeoutError, JetStreamError, MissingError, PayloadTooLargeError
+from naq_core.platforms import boottime
 from naq_core.settings import Settings
-from naq_core.transport.clock import ServerClock, boottime
+from naq_core.transport.clock import ServerClock
 from naq_core.transport.errors import CLIENT_ERRORS, NobodyThereError, NotReadyError, api_error
 from naq_core.transport.keeper import CHECK_INTERVAL, CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, Keeper
 from naq_core.transport.link import Link

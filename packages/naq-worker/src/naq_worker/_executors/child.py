@@ -29,6 +29,7 @@ from naq_core.hooks import Hooks
 from naq_core.layers import NO_LAYERS, Layer, around, load
 from naq_core.middleware import Attempt
 from naq_core.opened import OpenResources
+from naq_core.platforms import DUMP_SIGNAL, at_fork
 from naq_core.record import LogLine
 from naq_core.resources import set_overrides
 from naq_core.serialization import decode_pickle
@@ -49,7 +50,7 @@ from naq_worker._executors.frames import (
     ended,
     frame,
 )
-from naq_worker._executors.guard import DUMP, fork_under_guard
+from naq_worker._executors.guard import fork_under_guard
 from naq_worker._executors.relay import Relay, set_levels, take_over
 from naq_worker._invoke import context_of, end_copy, format_traceback, is_async, of_error, of_value, prepare, within, within_plain
 from naq_worker._logs import install_log_factory
@@ -78,7 +79,7 @@ class Child:
         self._runner: asyncio.Runner | None = None
         """One event loop for all jobs, so that clients in modules live as long as it; None until something needs it."""
         release = self._sending.release
-        os.register_at_fork(before=self._sending.acquire, after_in_parent=release, after_in_child=release)
+        at_fork(before=self._sending.acquire, after_in_parent=release, after_in_child=release)
 
     def serve(self) -> None:
         """Run jobs until the worker closes the socket."""
@@ -347,8 +348,8 @@ def main() -> None:
     """Serve the socket given by its file descriptor."""
     channel, stacks = int(sys.argv[1]), int(sys.argv[2])
     fork_under_guard(channel, stacks)
-    if DUMP is not None:
-        faulthandler.register(DUMP, file=stacks, all_threads=True)
+    if DUMP_SIGNAL is not None:
+        faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
     guard_standard_streams()
     treat_output_as_log()
     _keep_signals()

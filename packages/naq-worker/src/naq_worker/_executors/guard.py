@@ -6,24 +6,14 @@ On Linux it inherits all orphans below it, so that also those are found which ha
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import select
 import signal
-import sys
-from pathlib import Path
 
-from naq_core.signals import SIGNALS
+from naq_core.platforms import DUMP_SIGNAL, STOP_SIGNALS, adopt_orphans, child_pids, get_at_parents_death
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _STDIN = 0
-DUMP: "int | None" = getattr(signal, "SIGRTMIN", None)
-"""The signal at which the child writes the stacks of its threads; ignored until it can. Jobs rarely use real-time signals."""
-if DUMP is not None:
-    DUMP += 7
-_LINUX = sys.platform == "linux"
 
 
 def fork_under_guard(*channels: int) -> None:
@@ -35,18 +25,18 @@ def fork_under_guard(*channels: int) -> None:
     guard, worker = os.getpid(), os.getppid()
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)  # where something else holds the other end of our standard input
+    adopt_orphans()
+    get_at_parents_death(signal.SIGUSR1)  # where something else holds the other end of our standard input
     for number in (signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
-    if DUMP is not None:
-        signal.signal(DUMP, signal.SIG_IGN)
+    if DUMP_SIGNAL is not None:
+        signal.signal(DUMP_SIGNAL, signal.SIG_IGN)  # until the child can write its stacks
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     child = os.fork()
     if child == 0:
         _enter(guard, woken, waker)
         return
-    for each in SIGNALS:
+    for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     for channel in channels:
         os.close(channel)
@@ -71,7 +61,7 @@ def _enter(guard: int, *pipes: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, _STDIN)
     os.close(nothing)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    get_at_parents_death(signal.SIGKILL)
     if os.getppid() != guard:  # it died before the call
         os._exit(1)
 
@@ -86,8 +76,8 @@ def _watch(child: int, worker: int, woken: int) -> int | None:
                 return status
         if os.getppid() != worker or (_STDIN in ready and not os.read(_STDIN, 64)):
             return None
-        if _STDIN in ready and DUMP is not None:  # it has not been reaped: the id is still its own
-            os.kill(child, DUMP)
+        if _STDIN in ready and DUMP_SIGNAL is not None:  # it has not been reaped: the id is still its own
+            os.kill(child, DUMP_SIGNAL)
 
 
 def _reap(child: int) -> int | None:
@@ -104,20 +94,10 @@ def _kill_all(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):  # raised when nothing is left
         while True:
-            for each in _children():
+            for each in child_pids():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(each, signal.SIGKILL)
             os.waitpid(-1, 0)  # the children of what has ended are ours now
-
-
-def _children() -> list[int]:
-    """Return the processes whose parent this one is; none where the system does not tell."""
-    found: list[int] = []
-    for each in Path("/proc").glob("[0-9]*/stat") if _LINUX else ():
-        with contextlib.suppress(OSError, ValueError):
-            if int(each.read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
-                found.append(int(each.parent.name))
-    return found
 
 
 def _end_like(status: int | None) -> None:
@@ -130,8 +110,3 @@ def _end_like(status: int | None) -> None:
                 signal.signal(-code, signal.SIG_DFL)
             os.kill(os.getpid(), -code)
     os._exit(max(code, 1) if code < 0 else code)
-
-
-def _prctl(option: int, value: int) -> None:
-    if _LINUX:
-        ctypes.CDLL(None, use_errno=True).prctl(option, value)

@@ -15,6 +15,7 @@ import msgspec
 from naq_core.errors import EncodeError
 from naq_core.functions import registered_names, rules_for_child
 from naq_core.layers import name_of
+from naq_core.platforms import IS_WINDOWS
 from naq_core.resources import overrides
 from naq_core.serialization import JSON, encode_pickle
 from naq_core.tasks import Background
@@ -278,9 +279,11 @@ class Processes:
         """Start a child.
 
         Raises:
-            ChildProcessError: A middleware, or what overrides a resource, cannot be handed to it.
+            ChildProcessError: A middleware, or what overrides a resource, cannot be handed to it; or this is Windows.
             ShortageError: The system does not let it.
         """
+        if IS_WINDOWS:
+            raise ChildProcessError("no child process can start: process=True needs another system than Windows")
         setup = frame(self._setup())
         with starting("child process"):
             child = await _spawn()
