@@ -1,5 +1,6 @@
 """What a release relies on: one version, exact pins, complete metadata."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from naq_core._version import __version__
+from tests.release.contents import licence_expression
+from tests.release.version import repository, urls
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted((ROOT / "packages").glob("naq-*"))
@@ -60,6 +63,19 @@ class TestEveryPackage:
 
     def test_has_a_readme(self, package: Path) -> None:
         assert (package / "README.md").read_text(encoding="utf-8").startswith(f"# {package.name}\n")
+
+    def test_says_its_version(self, package: Path) -> None:
+        module = importlib.import_module(import_name(package))
+        assert module.__version__ == __version__
+        assert "__version__" in module.__all__
+
+    def test_names_the_addresses_that_are_kept_in_one_place(self, package: Path) -> None:
+        assert project(package).get("urls", {}) == urls(repository(ROOT))
+
+    def test_names_the_licences_of_all_that_it_carries(self, package: Path) -> None:
+        assert project(package)["license"] == licence_expression(ROOT, package.relative_to(ROOT))
+        named = {path.relative_to(package) for pattern in project(package)["license-files"] for path in package.glob(pattern)}
+        assert named == {path.relative_to(package) for path in package.rglob("LICENSE*/*.txt")} | {Path("LICENSE")}
 
     def test_carries_a_copy_of_the_license(self, package: Path) -> None:
         own = package / "LICENSE"

@@ -1,5 +1,6 @@
 """See and steer NAQ in a browser."""
 
+from naq_core import __version__
 from naq_dashboard.access.roles import ADMIN, OPERATOR, VIEWER, Action, Viewer
 from naq_dashboard.app import NaqDashboardPlugin, create_app, dashboard_app
 from naq_dashboard.settings import DashboardSettings, User
@@ -13,6 +14,7 @@ __all__ = [
     "NaqDashboardPlugin",
     "User",
     "Viewer",
+    "__version__",
     "create_app",
     "dashboard_app",
 ]
