@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -147,6 +149,14 @@ async def test_what_runs_beside_a_body_ends_with_it() -> None:
     async with beside(for_ever()) as task:
         await asyncio.sleep(0)
     assert task.cancelled()
+
+
+async def test_what_could_not_begin_beside_a_body_leaves_no_warning() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        async with beside(for_ever()):
+            pass
+        gc.collect()
+    assert caught == []
 
 
 async def test_a_swallowed_cancellation_is_repeated() -> None:

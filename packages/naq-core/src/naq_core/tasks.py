@@ -5,6 +5,7 @@ Everything else is banned by ruff (TID251) and by a test: an `asyncio.create_tas
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context
@@ -112,6 +113,8 @@ class beside(Generic[T]):  # noqa: N801 - reads as a function: `async with besid
 
     async def __aexit__(self, *exc_info: object) -> None:
         await end(self._task)
+        if inspect.iscoroutine(self._awaitable):
+            self._awaitable.close()  # does something only if the task was cancelled before its first step
         if not self._task.cancelled():
             self._task.exception()  # who did not want the result does not want its error
 

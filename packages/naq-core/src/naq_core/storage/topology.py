@@ -297,9 +297,12 @@ async def limit_consumer(connection: Connection, queue: str, level: str, limit: 
 
 
 async def delete_namespace(connection: Connection) -> None:
-    """Delete every stream and bucket of the namespace, with all that is in them."""
+    """Delete every stream and bucket of the namespace, with all that is in them.
+
+    Twice: the server may still be creating one for a program that was interrupted, and does not find it the first time.
+    """
     connection.keeper.forget()
-    for stream in connection.names.streams():
+    for stream in 2 * connection.names.streams():
         try:
             await connection.api(f"STREAM.DELETE.{stream}")
         except JetStreamError as error:
