@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from naq_core.server import EmbeddedServer
+from website import reference
+from website.links import broken_links
+from website.navigation import pages_left_out
+from website.staging import Staging
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,9 +31,71 @@ def test_links_lead_somewhere_and_code_compiles(page: Path) -> None:
         compile(block, str(page), "exec")
 
 
-def test_the_readme_leads_to_every_page() -> None:
-    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"docs/{page.name}" not in linked] == []
+def test_the_navigation_leads_to_every_page() -> None:
+    advice = "add a link to the table Documentation of README.md, which is the navigation of the site"
+    assert pages_left_out() == [], advice
+
+
+def imported_names() -> set[tuple[str, str]]:
+    """Return the names of NAQ, and their modules, that the documentation and the examples import."""
+    found = set()
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    sources = [block for text in texts for block in BLOCK.findall(text)]
+    sources += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").rglob("*.py"))]
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("naq_"):
+                found |= {(node.module or "", each.name) for each in node.names}
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference_pages() -> dict[str, str]:
+    return {place: text for place, _, text in reference.pages()}
+
+
+def test_the_reference_has_every_name_that_a_page_or_an_example_imports() -> None:
+    modules = set(reference.MODULES)
+    missing = {
+        f"{module}.{name}"
+        for module, name in imported_names()
+        if f"{module}.{name}" not in modules and (module not in modules or name not in reference.public_names(module))
+    }
+    assert missing == set()
+
+
+def test_the_reference_says_what_the_code_does(reference_pages: dict[str, str]) -> None:
+    pages = reference_pages
+    assert "| `claim_after` | `20ms` |" in pages["reference/settings.md"]
+    assert "| `timeout` | `--job-timeout` |" in pages["reference/options.md"]
+    assert "        - [`AuthenticationError`](#naq_core.errors.AuthenticationError)" in pages["reference/errors.md"]
+    assert "## naq worker\n" in pages["reference/cli.md"]
+    assert "| `124` |" in pages["reference/cli.md"]
+    assert "### POST /api/jobs {" in pages["reference/api.md"]
+    assert "| `naq_jobs_finished_total` | counter | `outcome` `queue` `task` |" in pages["reference/metrics.md"]
+    assert "| `messaging.process.duration` | histogram | s |" in pages["reference/metrics.md"]
+    assert "| `retrying` |" in pages["reference/events.md"]
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    links = '<a id="top" href="b.html#here"></a><a href="#top"></a><a href="https://example.org"></a><img src="c.png">'
+    (tmp_path / "a.html").write_text(links, encoding="utf-8")
+    (tmp_path / "b.html").write_text('<h1 id="there"></h1><a href="a.html"></a>', encoding="utf-8")
+    assert list(broken_links(tmp_path)) == [
+        "a.html: b.html#here leads to no place of that page",
+        "a.html: c.png leads nowhere",
+    ]
+
+
+def test_links_out_of_the_docs_become_pages_of_the_site(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    staging.stage_repository()
+    staged = (tmp_path / "getting-started.md").read_text(encoding="utf-8")
+    assert "](index.md#install)" in staged
+    assert "](examples/index.md)" in staged
+    assert "](cli.md)" in staged
+    assert "from naq_client import" in (tmp_path / "examples" / "progress.py.md").read_text(encoding="utf-8")
+    assert "(0026-api-reference.md)" in (tmp_path / "adr" / "index.md").read_text(encoding="utf-8")
 
 
 def test_the_quick_start_runs_as_printed(nats_server: EmbeddedServer, namespace: str, tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ def build(only: str | None = None, plugins: dict[str, Plugin] | None = None) -> 
     return app
 
 
+def command_tree(name: str, plugins: dict[str, Plugin] | None = None) -> "App":
+    """Return the root command with one command, and import that.
+
+    Args:
+        name: Of the command.
+        plugins: The other distributions' commands; None looks for them.
+
+    Raises:
+        PluginImportError: It is another distribution's and cannot be imported.
+    """
+    plugins = find_plugins() if plugins is None else plugins
+    app = build(name, plugins)
+    return _with_plugin(app, plugins[name]) if name in plugins and not _is_own(name) else app
+
+
 def _run_command(words: list[str]) -> int:
     name = words[0]
     plugins = {} if _is_own(name) else find_plugins()
@@ -142,9 +157,7 @@ def _run_command(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        app = build(name, plugins)
-        if name in plugins:
-            app = _with_plugin(app, plugins[name])
+        app = command_tree(name, plugins)
         if _is_own(name) and name not in _TAKES_PATHS:
             words = [_readable(word, at) for at, word in enumerate(words)]
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")

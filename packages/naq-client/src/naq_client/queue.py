@@ -160,7 +160,9 @@ class Queue(ManagedQueue):
 
         Args:
             when: An aware datetime, such as `datetime.now(UTC) + timedelta(hours=1)`. One that has passed means now.
-            function, args, kwargs: As of `enqueue`.
+            function: As of `enqueue`.
+            args: As of `enqueue`.
+            kwargs: As of `enqueue`.
 
         Raises:
             InvalidOptionError: `when` is naive, so its time zone is ambiguous; `when.astimezone()` says that

@@ -289,10 +289,7 @@ class WorkflowHandle(Generic[R]):
     async def add(self, *steps: Step[Any] | Job[Any], depends_on: DependsOn | None = None) -> list[Job[Any]]:
         """Enqueue more jobs as part of the workflow, also from inside one of its jobs, and return them.
 
-        Jobs that wait already cannot be made to wait for these too.
-
-        Raises:
-            As `Workflow.enqueue`.
+        Jobs that wait already cannot be made to wait for these too. It raises what `Workflow.enqueue` raises.
         """
         more = Workflow(workflow_id=self.workflow_id)
         for step in steps:

@@ -13,9 +13,26 @@ from naq_core.storage.topology import ensure_streams
 from naq_core.values import whole
 from naq_core.views import Event
 
-__all__ = ["Event", "events"]
+__all__ = ["KINDS", "Event", "events"]
 
 GAP = "gap"
+KINDS = {
+    "started": "An attempt was claimed. One that ends within the setting `claim_after` (20 ms) may have no such event.",
+    "progress": "A job reports progress, or has written log lines.",
+    "retrying": "An attempt has failed, and there will be another one.",
+    "returned": "A worker that stops has returned the job to its queue.",
+    "succeeded": "The job has ended with a result.",
+    "failed": "The last attempt has failed: the job is dead.",
+    "cancelled": "The job was cancelled.",
+    "expired": "The job was not started before its `expires`.",
+    "enqueued": "The job is ready for a worker. Only with `NAQ_JOB_EVENTS=on`.",
+    "held": "The job waits for its time or for other jobs. Only with `NAQ_JOB_EVENTS=on`.",
+    "released": "A held or dead job is ready for a worker. Only with `NAQ_JOB_EVENTS=on`.",
+    "dead": "The message of a dead job was stored. Only with `NAQ_JOB_EVENTS=on`.",
+    "kept": "The message of a cancelled job was archived. Only with `NAQ_JOB_EVENTS=on`.",
+    GAP: "Events may be missing: the connection was lost and is back, or the reader was too slow.",
+}
+"""Every kind of event, and when there is one."""
 MOST_WAITING = 10_000
 LOOK = 1.0
 """Seconds after which it is noticed that the connection is closed for good."""
@@ -26,17 +43,12 @@ async def events(
 ) -> AsyncGenerator[Event, None]:
     """Yield job events from now on, without end.
 
-    Kinds from records: `started` (when it is claimed, so a short job may have none), `progress` (or log
-    lines), `retrying`, `returned` (handed back by a worker that stopped),
-    `succeeded`, `failed`, `cancelled`, `expired`. With the setting `job_events=on` also from jobs: `enqueued`, `held`, `dead`,
-    `released` (a held or dead job became ready). Events are not stored: who was away reads the lists again, and so does who
-    gets an event of kind `gap`, which says that some may have been missed: the connection was lost and is back, or the reader
-    was too slow.
+    `KINDS` lists their kinds. Events are not stored: a reader that was away reads the lists again, and so does one that gets an
+    event of the kind `gap`.
 
     Args:
         queue: The queue, or `*` for all.
         most_waiting: How many events may wait for the reader; then the oldest are dropped, and a `gap` is in their place.
-
         is_resumed: The reader has listened before, on another connection: a `gap` is its first event.
 
     Raises:

@@ -13,12 +13,12 @@ from naq_cli._options import Reading
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import events as feeds
-from naq_core.events import Event
+from naq_core.events import KINDS, Event
 from naq_core.inspect import broker_info
 from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import beside
 
-KINDS = {
+COLORS = {
     "enqueued": "cyan",
     "held": "blue",
     "released": "cyan",
@@ -31,7 +31,7 @@ KINDS = {
     "dead": "red",
     "cancelled": "bright_black",
     "expired": "bright_black",
-    "removed": "bright_black",
+    "kept": "bright_black",
     "gap": "bold red",
 }
 _HEADER = ("at", "kind", "queue", "job", "function", "attempt", "worker", "progress")
@@ -71,7 +71,7 @@ async def events(
     """Print job events from now on, until Ctrl-C.
 
     Kinds: started, progress, retrying, returned, succeeded, failed, cancelled, expired; with NAQ_JOB_EVENTS=on also enqueued,
-    held, released and dead. `gap` means that some may have been missed. --json and --jsonl print one object per line.
+    held, released, dead and kept. `gap` means that some may have been missed. --json and --jsonl print one object per line.
 
     Args:
         queue: Only events of this queue.
@@ -140,7 +140,7 @@ def _print_for_people(session: Session, event: Event) -> None:
     console = session.output.console()
     text = Text.assemble(
         (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
-        (f"{event.kind:<10}", KINDS.get(event.kind, "")),
+        (f"{event.kind:<10}", COLORS.get(event.kind, "")),
         f"{event.job_id or NOTHING}  ",
         f"{printable(event.function)} ",
     )
