@@ -140,6 +140,7 @@ EXPECTED = {
         r"'nothing to share: division by zero'",
         r"'cleaned up for globex'",
     ],
+    "queue_patterns.py": [r"ada has 7\.0\ngrace has 7\.0", r"\['cust-\*'\] now means cust-grace"],
     "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],
     "progress_and_logs.py": [

@@ -93,3 +93,13 @@ async def test_what_only_several_processes_need_is_not_imported(settings: Settin
         variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace, "NAQ_WORKERS": "1"}
         await asyncio.to_thread(run, "naq_worker", "emails", "--burst", cwd=tmp_path, **variables)
         assert not USED_BY_SEVERAL & set(await job.result(timeout=10))
+
+
+async def test_several_processes_serve_the_patterns_of_the_settings(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "naq.toml").write_text('worker_queues = ["mail=3", "cust-*"]\n')
+    variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+    async with Queue("cust-1", settings=settings) as queue:
+        job = await queue.enqueue(pow, 2, 5)
+        done = await asyncio.to_thread(run, "naq_worker", "--burst", "--workers", "2", cwd=tmp_path, **variables)
+        assert done.returncode == 0, done.stderr
+        assert await job.result(timeout=10) == 32

@@ -146,3 +146,40 @@ def test_no_queue_and_a_wrong_name_are_refused() -> None:
         FairShare([])
     with pytest.raises(InvalidNameError, match=r"'a\.b'"):
         FairShare({"a.b": 1})
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7])
+def test_the_queues_of_a_pattern_take_turns(slots: int) -> None:
+    shares = FairShare(["first", "cust-*"])
+    shares.add(["cust-b", "cust-a", "cust-c"])
+    assert shares.queues == ["first", "cust-a", "cust-b", "cust-c"]
+    served = serve(shares, 600, slots, {"cust-a.normal", "cust-b.normal", "cust-c.low"})
+    assert min(served.values()) > 0.9 * max(served.values())
+    assert len(served) == 3
+
+
+def test_a_queue_before_a_pattern_goes_first() -> None:
+    shares = FairShare(["first", "cust-*"])
+    shares.add(["cust-a", "cust-b"])
+    served = serve(shares, 3000, 2, {"first.normal", "cust-a.normal", "cust-b.normal"})
+    assert served["first.normal"] > 3 * served["cust-a.normal"] > 0
+    assert abs(served["cust-a.normal"] - served["cust-b.normal"]) <= 0.2 * served["cust-a.normal"]
+
+
+def test_a_pattern_has_one_weight_for_all_its_queues() -> None:
+    shares = FairShare({"mail": 3, "cust-*": 1})
+    shares.add(f"cust-{number}" for number in range(4))
+    served = serve(shares, 1000, 4, {"mail.normal", *(f"cust-{number}.normal" for number in range(4))})
+    assert served["mail.normal"] / served.total() == pytest.approx(0.75, abs=0.05)
+    assert len({served[f"cust-{number}.normal"] // 40 for number in range(4)}) <= 2
+
+
+def test_a_queue_is_served_at_the_place_of_the_first_entry_that_stands_for_it() -> None:
+    shares = FairShare(["vip-1", "vip-*", "*"])
+    assert not shares.wants("vip-1")
+    assert shares.wants("vip-2")
+    shares.add(["zoo", "vip-2", "any"])
+    assert shares.queues == ["vip-1", "vip-2", "any", "zoo"]
+    assert shares.remove("vip-2") == []
+    assert shares.queues == ["vip-1", "any", "zoo"]
+    assert shares.wants("vip-2")

@@ -35,6 +35,7 @@ class OtherSettings(TypedDict, total=False):
     worker_ttl: Duration | None
     scheduler_ttl: Duration | None
     workers: int | None
+    worker_queues: Names | str | None
     processes: int | None
     shutdown_grace: Duration | None
     max_crashes: int | None

@@ -205,6 +205,11 @@ _LEAST_DURATION = {
     "audit_ttl": 3600.0,
 }
 _FUNCTION_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:\*|\.\*|:[^\W\d]\w*(\.[^\W\d]\w*)*)")
+_SERVED = re.compile(r"[A-Za-z0-9_*-]{1,64}(=[\d.]+)?")
+_ITEMS = {
+    "allowed_functions": (_FUNCTION_NAME, "module:qualname, module:* or module.*"),
+    "worker_queues": (_SERVED, "names of queues, patterns such as 'cust-*', or name=weight"),
+}
 _TOKEN_RULE = (_TOKEN, "1 to 64 letters, digits, '_' and '-'")
 _PATTERNS = {
     "namespace": _TOKEN_RULE,
@@ -221,6 +226,10 @@ def check(name: str, value: Any) -> None:
         raise ValueError(f"must be one of {', '.join(_CHOICES[name])}, not {shown(value)}")
     if name in _PATTERNS and value is not None and not _PATTERNS[name][0].fullmatch(value):
         raise ValueError(f"may contain only {_PATTERNS[name][1]}; not {shown(value)}")
+    if name in _ITEMS:
+        pattern, allowed = _ITEMS[name]
+        for wrong in (item for item in value if not pattern.fullmatch(item)):
+            raise ValueError(f"takes {allowed}, not {wrong!r}")
     match name:
         case "nats_url":
             _check_url(value)
@@ -229,9 +238,6 @@ def check(name: str, value: Any) -> None:
         case "webhook_secret":
             for secret in value:
                 webhook_key(secret)
-        case "allowed_functions":
-            for wrong in (item for item in value if not _FUNCTION_NAME.fullmatch(item)):
-                raise ValueError(f"takes module:qualname, module:* or module.*, not {wrong!r}")
         case _:
             pass
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from time import time_ns
 
 from naq_core.errors import InvalidNameError
@@ -10,6 +11,7 @@ from naq_core.platforms import at_fork
 from naq_core.values import exact_text
 
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_QUEUE_PATTERN = re.compile(r"[A-Za-z0-9_*-]{1,64}")
 _NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 _WORKER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -47,6 +49,28 @@ def check_queue_or_any(name: object) -> str:
         InvalidNameError: It is neither.
     """
     return "*" if name == "*" else check_queue(name)
+
+
+def check_queue_pattern(name: object) -> str:
+    """Return `name` as a plain `str` if it can name a queue, or is a pattern: a name with `*`, for any characters, in it.
+
+    Raises:
+        InvalidNameError: It is neither.
+    """
+    text = name if type(name) is str else exact_text(name)
+    if text is None or not _QUEUE_PATTERN.fullmatch(text):
+        raise InvalidNameError("queue name", name, "use 1 to 64 letters, digits, '_' or '-', and '*' for any characters")
+    return text
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a checked name stands for all queues that match it."""
+    return "*" in name
+
+
+def matches(pattern: str, queue: str) -> bool:
+    """Return whether a queue has this name, or matches this pattern."""
+    return fnmatchcase(queue, pattern)
 
 
 def is_queue(text: str) -> bool:

@@ -54,8 +54,8 @@ def role_permissions(
     `docs/security.md`.
 
     Args:
-        queues: The queues that producers and workers are confined to. A job that waits on others is released by their worker,
-            so a worker needs the queues of such jobs too.
+        queues: The queues that producers and workers are confined to; `*` for all. A job that waits on others is released by
+            their worker, so a worker needs the queues of such jobs too.
         user: The user who gets these permissions, and an inbox for itself (`inbox_of`). Empty: the inbox is that of the role, and
             users of the same role can read what the others are answered.
         jetstream_domain: The setting of these users: the permissions are for the server through which they reach that domain.
@@ -64,7 +64,7 @@ def role_permissions(
         InvalidNameError: A queue has a name that no queue can have.
     """
     names = Names(namespace)
-    allowed = [check_queue(queue) for queue in queues]
+    allowed = ["*"] if "*" in queues else [check_queue(queue) for queue in queues]
     publish, subscribe = _RULES[role](names, allowed)
     inbox = f"{inbox_of(role, namespace, user)}.>"
     return Permissions(
@@ -178,6 +178,8 @@ def _info(names: Names) -> list[str]:
 
 
 def _consumers(names: Names, queues: Sequence[str], verb: str) -> list[str]:
+    if "*" in queues:
+        return [f"{verb}.{names.jobs_stream}.*"]  # a wildcard stands for a whole token
     return [f"{verb}.{names.jobs_stream}.{names.consumer(queue, level)}" for queue in queues for level in LEVELS]
 
 
@@ -208,10 +210,9 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
 
 def _worker(names: Names, queues: Sequence[str]) -> _Rules:
     acks = [
-        f"$JS.ACK.{prefix}{names.jobs_stream}.{names.consumer(queue, level)}.>"
-        for queue in queues
-        for level in LEVELS
+        f"{subject}.>"
         for prefix in ("", "*.*.")  # with a domain and the account's hash (ADR-15)
+        for subject in _consumers(names, queues, f"$JS.ACK{prefix and '.' + prefix[:-1]}")
     ]
     publish = [
         *(names.any_state(queue, "*") for queue in queues),
@@ -225,6 +226,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *_info(names),
         *_consumers(names, queues, "$JS.API.CONSUMER.INFO"),
         *_consumers(names, queues, "$JS.API.CONSUMER.MSG.NEXT"),
+        f"$JS.API.CONSUMER.NAMES.{names.jobs_stream}",  # of workers with patterns
         *_reading(*_streams(names)),
         f"$JS.API.STREAM.MSG.DELETE.{names.jobs_stream}",
         f"$JS.API.STREAM.PURGE.{names.workers_stream}",
@@ -302,7 +304,7 @@ def _operator(names: Names, queues: Sequence[str]) -> _Rules:
         *(  # a queue's limit is a property of its consumers
             f"$JS.API.CONSUMER.CREATE.{names.jobs_stream}.{consumer}.{subject}"
             for queue in queues
-            for consumer, subject in names.consumers(queue)
+            for consumer, subject in ([("*", ">")] if queue == "*" else names.consumers(queue))
         ),
     ]
     return publish, subscribe

@@ -116,6 +116,9 @@ class Settings:
     """Jobs that one worker runs at a time. Default 10."""
     workers: int = 1
     """Worker processes that `naq worker` runs. Default 1."""
+    worker_queues: tuple[str, ...] = ()
+    """What `naq worker` takes jobs from if no queue is named there: names or patterns (`cust-*`), the most important first, or
+    with weights (`mail=3`). Empty, the default, means the default queue."""
     processes: int = 0
     """Processes for jobs that ask for one; 0 (the default) means one per CPU."""
     shutdown_grace: timedelta = timedelta(seconds=30)

@@ -1,11 +1,12 @@
 """Whose turn it is: how free slots are shared between queues, and between the levels of a queue. Knows nothing of NATS."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from naq_core.errors import InvalidOptionError
-from naq_core.names import check_queue
+from naq_core.names import check_queue_pattern, is_pattern, matches
 from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.values import number
 from naq_worker._active import Active
@@ -30,8 +31,10 @@ class Source:
 
     queue: str
     level: str
-    rank: int = 0
+    at: int = 0
     """Its place among all, the most important first."""
+    rank: int = 0
+    """As its place, but the queues of a pattern have the same."""
     is_led: bool = False
     """Something above it had a backlog when it was last looked at."""
     is_asleep: bool = False
@@ -56,11 +59,33 @@ class Source:
         return standing - self.credit if 2 * self.credit <= standing else 0
 
 
+@dataclass(slots=True, eq=False)
+class QueueEntry:
+    """A queue as it was named to the worker, or a pattern and the queues that it stands for."""
+
+    name: str
+    number: int
+    """The most important has 0."""
+    weight: float = 1.0
+    queues: list[str] = field(default_factory=list)
+    """In alphabetical order."""
+    sources: list[Source] = field(default_factory=list)
+    """Those of its queues."""
+    passes: float = 0.0
+    """Deliveries by its weight."""
+    served: str = ""
+    """The queue of a pattern that was the last to have its turn."""
+    turn: str = ""
+    """The one that is it if what was last wished is ordered."""
+
+
 class FairShare:
     """The order in which a worker's queues are served.
 
+    All queues of a pattern are as important as each other: they share in turns what the pattern gets.
+
     Args:
-        queues: Names, the most important first; or names with weights, for shares of the slots while all have a backlog.
+        queues: Names or patterns, the most important first; or with weights, for shares of the slots while all have a backlog.
 
     Raises:
         InvalidOptionError, InvalidNameError: No queue is given, or a name or weight is wrong.
@@ -71,40 +96,121 @@ class FairShare:
             raise InvalidOptionError("queues", f"must be a list of names, or names with weights, not {queues!r}")
         self.weights: dict[str, float] | None = None
         if isinstance(queues, Mapping):
-            self.weights = {check_queue(name): _check_weight(name, weight) for name, weight in queues.items()}
-        self.queues = list(dict.fromkeys(check_queue(name) for name in queues))
-        if not self.queues:
+            self.weights = {check_queue_pattern(name): _check_weight(name, weight) for name, weight in queues.items()}
+        weights = self.weights or dict.fromkeys(map(check_queue_pattern, queues), 1.0)
+        if not weights:
             raise InvalidOptionError("queues", "a worker needs at least one queue")
-        places = [(queue, level) for queue in self.queues for level in LEVELS]
-        self.sources = [Source(queue, level, rank) for rank, (queue, level) in enumerate(places)]
-        levels = len(LEVELS)
-        self._by_queue = {queue: self.sources[at * levels : (at + 1) * levels] for at, queue in enumerate(self.queues)}
+        self._entries = [QueueEntry(name, number, weight) for number, (name, weight) in enumerate(weights.items())]
+        self._named = {entry.name: entry for entry in self._entries}
+        self.patterns = [name for name in weights if is_pattern(name)]
+        self.queues: list[str] = []
+        """Those that are served now: always the same list."""
+        self.sources: list[Source] = []
+        self._by_queue: dict[str, list[Source]] = {}
+        self._entry_of: dict[str, QueueEntry] = {}
         self._holding: set[Source] = set()
         """Sources with deliveries that wait: a few of what may be tens of thousands."""
-        self._is_crowded = len(self.queues) > FEW
-        self._passes = dict.fromkeys(self.queues, 0.0)
         self._turn = 0
+        self.add(name for name in weights if not is_pattern(name))
+
+    def wants(self, queue: str) -> bool:
+        """Whether a queue is named or matches a pattern, and is not served yet."""
+        return queue not in self._by_queue and bool(self._standing_for(queue))
+
+    def _standing_for(self, queue: str) -> list[QueueEntry]:
+        names = [queue, *(pattern for pattern in self.patterns if matches(pattern, queue))]
+        return [self._named[name] for name in names if name in self._named]
+
+    def add(self, queues: Iterable[str]) -> list[Source]:
+        """Serve some more queues, each at the place of the first entry that stands for it; return their sources."""
+        added: list[Source] = []
+        for queue in queues:
+            entry = min(self._standing_for(queue), key=lambda each: each.number)
+            self._by_queue[queue] = sources = [Source(queue, level) for level in LEVELS]
+            self._entry_of[queue] = entry
+            entry.queues.append(queue)
+            added += sources
+        self._arrange()
+        return added
+
+    def remove(self, queue: str) -> list[Active]:
+        """Serve a queue no longer; return its deliveries that wait for a slot."""
+        left = [active for source in self._by_queue[queue] for active in source.waiting]
+        self._holding -= set(self._by_queue.pop(queue))
+        self._entry_of.pop(queue).queues.remove(queue)
+        self._arrange()
+        return left
+
+    def _arrange(self) -> None:
+        for entry in self._entries:
+            entry.queues.sort()
+            entry.sources = [source for queue in entry.queues for source in self._by_queue[queue]]
+        self.queues[:] = [queue for entry in self._entries for queue in entry.queues]
+        self.sources[:] = [source for entry in self._entries for source in entry.sources]
+        for at, source in enumerate(self.sources):
+            source.at = at
+        for entry in self._entries:
+            for source in entry.sources:
+                source.rank = entry.number * len(LEVELS) + LEVELS.index(source.level)
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self.queues) > FEW
 
     def wishes(self, free: int, now: float) -> list[tuple[Source, int]]:
         """Return what to order from whom, for so many free slots."""
-        if self.weights is None or len(self.queues) == 1:
-            return self._strictly(self.sources, free, max(1, free // len(self.queues)), now)
-        busy = [queue for queue in self.queues if any(source.has_backlog(now) for source in self._by_queue[queue])]
-        shares = self._shares(busy, free, now)
-        total = sum(self.weights.values())
+        idle_share = max(1, free // max(1, len(self.queues)))
+        if not self.patterns and (self.weights is None or len(self.queues) == 1):
+            return self._strictly(self.sources, free, idle_share, now)[0]
         wishes: list[tuple[Source, int]] = []
-        for queue, sources in self._by_queue.items():
-            idle_share = max(1, int(free * self.weights[queue] / total))
-            wishes += self._strictly(sources, shares.get(queue, idle_share), idle_share, now)
+        if self.weights is None:
+            left = free
+            for entry in self._entries:
+                found, left = self._within(entry, left, idle_share, now, is_led=left <= 0)
+                wishes += found
+            return wishes
+        shares = self._shares([entry for entry in self._entries if _busy(entry, now)], free, now)
+        total = sum(self.weights.values())
+        for entry in self._entries:
+            idle_share = max(1, int(free * entry.weight / total))
+            wishes += self._within(entry, shares.get(entry, idle_share), idle_share, now)[0]
         return wishes
 
-    def _strictly(self, sources: Sequence[Source], free: int, idle_share: int, now: float) -> list[tuple[Source, int]]:
+    def _within(
+        self, entry: QueueEntry, free: int, idle_share: int, now: float, *, is_led: bool = False
+    ) -> tuple[list[tuple[Source, int]], int]:
+        """Return what to order from the queues of an entry, and how many slots are left for less important ones."""
+        busy = _busy(entry, now) if len(entry.queues) > 1 and not is_led else []
+        if not busy:
+            return self._strictly(entry.sources, free, idle_share, now, is_led=is_led)
+        shares = self._turns(entry, busy, free, now)
+        wishes, left = self._strictly([each for each in entry.sources if each.queue not in shares], 0, idle_share, now)
+        for queue, share in shares.items():
+            found, rest = self._strictly(self._by_queue[queue], share, idle_share, now)
+            wishes += found
+            left += rest
+        return wishes, left
+
+    def _turns(self, entry: QueueEntry, busy: Sequence[str], free: int, now: float) -> dict[str, int]:
+        """Deal slots evenly to the queues of a pattern that have a backlog; if there are fewer slots, those whose turn it is."""
+        first = bisect_right(busy, entry.served) % len(busy)
+        shares = {queue: _ordered(self._by_queue[queue], now) for queue in (*busy[first:], *busy[:first])}
+        each, more = divmod(max(0, free - sum(shares.values())), len(busy))
+        entry.turn = list(shares)[more - 1] if more else entry.served
+        return {queue: credit + each + (number < more) for number, (queue, credit) in enumerate(shares.items())}
+
+    def _strictly(
+        self, sources: Sequence[Source], free: int, idle_share: int, now: float, *, is_led: bool = False
+    ) -> tuple[list[tuple[Source, int]], int]:
         """The first source with a backlog gets everything; those below it get what they are owed.
 
         With very many queues it gets no more than it has: most have a job or two, and the others would wait for each of them.
+
+        Returns:
+            What to order, and how many slots are left.
         """
         wishes: list[tuple[Source, int]] = []
-        left, is_led = free, False
+        left, is_crowded = free, self._is_crowded
         for source in sources:
             if source.is_asleep:
                 continue
@@ -112,7 +218,7 @@ class FairShare:
             if is_led:
                 count = int(source.owed) if source.credit == 0 else 0
             elif source.has_backlog(now):
-                share = min(left, source.pending) if self._is_crowded else left
+                share = min(left, source.pending) if is_crowded else left
                 left -= share
                 is_led = left <= 0
                 count = share - source.credit
@@ -120,25 +226,25 @@ class FairShare:
                 count = source.missing(idle_share)
             if count > 0:
                 wishes.append((source, count))
-        return wishes
+        return wishes, left
 
-    def _shares(self, busy: Sequence[str], free: int, now: float) -> dict[str, int]:
-        """Deal the free slots to the queues with a backlog, each slot to the one that is furthest behind its weight.
+    def _shares(self, busy: Sequence[QueueEntry], free: int, now: float) -> dict[QueueEntry, int]:
+        """Deal the free slots to the entries with a backlog, each slot to the one that is furthest behind its weight.
 
-        What a queue has on order counts as dealt; an idle time earns nothing.
+        What it has on order counts as dealt; an idle time earns nothing.
         """
-        if self.weights is None or not busy:
+        if not busy:
             return {}
-        latest = max(self._passes.values())
-        for queue in self.queues:
-            if queue not in busy:
-                self._passes[queue] = latest
-        shares = {queue: sum(source.credit for source in self._by_queue[queue] if source.has_backlog(now)) for queue in busy}
-        passes = {queue: self._passes[queue] + share / self.weights[queue] for queue, share in shares.items()}
+        latest = max(entry.passes for entry in self._entries)
+        for entry in self._entries:
+            if entry not in busy:
+                entry.passes = latest
+        shares = {entry: _ordered(entry.sources, now) for entry in busy}
+        passes = {entry: entry.passes + share / entry.weight for entry, share in shares.items()}
         for _ in range(free - sum(shares.values())):
-            queue = min(busy, key=passes.__getitem__)
-            shares[queue] += 1
-            passes[queue] += 1 / self.weights[queue]
+            entry = min(busy, key=passes.__getitem__)
+            shares[entry] += 1
+            passes[entry] += 1 / entry.weight
         return shares
 
     def note_order(self, source: Source, count: int, now: float) -> None:
@@ -147,8 +253,10 @@ class FairShare:
             source.owed = max(0.0, source.owed - count)
         elif source.has_backlog(now):
             group = self.sources if self.weights is None else self._by_queue[source.queue]
-            for below in self._below(group, source.rank - group[0].rank + 1):
+            for below in self._below(group, source.at - group[0].at + 1):
                 below.owed = min(below.owed + count * LOWER_SHARE, max(2.0, 2 * count * LOWER_SHARE))
+            entry = self._entry_of[source.queue]
+            entry.served = entry.turn
         source.credit += count
         source.spoke_at = now
 
@@ -163,8 +271,8 @@ class FairShare:
         """Take account of a delivery."""
         source.pending = pending
         source.spoke_at = now
-        if self.weights is not None:
-            self._passes[source.queue] += 1 / self.weights[source.queue]
+        if self.weights is not None and (entry := self._entry_of.get(source.queue)) is not None:
+            entry.passes += 1 / entry.weight
 
     def wait(self, source: Source, active: Active) -> None:
         """Keep a delivery of a source until `next` or `overdue` returns it."""
@@ -193,6 +301,16 @@ class FairShare:
         if not source.waiting:
             self._holding.remove(source)
         return active
+
+
+def _busy(entry: QueueEntry, now: float) -> list[str]:
+    """Return the queues of an entry that have a backlog, in alphabetical order."""
+    return list(dict.fromkeys(source.queue for source in entry.sources if source.pending and source.has_backlog(now)))
+
+
+def _ordered(sources: Iterable[Source], now: float) -> int:
+    """Return how much is on order from those with a backlog."""
+    return sum(source.credit for source in sources if source.has_backlog(now))
 
 
 def _check_weight(queue: str, weight: object) -> float:

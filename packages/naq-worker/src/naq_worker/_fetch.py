@@ -9,6 +9,7 @@ from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, Pull, consumer_state
 from naq_core.storage.first_deliveries import Freshness
+from naq_core.storage.subjects import LEVELS
 from naq_core.transport.direct import count_many
 from naq_worker._active import Active
 from naq_worker._fair_share import FEW, SURE, FairShare, Source
@@ -77,7 +78,6 @@ class Fetch:
         self._on_delivery = on_delivery
         self._wake = wake
         self._pulls: dict[Source, Pull] = {}
-        self._heartbeat = max(1.0, len(shares.queues) / HEARTBEATS)
         self._levels = Levels(connection, shares.sources, self._open, wake)
         self._turn = 0
         self._probes: dict[Source, float] = {}
@@ -104,6 +104,33 @@ class Fetch:
         )
         await pull.start()
         self._pulls[source] = pull
+
+    async def add(self, queues: Sequence[str]) -> None:
+        """Take jobs from some more queues, whose consumers exist; to be called while it is open, or before its first start.
+
+        Raises:
+            ConsumerLimitError: The server allows no more consumers. BrokerError: As `ensure_queue`.
+        """
+        sources = self._shares.add(queues)
+        self._sources |= {(source.queue, source.level): source for source in sources}
+        await self._levels.add(sources)
+        self._wake()
+
+    async def remove(self, queue: str) -> None:
+        """Take no more jobs from a queue, and hand back those of it that wait for a slot."""
+        self._levels.remove(queue)
+        for source in [each for each in self._pulls if each.queue == queue]:
+            await self._pulls.pop(source).stop()
+            self._probes.pop(source, None)
+        for active in self._shares.remove(queue):  # after the last deliveries of its pulls
+            self._count -= 1
+            await active.delivery.nak()
+        for level in LEVELS:
+            del self._sources[queue, level]
+
+    @property
+    def _heartbeat(self) -> float:
+        return max(1.0, len(self._shares.queues) / HEARTBEATS)
 
     @property
     def places(self) -> list[tuple[str, str]]:

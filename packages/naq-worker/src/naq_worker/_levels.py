@@ -8,7 +8,7 @@ from itertools import islice
 from naq_core.errors import NaqError
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import follow_new_consumers, has_jobs
-from naq_core.storage.subjects import NORMAL
+from naq_core.storage.subjects import LEVELS, NORMAL
 from naq_core.storage.topology import ensure_queue, has_consumer
 from naq_worker._fair_share import Source
 
@@ -44,9 +44,8 @@ class Levels:
         self._connection = connection
         self._opened = opened
         self._wake = wake
-        self._asleep = {(source.queue, source.level): source for source in sources}
-        for source in sources:
-            source.is_asleep = True
+        self._asleep: dict[tuple[str, str], Source] = {}
+        self._put_to_sleep(sources)
         self._told: set[tuple[str, str]] = set()
         """Levels whose consumers have just been created."""
         self._has_started = False
@@ -67,6 +66,27 @@ class Levels:
         await follow_new_consumers(self._connection, self._note)
         await self._each(self._asleep.values(), self._open_if_used)
         await self.look()
+
+    def _put_to_sleep(self, sources: Iterable[Source]) -> None:
+        for source in sources:
+            self._asleep[source.queue, source.level] = source
+            source.is_asleep = True
+
+    async def add(self, sources: Sequence[Source]) -> None:
+        """Take care of some more levels.
+
+        Raises:
+            ConsumerLimitError, BrokerError: As `start`.
+        """
+        self._put_to_sleep(sources)
+        if self._has_started:
+            await self._each(sources, self._open_if_used)
+
+    def remove(self, queue: str) -> None:
+        """Look at the levels of a queue no more."""
+        for level in LEVELS:
+            self._asleep.pop((queue, level), None)
+            self._told.discard((queue, level))
 
     def _note(self, queue: str, level: str) -> None:
         if (queue, level) in self._asleep:

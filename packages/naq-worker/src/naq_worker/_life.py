@@ -29,6 +29,7 @@ from naq_worker._limits import Limits
 from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
 from naq_worker._own_metrics import WorkerFigures
+from naq_worker._patterns import PatternQueues
 from naq_worker._places import Places
 from naq_worker._presence import process_facts, running_jobs
 from naq_worker._process import Processor
@@ -96,6 +97,7 @@ class Life:
         self._connection = connection
         self._settings = connection.settings
         self._worker = worker
+        self._shares = shares
         self._orders = orders
         self._imports = tuple(imports)
         self._hooks = hooks
@@ -116,7 +118,7 @@ class Life:
         connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
         self._finisher = Finisher(connection, intake.wake.set if worker.burst else lambda: None)
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
-        self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places)
+        self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places, self._shares.patterns)
         self._commands = Commands(connection, worker, intake.find, intake.held)
         processes = Processes(
             places.size,
@@ -138,6 +140,9 @@ class Life:
             self._lease_lost,
             connection.clock,
             Stacks(intake.held, threads, processes, connection.clock.now).answer,
+        )
+        self._patterns = PatternQueues(
+            connection, self._shares, intake.fetch, self._limits, intake.wake.set, self._keepalive.beat_soon
         )
         settler = Settler(connection, worker.counters, self._finisher.finish, self._limits.is_limited)
         self._processor = Processor(
@@ -228,6 +233,7 @@ class Life:
     async def _start(self) -> None:
         await self._commands.start()
         await self._limits.start()
+        await self._patterns.start()
         await self._keepalive.start()  # last: who sees the worker's presence may count on all of it
         if self._settings.job_logs == "on":
             install_log_factory()
@@ -261,7 +267,8 @@ class Life:
     async def _take_jobs(self) -> None:
         intake, worker = self._intake, self._worker
         await intake.fetch.start()
-        log.info("worker %s takes jobs from %s, %d at a time", worker.worker_id, listed(worker.queues), worker.concurrency)
+        served = listed(self._shares.patterns or worker.queues)
+        log.info("worker %s takes jobs from %s, %d at a time", worker.worker_id, served, worker.concurrency)
         intake.wake.set()
         self.has_begun = True
         while not self._orders.stop.is_set() and self._failure is None:
@@ -274,6 +281,7 @@ class Life:
                 self._keepalive.beat_soon()
             if intake.is_quiet:
                 continue
+            await self._patterns.follow()
             if worker.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
                 break
             await intake.fetch.ask(self._orders.stop.is_set)
@@ -367,6 +375,7 @@ class Life:
             "worker_id": worker.worker_id,
             **({} if worker.name is None else {"name": worker.name}),
             "queues": worker.queues,
+            **({"patterns": self._shares.patterns} if self._shares.patterns else {}),
             "concurrency": worker.concurrency,
             "state": worker.state,
             "started_at": worker.started_at,

@@ -38,12 +38,27 @@ class Limits:
         """How many jobs found no slot and were handed back for a moment."""
         self._connection = connection
         self._worker_id = worker_id
-        self._queues = list(queues)
         self._is_held = is_held
+        self.on_deleted: Callable[[str], None] | None = None
+        """Called with a queue that was deleted."""
+        self._watch = QueueSettingsWatch(connection, list(queues), self._set, self._note_deleted)
 
     async def start(self) -> None:
         """Learn the limits, and of every change from now on."""
-        await QueueSettingsWatch(self._connection, self._queues, self._set).start()
+        await self._watch.start()
+
+    async def add(self, queue: str) -> None:
+        """Do the same for one more queue.
+
+        Raises:
+            BrokerError: Its settings cannot be read.
+        """
+        await self._watch.add([queue])
+
+    async def remove(self, queue: str) -> None:
+        """Follow the limit of a queue no longer."""
+        await self._watch.remove(queue)
+        self.of.pop(queue, None)
 
     def _set(self, queue: str, settings: QueueSettings) -> None:
         limit = settings.limit
@@ -53,6 +68,10 @@ class Limits:
             self.of[queue].limit = limit
         else:
             self.of[queue] = QueueLimit(self._connection, self._worker_id, queue, limit, self._is_held)
+
+    def _note_deleted(self, queue: str) -> None:
+        if self.on_deleted is not None:
+            self.on_deleted(queue)
 
     def is_limited(self, queue: str) -> bool:
         """Whether a queue has a limit."""

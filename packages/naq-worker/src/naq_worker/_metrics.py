@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from naq_core.errors import AttemptTimeoutError, NaqError
 from naq_core.metrics import LEVELS, Recorder, TallyReader
@@ -33,7 +33,12 @@ class Metrics:
     """
 
     def __init__(
-        self, connection: Connection, worker_id: str, queues: Iterable[str], places: Callable[[], Sequence[tuple[str, str]]]
+        self,
+        connection: Connection,
+        worker_id: str,
+        queues: Sequence[str],
+        places: Callable[[], Sequence[tuple[str, str]]],
+        patterns: Sequence[str] = (),
     ) -> None:
         self._connection = connection
         self._recorder = Recorder(worker_id)
@@ -41,9 +46,10 @@ class Metrics:
         """Counts an attempt that has come to its end; without `run` one that never began."""
         self.keep_totals, self.totals = self._recorder.keep_totals, self._recorder.totals
         self._places = places
-        self._queues = list(queues)
-        # A reader for each of a few queues, as there may be many others; one for all where there are many here.
-        self._tallies = [TallyReader(queue, "enqueued") for queue in (self._queues if len(self._queues) <= FEW else ["*"])]
+        self._queues = queues
+        # A reader for each of a few queues, as there may be many others; one for all where there are many here, or may be.
+        are_few = len(queues) <= FEW and not patterns
+        self._tallies = [TallyReader(queue, "enqueued") for queue in (queues if are_few else ["*"])]
         self._depths: dict[tuple[str, str], int] = {}
         self._turn = 0
         self._complained = False

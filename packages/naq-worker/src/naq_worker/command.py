@@ -71,7 +71,8 @@ def worker(  # noqa: PLR0913 - a parameter is an option
 
     Args:
         queues: The queues to take jobs from, the most important first; or with weights, as in
-            mail=3 reports=1, for shares of the slots. Default: NAQ_DEFAULT_QUEUE.
+            mail=3 reports=1, for shares of the slots. 'cust-*' is a pattern: all queues that match,
+            those that appear later included. Default: NAQ_WORKER_QUEUES, else NAQ_DEFAULT_QUEUE.
         concurrency: How many jobs run at a time in each process (NAQ_CONCURRENCY, else 10).
         workers: How many processes to run (NAQ_WORKERS, else 1). With more than one, those that die are restarted.
         burst: Stop as soon as the queues are empty.
@@ -132,7 +133,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
             log_format=options.log_format,
         )
         shape = settings.log_format
-        names = _weighted(options.queues) or [settings.default_queue]
+        names = _weighted(options.queues or settings.worker_queues) or [settings.default_queue]
         if supervised is None and (settings.workers > 1 or options.reload):
             from naq_worker.supervisor import supervise
 

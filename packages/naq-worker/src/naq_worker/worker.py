@@ -36,7 +36,8 @@ class Worker:
 
     Args:
         queues: Names of the queues, the most important first; or names with weights (`{"mail": 3, "reports": 1}`), for shares
-            of the slots. Within a queue the priorities of its jobs decide.
+            of the slots. Within a queue the priorities of its jobs decide. `*` in a name makes it a pattern (`cust-*`): the
+            worker takes jobs in turn from all queues that match, also from those that appear later, and leaves deleted ones.
         nats_url: The server; by default the setting.
         concurrency: How many jobs run at a time; by default the setting, 10.
         settings: Ready settings, instead of those of the environment.
@@ -75,6 +76,7 @@ class Worker:
         self.concurrency = self.settings.concurrency
         self._shares = FairShare([queues] if isinstance(queues, str) else queues)
         self.queues = self._shares.queues
+        """Those that it serves; with patterns they change while it runs."""
         self.burst = flag(burst, "burst")
         self.name = None if name is None else check_worker_name(name)
         self.worker_id = f"{self.name or _host()}-{os.getpid()}-{new_id()[-8:]}"
@@ -93,7 +95,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
-        return f"<Worker {self.worker_id} of {listed(self.queues)}>"
+        return f"<Worker {self.worker_id} of {listed(list(dict.fromkeys([*self._shares.patterns, *self.queues])))}>"
 
     @staticmethod
     async def list_workers(nats_url: str | None = None, *, settings: Settings | None = None) -> list[dict[str, Any]]:

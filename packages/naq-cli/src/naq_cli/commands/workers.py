@@ -24,6 +24,11 @@ def _slots(worker: Worker) -> str:
     return f"{len(worker.get('running') or {})}/{worker.get('concurrency', '?')}"
 
 
+def _queues(worker: Worker) -> list[str]:
+    """The patterns of a worker, and the queues that it serves now."""
+    return [*(worker.get("patterns") or ()), *(worker.get("queues") or ())]
+
+
 def _state(worker: Worker) -> str:
     return str(worker.get("state") or "running")
 
@@ -33,7 +38,7 @@ COLUMNS = (
     Column("Host", lambda worker: worker.get("host"), wrap=True),
     Column("Pid", lambda worker: str(worker.get("pid", "")), rank=3, right=True),
     Column("State", _state, rank=2),
-    Column("Queues", lambda worker: worker.get("queues"), wrap=True),
+    Column("Queues", _queues, wrap=True),
     Column("Running", _slots, right=True),
     Column("Started", lambda worker: as_time(worker.get("started_at")), right=True),
     Column("Seen", lambda worker: as_time(worker.get("at")), rank=2, right=True),
@@ -66,11 +71,11 @@ async def show(session: Session, worker: str, /) -> None:
     """
     found = await find_worker(session, worker)
     now = datetime.now(UTC)
-    known = {"running", "started_at", "at", "rss", "worker_id", "queues"}
+    known = {"patterns", "running", "started_at", "at", "rss", "worker_id", "queues"}
     pairs = [
         ("Worker", found.get("worker_id")),
         ("Unreadable", found.get("unreadable")),
-        ("Queues", found.get("queues")),
+        ("Queues", _queues(found)),
         ("Running", _slots(found)),
         ("Started", as_time(found.get("started_at"))),
         ("Seen", as_time(found.get("at"))),

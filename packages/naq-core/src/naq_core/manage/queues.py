@@ -5,9 +5,9 @@ from datetime import datetime
 import msgspec
 
 from naq_core.errors import InvalidOptionError, JetStreamError, QueueInUseError
-from naq_core.inspect import get_queue
+from naq_core.inspect import get_queue, list_workers
 from naq_core.manage._removed import end_removed, waiting_parents
-from naq_core.names import check_queue
+from naq_core.names import check_queue, matches
 from naq_core.option_kinds import LATEST
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
@@ -148,10 +148,11 @@ async def purge_queue(connection: Connection, queue: str) -> int:
 
 
 async def delete_queue(connection: Connection, queue: str) -> None:
-    """Delete an empty queue that no worker takes jobs from: its consumers, pause, limit and slots.
+    """Delete an empty queue that no worker was told to take jobs from: its consumers, pause, limit and slots.
 
-    It is for a queue made by a typing error. Records of its jobs that have ended stay until their time to live is over. The queue
-    comes back when somebody enqueues to it or a worker serves it.
+    It is for a queue made by a typing error, or for one that is no longer needed. Workers that serve it by a pattern leave it.
+    Records of its jobs that have ended stay until their time to live is over. The queue comes back when somebody enqueues to it
+    or a worker is started with its name.
 
     Raises:
         QueueNotFoundError: There is no such queue.
@@ -162,8 +163,9 @@ async def delete_queue(connection: Connection, queue: str) -> None:
     view = await get_queue(connection, queue)
     queue, names = view.queue, connection.names
     jobs = await _jobs(connection, queue, view.running)
-    if any(jobs.values()) or view.workers:
-        raise QueueInUseError(queue, jobs, view.workers)
+    workers = await _count_workers(connection, queue) if view.workers else 0
+    if any(jobs.values()) or workers:
+        raise QueueInUseError(queue, jobs, workers)
     await delete_queue_settings(connection, queue)  # first: from now on no worker recreates the consumers merely to keep them
     for consumer, _ in names.consumers(queue):
         try:
@@ -176,6 +178,12 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
+
+
+async def _count_workers(connection: Connection, queue: str) -> int:
+    """Count the workers that serve a queue by its name: those with a pattern that it matches leave a deleted queue."""
+    workers = [each for each in await list_workers(connection) if queue in each.get("queues", ())]
+    return sum(not any(matches(pattern, queue) for pattern in each.get("patterns", ())) for each in workers)
 
 
 async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, int]:

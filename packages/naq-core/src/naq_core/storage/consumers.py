@@ -63,6 +63,25 @@ async def list_consumers(connection: Connection, queue: str = "*") -> list[Consu
             return found
 
 
+async def list_queue_levels(connection: Connection) -> dict[str, str]:
+    """Return the names of all queues, each with a level that has a consumer."""
+    found: dict[str, str] = {}
+    offset = 0
+    while True:
+        try:
+            answer = await connection.api(f"CONSUMER.NAMES.{connection.names.jobs_stream}", {"offset": offset})
+        except JetStreamError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                return {}
+            raise
+        page = answer.get("consumers") or []
+        places = [place for name in page if (place := connection.names.place_of(name)) is not None]
+        found |= {queue: level for queue, level in places if is_queue(queue)}
+        offset += len(page)
+        if not page or offset >= answer["total"]:
+            return found
+
+
 async def follow_new_consumers(connection: Connection, on_created: Callable[[str, str], None]) -> None:
     """Call `on_created` with queue and level whenever a queue's consumer is created, until the connection is closed.
 

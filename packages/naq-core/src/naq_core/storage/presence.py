@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from naq_core.decoding import Count, Decoder, Instant, check_value, complain
 from naq_core.errors import UnreadableError
-from naq_core.names import check_queue
+from naq_core.names import check_queue, check_queue_pattern
 from naq_core.storage.connection import Connection
 from naq_core.storage.topology import ensure_streams
 from naq_core.transport.direct import Entry
@@ -38,6 +38,8 @@ class Presence(_Told, total=False):
     version: str
     python: str
     queues: list[str]
+    patterns: list[str]
+    """Its queues are those that match them, or are named."""
     concurrency: Count
     state: str
     started_at: Instant
@@ -67,6 +69,8 @@ def decode_presence(data: bytes, subject: str) -> dict[str, Any]:
     try:
         for queue in told.get("queues", ()):
             check_queue(queue)
+        for pattern in told.get("patterns", ()):
+            check_queue_pattern(pattern)
     except ValueError as error:
         raise UnreadableError(WHAT, str(error)) from error
     return found

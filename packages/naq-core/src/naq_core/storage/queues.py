@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -16,8 +17,9 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.slots import decode_holder
 from naq_core.storage.subjects import Names
 from naq_core.transport.buckets import delete_document, read_document, write_document
-from naq_core.transport.client import Msg
+from naq_core.transport.client import Msg, Subscription
 from naq_core.transport.direct import Entry
+from naq_core.transport.errors import CLIENT_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +128,21 @@ class QueueSettingsWatch:
 
     Args:
         handle: Called with the queue and what is set for it, from the event loop; must not raise.
+        on_deleted: Called with a queue that was deleted, likewise.
     """
 
-    def __init__(self, connection: Connection, queues: Sequence[str], handle: Callable[[str, QueueSettings], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        queues: Sequence[str],
+        handle: Callable[[str, QueueSettings], None],
+        on_deleted: Callable[[str], None] | None = None,
+    ) -> None:
         self._connection = connection
-        self._queues = queues
+        self._first = queues
         self._handle = handle
+        self._on_deleted = on_deleted
+        self._subscriptions: dict[str, Subscription] = {}
         self._was_lost = asyncio.Event()
 
     async def start(self) -> None:
@@ -140,23 +151,40 @@ class QueueSettingsWatch:
         Raises:
             BrokerError: They cannot be read.
         """
-        for queue in self._queues:
-            on_change = partial(self._on_change, queue)
-            await self._connection.client.subscribe(self._connection.names.queue_event(queue), cb=on_change)
         self._connection.on_reconnect(self._was_lost.set)
         _ = self._connection.background.start(self._read_after_reconnects(), "naq-settings")
-        for error in (await self._read(self._queues)).values():
+        await self.add(self._first)
+
+    async def add(self, queues: Sequence[str]) -> None:
+        """Follow some more queues.
+
+        Raises:
+            BrokerError: Their settings cannot be read.
+        """
+        for queue in queues:
+            on_change, subject = partial(self._on_change, queue), self._connection.names.queue_event(queue)
+            if queue not in self._subscriptions:
+                self._subscriptions[queue] = await self._connection.client.subscribe(subject, cb=on_change)
+        for error in (await self._read(queues)).values():
             raise error
+
+    async def remove(self, queue: str) -> None:
+        """Follow a queue no longer."""
+        if (subscription := self._subscriptions.pop(queue, None)) is not None:
+            with suppress(*CLIENT_ERRORS):  # the connection is closed
+                await subscription.unsubscribe()
 
     async def _on_change(self, queue: str, message: Msg) -> None:
         self._handle(queue, decode_queue_settings(message.data, message.subject) or QueueSettings())
+        if not message.data and self._on_deleted is not None:
+            self._on_deleted(queue)
 
     async def _read_after_reconnects(self) -> None:
         """Read all settings after each reconnect: a change may have been missed while the connection was lost."""
         while True:
             await self._was_lost.wait()
             self._was_lost.clear()
-            failed = await self._read(self._queues)
+            failed = await self._read(self._subscriptions)
             while failed and not self._was_lost.is_set():
                 queue, error = next(iter(failed.items()))
                 log.warning("cannot read the settings of %d queues, such as %s; trying again: %s", len(failed), queue, error)
@@ -176,7 +204,7 @@ class QueueSettingsWatch:
             else:
                 self._handle(queue, settings)
 
-        await asyncio.gather(*map(read, queues))
+        await asyncio.gather(*map(read, tuple(queues)))
         return failed
 
 

@@ -33,6 +33,8 @@ class WorkerRow:
     host: str
     pid: str
     queues: list[str]
+    patterns: list[str]
+    """It serves all queues that match them."""
     concurrency: int
     jobs: list[RunningJob]
     rss: int
@@ -81,6 +83,7 @@ def _row(each: Mapping[str, Any], stale_before: datetime) -> WorkerRow:
         host=str(each.get("host", "")),
         pid=str(each.get("pid", "")),
         queues=[str(name) for name in _list(each.get("queues"))],
+        patterns=[str(name) for name in _list(each.get("patterns"))],
         concurrency=_whole(each.get("concurrency")),
         jobs=[RunningJob(str(name), _instant(at)) for name, at in (running if isinstance(running, dict) else {}).items()],
         rss=_whole(each.get("rss")),
