@@ -174,6 +174,10 @@ EXPECTED = {
         r"trace (\w+): charge the card \(UNSET\)\ntrace \1: process default \(UNSET\)\n",
         r"trace (\w+): POST /orders (.*\n)*trace \1: process default",
     ],
+    "throttle.py": [
+        r"new: \[True, False, False, False, False\] results: \{'fresh'\}",
+        r"hello ada \(en\)\nhello grace \(de\)\nnot again today: True",
+    ],
     "unique.py": [
         r"refused: job unique=report-7",
         r"new: False result: report 7, version 1",

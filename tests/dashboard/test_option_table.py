@@ -52,6 +52,9 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "at": (NOW + timedelta(hours=2), "2h", "noon", "noon"),
     "delay": (5, "5s", "soon", "soon"),
     "unique": ("report-7", "report-7", "k" * 513, "k" * 513),
+    "unique_by": (["order_id", "customer"], "order_id,customer", ["two words"], "two words"),
+    "unique_for": (timedelta(hours=1), "1h", 0.5, "0.5"),
+    "throttle": (60, "60s", 0.5, "0.5"),
     "on_clash": (Clash.RETURN, "return", "ignore", "ignore"),
     "debounce": (5, "5s", 0, "0"),
     "allow_failure": (True, "true", "maybe", "maybe"),
@@ -62,7 +65,7 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "queue": ("mail", "mail", "a b", "a b"),
 }
 """Of each option a value as a program gives it and as text, and a wrong one in the same two forms."""
-BESIDE: dict[str, dict[str, Any]] = {"on_clash": {"unique": "k"}, "debounce": {"unique": "k"}}
+BESIDE: dict[str, dict[str, Any]] = {name: {"unique": "k"} for name in ("on_clash", "debounce", "unique_for")}
 """What an option needs beside it."""
 FLAGS = frozenset(name for name, option in OPTIONS.items() if option.kind.schema["type"] == "boolean")
 

@@ -13,6 +13,7 @@ import msgspec
 
 from naq_core import names
 from naq_core.calling import call_here
+from naq_core.chosen_arguments import key_of
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS, DeliveryOptions
 from naq_core.dependency import NO_WIRING, Wiring, is_wired, wire, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, encode_envelope
@@ -139,7 +140,11 @@ class JobCall(Generic[R_co]):
         self._connection: Connection | None = None
         self._ended: JobRecord | None = None
         self._laid: JobCall[R_co] | None = None
-        self.delivery = delivery = options.delivery
+        delivery = options.delivery
+        if delivery.unique_by is not None:
+            key = key_of(self._function, args, kwargs, delivery.unique_by)
+            delivery = delivery._replace(unique=key, unique_by=None)
+        self.delivery = delivery
         """When it may start, until when, and which others it excludes."""
         chosen = delivery.job_id if delivery.unique else options.job_id
         self.job_id = names.new_id() if chosen is None else names.check_job_id(chosen)

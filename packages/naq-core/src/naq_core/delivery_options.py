@@ -2,11 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from naq_core.errors import InvalidOptionError
 
+Chosen: TypeAlias = Sequence[str] | str | Callable[..., Any]
+"""Names of arguments, or a function that is called with the job's arguments and returns what tells them apart."""
+UNIQUE = "unique="
+"""What the id of a job with a key begins with."""
 _READABLE = re.compile(r"[A-Za-z0-9_=-]{1,100}")
 
 
@@ -32,6 +37,9 @@ class DeliveryOptions(NamedTuple):
     unique: str = ""
     on_clash: Clash = Clash.REFUSE
     debounce: float = 0.0
+    unique_by: tuple[str, ...] | Callable[..., Any] | None = None
+    """What the key is made of; a job has the key instead."""
+    unique_for: float = 0.0
 
     def due(self, enqueued_at: float) -> float:
         """Return when the job is to become ready; 0 for at once."""
@@ -70,5 +78,5 @@ NO_DELIVERY_OPTIONS = DeliveryOptions()
 def unique_id(key: str) -> str:
     """Return the job id of a unique key: readable where its characters allow, else a digest."""
     if _READABLE.fullmatch(key):
-        return f"unique={key}"
-    return f"unique=={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
+        return f"{UNIQUE}{key}"
+    return f"{UNIQUE}={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"

@@ -303,6 +303,16 @@ def _read_headers(value: Any, now: datetime) -> Any:
     return dict(word.split("=", 1) for word in words)
 
 
+def _chosen(value: Any, name: str) -> Any:
+    if callable(value):
+        return value
+    given = (value,) if isinstance(value, str) else value
+    names = None if isinstance(given, Mapping) or not isinstance(given, Iterable) else tuple(map(exact_text, given))
+    if names is None or not all(each is not None and each.isidentifier() for each in names):
+        raise InvalidOptionError(name, f"{shown(value)} is neither names of arguments nor a function of them")
+    return names
+
+
 def _any(value: Any, name: str) -> Any:
     del name
     return value
@@ -361,6 +371,7 @@ DELAYS = Kind(_delays, _read_delays, {"type": ["string", "number", "array"], "it
 MOMENT = Kind(instant, _read_time, example="2026-11-24T12:30:00Z, or 2h from now")
 EXPIRY = Kind(_expiry, _read_expiry, _TIME, example="2h or 2026-11-24T12:30:00Z")
 KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
+CHOSEN = Kind(_chosen, _read_names, _LIST, is_list=True, example="order_id,customer")
 EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSError,shop.errors.Busy")
 TAGS = Kind(_tags, _read_names, _LIST, is_list=True, example="billing,vip")
 HEADERS = Kind(_headers, _read_headers, _MAPPING, is_list=True, example="customer=4711")

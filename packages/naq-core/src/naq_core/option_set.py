@@ -17,10 +17,13 @@ from naq_core.retry import RetryPolicy
 _REPLACES = {
     "at": {"delay", "debounce"},
     "delay": {"at", "debounce"},
-    "debounce": {"at", "delay", "on_clash"},
+    "debounce": {"at", "delay", "on_clash", "unique_for", "throttle"},
     "on_clash": {"debounce"},
-    "unique": {"job_id"},
-    "job_id": {"unique", "on_clash", "debounce"},
+    "unique": {"job_id", "unique_by"},
+    "unique_by": {"job_id", "unique"},
+    "unique_for": {"debounce", "throttle"},
+    "throttle": {"job_id", "debounce", "unique_for"},
+    "job_id": {"unique", "unique_by", "unique_for", "throttle", "on_clash", "debounce"},
 }
 """Options that exclude each other: the one that is given replaces those that were declared."""
 
@@ -86,7 +89,7 @@ class OptionSet:
         if merged is None or merged[0] is not declared:
             replaced = {name for given in self.given for name in _REPLACES.get(given, ())}
             if "unique" in self.given and self.given["unique"] is None:
-                replaced |= {"on_clash", "debounce"}
+                replaced |= {"unique_by", "unique_for", "throttle", "on_clash", "debounce"}
             kept = {name: value for name, value in declared.given.items() if name not in replaced}
             merged = self._merged = declared, OptionSet({**kept, **self.given})
         return merged[1]
@@ -96,19 +99,46 @@ def _together(given: dict[str, Any], job_id: str | None) -> DeliveryOptions:
     """Put checked delivery options together; refuse those that contradict each other."""
     if "at" in given and "delay" in given:
         raise InvalidOptionError("at", "cannot be combined with delay")
+    if "throttle" in given:
+        given = _throttled(given)
     is_refused = given.get("on_clash", Clash.REFUSE) is Clash.REFUSE
     if "debounce" in given and ("at" in given or "delay" in given or not is_refused):
         raise InvalidOptionError("debounce", "sets the due time and what to replace: remove at, delay and on_clash")
-    if "unique" not in given and ("debounce" in given or not is_refused):
-        raise InvalidOptionError("debounce" if "debounce" in given else "on_clash", "requires a key: add unique=…")
-    if "unique" in given and job_id is not None:
-        raise InvalidOptionError("unique", "cannot be combined with job_id, because the key determines the id")
+    if "debounce" in given and "unique_for" in given:
+        raise InvalidOptionError(
+            "debounce", "cannot be combined with unique_for and throttle, which keep the first job, not the last"
+        )
+    _check_keys(given, job_id, is_refused=is_refused)
     expires = given.pop("expires", None)
     if expires is not None:
         given["expires_at" if isinstance(expires, LatestStart) else "expires_in"] = float(expires)
     found = DeliveryOptions(**given)
     found.check()
     return NO_DELIVERY_OPTIONS if found == NO_DELIVERY_OPTIONS else found
+
+
+_KEYS = {"unique", "unique_by"}
+
+
+def _throttled(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a throttle as what it is: a window of the key, or of the function, in which the first job is returned."""
+    if "unique_for" in given:
+        raise InvalidOptionError("throttle", "cannot be combined with unique_for: it is the same with on_clash='return'")
+    key = {} if _KEYS & given.keys() else {"unique_by": ()}
+    rest = {name: value for name, value in given.items() if name != "throttle"}
+    return {"on_clash": Clash.RETURN, **key, **rest, "unique_for": given["throttle"]}
+
+
+def _check_keys(given: dict[str, Any], job_id: str | None, *, is_refused: bool) -> None:
+    """Refuse two keys, what needs a key without one, and a key beside an id."""
+    keys = _KEYS & given.keys()
+    if len(keys) == 2:
+        raise InvalidOptionError("unique_by", "cannot be combined with unique, which is the whole key")
+    if not keys and not ({"debounce", "unique_for"}.isdisjoint(given) and is_refused):
+        name = next((each for each in ("debounce", "unique_for") if each in given), "on_clash")
+        raise InvalidOptionError(name, "requires a key: add unique=… or unique_by=…")
+    if keys and job_id is not None:
+        raise InvalidOptionError("unique", "cannot be combined with job_id, because the key determines the id")
 
 
 def _place(field: str) -> int:

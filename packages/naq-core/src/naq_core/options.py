@@ -14,7 +14,7 @@ import msgspec
 from naq_core import option_kinds as kinds
 from naq_core._suggest import meant
 from naq_core.callback_option import CALLBACKS, Called
-from naq_core.delivery_options import Clash, DeliveryOptions
+from naq_core.delivery_options import Chosen, Clash, DeliveryOptions
 from naq_core.dependency import DependsOn
 from naq_core.envelope import JobOptions
 from naq_core.errors import InvalidOptionError
@@ -155,6 +155,24 @@ class TaskOptions(RepeatedOptions, total=False):
         str | None,
         Option(kinds.KEY, "A key within the queue: no second job is enqueued while one with this key waits or runs."),
     ]
+    unique_by: Annotated[
+        Chosen | None,
+        Option(
+            kinds.CHOSEN,
+            "Make the unique key of the function and these arguments: their names or, in programs, a function of the arguments.",
+        ),
+    ]
+    unique_for: Annotated[
+        Delay | None,
+        Option(kinds.TTL, "Keep the unique key in use for this time from the enqueue, also when the job has ended."),
+    ]
+    throttle: Annotated[
+        Delay | None,
+        Option(
+            kinds.TTL,
+            "Run the function (or the unique key) at most once in this time: a further enqueue returns the existing job.",
+        ),
+    ]
     on_clash: Annotated[
         Literal["refuse", "return", "replace"],
         Option(
@@ -281,7 +299,7 @@ SCHEDULE_OPTIONS: Mapping[str, Option] = {option.field: option for option in _li
 HOLDERS: tuple[Collection[str], ...] = (
     RetryPolicy.__struct_fields__,
     JobOptions.__struct_fields__,
-    {*DeliveryOptions._fields, "expires"},
+    {*DeliveryOptions._fields, "expires", "throttle"},
 )
 """The fields of what holds options; any other option is held by `OptionSet`."""
 

@@ -197,6 +197,7 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
     ready = [f"{names.jobs}.{state}.{queue}.*" for queue in queues for state in (*LEVELS, "held")]
     publish = [
         *ready,
+        *(names.window(queue, "*") for queue in queues),
         *(names.edge("*", queue, "*") for queue in queues),
         f"{names.workflows}.>",
         *(names.tally(queue, "*", "enqueued") for queue in queues),
@@ -216,6 +217,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
     ]
     publish = [
         *(names.any_state(queue, "*") for queue in queues),
+        *(names.window(queue, "*") for queue in queues),
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),

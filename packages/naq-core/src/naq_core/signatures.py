@@ -62,6 +62,12 @@ def check_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
         raise InvalidCallError(call, f"{error}{_advice(function, shape.signature, kwargs)}") from None
 
 
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the parameters that a call gives arguments for (without resources); None where they are not known."""
+    shape = _shape_of(function)
+    return None if shape is None else shape.signature
+
+
 def _shape_of(function: Callable[..., Any]) -> _Shape | None:
     function = unwrap(function)
     if type(function) is not FunctionType:

@@ -16,6 +16,7 @@ from naq_core.storage.messages import NO_SUCH_SEQUENCE
 from naq_core.storage.presence import decode_presence
 from naq_core.storage.queues import check_queue_document
 from naq_core.storage.subjects import ASIDE, is_place
+from naq_core.storage.windows import check_window
 from naq_core.storage.workflows import check_part
 from naq_core.transport.direct import Entry, get_many
 from naq_core.transport.streams import stream_span
@@ -111,6 +112,8 @@ def _check_job(connection: Connection, entry: Entry) -> None:
     names = connection.names
     if entry.subject.startswith(f"{names.edges}."):
         check_edge(entry)
+        return
+    if check_window(names, entry.subject, entry.data):
         return
     if not is_place(entry.subject, names.jobs):
         raise UnreadableError("the job", "this subject cannot hold a job: no worker will ever take it")

@@ -83,8 +83,8 @@ async def enqueue(
             options=options,
         )
         await submit_on(connection, made)
-    if options.delivery.unique and not made.is_new:
-        output.remark(f"A job with the key {options.delivery.unique} already exists.")
+    if made.delivery.unique and not made.is_new:
+        output.remark(f"A job with the key {made.delivery.unique} already exists.")
     if not waits:
         document = {"job_id": made.job_id, "queue": made.queue, "function": function}
         if output.is_terminal:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from naq_core import transitions
@@ -25,10 +26,10 @@ from naq_core.storage.records import Stored, peek_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.topology import ensure_queue
 from naq_core.storage.unique import Place, find_place, hand_over_record
+from naq_core.storage.windows import NO_WINDOW, FoundWindow, KeyWindow, read_window, window_message
 from naq_core.tasks import beside
-from naq_core.transport.batch import BATCH_LIMIT
+from naq_core.transport.batch import BATCH_LIMIT, publish_batch
 from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
-from naq_core.transport.message import Message
 from naq_core.transport.repeat import BrokerMessage
 
 
@@ -42,6 +43,8 @@ def check_ties(job: JobCall[Any]) -> None:
     for name, given in (("at", delivery.at), ("delay", delivery.delay), ("debounce", delivery.debounce)):
         if given:
             raise InvalidOptionError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
+    if delivery.unique_for:
+        raise InvalidOptionError("unique_for", "cannot be combined with depends_on, as throttle")
     if delivery.on_clash is not Clash.REFUSE:
         raise InvalidOptionError("on_clash", "a job with depends_on supports 'refuse' only")
 
@@ -52,6 +55,8 @@ def check_many(job: JobCall[Any]) -> None:
     Raises:
         InvalidOptionError: The job's options ask for it.
     """
+    if job.delivery.unique_for:
+        raise InvalidOptionError("unique_for", "enqueue_many does not support it, nor throttle: enqueue this job separately")
     if job.delivery.debounce or job.delivery.on_clash is not Clash.REFUSE:
         name = "debounce" if job.delivery.debounce else "on_clash"
         raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
@@ -82,32 +87,55 @@ async def submit_unique(connection: Connection, job: JobCall[Any]) -> bool:
 async def _submit(
     connection: Connection, job: JobCall[Any], message: BrokerMessage, look: "asyncio.Future[Stored | None]"
 ) -> bool:
-    sent = False
+    if job.delivery.debounce:
+        await _debounce(connection, job, message, look)
+        return True
     try:
-        if job.delivery.debounce:
-            await _debounce(connection, job, message, look)
-            return True
-        place = Place()
-        while True:
-            sent = True
-            try:
-                job.sequence = await connection.publish(*placed(connection, job, message, place))
-                break
-            except WrongSequenceError:
-                place = await find_place(connection, job.queue, job.job_id)
-            if place.live is None or _may_replace(job, place):
-                continue
-            if place.run != job.run:
-                return _adopt(job, place.live, place.run)
-            job.sequence, place = place.live.sequence, Place()  # stored by a try whose answer was lost
-            break
+        is_new, place = await _store_or_adopt(connection, job, message)
     except (BrokerTimeoutError, BrokerUnavailableError) as error:
-        if not sent:
-            raise
         raise EnqueueUnknownError([job.job_id], str(error)) from error
-    if place != Place() or not await _has_nothing_to_hand_over(look):
+    if is_new and (place != Place() or not await _has_nothing_to_hand_over(look)):
         await _take_over(connection, job, place)
-    return True
+    return is_new
+
+
+async def _store_or_adopt(connection: Connection, job: JobCall[Any], message: BrokerMessage) -> tuple[bool, Place]:
+    """Store a job, unless another one has the key, which the handle then stands for; return whether it is new, and its place."""
+    place, window = Place(), NO_WINDOW
+    while True:
+        try:
+            job.sequence = await _store(connection, job, placed(connection, job, message, place), window)
+        except WrongSequenceError:
+            place, window = await _look(connection, job)
+        else:
+            return True, place
+        if job.run in {place.run, window.window.run}:  # stored by a try whose answer was lost
+            job.sequence = window.sequence - 1 if place.live is None else place.live.sequence
+            return True, Place()
+        if _may_replace(job, place):
+            continue
+        if place.live is not None:
+            return _adopt(job, place.run, place.live.sequence), place
+        if window != NO_WINDOW:
+            return _adopt(job, window.window.run, window.sequence - 1, window.window.until), place
+
+
+async def _store(connection: Connection, job: JobCall[Any], message: BrokerMessage, window: FoundWindow) -> int:
+    """Store a job and, in the same step, the window of its key if it has one; return the job's sequence."""
+    seconds = job.delivery.unique_for
+    if not seconds:
+        return await connection.publish(*message)
+    opened = KeyWindow(job.run, job.enqueued_at + seconds)
+    return (
+        await publish_batch(connection, [message, window_message(connection, job.queue, job.job_id, opened, seconds, window)]) - 1
+    )
+
+
+async def _look(connection: Connection, job: JobCall[Any]) -> tuple[Place, FoundWindow]:
+    place = find_place(connection, job.queue, job.job_id)
+    if not job.delivery.unique_for:
+        return await place, NO_WINDOW
+    return await asyncio.gather(place, read_window(connection, job.queue, job.job_id))
 
 
 async def _has_nothing_to_hand_over(look: "asyncio.Future[Stored | None]") -> bool:
@@ -150,14 +178,14 @@ def placed(connection: Connection, job: JobCall[Any], message: BrokerMessage, pl
 
 
 def _may_replace(job: JobCall[Any], place: Place) -> bool:
-    return place.is_waiting and job.delivery.on_clash is Clash.REPLACE and place.run != job.run
+    return place.live is not None and place.is_waiting and job.delivery.on_clash is Clash.REPLACE and place.run != job.run
 
 
-def _adopt(job: JobCall[Any], live: Message, run: str) -> bool:
-    """Let the handle stand for the live job; return False, as it is not new."""
+def _adopt(job: JobCall[Any], run: str, sequence: int, until: float = 0.0) -> bool:
+    """Let the handle stand for the job that has the key; return False, as it is not new."""
     if job.delivery.on_clash is not Clash.RETURN:
-        raise DuplicateJobError(job.job_id)
-    job.run, job.sequence = run, live.sequence
+        raise DuplicateJobError(job.job_id, datetime.fromtimestamp(until, UTC) if until else None)
+    job.run, job.sequence = run, sequence
     return False
 
 

@@ -1,6 +1,7 @@
 """Errors about one job."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from naq_core.errors.base import NaqError
 
@@ -43,10 +44,18 @@ class AmbiguousJobError(JobError, ValueError):
 
 
 class DuplicateJobError(JobError):
-    """A live job with this id exists."""
+    """A live job with this id exists, or one was enqueued within the window of its key.
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, "a live job with this id exists; nothing was enqueued")
+    Attributes:
+        until: The end of that window; None if a live job is in the way.
+    """
+
+    def __init__(self, job_id: str, until: datetime | None = None) -> None:
+        self.until = until
+        what = "a live job with this id exists"
+        if until is not None:
+            what = f"one was enqueued with this key, which is in use until {until:%Y-%m-%dT%H:%M:%SZ} (unique_for, throttle)"
+        super().__init__(job_id, f"{what}; nothing was enqueued")
 
 
 class JobStateError(JobError):

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 
 from naq_core import transitions
+from naq_core.delivery_options import UNIQUE
 from naq_core.dependents import release as release_dependents
 from naq_core.enqueue.again import failed_parent, put_back, with_envelope
 from naq_core.enqueue.message import tell_enqueued
@@ -23,6 +24,7 @@ from naq_core.storage.end_waiting import has_callbacks_for
 from naq_core.storage.messages import Moved, deliver_again, due_of, release, remove
 from naq_core.storage.records import Stored, find_job, write_record
 from naq_core.storage.subjects import state_of_subject
+from naq_core.storage.windows import remove_windows
 from naq_core.transport.message import Message
 from naq_core.transport.streams import read_last
 
@@ -154,7 +156,8 @@ async def _lay_aside(connection: Connection, found: Found, message: Message) -> 
 async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -> None:
     """Delete a job with its record: a dead one can then not be put back, an ended one is forgotten.
 
-    A job that waits is cancelled first; then its record stays until no worker can have the job in its hands any more.
+    A job that waits is cancelled first; then its record stays until no worker can have the job in its hands any more. The key of
+    a unique job is free again, also within its window.
 
     Args:
         queue: Its queue; by default it is looked for in all.
@@ -181,6 +184,8 @@ async def delete_job(connection: Connection, job_id: str, *, queue: str = "*") -
                 if await _delete_in_full_store(connection, found, ttl):
                     return
         elif await _erase(connection, found, ttl):
+            if job_id.startswith(UNIQUE):
+                await remove_windows(connection, queue, job_id)
             return
 
 
@@ -228,6 +233,8 @@ async def _remove_messages(connection: Connection, found: Found) -> bool:
             if last.sequence > found.message.sequence:
                 return False
             await remove(connection, last)
+        if job_id.startswith(UNIQUE):
+            await remove_windows(connection, queue, job_id)
     return True
 
 

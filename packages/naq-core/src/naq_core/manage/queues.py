@@ -15,6 +15,7 @@ from naq_core.storage.queues import QueueSettings, change_queue_settings, delete
 from naq_core.storage.slots import delete_slots
 from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, forget_queue, limit_consumer
+from naq_core.storage.windows import remove_windows
 from naq_core.transport.direct import count_many
 from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
@@ -141,6 +142,7 @@ async def purge_queue(connection: Connection, queue: str) -> int:
     for state in ("high", "normal", "low", "held"):
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
+    await remove_windows(connection, queue)
     for each in large:
         await objects.remove(connection, each)
     await end_removed(connection, parents, connection.settings.failure_ttl.total_seconds())
@@ -178,6 +180,7 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
+    await remove_windows(connection, queue)
 
 
 async def _count_workers(connection: Connection, queue: str) -> int:

@@ -11,8 +11,8 @@ from naq_core.transport.repeat import BrokerMessage, repeat
 BATCH_LIMIT = 1000
 
 
-async def publish_batch(connection: JetStream, messages: Sequence[BrokerMessage]) -> None:
-    """Store all messages or none.
+async def publish_batch(connection: JetStream, messages: Sequence[BrokerMessage]) -> int:
+    """Store all messages or none, and return the stream sequence of the last one, or of one of them if they were stored before.
 
     Repeated while the outcome is unknown; a message must carry an expected sequence, so that a batch which was stored after all
     is refused the second time and recognised. No subject may have a precondition twice: the server takes the first for a write
@@ -23,8 +23,7 @@ async def publish_batch(connection: JetStream, messages: Sequence[BrokerMessage]
         BrokerError: As `JetStream.publish`.
     """
     if len(messages) == 1:
-        await connection.publish(*messages[0])
-        return
+        return await connection.publish(*messages[0])
 
     async def send() -> int:
         try:
@@ -36,7 +35,7 @@ async def publish_batch(connection: JetStream, messages: Sequence[BrokerMessage]
                 raise
             raise DisconnectedError(f"the batch was interrupted: {error!r}") from error
 
-    await repeat(connection, send, messages, deadline=connection.budget())
+    return await repeat(connection, send, messages, deadline=connection.budget())
 
 
 async def _send(connection: JetStream, messages: Sequence[BrokerMessage]) -> int:

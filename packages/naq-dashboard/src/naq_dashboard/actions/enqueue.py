@@ -95,6 +95,10 @@ def check_call(function: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         raise ValidationException(str(error)) from error
 
 
+_KEYS = frozenset({"unique", "unique_by", "throttle"})
+"""Options that determine a job's id."""
+
+
 def target_of(order: NewJob) -> Target:
     """Return id and queue of a job to be; its id is the one it is given, that of its unique key, or a new one."""
     job_id, key, queue = (str(getattr(order, name) or "").strip() for name in ("job_id", "unique", "queue"))
@@ -109,7 +113,7 @@ async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> 
     """
     function = check_call(order.function, order.args, order.kwargs)
     given = given_options(order, connection.clock.utc())
-    options = OptionSet(given if "unique" in given else {"job_id": target.name, **given})
+    options = OptionSet({"job_id": target.name, **given} if _KEYS.isdisjoint(given) else given)
     name = options.queue or connection.settings.default_queue
     job: Job[Any] = Job(function, order.args, order.kwargs, queue=name, serializer=SERIALIZER, options=options)
     await submit_on(connection, job)
