@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,26 @@ ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 VARIABLE = re.compile(r"\$\{(\w+)")
+
+
+API_ALONE = """
+import asyncio, sys
+
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # an import of one of them fails
+
+import httpx
+from naq_dashboard import create_app
+
+async def main():
+    app = create_app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=30) as client:
+        made = await client.post("/api/jobs", json={"function": "operator:mul", "args": [6, 7], "job_id": "one"})
+        ended = await client.get("/api/jobs/one/result?wait=0.1")
+        print(made.status_code, ended.status_code, ended.json()["state"])
+    await app.state.naq_dashboard.aclose()
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +108,22 @@ class TestDockerfile:
         for stage in stages:
             if "ENTRYPOINT" in stage:
                 assert stage.index("USER naq") < stage.index("ENTRYPOINT")
+
+
+class TestDashboard:
+    def test_its_image_enqueues_and_returns_results_without_the_other_packages(
+        self, nats_server: EmbeddedServer, namespace: str
+    ) -> None:
+        stage = DOCKERFILE.partition("AS dashboard\n")[2].partition("\nFROM ")[0]
+        found = re.search(r"--find-links /wheels (.*)", stage)
+        assert found is not None
+        installed = {word.replace("-", "_") for word in found[1].split()} | {"naq_core"}
+        missing = {path.name.replace("-", "_") for path in (ROOT / "packages").iterdir() if path.is_dir()} - installed
+        assert missing == {"naq_client", "naq_worker", "naq_scheduler"}
+        environment = {**os.environ, "NAQ_NATS_URL": nats_server.url, "NAQ_NAMESPACE": namespace}
+        command = [sys.executable, "-c", API_ALONE, *missing]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+        assert done.stdout.split() == ["201", "202", "queued"], done.stderr
 
 
 class TestServerConfiguration:

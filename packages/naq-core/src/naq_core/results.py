@@ -66,18 +66,17 @@ async def outcome(connection: Connection, record: JobRecord, serializer: str | N
             raise JobFailedError(record.job_id, last.type, last.message, last.traceback)
 
 
-async def fetch_outcome(connection: Connection, job_id: str, timeout: float | None = 0, queue: str = "*") -> Any:
-    """Return the result of a job by its id alone, or raise what it ended in.
+async def fetch_end(connection: Connection, job_id: str, timeout: float | None = 0, queue: str = "*") -> JobRecord:
+    """Return the record of a job's end by its id alone.
 
     Args:
-        timeout: Seconds to wait for the job's end; None as long as it takes, 0 not at all.
+        timeout: Seconds to wait for the end; None as long as it takes, 0 not at all.
         queue: Its queue; `*` where it is not known.
 
     Raises:
         JobNotFoundError: There is neither a job nor a record of this id.
         AmbiguousJobError: The queue is not known, and several have a job of this id.
         JobTimeoutError: It has not ended; it goes on.
-        JobFailedError, JobCancelledError, JobExpiredError: It did not succeed; see `outcome` for what else.
     """
     stored, message = await look_up(connection, job_id, queue)
     if message is not None:
@@ -88,4 +87,17 @@ async def fetch_outcome(connection: Connection, job_id: str, timeout: float | No
         raise JobNotFoundError(job_id, queue)
     if stored is None or not stored.record.state.is_final:
         stored = await wait_for_end(connection, queue, job_id, timeout)
-    return await outcome(connection, stored.record)
+    return stored.record
+
+
+async def fetch_outcome(connection: Connection, job_id: str, timeout: float | None = 0, queue: str = "*") -> Any:
+    """Return the result of a job by its id alone, or raise what it ended in.
+
+    Args:
+        timeout, queue: As of `fetch_end`.
+
+    Raises:
+        JobNotFoundError, AmbiguousJobError, JobTimeoutError: As of `fetch_end`.
+        JobFailedError, JobCancelledError, JobExpiredError: It did not succeed; see `outcome` for what else.
+    """
+    return await outcome(connection, await fetch_end(connection, job_id, timeout, queue))

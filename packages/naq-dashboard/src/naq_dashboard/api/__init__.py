@@ -10,10 +10,24 @@ from naq_dashboard.api.health import HEALTH
 from naq_dashboard.api.jobs import JOBS
 from naq_dashboard.api.metrics import METRICS
 from naq_dashboard.api.queues import QUEUES
+from naq_dashboard.api.results import RESULTS
 from naq_dashboard.api.schedules import SCHEDULES
 from naq_dashboard.api.workers import WORKERS
 from naq_dashboard.api.workflows import WORKFLOWS
 
-API_HANDLERS: list[Any] = [*HEALTH, *WORKERS, *QUEUES, *JOBS, *ERRORS, *SCHEDULES, *WORKFLOWS, *EVENTS, *METRICS, *TRAIL, *ACTING]
+API_HANDLERS: list[Any] = [
+    *HEALTH,
+    *WORKERS,
+    *QUEUES,
+    *JOBS,
+    *RESULTS,
+    *ERRORS,
+    *SCHEDULES,
+    *WORKFLOWS,
+    *EVENTS,
+    *METRICS,
+    *TRAIL,
+    *ACTING,
+]
 
 __all__ = ["API_HANDLERS"]

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
+from http import HTTPStatus
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -19,15 +20,15 @@ from litestar.openapi.config import OpenAPIConfig
 from naq_core import __version__, metrics, record, views
 from naq_dashboard.actions import schedules
 from naq_dashboard.actions.enqueue import Order
-from naq_dashboard.api import API_HANDLERS, actions, errors, queues
+from naq_dashboard.api import API_HANDLERS, actions, errors, queues, results
 from naq_dashboard.guard.login import COOKIE
 
-__all__ = ["METHODS", "describe"]
+__all__ = ["METHODS", "describe", "field_texts"]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 SAFE = "get"
 PROBLEM = "application/problem+json"
-_MODULES: tuple[ModuleType, ...] = (views, record, metrics, schedules, actions, errors, queues)
+_MODULES: tuple[ModuleType, ...] = (views, record, metrics, schedules, actions, errors, queues, results)
 """Where the structs of answers and bodies are, whose fields are documented in the source."""
 
 TAGS = {
@@ -131,7 +132,8 @@ def _refine(operation: dict[str, Any], method: str, path: str, opt: Mapping[str,
     operation["responses"] = {code: each for code, each in operation["responses"].items() if code[0] in "123"}
     for code, response in operation["responses"].items():
         response.pop("headers", None)
-        response["description"] = _ANSWERS.get(code, response["description"]) if "stream" not in path else response["description"]
+        if response["description"] == HTTPStatus(int(code)).description:  # Litestar's, as the handler does not say
+            response["description"] = _ANSWERS.get(code, response["description"])
     operation["responses"] |= {
         code: {"$ref": f"#/components/responses/{code}"}
         for code in _refusals(operation, method, path, public=bool(opt.get("public")))
@@ -175,7 +177,7 @@ def _add_fields(schemas: dict[str, Any]) -> None:
             continue
         schema["description"] = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
         for base in reversed(kind.__mro__):
-            for field, text in _field_texts(base).items():
+            for field, text in field_texts(base).items():
                 found = schema.get("properties", {}).get(field)
                 if found is not None:
                     found["description"] = text
@@ -194,10 +196,8 @@ def _structs() -> dict[str, type[msgspec.Struct]]:
     }
 
 
-def _field_texts(kind: type) -> dict[str, str]:
-    """Return the string that follows each field in the source; none where there is no source."""
-    if not issubclass(kind, msgspec.Struct) or kind is msgspec.Struct:
-        return {}
+def field_texts(kind: type) -> dict[str, str]:
+    """Return the string that follows each field of a class in the source; none where there is no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):
