@@ -140,6 +140,10 @@ EXPECTED = {
         r"'nothing to share: division by zero'",
         r"'cleaned up for globex'",
     ],
+    "plain_protocol.py": [
+        r"new: True and again: False\nresult: succeeded json NDI= by operator:mul\n",
+        r"cancelled: True and again: False\nits record: not needed",
+    ],
     "queue_patterns.py": [r"ada has 7\.0\ngrace has 7\.0", r"\['cust-\*'\] now means cust-grace"],
     "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],
     "process_jobs.py": [r"same process: False", r"primes: \[168, 1229\]", r"killed: "],

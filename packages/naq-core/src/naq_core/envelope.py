@@ -145,14 +145,19 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job as stored. Fields may be added; a change of meaning takes a new version."""
 
     v: int
+    """The version of this format: 1."""
     id: str
+    """The job's id, as in its subject."""
     fn: str
+    """The function's name, as `module:qualname`; only a label where it is in the body."""
     ct: str
     """Content type of `body`: pickle or json."""
     body: bytes
+    """The arguments: a list of the positional ones and a mapping of the others."""
     at: Instant
     """When it was enqueued, seconds since the epoch."""
     by_value: bool = False
+    """The function itself is in the body, as a pickle."""
     run: str = ""
     """The run of the id; empty means its only one."""
     args: str = ""

@@ -22,10 +22,15 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """
 
     max_retries: Count = 0
+    """How many times a failed job is retried."""
     delays: tuple[Duration, ...] = (0.0,)
+    """Seconds before each retry, the last one repeating."""
     strategy: RetryStrategy = "fixed"
+    """How a single delay grows: fixed, linear or exponential."""
     max_delay: Duration = 3600.0
+    """The longest delay, in seconds."""
     jitter: bool = False
+    """Draw each delay from its upper half."""
     retry_on: tuple[str, ...] = ()
     """Names of exception classes; when given, only these and their subclasses are retried."""
     ignore_on: tuple[str, ...] = ()
