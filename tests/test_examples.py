@@ -32,10 +32,6 @@ EXPECTED = {
         r"ada resume-queue default: done",
         r"ada pause-queue default: done \{'reason': 'the printer is on fire'\}",
     ],
-    "batches.py": [
-        r"tea 3\nhoney 5\nunicorn failed: .*LookupError: we do not sell unicorns\nbread 5\nmilk 4",
-        r"\['one call for 5 jobs'\]",
-    ],
     "callbacks.py": [
         r"to shipping: succeeded after 1 attempts: receipt 7",
         r"to support: dead after 2 attempts: ValueError: the card was refused",
@@ -57,6 +53,7 @@ EXPECTED = {
         r"\('math:sqrt', 'dead'\), \('math:sqrt', 'succeeded'\)",
         r"not ended in time: exit code 124\ncancelled: True\nnot there: exit code 5",
     ],
+    "keys.py": [r"one after the other, in order: True", r"small did not wait for big: True", r"at once: 3"],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "cron.py": [
         r"weekly: \['Mon .* UTC'",

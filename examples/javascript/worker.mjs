@@ -156,6 +156,7 @@ export class Worker {
 
   /** Why this worker must not run a job, if so. */
   #obstacle(job, id, message) {
+    if (message.headers?.has("Naq-Key-Bell")) return "it asks to start jobs with a key";
     if (job === null) return "it cannot be read here: it is signed, of another version, or no job";
     if (job.id !== id) return "its message names another job";
     if (message.headers?.has("Naq-Waits")) return "its parents have to be looked at";
@@ -164,6 +165,7 @@ export class Worker {
     if (job.large) return "its arguments lie in the object store";
     if (job.ct !== "json" || job.by_value) return `its arguments are ${job.ct}, not JSON`;
     if (!Object.hasOwn(this.functions, job.fn)) return `there is no function ${job.fn} here`;
+    if (job.opt?.key) return "it has a key";
     if (job.opt?.process) return "it has to run in a child process";
     return null;
   }

@@ -44,6 +44,7 @@ def test_every_command_that_changes_something_is_in_it(here: dict[str, Any]) -> 
         ("pause-queue", ["queue", "pause", "default", "--until", "1h"]),
         ("resume-queue", ["queue", "resume", "default"]),
         ("limit-queue", ["queue", "limit", "default", "3"]),
+        ("policy-queue", ["queue", "policy", "default", "--key-limit", "3"]),
         ("purge-queue", ["queue", "purge", "default", "--yes"]),
         ("create-schedule", ["schedule", "add", "math:sqrt", "4", "--every", "1h", "--id", "hourly"]),
         ("pause-schedule", ["schedule", "pause", "hourly"]),

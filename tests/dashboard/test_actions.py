@@ -117,6 +117,10 @@ async def test_a_queue_gets_a_limit_and_loses_it(dashboard: Client, queue: Queue
     assert (await dashboard.get("/api/queues/default")).json()["limit"] == 3
     assert (await dashboard.post("/api/queues/default/limit")).status_code == 200
     assert (await dashboard.get("/api/queues/default")).json()["limit"] is None
+    assert (await dashboard.post("/api/queues/default/policy", json={"key_limit": 4})).status_code == 200
+    assert (await dashboard.get("/api/queues/default")).json()["key_limit"] == 4
+    assert (await queue.policy()).key_limit == 4
+    assert "key_limit is missing" in (await dashboard.post("/api/queues/default/policy", json={})).text
 
 
 async def test_a_form_is_decoded_where_it_arrives(dashboard: Client, queue: Queue) -> None:

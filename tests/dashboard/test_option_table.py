@@ -45,6 +45,7 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "on_dead": ("m:f", "m:f", "m.f", "m.f"),
     "priority": ("high", "high", "urgent", "urgent"),
     "expires": (600, "10m", "noon", "noon"),
+    "key": ("customer-7", "customer-7", "k" * 513, "k" * 513),
     "tags": (["billing", "vip"], "billing,vip", ["two words"], "two words"),
     "headers": ({"customer": "4711"}, "customer=4711", {"": "x"}, "=x"),
     "fast": (True, "true", "maybe", "maybe"),

@@ -30,6 +30,7 @@ from naq_core.storage.subjects import STATE, WAITS, state_of_subject
 from naq_core.transport.reader import BatchReader
 from naq_worker._active import Counters
 from naq_worker._finisher import Finisher
+from naq_worker._keys import Keys
 from naq_worker._settle import Settler
 from tests.integration import work
 from tests.support.forms import short_and_long
@@ -152,7 +153,9 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     reply = f"$JS.ACK.{names.jobs_stream}.{names.consumer(child.queue)}.1.{found.sequence}.1.0.0"
     delivery = Delivery(connection, Acks(connection), ready, reply, found.data, found.raw_headers)
     assert delivery.looks == 0
-    ended = await Finisher(connection, lambda: None).look(delivery, decode_envelope(found.data))
+    ended = await Finisher(connection, Keys(connection, lambda _: 1, lambda: None), lambda: None).look(
+        delivery, decode_envelope(found.data)
+    )
     if ended is True:
         return
     if isinstance(ended, JobRecord):

@@ -10,13 +10,16 @@ from naq_core.manage import (
     CancelOutcome,
     cancel_job,
     delete_job,
+    get_queue_policy,
     is_queue_paused,
     pause_queue,
     purge_queue,
     resume_queue,
     retry_job,
     set_queue_limit,
+    set_queue_policy,
 )
+from naq_core.queue_policy import QueuePolicy
 from naq_core.storage.connection import Connection
 
 
@@ -92,6 +95,18 @@ class ManagedQueue(ABC):
             InvalidOptionError: Out of range.
         """
         await set_queue_limit(await self.connection(), self.name, limit)
+
+    async def set_policy(self, policy: QueuePolicy) -> None:
+        """Say how many of this queue's jobs run at once, in all and of each key, over all workers; it holds at once, everywhere.
+
+        Args:
+            policy: Such as `QueuePolicy(key_limit=3)`. It takes the place of the one before, with its `limit`.
+        """
+        await set_queue_policy(await self.connection(), self.name, policy)
+
+    async def policy(self) -> QueuePolicy:
+        """Return how many of this queue's jobs may run at once, in all and of each key."""
+        return await get_queue_policy(await self.connection(), self.name)
 
     async def is_paused(self) -> bool:
         """Return whether the server holds this queue's jobs back right now."""

@@ -14,6 +14,7 @@ from naq_core.events import Event
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.options import EnqueueOptions
+from naq_core.queue_policy import QueuePolicy
 from naq_core.schedules import Reconciled, ScheduleSpec
 from naq_core.settings import ServiceSettings, Settings
 
@@ -167,6 +168,14 @@ class SyncQueue:
     def set_limit(self, limit: int | None) -> None:
         """Limit how many jobs run at once; see `Queue.set_limit`."""
         blocking_loop().run(self._queue.set_limit(limit))
+
+    def set_policy(self, policy: QueuePolicy) -> None:
+        """Say how many jobs run at once, in all and of each key; see `Queue.set_policy`."""
+        blocking_loop().run(self._queue.set_policy(policy))
+
+    def policy(self) -> QueuePolicy:
+        """Return how many jobs may run at once, in all and of each key; see `Queue.policy`."""
+        return blocking_loop().run(self._queue.policy())
 
     def is_paused(self) -> bool:
         """Return whether jobs are held back; see `Queue.is_paused`."""

@@ -1,7 +1,6 @@
 """The core of NAQ: jobs, records, settings, errors, and the supervised connection to NATS JetStream."""
 
 from naq_core._version import __version__
-from naq_core.batches import JobBatch, current_batch
 from naq_core.connection import Connection, ensure_stream, get_jetstream_context, get_nats_connection
 from naq_core.context import JobContext, current_job, track
 from naq_core.control import Cancel, Retry, Snooze
@@ -10,7 +9,6 @@ from naq_core.errors import (
     AmbiguousJobError,
     AttemptTimeoutError,
     AuthenticationError,
-    BatchResultError,
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -61,6 +59,7 @@ from naq_core.errors import (
 from naq_core.job import Job
 from naq_core.manage import CancelOutcome
 from naq_core.outcome import JobOutcome
+from naq_core.queue_policy import QueuePolicy
 from naq_core.record import AttemptError, JobRecord, JobState, Progress
 from naq_core.retry import RetryPolicy
 from naq_core.settings import Settings
@@ -71,7 +70,6 @@ __all__ = [
     "AttemptError",
     "AttemptTimeoutError",
     "AuthenticationError",
-    "BatchResultError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",
@@ -95,7 +93,6 @@ __all__ = [
     "JetStreamDisabledError",
     "JetStreamError",
     "Job",
-    "JobBatch",
     "JobCancelledError",
     "JobContext",
     "JobError",
@@ -117,6 +114,7 @@ __all__ = [
     "QueueFullError",
     "QueueInUseError",
     "QueueNotFoundError",
+    "QueuePolicy",
     "Retry",
     "RetryPolicy",
     "ScheduleError",
@@ -135,7 +133,6 @@ __all__ = [
     "WorkflowError",
     "WorkflowNotFoundError",
     "__version__",
-    "current_batch",
     "current_job",
     "ensure_stream",
     "get_jetstream_context",

@@ -22,6 +22,7 @@ from naq_core.functions import function_name, registered_object, unwrap
 from naq_core.option_set import OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, check_names, with_given
 from naq_core.previews import preview
+from naq_core.queue_policy import made_key
 from naq_core.record import JobRecord
 from naq_core.retry import Delay
 from naq_core.serialization import JSON, Call, decode_call, encode_call
@@ -125,6 +126,9 @@ class JobCall(Generic[R_co]):
             options = _given(function, max_retries, retry_delay, job_id, more)
         if not isinstance(options, OptionSet):
             raise InvalidOptionError("options", f"must be an OptionSet, not a {type(options).__name__}: use keywords instead")
+        job_options = options.job
+        if callable(job_options.key):
+            job_options = msgspec.structs.replace(job_options, key=made_key(job_options.key, args, kwargs))
         self.wiring = NO_WIRING
         """What it waits for."""
         depends_on, lenient, tell = options.wiring
@@ -161,7 +165,7 @@ class JobCall(Generic[R_co]):
         """Seconds since the epoch, fixed when it is enqueued; 0 for at once, and for never."""
         self.workflow = ""
         """The workflow it belongs to."""
-        self.options = options.job
+        self.options = job_options
         self.budget = options.budget
         """Seconds its enqueue may be repeated; None: as the settings say."""
         self._given = options.run_options if isinstance(function, str) else None

@@ -55,6 +55,8 @@ class JobOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The level it is ready on: high, normal or low."""
     tags: tuple[str, ...] = ()
     """Words to find it by."""
+    key: str = ""
+    """It runs only while its key has room (`docs/adr/0054-keys.md`)."""
     headers: dict[str, str] = {}
     """Texts that travel with it."""
     on_success: tuple[Callback, ...] = ()

@@ -13,6 +13,7 @@ from naq_core.envelope import JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS, changed_options, check_names
+from naq_core.queue_policy import made_key
 from naq_core.resources import GivenCall
 
 __all__ = ["Attempt", "Enqueue", "InheritHeaders", "Kind", "Timing"]
@@ -124,14 +125,16 @@ class Enqueue:
         """Change options: those that the jobs of a schedule may have, such as `max_retries`, `timeout`, `priority` or `expires`.
 
         Raises:
-            InvalidOptionError: Another option, or a wrong value; of a requeue also `priority` and `expires`, as the job keeps its
-                place in its queue.
+            InvalidOptionError: Another option, or a wrong value; of a requeue also `priority`, `expires` and `key`, as the job
+                keeps its place in its queue.
         """
         check_names(options, REPEATED_OPTIONS, "a middleware's set()")
-        for name in ("priority", "expires") if self.kind == "requeue" else ():
+        for name in ("priority", "expires", "key") if self.kind == "requeue" else ():
             if name in options:
                 raise InvalidOptionError(name, "cannot be changed for a job that is requeued")
         OptionSet(options)
+        if callable(options.get("key")):
+            options["key"] = made_key(options["key"], self.args or (), self.kwargs or {})
         self.headers = dict(options.pop("headers", self.headers))
         self.tags = options.pop("tags", self.tags)
         self._changes.update(options)

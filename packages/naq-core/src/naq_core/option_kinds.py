@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from naq_core._settings_values import parse_duration
 from naq_core.errors import InvalidOptionError, shown
 from naq_core.names import check_job_id, check_queue, check_schedule_id
+from naq_core.queue_policy import LONGEST_KEY
 from naq_core.values import aware, exact_text, flag, seconds, text, whole
 
 LATEST = datetime(2199, 1, 1, tzinfo=UTC)
-LONGEST_KEY = 512
 SHORTEST_INTERVAL = 0.01
 """Seconds."""
 MOST_TAGS = 32
@@ -225,6 +225,10 @@ def _key(value: Any, name: str) -> str:
     return key
 
 
+def _owner(value: Any, name: str) -> Any:
+    return value if callable(value) else _key(value, name)
+
+
 def _class_names(value: Any, name: str) -> tuple[str, ...]:
     if isinstance(value, type | str):
         value = (value,)
@@ -372,6 +376,8 @@ MOMENT = Kind(instant, _read_time, example="2026-11-24T12:30:00Z, or 2h from now
 EXPIRY = Kind(_expiry, _read_expiry, _TIME, example="2h or 2026-11-24T12:30:00Z")
 KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
 CHOSEN = Kind(_chosen, _read_names, _LIST, is_list=True, example="order_id,customer")
+OWNER = Kind(_owner, schema={"type": "string", "maxLength": LONGEST_KEY})
+"""A key, or a function that makes one of a job's arguments."""
 EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSError,shop.errors.Busy")
 TAGS = Kind(_tags, _read_names, _LIST, is_list=True, example="billing,vip")
 HEADERS = Kind(_headers, _read_headers, _MAPPING, is_list=True, example="customer=4711")

@@ -58,6 +58,8 @@ class OptionSet:
         if options.fast and options.has_callbacks:
             name = next(name for name in ("on_success", "on_failure", "on_dead") if getattr(options, name))
             raise InvalidOptionError(name, "cannot be combined with fast=True, which keeps no record of the job's end")
+        if options.key and options.fast:
+            raise InvalidOptionError("key", "cannot be combined with fast=True, which stores no record of the job's end")
         self.job = NO_OPTIONS if options == NO_OPTIONS else options  # the default is left out on the wire
         """How the job is run."""
         self.delivery = _together(delivery, self.job_id) if delivery else NO_DELIVERY_OPTIONS

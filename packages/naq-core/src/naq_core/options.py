@@ -5,7 +5,7 @@
 `DeliveryOptions` or `ScheduleSpec`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
@@ -118,6 +118,14 @@ class RepeatedOptions(RunOptions, total=False):
         ),
     ]
 
+    key: Annotated[
+        str | Callable[..., str] | None,
+        Option(
+            kinds.OWNER,
+            "Whose job it is, such as a customer: of one key so many run at once as the queue's policy says, by default one, in "
+            "order. In programs also a function of the job's arguments.",
+        ),
+    ]
     tags: Annotated[Sequence[str], Option(kinds.TAGS, "Words to find and group jobs by.", flags=("--tag",))]
     headers: Annotated[
         Mapping[str, str],

@@ -198,6 +198,7 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
     publish = [
         *ready,
         *(names.window(queue, "*") for queue in queues),
+        *(names.waits_for_key(queue, "*") for queue in queues),
         *(names.edge("*", queue, "*") for queue in queues),
         f"{names.workflows}.>",
         *(names.tally(queue, "*", "enqueued") for queue in queues),
@@ -218,6 +219,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
     publish = [
         *(names.any_state(queue, "*") for queue in queues),
         *(names.window(queue, "*") for queue in queues),
+        *(subject for queue in queues for subject in (names.waits_for_key(queue, "*"), names.places(queue, "*"))),
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),

@@ -207,7 +207,7 @@ class Settings:
         given = resolve(names, _VARIABLES, overrides)
         _warn_about_unknown_environment(names)
         path, from_file = read_settings_file(Path.cwd())
-        for name in from_file.keys() - names - {"schedules"}:  # those are `naq_core.schedules`'
+        for name in from_file.keys() - names - {"queues", "schedules"}:  # of `naq_core.manage` and `naq_core.schedules`
             log.warning("%s: %s is not a NAQ setting%s", path, name, meant(name, names))
         found: Found = {name: (value, str(path)) for name, value in from_file.items() if name in names} | given
         if "nats_context" in found:

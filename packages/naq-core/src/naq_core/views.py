@@ -48,6 +48,10 @@ class JobView(msgspec.Struct, kw_only=True):
     schedule: str = ""
     tags: tuple[str, ...] = ()
     headers: dict[str, str] = {}
+    key: str = ""
+    """Whose job it is: of one key only so many run at once. Not known of a job of which only the record is left."""
+    waits_for_key: bool = False
+    """It is held until its key has room."""
     sequence: int = 0
     """The stream sequence it was read at: the order of lists, and what pages continue from."""
 
@@ -124,6 +128,8 @@ class QueueView(msgspec.Struct, kw_only=True):
     paused_until: datetime | None = None
     limit: int | None = None
     """The most jobs that may run at once over all workers."""
+    key_limit: int = 1
+    """The most jobs of one key that may run at once over all workers."""
     oldest_at: datetime | None = None
     """When the oldest waiting job was stored."""
     workers: int = 0

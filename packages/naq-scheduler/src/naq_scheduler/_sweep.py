@@ -6,7 +6,7 @@ once, or one that is stopped in the middle, do no harm.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from naq_core import transitions
@@ -16,12 +16,16 @@ from naq_core.errors import BrokerError, DecodeError
 from naq_core.manage.cancel import store_end
 from naq_core.manage.later import expire_job
 from naq_core.record import AttemptError, JobState
+from naq_core.storage.bells import is_token
 from naq_core.storage.connection import Connection
+from naq_core.storage.messages import target_of
 from naq_core.storage.presence import is_worker_id, read_presence, remove_presence
 from naq_core.storage.records import find_job, read_record, stored_of
-from naq_core.storage.subjects import is_place, state_of_subject
+from naq_core.storage.subjects import FOR_KEY, is_place, state_of_subject
+from naq_core.storage.unattended import KeyLevel, ring_unattended
 from naq_core.transport.buckets import list_documents
 from naq_core.transport.direct import Entry
+from naq_core.transport.message import Message, header_block
 from naq_core.transport.walk import Walk
 from naq_scheduler._fire import Leadership
 from naq_scheduler._metrics import SchedulerMetrics
@@ -91,11 +95,25 @@ class Sweeper:
         for _ in range(STEPS):
             entries, is_last = await self._jobs.step()
             waiting: list[tuple[tuple[str, str], tuple[Parent, ...]]] = []
+            await self._ring(entries)
             for entry in entries:
                 await self._look_at(entry, waiting, done)
             await self._look_at_parents(waiting, done)
             if is_last:
                 return
+
+    async def _ring(self, entries: Sequence[Entry]) -> None:
+        """See to the keys for which jobs wait: one that had a place may have been deleted past NAQ."""
+        keys: set[KeyLevel] = set()
+        for entry in entries:
+            token = entry.headers.get(FOR_KEY, "")
+            if token and is_token(token) and is_place(entry.subject, self._connection.names.jobs):
+                ready = target_of(Message(entry.subject, entry.sequence, b"", header_block(entry.headers)))
+                if ready is not None:
+                    level, queue, _ = state_of_subject(ready)
+                    keys.add((queue, token, level))
+        if keys:
+            await ring_unattended(self._connection, keys)
 
     async def _look_at(self, entry: Entry, waiting: list[Any], done: dict[str, int]) -> None:
         if not is_place(entry.subject, self._connection.names.jobs):

@@ -10,6 +10,7 @@ import msgspec
 from naq_core import transitions
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, UnreadableRecord
+from naq_core.storage.bells import leaving_bell, ring
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.presence import read_presence
@@ -149,6 +150,9 @@ class Claims:
         """Decide on another run of the id than that of the record: it comes after it, and never before its end."""
         if old.sequence > delivery.sequence:
             log.info("job %s: replaced by a later job", old.job_id)
+            if delivery.place:  # that of the replaced one, which nobody else ends
+                place = (delivery.queue, delivery.place, delivery.level, delivery.job_id, fresh.run)
+                await ring(self._connection, [leaving_bell(self._connection, *place)])
             await delivery.ack()
             return None
         if old.state is JobState.RUNNING and await self._owner(old) is Owner.RUNS_IT:

@@ -24,6 +24,7 @@ from naq_core.storage.edges import waiting_headers
 from naq_core.storage.end_waiting import record_end, unrun_record
 from naq_core.storage.messages import if_newest
 from naq_worker._claim import is_expired
+from naq_worker._keys import Keys
 from naq_worker.outcome import Failed
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,13 @@ class Finisher:
     While one look-up is on its way, further ends gather for the next: many jobs, one request.
 
     Args:
+        keys: Gives the places of jobs with a key to the next ones, and acknowledges them.
         on_idle: Called when nothing is left to do.
     """
 
-    def __init__(self, connection: Connection, on_idle: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, keys: Keys, on_idle: Callable[[], None]) -> None:
         self._connection = connection
+        self._keys = keys
         self._dependents = Dependents(connection)
         self._ended: list[tuple[Delivery, JobRecord, JobOptions]] = []
         self._has_work = asyncio.Event()
@@ -97,7 +100,8 @@ class Finisher:
         except BrokerError as error:
             log.warning("%d ended jobs will be completed on redelivery: %s", len(ended), error)
         else:
-            await ack_all([delivery for delivery, _, _ in ended])
+            self._keys.leave((delivery, record) for delivery, record, _ in ended if delivery.place)
+            await ack_all([delivery for delivery, _, _ in ended if not delivery.place])
 
     async def look(self, delivery: Delivery, envelope: Envelope) -> JobRecord | bool:
         """Look at the parents of a job that was not released by one of them.

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from naq_core.hooks import Hooks
+from naq_core.manage.declared import apply_policies
 from naq_core.names import listed
 from naq_core.opened import OpenResources
 from naq_core.storage.connection import Connection
@@ -25,6 +26,7 @@ from naq_worker._fair_share import FairShare
 from naq_worker._finisher import Finisher
 from naq_worker._intake import Intake
 from naq_worker._keepalive import KeepAlive
+from naq_worker._keys import Keys
 from naq_worker._limits import Limits
 from naq_worker._logs import install_log_factory
 from naq_worker._metrics import Metrics
@@ -68,6 +70,7 @@ class RunningWorker(Controllable, Protocol):
     burst: bool
     counters: Counters
     started_at: float
+    policies: Mapping[str, Mapping[str, Any]]
 
 
 class Life:
@@ -116,8 +119,10 @@ class Life:
 
     def _assemble(self, places: Places) -> None:
         connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
-        self._finisher = Finisher(connection, intake.wake.set if worker.burst else lambda: None)
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
+        on_idle = intake.wake.set if worker.burst else lambda: None
+        self._keys = Keys(connection, self._limits.key_limit, on_idle)
+        self._finisher = Finisher(connection, self._keys, on_idle)
         self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places, self._shares.patterns)
         self._commands = Commands(connection, worker, intake.find, intake.held)
         processes = Processes(
@@ -131,7 +136,7 @@ class Life:
         )
         threads = Threads()
         self._resources = OpenResources(threads.run, is_hidden=True)
-        self._attempts = Attempts(settings, threads, processes, connection.layers, self._resources, intake)
+        self._attempts = Attempts(settings, threads, processes, connection.layers, self._resources)
         self._keepalive = KeepAlive(
             settings,
             worker.worker_id,
@@ -153,6 +158,7 @@ class Life:
             settler=settler,
             finisher=self._finisher,
             limits=self._limits,
+            keys=self._keys,
             reports=Reports(settler.progress, self._jobs.start, self._loop, self._thread, connection.clock),
             metrics=self._metrics,
             isolation=intake.isolation,
@@ -160,7 +166,7 @@ class Life:
             on_ran=intake.on_ran,
             on_given_up=self._settle_without,
         )
-        intake.process = self._processor.process
+        intake.process, intake.ring = self._processor.process, self._keys.ring
 
     @property
     def is_connected(self) -> bool:
@@ -198,6 +204,8 @@ class Life:
         """
         if not await self._until_stopped(ensure_queues(self._connection, self._worker.queues)):
             return
+        if policies := self._worker.policies:
+            await self._until_stopped(apply_policies(self._connection, self._worker.queues, policies))
         await self._hooks.start()
         self._intake.context = self._resources.context = copy_context()
 
@@ -212,7 +220,6 @@ class Life:
             if await self._until_stopped(self._start()):
                 await self._run_services()
         finally:
-            await self._attempts.batches.close()
             await self._attempts.processes.close()
             await self._resources.close()
             self._attempts.threads.close()
@@ -251,6 +258,7 @@ class Life:
             async with services() as running:
                 running.start(self._keepalive.watch(), "naq-keepalive")
                 running.start(self._finisher.run(), "naq-finisher")
+                running.start(self._keys.run(), "naq-keys")
                 running.start(self._metrics.run(), "naq-metrics")
                 running.start(self._commands.run(), "naq-control")
                 await self._until_stopped(self._take_jobs())
@@ -283,7 +291,8 @@ class Life:
             if intake.is_quiet:
                 continue
             await self._patterns.follow()
-            if worker.burst and self._finisher.is_idle and await self._is_drained():  # before asking again: that makes it unknown
+            is_idle = self._finisher.is_idle and self._keys.is_idle
+            if worker.burst and is_idle and await self._is_drained():  # before asking again: that makes it unknown
                 break
             await intake.fetch.ask(self._orders.stop.is_set)
 
@@ -297,7 +306,6 @@ class Life:
         """Let the running jobs end within the grace, then hand everything else back. Once more, it is quick."""
         self._orders.stop.set()
         self._intake.stop()
-        self._attempts.batches.hurry()
         self._keepalive.beat_soon()
         try:
             await self._intake.withdraw()
@@ -333,6 +341,7 @@ class Life:
         try:
             async with asyncio.timeout(HAND_BACK):
                 await self._finisher.flush()
+                await self._keys.flush()
         except Exception:
             log.exception("ended jobs will be completed on redelivery")
 

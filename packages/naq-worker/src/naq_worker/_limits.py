@@ -34,6 +34,7 @@ class Limits:
         self, connection: Connection, worker_id: str, queues: Iterable[str], is_held: Callable[[str, str], bool]
     ) -> None:
         self.of: dict[str, QueueLimit] = {}
+        self._key_limits: dict[str, int] = {}
         self.handed_back = 0
         """How many jobs found no slot and were handed back for a moment."""
         self._connection = connection
@@ -61,6 +62,7 @@ class Limits:
         self.of.pop(queue, None)
 
     def _set(self, queue: str, settings: QueueSettings) -> None:
+        self._key_limits[queue] = settings.key_limit
         limit = settings.limit
         if limit is None:
             self.of.pop(queue, None)
@@ -76,6 +78,10 @@ class Limits:
     def is_limited(self, queue: str) -> bool:
         """Whether a queue has a limit."""
         return queue in self.of
+
+    def key_limit(self, queue: str) -> int:
+        """How many jobs of one key of a queue may run at once."""
+        return self._key_limits.get(queue, 1)
 
     async def enter(self, active: Active) -> bool:
         """Get a slot for a job, where its queue has a limit; without one, the job is handed back for a moment."""

@@ -24,6 +24,7 @@ from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
 from naq_worker._declared import with_declared_options
 from naq_worker._finisher import Finisher
+from naq_worker._keys import Keys
 from naq_worker._limits import Limits
 from naq_worker._metrics import Metrics, name_of
 from naq_worker._report import Reporter, Reports
@@ -51,6 +52,7 @@ class Processor:
     settler: Settler
     finisher: Finisher
     limits: Limits
+    keys: Keys
     reports: Reports
     metrics: Metrics
     isolation: Isolation
@@ -96,6 +98,8 @@ class Processor:
             return self._leave_to_newer(delivery, error)
         except DecodeError as error:
             return self._bury(delivery, error)
+        if envelope.opt.key and not delivery.place:
+            return self._wait_for_key(delivery, envelope)
         if envelope.opt.process and not self.finds_place(active):
             return None
         if delivery.looks is not None or self.limits.of:
@@ -116,6 +120,11 @@ class Processor:
         if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
             return False
         return not self.limits.of or await self.limits.enter(active)
+
+    async def _wait_for_key(self, delivery: Delivery, envelope: Envelope) -> None:
+        """Let a job that has no place of its key wait for one, as soon as it waits for no other jobs."""
+        if delivery.looks is None or await self._may_run(delivery, envelope):
+            await self.keys.make_wait(delivery, envelope)
 
     async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
         """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""

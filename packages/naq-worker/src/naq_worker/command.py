@@ -20,6 +20,7 @@ from naq_core.errors import (
     InvalidOptionError,
 )
 from naq_core.logs import complain, logging_set_up
+from naq_core.manage.declared import file_policies
 from naq_core.platforms import has_room
 from naq_core.settings import Settings
 from naq_core.standard_streams import treat_output_as_log
@@ -155,6 +156,7 @@ def run_worker(options: Options, supervised: tuple[int, int] | None = None) -> i
             imports=options.imports,
             name=options.name,
         )
+        worker.policies = file_policies()
         if life is not None:
             worker.each_turn.append(partial(life.check, worker))
         if link is not None:

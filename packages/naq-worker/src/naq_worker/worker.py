@@ -82,6 +82,8 @@ class Worker:
         self.worker_id = f"{self.name or _host()}-{os.getpid()}-{new_id()[-8:]}"
         self.counters = Counters()
         self.started_at = 0.0
+        self.policies: Mapping[str, Mapping[str, Any]] = {}
+        """Parts of its queues' policies that are set at its start."""
         self._imports = (imports,) if isinstance(imports, str) else tuple(members(imports, "imports", "a list of modules"))
         for module in self._imports:
             importlib.import_module(module)

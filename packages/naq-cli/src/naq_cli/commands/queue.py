@@ -14,7 +14,16 @@ from naq_cli.exit_codes import ExitCode
 from naq_core.errors import QueueInUseError, QueueNotFoundError
 from naq_core.filters import parse_instant
 from naq_core.inspect import get_queue, list_jobs, list_queues
-from naq_core.manage import delete_queue, pause_queue, purge_queue, resume_queue, set_queue_limit
+from naq_core.manage import (
+    delete_queue,
+    get_queue_policy,
+    pause_queue,
+    purge_queue,
+    resume_queue,
+    set_queue_limit,
+    set_queue_policy,
+)
+from naq_core.queue_policy import QueuePolicy
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 from naq_core.wording import counted, were
@@ -71,6 +80,7 @@ async def show(session: Session, queue: str, /) -> None:
         ("Oldest queued", view.oldest_at),
         ("Workers", view.workers),
         ("Limit", view.limit),
+        ("Limit per key", view.key_limit),
         ("Redelivered", view.redelivered),
         ("Stream", session.connection.names.jobs_stream),
         ("Consumers", [consumer for consumer, _ in session.connection.names.consumers(queue)]),
@@ -149,6 +159,26 @@ async def limit(session: Session, queue: str, most: str, /) -> None:
         await set_queue_limit(session.connection, queue, number)
     text = "no longer has a limit" if number is None else f"runs at most {counted(number, 'job')} at once across all workers"
     session.output.done(f"{queue} {text}.", names=[queue])
+
+
+@app.command
+@connected("queue policy")
+async def policy(session: Session, queue: str, /, *, key_limit: int | None = None) -> None:
+    """Limit how many jobs of one key of a queue run at once, across all workers; it holds at once.
+
+    Args:
+        queue: The queue.
+        key_limit: From 1, the default of every queue, to 1000. With 1 the jobs of a key run in the order in which they were
+            enqueued. Without it the command only says what holds.
+    """
+    known = await get_queue_policy(session.connection, queue)
+    if key_limit is not None:
+        known = QueuePolicy(limit=known.limit, key_limit=key_limit)
+        await _say_if_new(session, queue)
+        async with session.acting("policy-queue", queue, key_limit=str(key_limit)):
+            await set_queue_policy(session.connection, queue, known)
+    text = f"{queue} runs at most {counted(known.key_limit, 'job')} of each key at once across all workers."
+    session.output.done(text, names=[queue])
 
 
 @app.command

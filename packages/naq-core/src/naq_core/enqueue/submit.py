@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from naq_core.call import JobCall
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS
 from naq_core.enqueue.dependent import find_parents, submit_wired
+from naq_core.enqueue.keyed import store_keyed, store_keyed_many
 from naq_core.enqueue.message import count_enqueued, job_message, tell_enqueued
 from naq_core.enqueue.unique import check_keys, check_many, check_ties, place_keys, settle_keys, submit_unique
 from naq_core.enqueue.within import has_middleware, within
@@ -168,6 +169,8 @@ async def _place(connection: Connection, job: JobCall[Any]) -> bool:
 
 async def _store(connection: Connection, job: JobCall[Any]) -> bool:
     await ensure_queue(connection, job.queue, job.options.priority)
+    if job.options.key:
+        return await store_keyed(connection, job)
     message = job_message(connection, job)
     is_repeated = False
     try:
@@ -232,6 +235,8 @@ async def _store_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> b
     check_keys(jobs)
     for queue, level in {(job.queue, job.options.priority) for job in jobs}:
         await ensure_queue(connection, queue, level)
+    if any(job.options.key for job in jobs):
+        return await store_keyed_many(connection, jobs)
     if len(jobs) > BATCH_LIMIT:
         await _pipeline(connection, jobs)
         return False

@@ -21,7 +21,7 @@ from naq_core.errors import (
 )
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
-from naq_core.storage.messages import remove, remove_arguments
+from naq_core.storage.messages import free_place, remove, remove_arguments
 from naq_core.storage.records import Stored, peek_record
 from naq_core.storage.subjects import state_of_subject
 from naq_core.storage.topology import ensure_queue
@@ -62,6 +62,8 @@ def check_many(job: JobCall[Any]) -> None:
         raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")
     if job.wiring.after:
         check_ties(job)
+    if job.options.key and job.delivery.unique:
+        raise InvalidOptionError("unique", "enqueue jobs that have both a key and a unique key one by one")
 
 
 async def submit_unique(connection: Connection, job: JobCall[Any]) -> bool:
@@ -196,7 +198,11 @@ async def _take_over(connection: Connection, job: JobCall[Any], place: Place) ->
     is_over = await hand_over_record(connection, _waiting_record(job), retire=is_ready)
     if gone is None or (is_ready and not is_over):
         return
-    await (remove(connection, gone) if is_ready else remove_arguments(connection, gone))
+    if is_ready:
+        await remove(connection, gone)
+        return
+    await free_place(connection, gone)
+    await remove_arguments(connection, gone)
 
 
 def _waiting_record(job: JobCall[Any]) -> JobRecord:

@@ -57,7 +57,6 @@ from naq_core.errors.base import (
 from naq_core.errors.jobs import (
     AmbiguousJobError,
     AttemptTimeoutError,
-    BatchResultError,
     DuplicateJobError,
     EnqueueSkippedError,
     JobCancelledError,
@@ -113,7 +112,6 @@ __all__ = [
     "AmbiguousJobError",
     "AttemptTimeoutError",
     "AuthenticationError",
-    "BatchResultError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",

@@ -7,7 +7,7 @@ from naq_core.envelope import Envelope, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import UNREADABLE, JobRecord, JobState, UnreadableRecord
 from naq_core.storage.events import PLACES
-from naq_core.storage.subjects import ASIDE, FAR_FUTURE, WAITS, state_of_subject
+from naq_core.storage.subjects import ASIDE, FAR_FUTURE, FOR_KEY, WAITS, state_of_subject
 from naq_core.transport.direct import Entry
 from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
 from naq_core.views import JobView
@@ -106,6 +106,7 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.workflow = envelope.workflow
     view.schedule = envelope.schedule
     view.tags, view.headers = envelope.opt.tags, envelope.opt.headers
+    view.key, view.waits_for_key = envelope.opt.key, view.state is JobState.HELD and FOR_KEY in message.headers
 
 
 def instant(seconds: float) -> datetime | None:

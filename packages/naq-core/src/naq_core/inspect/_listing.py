@@ -12,6 +12,7 @@ from naq_core.inspect._arguments import has_arguments
 from naq_core.inspect._compose import envelope_of, is_of_this_run, view_of
 from naq_core.inspect._match import matches, may_match, record_sieve
 from naq_core.masks import Mask, masked
+from naq_core.names import is_job_id
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import list_consumers
@@ -217,8 +218,8 @@ class Listing:
         requests: list[dict[str, Any]] = []
         for number, (source, entry) in enumerate(batch):
             _, queue, job_id = state_of_subject(entry.subject)
-            if (queue, job_id) == self._skip:
-                continue
+            if (queue, job_id) == self._skip or not is_job_id(job_id):
+                continue  # the latter is a bell, which is no job
             if not source.is_records:
                 if may_match(self._filter, view_of(None, entry)):
                     messages[number] = entry

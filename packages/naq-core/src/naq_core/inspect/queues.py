@@ -110,7 +110,7 @@ async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> 
     requests: list[dict[str, Any]] = [{"last_by_subj": names.queue_setting(queue)} for queue in views]
     for view, found in zip(views.values(), await get_many(connection, names.queues_stream, requests), strict=True):
         settings = _settings(found)
-        view.limit = settings.limit
+        view.limit, view.key_limit = settings.limit, settings.key_limit
         if view.paused and settings.paused_until != FAR_FUTURE:
             view.paused_until = parse_instant(settings.paused_until)
 

@@ -4,7 +4,16 @@ from naq_core.manage.bulk import bulk
 from naq_core.manage.cancel import CancelOutcome, cancel_job
 from naq_core.manage.jobs import delete_job, retry_job
 from naq_core.manage.later import expire_job, reschedule, run_now
-from naq_core.manage.queues import delete_queue, is_queue_paused, pause_queue, purge_queue, resume_queue, set_queue_limit
+from naq_core.manage.queues import (
+    delete_queue,
+    get_queue_policy,
+    is_queue_paused,
+    pause_queue,
+    purge_queue,
+    resume_queue,
+    set_queue_limit,
+    set_queue_policy,
+)
 from naq_core.manage.workers import quiet_worker, resize_worker, resume_worker, stop_worker, worker_stacks
 from naq_core.manage.workflows import cancel_workflow, retry_workflow
 from naq_core.storage.drift import apply_topology
@@ -18,6 +27,7 @@ __all__ = [
     "delete_job",
     "delete_queue",
     "expire_job",
+    "get_queue_policy",
     "is_queue_paused",
     "pause_queue",
     "purge_queue",
@@ -30,6 +40,7 @@ __all__ = [
     "retry_workflow",
     "run_now",
     "set_queue_limit",
+    "set_queue_policy",
     "stop_worker",
     "worker_stacks",
 ]

@@ -21,7 +21,7 @@ from naq_core.storage.end_waiting import has_callbacks_for, leave_to_worker, unr
 from naq_core.storage.messages import if_newest, move, remove, schedule_headers
 from naq_core.storage.presence import is_worker_id
 from naq_core.storage.records import Stored, find_job, look_up, not_found, write_record
-from naq_core.storage.subjects import ASIDE, LEVELS, state_of_subject
+from naq_core.storage.subjects import ASIDE, LEVELS, PLACE, state_of_subject
 from naq_core.transport.headers import FIRST, TTL, ttl_text
 from naq_core.transport.message import Message
 from naq_core.values import text
@@ -81,7 +81,7 @@ async def cancel_job(connection: Connection, job_id: str, reason: str = "", *, q
             conclude = _conclude(connection, record, is_running=True)
             await asyncio.gather(_tell_workers(connection, record, known=was_running), conclude)
             return CancelOutcome.WHILE_RUNNING
-        await _conclude(connection, record)
+        await _conclude(connection, record, has_run=False)
         # Only now, as it is delivered no more.
         if await _is_delivered(connection, job):
             await _tell_workers(connection, record, known=False)
@@ -215,12 +215,20 @@ async def _tell(connection: Connection, worker_id: str, request: ControlRequest)
         log.warning("job %s is cancelled, but continues until its worker reports: %s", request.job_id, error)
 
 
-async def _conclude(connection: Connection, record: JobRecord, *, is_running: bool = False) -> None:
-    """Do what follows the end: all of it may be done again, by the job's next delivery or by another call."""
+async def _conclude(connection: Connection, record: JobRecord, *, is_running: bool = False, has_run: bool = True) -> None:
+    """Do what follows the end: all of it may be done again, by the job's next delivery or by another call.
+
+    Args:
+        has_run: Its worker, or else its next delivery, gives up the message of a job that has a place of its key.
+    """
     try:
         await release(connection, record)  # before the message goes: who dies here is followed by its next delivery
         message = await find_job(connection, record.job_id, record.queue)
-        if message is not None and state_of_subject(message.subject)[0] not in ASIDE and _is_of_run(message, record.run):
+        state = "" if message is None else state_of_subject(message.subject)[0]
+        if message is None or state in ASIDE or not _is_of_run(message, record.run):
+            return
+        # Otherwise the place of its key is free only when its function has ended.
+        if not (has_run and PLACE in message.headers and state in LEVELS):
             await _set_aside(connection, message, is_running=is_running)
     except BrokerError as error:
         log.warning("job %s is cancelled, but still in its queue (%s): its next delivery removes it", record.job_id, error)

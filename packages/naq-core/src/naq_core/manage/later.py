@@ -15,11 +15,10 @@ from naq_core.record import JobRecord, JobState, encode_record
 from naq_core.storage.connection import Connection
 from naq_core.storage.end_waiting import leave_to_worker
 from naq_core.storage.events import record_headers
-from naq_core.storage.messages import Moved, due_of, remove
+from naq_core.storage.messages import Moved, due_of, remove, run_of
 from naq_core.storage.messages import reschedule as reschedule_message
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import ASIDE, state_of_subject
-from naq_core.storage.unique import run_of
+from naq_core.storage.subjects import ASIDE, FOR_KEY, state_of_subject
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +66,8 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
             if due <= connection.clock.now():
                 return
             raise JobStateError(job_id, _state(found), "it is no longer delayed")
+        if FOR_KEY in message.headers:
+            raise JobStateError(job_id, JobState.HELD, "it is waiting for its key to have room: it starts by itself")
         if due_of(message) is None:
             raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
         record = found.stored

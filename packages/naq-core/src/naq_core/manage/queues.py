@@ -4,14 +4,16 @@ from datetime import datetime
 
 import msgspec
 
-from naq_core.errors import InvalidOptionError, JetStreamError, QueueInUseError
+from naq_core.errors import InvalidOptionError, JetStreamError, QueueInUseError, shown
 from naq_core.inspect import get_queue, list_workers
 from naq_core.manage._removed import end_removed, waiting_parents
 from naq_core.names import check_queue, matches
 from naq_core.option_kinds import LATEST
+from naq_core.queue_policy import MOST_LIMIT, QueuePolicy
 from naq_core.storage import objects
+from naq_core.storage.bells import ring_all
 from naq_core.storage.connection import Connection
-from naq_core.storage.queues import QueueSettings, change_queue_settings, delete_queue_settings
+from naq_core.storage.queues import QueueSettings, change_queue_settings, delete_queue_settings, read_queue_settings
 from naq_core.storage.slots import delete_slots
 from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL
 from naq_core.storage.topology import create_consumer, ensure_queue, ensure_streams, forget_queue, limit_consumer
@@ -19,8 +21,6 @@ from naq_core.storage.windows import remove_windows
 from naq_core.transport.direct import count_many
 from naq_core.transport.keeper import CONSUMER_NOT_FOUND
 from naq_core.values import aware, whole
-
-MOST_LIMIT = 10_000
 
 
 async def pause_queue(connection: Connection, queue: str, until: datetime | None = None) -> None:
@@ -96,11 +96,40 @@ async def set_queue_limit(connection: Connection, queue: str, limit: int | None)
     await ensure_streams(connection)
     await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, limit=limit))
     await ensure_queue(connection, queue)
+    await _limit_consumers(connection, queue, limit)
+
+
+async def _limit_consumers(connection: Connection, queue: str, limit: int | None) -> None:
     for level in LEVELS:
         if not await limit_consumer(connection, queue, level, limit):
             # As above: its creator reads the settings, perhaps before this write.
             await create_consumer(connection, queue, level)
             await limit_consumer(connection, queue, level, limit)
+
+
+async def set_queue_policy(connection: Connection, queue: str, policy: QueuePolicy) -> None:
+    """Say how many jobs of a queue may run at once, in all and of each key, over all workers (`docs/adr/0054-keys.md`).
+
+    It holds at once. What runs already goes on where a limit is lowered; where it is raised, more start.
+
+    Raises:
+        InvalidOptionError: It is no policy.
+        BrokerError: It is unknown whether it was stored, or not all keys are looked at: set it again.
+    """
+    queue = check_queue(queue)
+    if not isinstance(policy, QueuePolicy):
+        raise InvalidOptionError("policy", f"{shown(policy)} is not a policy: use QueuePolicy(key_limit=…, limit=…)")
+    await ensure_streams(connection)
+    limit, key_limit = policy.limit, policy.key_limit
+    await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, limit=limit, key_limit=key_limit))
+    await ensure_queue(connection, queue)
+    await _limit_consumers(connection, queue, limit)
+    await ring_all(connection, queue)
+
+
+async def get_queue_policy(connection: Connection, queue: str) -> QueuePolicy:
+    """Return a queue's policy; of one for which nothing was ever set, the default."""
+    return (await read_queue_settings(connection, check_queue(queue))).policy
 
 
 async def is_queue_paused(connection: Connection, queue: str) -> bool:
@@ -143,6 +172,8 @@ async def purge_queue(connection: Connection, queue: str) -> int:
         answer = await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": f"{names.jobs}.{state}.{queue}.*"})
         deleted += int(answer["purged"])
     await remove_windows(connection, queue)
+    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.waits_for_key(queue, "*")})
+    await ring_all(connection, queue)  # jobs that had a place and did not run are gone
     for each in large:
         await objects.remove(connection, each)
     await end_removed(connection, parents, connection.settings.failure_ttl.total_seconds())
@@ -180,6 +211,7 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
+    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.places(queue, "*")})
     await remove_windows(connection, queue)
 
 

@@ -9,6 +9,7 @@ from naq_core.layers import NO_LAYERS, Layers, load
 from naq_core.settings import Settings
 from naq_core.signing import Signer
 from naq_core.storage.ends import EndWaiters
+from naq_core.storage.rung import Rung
 from naq_core.storage.subjects import Names
 from naq_core.storage.tally import Tally
 from naq_core.transport.clock import ServerClock
@@ -54,6 +55,8 @@ class Connection(JetStream):
         self.ends = EndWaiters(self.client, self.names, self.denials)
         """The jobs whose ends are waited for here."""
         self.on_reconnect(self.ends.look_again)
+        self.rung = Rung()
+        """The keys for which bells were stored."""
         self.tally = Tally(self.client, self.names, self.denials, lambda: self.is_connected, self.clock.now)
         """Counters for those who look on."""
         self._layers: Layers | None = None if settings.middleware else NO_LAYERS

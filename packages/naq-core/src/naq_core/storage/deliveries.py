@@ -15,7 +15,7 @@ from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.first_deliveries import FirstDeliveries, Freshness
-from naq_core.storage.subjects import NORMAL, WAITS
+from naq_core.storage.subjects import BELL, NORMAL, PLACE, WAITS
 from naq_core.transport.client import Subscription
 from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.headers import parse_headers
@@ -36,6 +36,7 @@ MOST_LOOKS = 100
 
 
 _WAITS = f"\r\n{WAITS}:".encode()
+_OF_KEY = b"\r\nNaq-Key-"
 
 
 class Delivery:
@@ -45,6 +46,7 @@ class Delivery:
         "_connection",
         "ack_subject",
         "acks",
+        "bell",
         "data",
         "delivered",
         "is_first",
@@ -54,6 +56,7 @@ class Delivery:
         "looks",
         "number",
         "pending",
+        "place",
         "queue",
         "ready_at",
         "sequence",
@@ -68,6 +71,11 @@ class Delivery:
         if headers and _WAITS in headers:
             looks = parse_headers(headers).get(WAITS, "0")
             self.looks = min(whole(looks) or 0, MOST_LOOKS)
+        self.bell = self.place = ""
+        """Tokens of keys: of the one whose next jobs are to be started (a bell); of the one in which the job has a place."""
+        if headers and _OF_KEY in headers:
+            found = parse_headers(headers)
+            self.bell, self.place = found.get(BELL, ""), found.get(PLACE, "")
         self.is_first = False
         """Nobody can have been given this job before: its message says so, and nothing speaks against it."""
         self.data = data

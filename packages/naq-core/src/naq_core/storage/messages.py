@@ -12,9 +12,10 @@ from enum import StrEnum
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError, JetStreamError, WrongSequenceError
 from naq_core.storage import objects
+from naq_core.storage.bells import leaving_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import FAR_FUTURE, LEVELS, NORMAL, SCHEDULED, WAITS, state_of_subject
+from naq_core.storage.subjects import ASIDE, FAR_FUTURE, LEVELS, NORMAL, PLACE, SCHEDULED, WAITS, state_of_subject
 from naq_core.transport.headers import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
@@ -55,6 +56,14 @@ def due_of(message: Message) -> float | None:
         return datetime.fromisoformat(schedule[4:]).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def run_of(message: Message) -> str:
+    """Return the run token of a message."""
+    try:
+        return decode_envelope(message.data).run
+    except DecodeError:
+        return ""
 
 
 def target_of(message: Message) -> str | None:
@@ -125,6 +134,10 @@ async def move(
     headers = moving_headers(connection, source)
     if state_of_subject(target)[0] in SCHEDULED:
         headers.update(schedule_headers(ready, due))
+    if state_of_subject(target)[0] in ASIDE:
+        await free_place(connection, source)
+    elif PLACE in source.headers:
+        headers[PLACE] = source.headers[PLACE]
     if target == source.subject:
         del headers[SCHEDULER], headers[SCHEDULE_NEXT]
     if ttl is not None:
@@ -176,22 +189,27 @@ async def deliver_again(connection: Connection, message: Message) -> bool:
     """
     _, queue, job_id = state_of_subject(message.subject)
     headers = if_newest(connection, queue, job_id, message.sequence)
+    if PLACE in message.headers:
+        headers[PLACE] = message.headers[PLACE]
     try:
         await connection.publish(message.subject, message.data, headers)
     except WrongSequenceError:
         return False
-    await remove(connection, message, arguments=False)
+    await remove(connection, message, arguments=False, place=False)
     return True
 
 
-async def remove(connection: Connection, message: Message, *, arguments: bool = True) -> bool:
+async def remove(connection: Connection, message: Message, *, arguments: bool = True, place: bool = True) -> bool:
     """Delete one message, with its schedule; return whether it was there. Its end must be on record before.
 
     A worker that has a ready message in its hands already is not stopped by this, but by the job's record.
 
     Args:
         arguments: Delete large arguments too; not where another message of the job stays.
+        place: Give the place back that it has of its key; not where the job goes on.
     """
+    if place:
+        await free_place(connection, message)
     request = {"seq": message.sequence, "no_erase": True}
     try:
         await connection.api(f"STREAM.MSG.DELETE.{connection.names.jobs_stream}", request)
@@ -202,6 +220,13 @@ async def remove(connection: Connection, message: Message, *, arguments: bool = 
     if arguments:
         await remove_arguments(connection, message)
     return True
+
+
+async def free_place(connection: Connection, message: Message) -> None:
+    """Before the message of a job goes that has a place, and has ended or was replaced without a worker: give the place back."""
+    if token := message.headers.get(PLACE, ""):
+        state, queue, job_id = state_of_subject(target_of(message) or message.subject)
+        await connection.publish(*leaving_bell(connection, queue, token, state, job_id, run_of(message)))
 
 
 async def remove_arguments(connection: Connection, message: Message) -> None:

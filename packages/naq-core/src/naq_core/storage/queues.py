@@ -13,6 +13,7 @@ import msgspec
 from naq_core.decoding import Decoder, complain
 from naq_core.errors import BrokerError, UnreadableError
 from naq_core.names import is_queue
+from naq_core.queue_policy import QueuePolicy
 from naq_core.storage.connection import Connection
 from naq_core.storage.slots import decode_holder
 from naq_core.storage.subjects import Names
@@ -34,6 +35,13 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 3339; empty: not paused. A time in the past has no effect any more."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     """The most jobs that may run at once over all workers."""
+    key_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """The most jobs of one key that may run at once over all workers."""
+
+    @property
+    def policy(self) -> QueuePolicy:
+        """The queue's policy."""
+        return QueuePolicy(limit=self.limit, key_limit=self.key_limit)
 
 
 def _check(settings: QueueSettings) -> None:

@@ -12,6 +12,14 @@ STATE = "Naq-State"
 WAITS = "Naq-Waits"
 """Our own header on a job that waits for others, with the number of looks at them so far. The server keeps it when the job's
 schedule fires, so that a worker can tell a job whose parents are still to be looked at from one that was released."""
+FOR_KEY = "Naq-Key-Waits"
+"""Our own header on a held job that waits until its key has room, with the key's token (`docs/adr/0054-keys.md`)."""
+PLACE = "Naq-Key-Place"
+"""Our own header on a job that was started for its key, with the key's token: it is in the list of those that have a place."""
+BELL = "Naq-Key-Bell"
+"""Our own header on a message that is no job: it asks a worker to start the next jobs of a key, whose token it has."""
+BELL_ID = "key:"
+"""What stands in place of a job's id on the subject of such a message, before the token of its key. No id can begin so."""
 ABOUT = "Naq-About"
 """Attempt, worker and function of a record, for events."""
 PROGRESS = "Naq-Progress"
@@ -116,6 +124,14 @@ class Names:
     def dead(self, queue: str, job_id: str) -> str:
         """Where a job that failed for good is kept."""
         return f"{self.jobs}.dead.{queue}.{job_id}"
+
+    def waits_for_key(self, queue: str, token: str, level: str = "*") -> str:
+        """Entries for the jobs that wait for a key, all on one subject: their order is that of the stream."""
+        return f"{self.jobs}.key.{queue}.{token}.{level}"
+
+    def places(self, queue: str, token: str) -> str:
+        """The jobs of a key that have a place; one token longer than the subjects of jobs, which it must not match."""
+        return f"{self.jobs}.places.{queue}.{token}.now"
 
     def archive(self, queue: str, job_id: str, state: str) -> str:
         """Where a job that ended in this state is kept whole, to be put back to work."""

@@ -8,10 +8,9 @@ answer for a new one (`docs/adr/0008-unique-jobs.md`).
 import asyncio
 from typing import NamedTuple
 
-from naq_core.envelope import decode_envelope
-from naq_core.errors import DecodeError
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
+from naq_core.storage.messages import run_of
 from naq_core.storage.records import peek_record, read_record, write_record
 from naq_core.storage.subjects import ASIDE, SCHEDULED, state_of_subject
 from naq_core.transport.headers import EXPECTED_SEQUENCE, SCHEDULE_NEXT, SCHEDULER
@@ -70,14 +69,6 @@ async def find_place(connection: Connection, queue: str, job_id: str) -> Place:
         if record is None or not record.state.is_final or loop.time() > deadline:
             return Place(newest, current, run, is_waiting=record is None or record.state in UNSTARTED, spent=spent)
         await asyncio.sleep(PAUSE)
-
-
-def run_of(message: Message) -> str:
-    """Return the run token of a message."""
-    try:
-        return decode_envelope(message.data).run
-    except DecodeError:
-        return ""
 
 
 async def hand_over_record(connection: Connection, fresh: JobRecord, *, retire: bool) -> bool:

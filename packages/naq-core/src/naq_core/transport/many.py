@@ -76,6 +76,18 @@ async def read_all(connection: JetStream, stream: str, subject: str, start: int 
         start = found[-1].sequence + 1
 
 
+async def read_some(connection: JetStream, stream: str, subject: str, most: int) -> Batch:
+    """Read the first messages of a subject, and how many more there are; any replica answers.
+
+    The server counts those: that is cheap where few subjects match, however many messages these have.
+
+    Raises:
+        BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
+    """
+    request = {"seq": 1, "next_by_subj": subject, "batch": most}
+    return await _get(connection, stream, request, connection.budget()) or Batch([], 0)
+
+
 async def _get(connection: JetStream, stream: str, request: dict[str, Any], deadline: float) -> Batch | None:
     """Make a batched direct get, again while it is lost on the way or there is no leader; None where too many match."""
     while True:

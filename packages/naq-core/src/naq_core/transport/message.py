@@ -23,3 +23,8 @@ def stored_message(stored: dict[str, Any]) -> Message:
     """Return the message of an answer of the JetStream API."""
     data, headers = (b64decode(stored.get(part, "")) for part in ("data", "hdrs"))
     return Message(stored["subject"], stored["seq"], data, headers)
+
+
+def header_block(headers: dict[str, str]) -> bytes:
+    """Return headers as a message carries them."""
+    return "".join(["NATS/1.0\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items())]).encode()

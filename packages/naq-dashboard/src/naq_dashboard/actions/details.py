@@ -34,5 +34,7 @@ class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The queue's name again, for a purge."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """How many of a queue's jobs may run at once over all workers; none lifts the limit."""
+    key_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    """How many of a queue's jobs of one key may run at once over all workers."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     """How many jobs a worker runs at a time."""

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from litestar.exceptions import ValidationException
 
 from naq_core import manage
+from naq_core.queue_policy import QueuePolicy
 from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_core.wording import counted, were
 from naq_dashboard.actions.details import Details, Target
 
-__all__ = ["delete_queue", "limit_queue", "pause_queue", "purge_queue", "resume_queue"]
+__all__ = ["delete_queue", "limit_queue", "pause_queue", "policy_queue", "purge_queue", "resume_queue"]
 
 
 async def pause_queue(connection: Connection, target: Target, details: Details) -> str:
@@ -32,6 +33,15 @@ async def limit_queue(connection: Connection, target: Target, details: Details) 
     if details.limit is None:
         return f"Queue {target.name} no longer has a limit."
     return f"Queue {target.name} runs at most {counted(details.limit, 'job')} at once."
+
+
+async def policy_queue(connection: Connection, target: Target, details: Details) -> str:
+    """Limit how many jobs of one key of a queue run at once."""
+    if details.key_limit is None:
+        raise ValidationException("key_limit is missing: how many jobs of one key may run at once, from 1 to 1000")
+    known = await manage.get_queue_policy(connection, target.name)
+    await manage.set_queue_policy(connection, target.name, QueuePolicy(limit=known.limit, key_limit=details.key_limit))
+    return f"Queue {target.name} runs at most {counted(details.key_limit, 'job')} of each key at once."
 
 
 async def purge_queue(connection: Connection, target: Target, details: Details) -> str:

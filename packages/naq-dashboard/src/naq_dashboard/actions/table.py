@@ -11,7 +11,7 @@ from naq_dashboard.access.roles import Action
 from naq_dashboard.actions.details import Details, Target
 from naq_dashboard.actions.enqueue import NewJob, enqueue_job
 from naq_dashboard.actions.jobs import cancel_job, delete_job, reschedule_job, retry_job, run_job
-from naq_dashboard.actions.queues import delete_queue, limit_queue, pause_queue, purge_queue, resume_queue
+from naq_dashboard.actions.queues import delete_queue, limit_queue, pause_queue, policy_queue, purge_queue, resume_queue
 from naq_dashboard.actions.schedules import (
     NewSchedule,
     Times,
@@ -55,6 +55,7 @@ VERBS: dict[str, Verb] = {
     "pause-queue": Verb(Action.PAUSE_QUEUE, pause_queue),
     "resume-queue": Verb(Action.RESUME_QUEUE, resume_queue),
     "limit-queue": Verb(Action.LIMIT_QUEUE, limit_queue),
+    "policy-queue": Verb(Action.LIMIT_QUEUE, policy_queue),
     "purge-queue": Verb(Action.PURGE_QUEUE, purge_queue),
     "delete-queue": Verb(Action.DELETE_QUEUE, delete_queue, leads_to="queues"),
     "quiet-worker": Verb(Action.QUIET_WORKER, quiet_worker),

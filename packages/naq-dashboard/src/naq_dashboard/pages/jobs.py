@@ -205,7 +205,8 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
     """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
     steps: list[dict[str, Any]] = [_step("Enqueued", view.enqueued_at, "queued")]
     if view.state is JobState.HELD:
-        steps.append(_step("Due" if view.due_at else "Waiting for other jobs", view.due_at, "held", done=False))
+        name = "Waiting for its key" if view.waits_for_key else "Waiting for other jobs"
+        steps.append(_step("Due" if view.due_at else name, view.due_at, "held", done=False))
     failed = view.errors[:-1] if view.state is JobState.DEAD else view.errors
     if len(failed) > MOST_FAILED:
         steps.append(_step(f"{len(failed) - MOST_FAILED} more failed", None, "failed"))

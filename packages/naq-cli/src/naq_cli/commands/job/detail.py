@@ -65,6 +65,7 @@ def _facts(job: JobView) -> list[tuple[str, Any]]:
         ("Workflow", job.workflow),
         ("Schedule", job.schedule),
         ("Tags", job.tags),
+        ("Key", f"{job.key} (the job waits for it)" if job.waits_for_key else job.key),
         ("Headers", [f"{name}={value}" for name, value in job.headers.items()]),
         ("Parents", job.parents),
         ("Children", job.children),

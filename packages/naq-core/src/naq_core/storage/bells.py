@@ -1,0 +1,79 @@
+"""Bells: messages that make a worker start the next jobs of a key (`docs/adr/0054-keys.md`)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from naq_core.decoding import Decoder
+from naq_core.errors import UnreadableError
+from naq_core.storage.connection import Connection
+from naq_core.storage.subjects import BELL, BELL_ID, NORMAL
+from naq_core.transport.repeat import BrokerMessage
+from naq_core.transport.streams import count_by_subject
+
+_TOKEN = re.compile(r"=?[A-Za-z0-9_-]{1,80}")
+_CHECKED, _LEFT = "check:", "left:"
+_encoder = msgspec.msgpack.Encoder()
+_ended = Decoder("a bell", dict[str, str], "msgpack")
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be the token of a key."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+class Bell(NamedTuple):
+    """What a bell asks for."""
+
+    token: str
+    """Of the key whose next jobs are to be started."""
+    checks: bool
+    """A job may have gone without a word: compare the list of places with the jobs."""
+    ended: Mapping[str, str]
+    """Ids and run tokens of jobs that have ended, or were replaced, without a worker."""
+
+
+def bell(connection: Connection, queue: str, token: str, level: str, *, checks: bool = False) -> BrokerMessage:
+    """Return the message that makes a worker start the next jobs of a key.
+
+    Args:
+        level: The priority with which it is delivered.
+        checks: A job that had a place may have gone without a word.
+    """
+    rung = f"{_CHECKED}{token}" if checks else token
+    return connection.names.ready(queue, f"{BELL_ID}{rung}", level), b"", {BELL: rung}
+
+
+def leaving_bell(connection: Connection, queue: str, token: str, level: str, job_id: str, run: str) -> BrokerMessage:
+    """Return the bell that says that a job needs its place no more."""
+    subject = connection.names.ready(queue, f"{BELL_ID}{token}:{job_id}", level)
+    return subject, _encoder.encode({job_id: run}), {BELL: f"{_LEFT}{token}"}
+
+
+def read_bell(text: str, data: bytes) -> Bell:
+    """Return what a bell asks for, from its header and its body.
+
+    Raises:
+        UnreadableError: It is not NAQ's.
+    """
+    token = text.removeprefix(_CHECKED).removeprefix(_LEFT)
+    if not is_token(token):
+        raise UnreadableError("a bell", f"{text[:200]!r} names no key")
+    return Bell(token, text.startswith(_CHECKED), _ended.decode(data) if text.startswith(_LEFT) else {})
+
+
+async def ring_all(connection: Connection, queue: str, level: str = NORMAL) -> int:
+    """Have all keys of a queue looked at that have a list of places; return how many those are."""
+    names = connection.names
+    found = await count_by_subject(connection, names.jobs_stream, names.places(queue, "*"))
+    tokens = [subject.rsplit(".", 2)[1] for subject in found]
+    await ring(connection, [bell(connection, queue, token, level, checks=True) for token in tokens])
+    return len(tokens)
+
+
+async def ring(connection: Connection, bells: Iterable[BrokerMessage]) -> None:
+    """Store bells."""
+    for each in bells:
+        await connection.publish(*each)

@@ -1,0 +1,84 @@
+"""What is stored for jobs with a key: where they wait, and which of them have a place.
+
+Why: `docs/adr/0054-keys.md`. `bells` says when to start the next ones, `releasing` starts them.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from naq_core.decoding import Decoder
+from naq_core.names import check_job_id
+from naq_core.storage.connection import Connection
+from naq_core.storage.messages import schedule_headers
+from naq_core.storage.subjects import FOR_KEY
+from naq_core.transport.headers import FIRST, SCHEDULE_TARGET
+from naq_core.transport.repeat import BrokerMessage
+
+_READABLE = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+class KeyPlaces(msgspec.Struct, frozen=True, array_like=True):
+    """The jobs of a key that have a place: they are ready, run, or wait for a retry."""
+
+    taken: dict[str, str]
+    """Their ids and run tokens."""
+    written_by: str = ""
+    """Differs from version to version: so a writer whose answer was lost recognises its own."""
+    limit: int = 0
+    """How many could have a place when it was written."""
+    has_levels: bool = False
+    """Jobs of other priorities than the normal one may wait. A bell of such a priority has it noted."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no job had room, by the limit of that time. A change of the limit is followed by a bell."""
+        return len(self.taken) >= self.limit > 0
+
+
+def _check(places: KeyPlaces) -> None:
+    for job_id in places.taken:
+        check_job_id(job_id)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = Decoder("the places of a key", KeyPlaces, "msgpack", _check)
+
+
+def token_of_key(key: str) -> str:
+    """Return a key as a token of subjects: readable where its characters allow, else a digest."""
+    if _READABLE.fullmatch(key):
+        return key
+    return f"={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
+
+
+def encode_places(connection: Connection, taken: Mapping[str, str], limit: int, *, has_levels: bool) -> bytes:
+    """Return a list of places as stored."""
+    return _encoder.encode(KeyPlaces(dict(taken), connection.client.new_token(), limit, has_levels))
+
+
+def decode_places(data: bytes) -> KeyPlaces:
+    """Read a list of places.
+
+    Raises:
+        UnreadableError: It is something else.
+    """
+    return _decoder.decode(data)
+
+
+def waiting_pair(connection: Connection, message: BrokerMessage, key: tuple[str, str], token: str) -> list[BrokerMessage]:
+    """Return the messages of a job that waits for its key: the job, held, and its entry in the key's order.
+
+    Args:
+        message: What would make it ready, with its precondition.
+        key: Its queue and id.
+        token: Of its key.
+    """
+    ready, body, headers = message
+    level = ready.rsplit(".", 3)[1]
+    kept = {name: value for name, value in headers.items() if name != FIRST}
+    held = {**kept, **schedule_headers(headers.get(SCHEDULE_TARGET, ready), None), FOR_KEY: token}
+    names = connection.names
+    return [(names.held(*key), body, held), (names.waits_for_key(key[0], token, level), key[1].encode(), {})]

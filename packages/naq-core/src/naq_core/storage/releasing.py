@@ -1,0 +1,344 @@
+"""Starting the next jobs of keys: one atomic batch lists them as having a place and makes them ready.
+
+Every step may be repeated by anybody at any time, and nobody has to live for the next one (`docs/adr/0054-keys.md`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from naq_core.decoding import complain
+from naq_core.errors import UnreadableError, WrongSequenceError
+from naq_core.record import JobState
+from naq_core.storage.connection import Connection
+from naq_core.storage.edges import forget
+from naq_core.storage.keys import KeyPlaces, decode_places, encode_places
+from naq_core.storage.messages import if_newest, run_of
+from naq_core.storage.presence import read_presence
+from naq_core.storage.records import find_job, read_record
+from naq_core.storage.subjects import LEVELS, NORMAL, PLACE
+from naq_core.storage.waiting_entries import Key, KeyLook, WaitingJob, WantedJobs, read_waiting
+from naq_core.transport.batch import store_batch
+from naq_core.transport.direct import get_many
+from naq_core.transport.headers import EXPECTED_SEQUENCE, ROLLUP, SCHEDULE_NEXT, SCHEDULER, TTL
+from naq_core.transport.repeat import BrokerMessage
+from naq_core.transport.streams import read_next
+
+log = logging.getLogger(__name__)
+
+MOST_OF_KEY = 100
+"""Jobs of a key that one batch starts; more follow in the next one."""
+MOST_MESSAGES = 500
+"""Messages of a batch, about: the server takes 1,000."""
+APART = 8
+"""Batches on their way at the same time, of keys that others write too."""
+CONTENDED_FOR = 0.5
+"""Seconds for which a key is read before it is written, and written apart from others, after somebody else was faster."""
+AGE = 0.05
+"""Seconds for which jobs that were read ahead are taken to be the next ones: a more important one may have come."""
+FEW_TRIES = 2
+MOST_AHEAD = 32
+MOST_LOOKED_AT = 1000
+LARGE = 16 * 1024
+"""Bytes from which on a job is not read ahead."""
+REMEMBERED = 5000
+IDLE_FOR = 300
+"""Seconds that the list of a key stays in which no job has a place. Its absence means the same."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What is to be done for a key."""
+
+    key: Key
+    limit: int
+    """How many jobs may have a place."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Ids and run tokens of jobs that have ended, on record: their places are free."""
+    checks: bool = False
+    """Look whether those that have a place are still there."""
+    is_rung: bool = False
+    """A bell asked for it. Its sender stores no other one while the list stays the same, so the list is written before the last
+    look, unless the key is full."""
+    has_levels: bool = False
+    """The bell was of another priority than the normal one: the list is to say that there are such jobs."""
+    is_seen: bool = False
+    """Its list was read or written since this work came: what was known before may be old."""
+    has_written: bool = False
+    passed: int = 0
+    """Entries that are first in the order and cannot be started."""
+    has_more: bool = False
+    """More may lie behind those."""
+    tries: int = 0
+    """How often somebody else was faster."""
+
+
+class _Known:
+    """What is known of a key from the last read or write."""
+
+    __slots__ = ("ahead", "contended_until", "following", "is_all", "places", "read_at", "revision")
+
+    def __init__(self, places: KeyPlaces, revision: int) -> None:
+        self.places = places
+        self.revision = revision
+        self.following: list[WaitingJob] = []
+        """Those that are next, as far as they were read."""
+        self.read_at = 0.0
+        self.is_all = False
+        """Nothing more waited at the last look."""
+        self.ahead = 0
+        """How many jobs more than can start are read, since they will be next soon."""
+        self.contended_until = 0.0
+
+
+class _KeyPlan(NamedTuple):
+    work: Work
+    known: _Known
+    taken: dict[str, str]
+    following: list[WaitingJob]
+
+
+class Releasing:
+    """Starts the next jobs of keys, and remembers what it has read and written: for one worker.
+
+    It writes before it looks for the last time: a job that was enqueued between the two is found here, and the client of a later
+    one meets what was written. So a job never waits for a key that has room.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[Key, _Known] = {}
+        self._now = asyncio.get_running_loop().time
+        self._turn = asyncio.Semaphore(APART)
+
+    async def round(self, works: Sequence[Work]) -> list[Work]:
+        """Go one step for different keys, and return what is not done after it.
+
+        Raises:
+            BrokerError: It is unknown whether all of it was done: do it again.
+        """
+        try:
+            return await self._step(works)
+        except BaseException:
+            for work in works:
+                self._known.pop(work.key, None)
+                work.is_seen = False
+            raise
+
+    async def _step(self, works: Sequence[Work]) -> list[Work]:
+        await self._read_lists([work for work in works if self._has_to_read(work)])
+        await asyncio.gather(*(self._check(work) for work in works if work.checks))
+        await self._read_following(works)
+        plans = [plan for plan in map(self._plan, works) if plan is not None]
+        written = {plan.work.key for plan in plans}
+        again = [work for work in works if work.key not in written and (work.has_more or not work.is_seen)]
+        again += await self._write(plans)
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return again
+
+    def _has_to_read(self, work: Work) -> bool:
+        """Whether the list of a key is to be read: what was written last is a good guess where a job has ended."""
+        known = self._known.get(work.key)
+        if work.is_seen and known is not None:
+            return False
+        return known is None or not work.ended or work.checks or self._now() < known.contended_until
+
+    async def _read_lists(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        connection, names = self._connection, self._connection.names
+        subjects = [names.places(*work.key) for work in works]
+        if connection.is_clustered:  # the leader knows
+            lists = await asyncio.gather(*(read_next(connection, names.jobs_stream, subject) for subject in subjects))
+            found = [None if each is None else (each.data, each.sequence) for each in lists]
+        else:
+            entries = await get_many(connection, names.jobs_stream, [{"last_by_subj": subject} for subject in subjects])
+            found = [None if each is None else (each.data, each.sequence) for each in entries]
+        for work, subject, each in zip(works, subjects, found, strict=True):
+            data, revision = each or (b"", 0)
+            known = self._known.get(work.key)
+            if known is None or known.revision != revision:
+                was = known
+                known = self._known[work.key] = _Known(_places_of(subject, data), revision)
+                if was is not None:
+                    known.contended_until, known.ahead = was.contended_until, was.ahead
+            work.is_seen = True
+
+    def _taken(self, work: Work) -> dict[str, str]:
+        return {job: run for job, run in self._known[work.key].places.taken.items() if work.ended.get(job) != run}
+
+    async def _check(self, work: Work) -> None:
+        """Look whether the jobs that have a place are still there; those that are not count as ended."""
+        taken = self._taken(work)
+        if len(taken) >= work.limit:
+            are_there = await asyncio.gather(*(_needs_place(self._connection, work.key[0], *each) for each in taken.items()))
+            work.ended |= {job: run for (job, run), is_there in zip(taken.items(), are_there, strict=True) if not is_there}
+        work.checks = False
+
+    async def _read_following(self, works: Sequence[Work]) -> None:
+        """Read who is next, for keys that have room and of which that is not known."""
+        reading: list[Work] = []
+        wanted: list[WantedJobs] = []
+        now = self._now()
+        for work in works:
+            known, taken = self._known[work.key], self._taken(work)
+            room = min(work.limit - len(taken), MOST_OF_KEY)
+            work.has_more = False
+            if now - known.read_at > AGE:
+                known.ahead = 0
+                known.following = []
+            elif room > 0 and not known.following:
+                known.ahead = min(MOST_AHEAD, max(4, 2 * known.ahead))
+            writes_first = known.is_all and len(taken) < len(known.places.taken) and not work.has_written
+            if room > 0 and not known.following and not writes_first:
+                reading.append(work)
+                # Each enqueue of another priority stores a bell, and the list says so when it is answered.
+                is_any = work.is_rung or work.checks or known.revision == 0 or known.places.has_levels
+                most = min(room + known.ahead + work.passed, MOST_LOOKED_AT)
+                wanted.append(WantedJobs(work.key, most, LEVELS if is_any else (NORMAL,)))
+        if not wanted:
+            return
+        looks = await read_waiting(self._connection, wanted)
+        await asyncio.gather(*(self._note(work, found, now) for work, found in zip(reading, looks, strict=True)))
+        await forget(self._connection, [entry for found in looks for entry in found.stale])
+
+    async def _note(self, work: Work, found: KeyLook, now: float) -> None:
+        """Take note of who is next. An id that has a place waits for its end; or it came back without, by a way of its own."""
+        known = self._known[work.key]
+        taken = self._taken(work)
+        for each in found.jobs:
+            run = taken.get(each.job_id)
+            if run is not None and not await _needs_place(self._connection, work.key[0], each.job_id, run):
+                work.ended[each.job_id] = run
+                del taken[each.job_id]
+        jobs = {each.job_id: each for each in reversed(found.jobs) if each.job_id not in taken}
+        known.following = list(reversed(jobs.values()))
+        known.read_at, known.is_all = now, found.is_all
+        work.has_more = not known.following and not found.is_all
+        if work.has_more:
+            work.passed += len(found.jobs) + len(found.stale)
+
+    def _plan(self, work: Work) -> _KeyPlan | None:
+        """Return what is to be written for a key; None where nothing is."""
+        known = self._known[work.key]
+        taken = self._taken(work)
+        room = min(work.limit - len(taken), MOST_OF_KEY)
+        following: list[WaitingJob] = []
+        if room > 0:
+            following = [each for each in known.following[:room] if each.job_id not in taken]
+            known.following = [each for each in known.following[room:] if len(each.data) <= LARGE]
+        has_changed = len(taken) != len(known.places.taken) or bool(following)
+        has_new_limit = known.revision > 0 and known.places.limit != work.limit
+        is_answer = work.is_rung and room > 0 and not work.has_written
+        has_new_level = work.has_levels and not known.places.has_levels
+        if not (has_changed or has_new_limit or has_new_level or is_answer):
+            if not work.is_seen:  # the list as it is remembered does not name what has ended: it may be another one by now
+                del self._known[work.key]
+            return None
+        taken |= {each.job_id: each.run for each in following}
+        return _KeyPlan(work, known, taken, following)
+
+    async def _write(self, plans: Sequence[_KeyPlan]) -> list[Work]:
+        """Write lists and jobs; return what is to be looked at again."""
+        now = self._now()
+        together = [plan for plan in plans if now >= plan.known.contended_until]
+        groups = [[plan] for plan in plans if now < plan.known.contended_until]
+        size = MOST_MESSAGES
+        for plan in together:
+            if size + 1 + len(plan.following) > MOST_MESSAGES:
+                groups.append([])
+                size = 0
+            groups[-1].append(plan)
+            size += 1 + len(plan.following)
+        done = await asyncio.gather(*(self._write_group(group) for group in groups))
+        return [work for some in done for work in some]
+
+    async def _write_group(self, plans: Sequence[_KeyPlan]) -> list[Work]:
+        # The lists come first: a repeat of the batch is recognised by them, as no other writer's is the same.
+        batch = [self._list_of(plan) for plan in plans]
+        batch += [self._moved(plan.work.key[1], each) for plan in plans for each in plan.following]
+        try:
+            async with self._turn:
+                last, is_last = await store_batch(self._connection, batch)
+        except WrongSequenceError:
+            return await self._refused(plans)
+        first = last - len(batch) + 1
+        again: list[Work] = []
+        done = [each.entry for plan in plans for each in plan.following]
+        for number, (work, known, taken, _) in enumerate(plans):
+            work.has_written = work.is_seen = True
+            if taken and known.revision:
+                done.append(known.revision)
+            if is_last:
+                has_levels = work.has_levels or known.places.has_levels
+                known.places = KeyPlaces(taken, limit=work.limit, has_levels=has_levels)
+                known.revision = first + number
+            else:
+                self._known.pop(work.key, None)
+            if len(taken) < work.limit or not is_last:
+                known.following = []
+                known.is_all = False
+                again.append(work)
+        await forget(self._connection, done)
+        return again
+
+    async def _refused(self, plans: Sequence[_KeyPlan]) -> list[Work]:
+        """Somebody else was faster for one of these keys at least: find out which."""
+        for plan in plans:
+            plan.work.is_seen = False
+            plan.work.tries += 1
+            plan.known.following, plan.known.is_all = [], False
+        before = [plan.known.revision for plan in plans]
+        await self._read_lists([plan.work for plan in plans])
+        for plan, revision in zip(plans, before, strict=True):
+            known = self._known[plan.work.key]
+            if known.revision != revision or plan.work.tries > FEW_TRIES:
+                known.contended_until = self._now() + CONTENDED_FOR
+        return [plan.work for plan in plans]
+
+    def _list_of(self, plan: _KeyPlan) -> BrokerMessage:
+        """Return a list as stored. The version before is deleted after this; an empty one removes all, as it expires."""
+        headers = {EXPECTED_SEQUENCE: str(plan.known.revision)}
+        if not plan.taken:
+            headers |= {ROLLUP: "sub", TTL: f"{IDLE_FOR}s"}
+        has_levels = plan.work.has_levels or plan.known.places.has_levels
+        data = encode_places(self._connection, plan.taken, plan.work.limit, has_levels=has_levels)
+        return self._connection.names.places(*plan.work.key), data, headers
+
+    def _moved(self, token: str, job: WaitingJob) -> BrokerMessage:
+        queue = job.ready.rsplit(".", 2)[1]
+        headers = {
+            **if_newest(self._connection, queue, job.job_id, job.sequence),
+            SCHEDULER: self._connection.names.held(queue, job.job_id),
+            SCHEDULE_NEXT: "purge",
+            PLACE: token,
+        }
+        return job.ready, job.data, headers
+
+
+def _places_of(subject: str, data: bytes) -> KeyPlaces:
+    if not data:
+        return KeyPlaces({})
+    try:
+        return decode_places(data)
+    except UnreadableError as error:
+        complain(log, subject, error, "no job has a place")
+        return KeyPlaces({})
+
+
+async def _needs_place(connection: Connection, queue: str, job_id: str, run: str) -> bool:
+    """Whether a job's message says that it has its place: then its delivery gives it back, if nobody else does.
+
+    A job whose message was purged or deleted while it ran still needs it, as long as its worker tells that it runs.
+    """
+    message = await find_job(connection, job_id, queue)
+    if message is not None:
+        return PLACE in message.headers and run_of(message) == run
+    stored = await read_record(connection, queue, job_id)
+    if stored is None or stored.record.state is not JobState.RUNNING or stored.record.run != run:
+        return False
+    presence = await read_presence(connection, stored.record.worker)
+    return presence is not None and (job_id in presence["running"] or presence["at"] <= stored.record.started_at)
