@@ -32,6 +32,10 @@ EXPECTED = {
         r"ada resume-queue default: done",
         r"ada pause-queue default: done \{'reason': 'the printer is on fire'\}",
     ],
+    "batches.py": [
+        r"tea 3\nhoney 5\nunicorn failed: .*LookupError: we do not sell unicorns\nbread 5\nmilk 4",
+        r"\['one call for 5 jobs'\]",
+    ],
     "callbacks.py": [
         r"to shipping: succeeded after 1 attempts: receipt 7",
         r"to support: dead after 2 attempts: ValueError: the card was refused",

@@ -208,7 +208,7 @@ class TestAClaim:
         assert isinstance(found, Stored)
         record, ttl = await desk.hands.stored(delivery)
         assert found.record == record
-        assert (record.state, record.attempt, record.worker, ttl) == (JobState.DEAD, 0, "", "200s")
+        assert (record.state, record.attempt, record.worker, record.started_at, ttl) == (JobState.DEAD, 0, "", 0.0, "200s")
         assert record.errors[0].type == "UnreadableRecord"
 
     @pytest.mark.parametrize(("later", "most", "least"), [(1000.0, 60.0, 60.0), (30.0, 30.0, 1.0), (0.5, 0.5, 0.0)])

@@ -77,6 +77,21 @@ async def coroutine(x: int) -> list[int]:
     return [x]
 
 
+@task(batch=10, window=0.5, max_retries=3)
+async def embed(texts: list[str]) -> list[float | Exception]:
+    return [float(len(text)) for text in texts]
+
+
+@task(batch=10)
+def store(rows: list[int]) -> None: ...
+
+
+async def a_job_of_a_batch_has_one_item_and_one_result() -> None:
+    assert_type(await (await embed.enqueue("text")).result(), float)
+    assert_type(await (await store.enqueue(1)).result(), None)
+    await embed.enqueue(1)  # type: ignore[arg-type]
+
+
 async def tasks_keep_their_signature() -> None:
     assert_type(shout("a"), str)
     assert_type(await add(1, b=2), int)

@@ -1,7 +1,7 @@
 """Typed tasks: a decorator that keeps the function's signature."""
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -10,6 +10,7 @@ from naq_client._options import job_of
 from naq_client._schedule import Schedule, take_schedule
 from naq_client._shared import shared_queue
 from naq_client.signature import OpenSignature, Signature
+from naq_core.batch_form import declare_batch
 from naq_core.enqueue.submit import submit
 from naq_core.errors import InvalidOptionError, shown
 from naq_core.functions import function_name, register
@@ -33,6 +34,8 @@ C_co = TypeVar("C_co", covariant=True)
 CALL_OPTIONS = names(CallOptions)
 NONE_IS_A_VALUE = frozenset(name for name, option in OPTIONS.items() if option.is_nullable and name != "queue")
 """Options for which None says something ("no limit"); None for any other one leaves it as decorated."""
+WINDOW = 0.1
+"""Seconds that the first job of a batch waits for others, by default."""
 TASK_OPTIONS = names(TaskOptions) | {"queue"}
 
 
@@ -145,10 +148,29 @@ class _Decorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
 
 
+class _BatchDecorator(Protocol):
+    """Makes tasks whose jobs take one item of the list that the function takes, and give one of its results."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[list[A]], Coroutine[Any, Any, Sequence[R | Exception] | Mapping[str, R | Exception]]], /
+    ) -> Task[[A], R, Any]: ...
+    @overload
+    def __call__(self, function: Callable[[list[A]], Coroutine[Any, Any, None]], /) -> Task[[A], None, Any]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[list[A]], Sequence[R | Exception] | Mapping[str, R | Exception]], /
+    ) -> Task[[A], R, Any]: ...
+    @overload
+    def __call__(self, function: Callable[[list[A]], None], /) -> Task[[A], None, Any]: ...
+
+
 @overload
 def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R, R]: ...
+@overload
+def task(*, batch: int, window: float | timedelta = ..., **options: Unpack[DeclaredOptions]) -> _BatchDecorator: ...
 @overload
 def task(**options: Unpack[DeclaredOptions]) -> _Decorator: ...
 def task(function: Any = None, /, **options: Any) -> Any:
@@ -164,20 +186,27 @@ def task(function: Any = None, /, **options: Any) -> Any:
             `interval=…`, and then any option of `Queue.schedule` (its `jitter` as `schedule_jitter`), the task is scheduled too,
             without arguments, by `naq scheduler --imports <module>` or `Queue.reconcile`. With `middleware=[…]` (classes,
             instances, or names as `"module:name"`) these are around its enqueues and attempts, inside of those of the settings.
+            With `batch=100` (and `window=0.5`, seconds that the first job waits for others; by default 0.1) the function is
+            called once for up to 100 jobs, with the list of their arguments, and returns the results (`docs/batches.md`).
 
     Raises:
         InvalidOptionError, InvalidNameError, InvalidScheduleError: An option does not exist, or its value is wrong.
     """
     schedule = take_schedule(options)
     middleware = check_middleware(options.pop("middleware", ()))
+    batch = (options.pop("batch"), options.pop("window", WINDOW)) if "batch" in options else None
     check_names(options, TASK_OPTIONS, "@task")
     declared = OptionSet(options)
+    if batch is not None and declared.job.process:
+        raise InvalidOptionError("batch", "cannot be combined with process=True: a child process runs one job")
 
     if function is not None and not callable(function):
         raise InvalidOptionError("@task", f"decorates a function, not {shown(function)}; options have names: @task(queue=…)")
 
     def decorate(plain: Callable[..., Any]) -> Task[..., Any, Any]:
         register(plain, function_name(plain))
+        if batch is not None:
+            declare_batch(plain, *batch)
         if middleware:
             declare_middleware(plain, middleware)
         if schedule is not None:

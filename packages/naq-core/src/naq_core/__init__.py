@@ -1,6 +1,7 @@
 """The core of NAQ: jobs, records, settings, errors, and the supervised connection to NATS JetStream."""
 
 from naq_core._version import __version__
+from naq_core.batches import JobBatch, current_batch
 from naq_core.connection import Connection, ensure_stream, get_jetstream_context, get_nats_connection
 from naq_core.context import JobContext, current_job, track
 from naq_core.control import Cancel, Retry, Snooze
@@ -9,6 +10,7 @@ from naq_core.errors import (
     AmbiguousJobError,
     AttemptTimeoutError,
     AuthenticationError,
+    BatchResultError,
     BrokerError,
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -70,6 +72,7 @@ __all__ = [
     "AttemptError",
     "AttemptTimeoutError",
     "AuthenticationError",
+    "BatchResultError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",
@@ -93,6 +96,7 @@ __all__ = [
     "JetStreamDisabledError",
     "JetStreamError",
     "Job",
+    "JobBatch",
     "JobCancelledError",
     "JobContext",
     "JobError",
@@ -133,6 +137,7 @@ __all__ = [
     "WorkflowError",
     "WorkflowNotFoundError",
     "__version__",
+    "current_batch",
     "current_job",
     "ensure_stream",
     "get_jetstream_context",

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from naq_core.batches import alone
 from naq_core.layers import Layer, around, around_plain
 from naq_core.opened import OpenResources
 from naq_core.resources import GivenCall, has_resources
@@ -25,6 +26,7 @@ async def call_here(function: Callable[..., Any] | str, args: Sequence[Any], kwa
     called: Any = function
     if isinstance(function, str):
         called, *_ = decode_call(encode_call(function, (), {}, "pickle"), "pickle")
+    called = alone(called)
     call = GivenCall(called, args, kwargs)
     if not has_resources():
         return await _called(call, ())

@@ -145,7 +145,7 @@ def current_job() -> JobContext:
     """
     context = _current.get()
     if context is None:
-        raise NaqError("current_job() was called outside a job")
+        raise NaqError("current_job() was called outside a job; a function with batch=… has current_batch()")
     return context
 
 

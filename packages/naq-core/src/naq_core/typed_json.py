@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from naq_core.batch_form import item_face
 from naq_core.decorated import VARIADIC, annotations_of, face_of
 from naq_core.errors import DecodeError, EncodeError
 from naq_core.resources import without_resources
@@ -190,7 +191,7 @@ def hints_of(function: Callable[..., Any]) -> Hints:
     except TypeError:  # not hashable, or not to be referred to weakly
         return Hints(function)
     if found is None:
-        found = _hints[function] = Hints(function)
+        found = _hints[function] = Hints(item_face(function))
     return found
 
 

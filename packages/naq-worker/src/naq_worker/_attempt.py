@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,16 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
 
-from naq_core.context import set_current_job
+from naq_core.batch_form import BatchForm, batch_of, item_of
+from naq_core.context import JobContext, set_current_job
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, encode_envelope
 from naq_core.errors import AttemptTimeoutError
-from naq_core.layers import Layer, Layers, around, has_declared
+from naq_core.layers import Layer, Layers, around, around_attempts, has_declared
 from naq_core.middleware import Attempt
 from naq_core.opened import OpenResources
 from naq_core.resources import has_resources
 from naq_core.settings import Settings
 from naq_worker._active import Active
+from naq_worker._executors.batches import Batches, Slots
 from naq_worker._executors.frames import Run
 from naq_worker._executors.processes import Processes
 from naq_worker._executors.threads import Threads
@@ -42,9 +45,16 @@ class Attempts:
     layers: Layers
     """The middleware of the settings."""
     resources: OpenResources
+    slots: Slots
+    """What batches take and give."""
+    batches: Batches = field(init=False)
     shortages: int = 0
     """How many attempts in a row have met a shortage."""
     process: int = field(default_factory=os.getpid)
+
+    def __post_init__(self) -> None:
+        """Make what runs jobs together."""
+        self.batches = Batches(self.slots, self._called, self.resources.layers, lambda: self.resources.context)
 
     async def run(
         self,
@@ -72,7 +82,8 @@ class Attempts:
         except BaseException as error:  # noqa: BLE001 - it runs users' code: an import may raise SystemExit
             return of_error(error, None)
         running = active.running = Running(active.task, (envelope.id, envelope.fn), on_given_up)
-        if options.timeout is not None and not options.process:  # that of a child process begins when the job has one
+        # That of a child process begins when the job has one, that of a batch with the call.
+        if options.timeout is not None and not (options.process or isinstance(call, _Joining)):
             running.limit(options.timeout, lambda: self._timed_out(active, envelope))
         try:
             value = await call()
@@ -124,12 +135,44 @@ class Attempts:
             return partial(self.processes.run, run, envelope.opt.timeout, reporter)
         function, args, kwargs = prepare(envelope, parents, self.settings.job_serializer, self.settings.allowed_functions)
         set_current_job(context)
+        form = batch_of(function)
+        if form is not None:
+            return self._joining(active, envelope, context, function, form, args, kwargs)
         has_layers = self.layers.attempt or has_declared() or has_resources()
         if has_layers and (layers := self.resources.around(self.layers, queue, function)):
             given = Attempt(context, function, args, kwargs)
             return partial(within if is_async(function) else self._in_thread_within, layers, given, self.process)
         call = partial(function, *args, **kwargs)
         return call if is_async(function) else partial(self._in_thread, call)
+
+    def _joining(
+        self,
+        active: Active,
+        envelope: Envelope,
+        job: JobContext,
+        function: Callable[..., Any],
+        form: BatchForm,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> "_Joining":
+        """Return what runs a job together with others; its middleware is around that, and the resources are around the call."""
+
+        def begin() -> None:
+            if envelope.opt.timeout is not None and active.running is not None:
+                active.running.limit(envelope.opt.timeout, lambda: self._timed_out(active, envelope))
+
+        async def join(*args: Any, **kwargs: Any) -> Any:
+            return await self.batches.run(active, job, begin, function, form, item_of(form, args, kwargs))
+
+        layers = around_attempts(self.layers, job.queue, function) if self.layers.attempt or has_declared() else []
+        if not layers:
+            return _Joining(join, *args, **kwargs)
+        return _Joining(within, layers, Attempt(job, functools.wraps(function)(join), args, kwargs), self.process)
+
+    def _called(self, layers: Sequence[Layer], attempt: Attempt) -> Awaitable[Any]:
+        """Call a function within layers where it belongs."""
+        run = within if is_async(attempt.function) else self._in_thread_within
+        return run(layers, attempt, self.process)
 
     async def _in_thread_within(self, layers: Sequence[Layer], attempt: Attempt, process: int) -> Any:
         """Call a plain function within its middleware, of which the plain ones run in its thread."""
@@ -167,6 +210,10 @@ class Attempts:
         active.flag.is_set = True  # a thread goes on, but can see the flag
         active.flag.reason = AttemptTimeoutError(envelope.id, envelope.opt.timeout or 0)
         return of_error(active.flag.reason, envelope.opt.retry)
+
+
+class _Joining(partial[Awaitable[Any]]):
+    """What runs a job together with others; its time limit begins with their call."""
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -184,7 +184,8 @@ class FairShare:
         if not busy:
             return self._strictly(entry.sources, free, idle_share, now, is_led=is_led)
         shares = self._turns(entry, busy, free, now)
-        wishes, left = self._strictly([each for each in entry.sources if each.queue not in shares], 0, idle_share, now)
+        known = frozenset(busy)
+        wishes, left = self._strictly([each for each in entry.sources if each.queue not in known], 0, idle_share, now)
         for queue, share in shares.items():
             found, rest = self._strictly(self._by_queue[queue], share, idle_share, now)
             wishes += found
@@ -192,10 +193,14 @@ class FairShare:
         return wishes, left
 
     def _turns(self, entry: QueueEntry, busy: Sequence[str], free: int, now: float) -> dict[str, int]:
-        """Deal slots evenly to the queues of a pattern that have a backlog; if there are fewer slots, those whose turn it is."""
+        """Deal slots evenly to the queues of a pattern that have a backlog; if there are fewer slots, those whose turn it is.
+
+        Of very many only those are looked at.
+        """
         first = bisect_right(busy, entry.served) % len(busy)
-        shares = {queue: _ordered(self._by_queue[queue], now) for queue in (*busy[first:], *busy[:first])}
-        each, more = divmod(max(0, free - sum(shares.values())), len(busy))
+        some = [*busy[first:], *busy[:first]][: max(FEW, free)]
+        shares = {queue: _ordered(self._by_queue[queue], now) for queue in some}
+        each, more = divmod(max(0, free - _ordered(entry.sources, now)), len(some))
         entry.turn = list(shares)[more - 1] if more else entry.served
         return {queue: credit + each + (number < more) for number, (queue, credit) in enumerate(shares.items())}
 
@@ -310,7 +315,7 @@ def _busy(entry: QueueEntry, now: float) -> list[str]:
 
 def _ordered(sources: Iterable[Source], now: float) -> int:
     """Return how much is on order from those with a backlog."""
-    return sum(source.credit for source in sources if source.has_backlog(now))
+    return sum(source.credit for source in sources if source.credit and source.has_backlog(now))
 
 
 def _check_weight(queue: str, weight: object) -> float:

@@ -56,6 +56,8 @@ class Intake:
         self.active: dict[tuple[str, str], Active] = {}
         """Jobs in hand, by queue and id: those that run, and those whose end is being recorded."""
         self.slots_taken = 0
+        self.begin_batch: Callable[[], bool] = lambda: False
+        """Begins what has waited for a slot without being a delivery; returns whether there was something."""
         self._has_surplus = False
         """More was ordered than there are slots now."""
         self.has_put_off = False
@@ -157,7 +159,7 @@ class Intake:
     def on_ran(self, active: Active, seconds: float) -> None:
         """Give the slot to the next job: the function has ended, and its end is recorded meanwhile."""
         self.fetch.note_length(seconds)
-        self._free_slot(active)
+        self.free_slot(active)
 
     def forget(self, active: Active) -> None:
         """Take a job off the table: it is settled, or will be redelivered."""
@@ -166,7 +168,7 @@ class Intake:
             del self.active[key]
         if active.is_put_back:
             self._put_back(active)
-        self._free_slot(active)
+        self.free_slot(active)
         self.isolation.note_end(active)
         self.wake.set()
 
@@ -220,7 +222,7 @@ class Intake:
                 del active.task  # ends a reference cycle: the task's context holds the job's context, which reaches this
                 self.forget(active)
 
-    def _free_slot(self, active: Active) -> None:
+    def free_slot(self, active: Active) -> None:
         """Let the next delivery begin; once for each."""
         if not active.has_slot:
             return
@@ -229,9 +231,19 @@ class Intake:
         self.places.leave(active)
         self._fill()
 
+    def take_slot(self, active: Active) -> bool:
+        """Give a free slot to a job in hand; return whether there is one."""
+        if self.slots_taken >= self._slots:
+            return False
+        active.has_slot = True
+        self.slots_taken += 1
+        return True
+
     def _fill(self) -> None:
         """Begin what waits for a slot."""
         while self.slots_taken < self._slots:
+            if self.begin_batch():
+                continue
             may_begin = self.isolation.is_open and not self.is_stopping
             following = (self.places.next() or self.fetch.next()) if may_begin else None
             if following is None:

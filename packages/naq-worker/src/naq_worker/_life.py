@@ -136,7 +136,7 @@ class Life:
         )
         threads = Threads()
         self._resources = OpenResources(threads.run, is_hidden=True)
-        self._attempts = Attempts(settings, threads, processes, connection.layers, self._resources)
+        self._attempts = Attempts(settings, threads, processes, connection.layers, self._resources, intake)
         self._keepalive = KeepAlive(
             settings,
             worker.worker_id,
@@ -220,6 +220,7 @@ class Life:
             if await self._until_stopped(self._start()):
                 await self._run_services()
         finally:
+            await self._attempts.batches.close()
             await self._attempts.processes.close()
             await self._resources.close()
             self._attempts.threads.close()
@@ -306,6 +307,7 @@ class Life:
         """Let the running jobs end within the grace, then hand everything else back. Once more, it is quick."""
         self._orders.stop.set()
         self._intake.stop()
+        self._attempts.batches.hurry()
         self._keepalive.beat_soon()
         try:
             await self._intake.withdraw()

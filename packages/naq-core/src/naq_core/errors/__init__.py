@@ -57,6 +57,7 @@ from naq_core.errors.base import (
 from naq_core.errors.jobs import (
     AmbiguousJobError,
     AttemptTimeoutError,
+    BatchResultError,
     DuplicateJobError,
     EnqueueSkippedError,
     JobCancelledError,
@@ -112,6 +113,7 @@ __all__ = [
     "AmbiguousJobError",
     "AttemptTimeoutError",
     "AuthenticationError",
+    "BatchResultError",
     "BrokerError",
     "BrokerTimeoutError",
     "BrokerUnavailableError",

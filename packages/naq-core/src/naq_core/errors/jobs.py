@@ -58,6 +58,10 @@ class DuplicateJobError(JobError):
         super().__init__(job_id, f"{what}; nothing was enqueued")
 
 
+class BatchResultError(NaqError, ValueError):
+    """What a function with `batch=…` returned does not say which result is whose."""
+
+
 class JobStateError(JobError):
     """The job is in a state in which this cannot be done with it; nothing was changed."""
 

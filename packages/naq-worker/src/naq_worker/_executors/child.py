@@ -21,6 +21,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from naq_core.batches import alone
 from naq_core.commands import import_modules
 from naq_core.context import JobContext, set_current_job
 from naq_core.envelope import Envelope, decode_envelope
@@ -165,6 +166,7 @@ class Child:
     def _call(self, run: Run, envelope: Envelope, job: JobContext) -> Any:
         """Call the function; return its result, or what is to be awaited, or what is to be called between async middleware."""
         function, args, kwargs = prepare(envelope, run.parents, self._setup.serializer, self._setup.allowed)
+        function = alone(function)
         layers = self._resources.around(self._layers, run.queue, function)
         if not layers:
             return function(*args, **kwargs)
