@@ -233,11 +233,12 @@ def test_an_example_prints_what_it_promises(name: str) -> None:
     assert "Traceback" not in WORKER_LOG.sub("", done.stderr)
 
 
-def test_the_example_of_a_test_passes() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", str(EXAMPLES / "testing")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment(), check=False)
+@pytest.mark.parametrize(("folder", "count"), [("testing", 3), ("tutorial", 2)])
+def test_the_examples_of_tests_pass(folder: str, count: int) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", str(EXAMPLES / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment(), check=False)
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert f"{count} passed" in done.stdout
 
 
 def test_the_demo_counts_every_word_once(tmp_path: Path) -> None:
