@@ -141,13 +141,9 @@ class Names:
         """Wherever a live job of that id is."""
         return f"{self.jobs}.*.{queue}.{job_id}"
 
-    def windows(self, queue: str) -> str:
-        """What the subjects of the windows of a queue's unique keys begin with; without a queue, those of all."""
-        return f"{self.jobs}.window.{queue}"
-
     def window(self, queue: str, job_id: str) -> str:
         """The time in which a unique key takes no second job; not of the form of a job's subject."""
-        return f"{self.windows(queue)}.{job_id}.run"
+        return f"{self.jobs}.window.{queue}.{job_id}.run"
 
     def consumer(self, queue: str, level: str = NORMAL) -> str:
         """The durable consumer of a queue's level; KEDA's scaler is pointed at it."""

@@ -48,7 +48,7 @@ def check_window(names: Names, subject: str, data: bytes) -> bool:
     Raises:
         UnreadableError: It is, and the window cannot be read.
     """
-    if not subject.startswith(names.windows("")):
+    if not subject.startswith(f"{names.jobs}.window."):
         return False
     _decoder.decode(data)
     return True
@@ -75,12 +75,11 @@ def window_message(
     return connection.names.window(queue, job_id), _encode(window), headers
 
 
-async def remove_windows(connection: Connection, queue: str, job_id: str = "") -> None:
+async def remove_windows(connection: Connection, queue: str, job_id: str = "*") -> None:
     """Remove the window of a key, or those of a whole queue.
 
     Raises:
         BrokerError: They may not have been removed.
     """
     names = connection.names
-    what = names.window(queue, job_id) if job_id else f"{names.windows(queue)}.>"
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": what})
+    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.window(queue, job_id)})
