@@ -85,7 +85,17 @@ SHOWN = {
     "job_event": "naq.event.jobs.<place>.<queue>.<job_id>",
 }
 """Subjects that are not made by putting placeholders into names."""
-NO_SUBJECTS = {"streams", "consumer", "consumers", "ready_filter", "any_state", "place_of", "stream_of", "consumer_advisory"}
+NO_SUBJECTS = {
+    "windows",
+    "streams",
+    "consumer",
+    "consumers",
+    "ready_filter",
+    "any_state",
+    "place_of",
+    "stream_of",
+    "consumer_advisory",
+}
 
 
 def name_of(kind: Any) -> str:
