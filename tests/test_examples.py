@@ -135,6 +135,11 @@ EXPECTED = {
         r"queue: 0 waiting",
         r"server: 2\.",
     ],
+    "outbox_sqlalchemy.py": [
+        r"the relay died: 9\nits job is done: order 17 has its receipt\nenqueued again: 1 left: 0",
+        r"receipts: \['receipt of order 17'\]",
+    ],
+    "outbox_sqlalchemy_async.py": [r"enqueued: 1\ndone: order 17 has its receipt\nrolled back, not enqueued: True"],
     "pause_and_limit.py": [
         r"paused: True and waiting: True\nresumed by hand\nresumed by the server; paused: False",
         r"slots each: [12]\b",

@@ -56,6 +56,11 @@ class SyncQueue:
     def __repr__(self) -> str:
         return f"<SyncQueue {self.name!r} at {self.settings.redacted_url()}>"
 
+    @property
+    def asynchronous(self) -> Queue:
+        """The queue that does the work, on an event loop of its own thread."""
+        return self._queue
+
     def close(self) -> None:
         """Close the connection."""
         blocking_loop().run(self._queue.close())

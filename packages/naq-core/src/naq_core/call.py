@@ -17,7 +17,7 @@ from naq_core.chosen_arguments import key_of
 from naq_core.delivery_options import NO_DELIVERY_OPTIONS, DeliveryOptions
 from naq_core.dependency import NO_WIRING, Wiring, is_wired, wire, with_results_named
 from naq_core.envelope import WIRE_VERSION, Envelope, JobOptions, Large, encode_envelope
-from naq_core.errors import EncodeError, InvalidOptionError, JobError
+from naq_core.errors import InvalidOptionError, JobError
 from naq_core.functions import function_name, registered_object, unwrap
 from naq_core.option_set import OptionSet, options_for
 from naq_core.options import ENQUEUE_OPTIONS, check_names, with_given
@@ -27,27 +27,14 @@ from naq_core.record import JobRecord
 from naq_core.retry import Delay
 from naq_core.serialization import JSON, Call, decode_call, encode_call
 from naq_core.settings import Settings
-from naq_core.signatures import check_call
+from naq_core.signatures import check_call, checked_call
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.typed_json import convert_arguments
-from naq_core.values import exact_text
 
 R_co = TypeVar("R_co", covariant=True)
 
 TEXT = {str}
-
-
-def _checked_call(function: object, args: object, kwargs: object) -> Any:
-    """Return the function or its name; refuse what a worker could not call. Text is a sequence too, but of characters."""
-    name = exact_text(function)
-    if name is None and not callable(function):
-        raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
-    if isinstance(args, str | bytes | bytearray | memoryview) or not isinstance(args, Sequence):
-        raise EncodeError(f"args must be a list of positional arguments, not a {type(args).__name__}")
-    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
-        raise EncodeError("kwargs must be a mapping of keyword arguments, with names as its keys")
-    return function if name is None else name
 
 
 NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
@@ -87,6 +74,7 @@ class JobCall(Generic[R_co]):
         "_kwargs",
         "_laid",
         "_large",
+        "_preview",
         "budget",
         "delivery",
         "due",
@@ -120,7 +108,7 @@ class JobCall(Generic[R_co]):
     ) -> None:
         is_plain = type(args) is tuple and (not kwargs or (type(kwargs) is dict and {*map(type, kwargs)} == TEXT))
         if not is_plain or not (callable(function) or type(function) is str):
-            function = _checked_call(function, args, kwargs)
+            function = checked_call(function, args, kwargs)
         kwargs = kwargs or NO_KWARGS
         if options is None:
             options = _given(function, max_retries, retry_delay, job_id, more)
@@ -139,6 +127,8 @@ class JobCall(Generic[R_co]):
         self._kwargs: Mapping[str, Any] = kwargs
         self._call: Call | None = None
         self._large: Large | None = None
+        self._preview: str | None = None
+        """Of the arguments; of a deserialized job, whose arguments are decoded only when they are asked for."""
         self.serializer = serializer
         """`pickle` or `json`; None: the one of the connection, else the setting."""
         self._connection: Connection | None = None
@@ -254,7 +244,7 @@ class JobCall(Generic[R_co]):
         if [*self._kwargs] == [*kwargs] and list(map(id, before)) == list(map(id, (*args, *kwargs.values()))):
             return
         self._args, self._kwargs = args, kwargs
-        self._call, self._is_checked = None, False
+        self._call, self._preview, self._is_checked = None, None, False
 
     def check(self) -> None:
         """Check the arguments against the function's signature, where it is known, once (for queues).
@@ -310,7 +300,7 @@ class JobCall(Generic[R_co]):
                 by_value=call.by_value,
                 source=call.source,
                 run=self.run,
-                args=preview(*shown),
+                args=preview(*shown) if self._preview is None else self._preview,
                 opt=self.options if not self.options.has_callbacks else self._options_with_callbacks(),
                 given=self._given,
                 after=self.wiring.after,

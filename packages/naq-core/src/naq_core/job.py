@@ -70,7 +70,7 @@ class Job(JobCall[R_co]):
         job._call = Call(envelope.fn, envelope.body, envelope.ct, envelope.by_value, envelope.source)
         job.run, job.enqueued_at, job.workflow = envelope.run, envelope.at, envelope.workflow
         job.wiring = Wiring(envelope.after, envelope.fill, envelope.tell)
-        job._large = envelope.large
+        job._large, job._preview, job.expires = envelope.large, envelope.args, envelope.expires
         return job
 
     async def result(self, timeout: float | None = None) -> R_co:

@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 
 from naq_core._suggest import meant
 from naq_core.decorated import own_signature
-from naq_core.errors import InvalidCallError
+from naq_core.errors import EncodeError, InvalidCallError
 from naq_core.functions import function_name, unwrap
 from naq_core.options import ENQUEUE_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.resources import needs_of, without_resources
+from naq_core.values import exact_text
 
 _LIMITLESS = sys.maxsize
 
@@ -115,3 +116,15 @@ def _advice(function: Callable[..., Any], signature: inspect.Signature, kwargs: 
         if found := meant(name, SCHEDULE_OPTIONS):
             return f"{found} Options of a schedule belong in schedule(…)"
     return ""
+
+
+def checked_call(function: object, args: object, kwargs: object) -> Any:
+    """Return the function or its name; refuse what a worker could not call. Text is a sequence too, but of characters."""
+    name = exact_text(function)
+    if name is None and not callable(function):
+        raise EncodeError(f"{function!r} is not callable: pass a function, or its name as 'module:function'")
+    if isinstance(args, str | bytes | bytearray | memoryview) or not isinstance(args, Sequence):
+        raise EncodeError(f"args must be a list of positional arguments, not a {type(args).__name__}")
+    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
+        raise EncodeError("kwargs must be a mapping of keyword arguments, with names as its keys")
+    return function if name is None else name
