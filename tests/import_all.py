@@ -10,6 +10,13 @@ import sys
 EXTRAS = {
     *(f"naq_core.telemetry.{name}" for name in ("_instruments", "otel", "sentry", "structlog")),
     *(f"naq_core.contrib.{name}" for name in ("django", "flask", "sqlalchemy")),
+    *(f"naq_client.contrib.{name}" for name in ("fastapi", "flask", "litestar", "starlette")),
+    *(
+        f"naq_client.contrib.django.{name}"
+        for name in ("_interface", "apps", "backend", "models", "outbox", "results", "task", "worker")
+    ),
+    "naq_client.contrib.django.migrations.0001_initial",
+    *(f"naq_client.contrib.django.management.commands.{name}" for name in ("naq_outbox", "naq_worker")),
 }
 """Modules that need a package which only an extra or the program itself installs."""
 

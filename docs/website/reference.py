@@ -10,6 +10,12 @@ from website.tables import cell
 
 MODULES = (
     "naq_client",
+    "naq_client.outbox",
+    "naq_client.contrib.fastapi",
+    "naq_client.contrib.starlette",
+    "naq_client.contrib.litestar",
+    "naq_client.contrib.flask",
+    "naq_client.contrib.django.outbox",
     "naq_worker",
     "naq_scheduler",
     "naq_dashboard",

@@ -3,50 +3,39 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, cast
 
-from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, HTTPException
 from shop_jobs import price, receipt
 
-from naq_client import Queue
-from naq_core import BrokerError, JobNotFoundError, JobTimeoutError
+from naq_client.contrib.fastapi import EXCEPTION_HANDLERS, QueueDep, SyncQueueDep, lifespan
+from naq_core import JobNotFoundError
 from naq_worker import Worker
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open one queue for all requests, and run a worker until the server stops."""
-    # A request waits 2 s at most for a NATS server that is away, instead of 30 s.
-    async with Queue(publish_budget=2) as queue:
-        app.state.queue = queue
-        worker = Worker(queue.name)  # leaves SIGTERM and Ctrl-C to the web server
-        running = asyncio.create_task(worker.run())
-        try:
-            yield
-        finally:
-            worker.stop()
-            await running
+async def with_worker(_: FastAPI) -> AsyncIterator[None]:
+    """Run a worker until the server stops. Leave this out where `naq worker` runs beside it."""
+    worker = Worker("default")  # leaves SIGTERM and Ctrl-C to the web server
+    running = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await running
 
 
-def get_queue(request: Request) -> Queue:
-    """Give a route the queue."""
-    return cast("Queue", request.app.state.queue)
-
-
-Jobs = Annotated[Queue, Depends(get_queue)]
-app = FastAPI(lifespan=lifespan)
+app = FastAPI(lifespan=lifespan(inner=with_worker), exception_handlers=EXCEPTION_HANDLERS)
 
 
 @app.post("/orders/{number}", status_code=202)
-async def order(number: int, queue: Jobs) -> dict[str, str]:
+async def order(number: int, queue: QueueDep) -> dict[str, str]:
     """Enqueue, and answer at once. The chosen id makes it harmless to send the request again."""
     job = await queue.options(job_id=f"receipt-{number}").enqueue(receipt, number)
     return {"job_id": job.job_id}
 
 
 @app.get("/jobs/{job_id}")
-async def state(job_id: str, queue: Jobs) -> dict[str, str]:
+async def state(job_id: str, queue: QueueDep) -> dict[str, str]:
     """Tell how a job is getting on."""
     job = await queue.job(job_id)
     try:
@@ -56,14 +45,13 @@ async def state(job_id: str, queue: Jobs) -> dict[str, str]:
 
 
 @app.get("/price/{pieces}")
-async def ask_price(pieces: int, queue: Jobs) -> dict[str, int]:
+async def ask_price(pieces: int, queue: QueueDep) -> dict[str, int]:
     """Wait for a result, for as long as a client of ours waits."""
     job = await queue.enqueue(price, pieces)
     return {"price": await job.result(timeout=10)}
 
 
-@app.exception_handler(BrokerError)
-@app.exception_handler(JobTimeoutError)
-async def later(_: Request, error: Exception) -> JSONResponse:
-    """Answer 503 when the NATS server is away, or no worker has ended the job in time."""
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+@app.get("/sync-price/{pieces}")
+def ask_price_in_thread(pieces: int, queue: SyncQueueDep) -> dict[str, int]:
+    """Do the same in a route without `async`, which runs in a thread."""
+    return {"price": queue.enqueue(price, pieces).result(timeout=10)}

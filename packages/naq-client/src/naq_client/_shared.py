@@ -1,6 +1,8 @@
 """The connections that tasks and workflows share: one for each event loop, with the settings of the environment."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from naq_client._blocking_loop import blocking_loop
 from naq_client.queue import Queue
@@ -15,6 +17,7 @@ def _connections() -> LoopConnections:
 
 
 _queues: dict[str | None, Queue] = {}
+_queues_by_settings: dict[str, Queue] = {}
 
 
 def shared_queue(name: str | None) -> Queue:
@@ -23,6 +26,20 @@ def shared_queue(name: str | None) -> Queue:
     if queue is None:
         queue = _queues[name] = Queue(name, connection=_connections())
     return queue
+
+
+def queue_with(given: Mapping[str, Any], load: Callable[..., Settings]) -> Queue:
+    """Return the queue of some settings, on the connection that all share who ask for the same ones.
+
+    Args:
+        given: Settings by their names.
+        load: Adds those of the environment; called the first time.
+    """
+    key = repr(sorted(given.items()))
+    found = _queues_by_settings.get(key)
+    if found is None:
+        found = _queues_by_settings[key] = Queue(connection=shared_connections(load(**given)))
+    return found
 
 
 async def disconnect() -> None:
@@ -43,3 +60,4 @@ def forget_settings() -> None:
     forget_shared()
     _connections.cache_clear()
     _queues.clear()
+    _queues_by_settings.clear()
