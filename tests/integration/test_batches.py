@@ -224,6 +224,13 @@ async def test_other_jobs_are_run_while_a_batch_is_gathered(queue: Queue, run_wo
         assert [await job.result(30) for job in (first, *rest)] == [2, 4, 6, 8]
 
 
+async def test_a_call_has_no_more_jobs_of_a_key_than_its_limit(queue: Queue, run_worker: RunWorker) -> None:
+    async with run_worker():
+        jobs = [await queue.options(key=key).enqueue(by_id, f"{key}{number}") for number in (1, 2) for key in "ab"]
+        assert [await job.result(30) for job in jobs] == ["A1", "B1", "A2", "B2"]
+    assert all(len({word[0] for word in call}) == len(call) for call in calls)
+
+
 async def test_a_job_is_run_alone_in_a_child_process_and_here(queue: Queue, run_worker: RunWorker) -> None:
     assert await Job(double, (4,)).execute() == 8
     with pytest.raises(ValueError, match="negative"):

@@ -89,6 +89,14 @@ async def test_in_burst_mode_it_empties_all_and_is_limited_and_quieted_like_any(
     await Worker("nothing-*", settings=settings, burst=True).run()
 
 
+async def test_policies_of_the_settings_file_hold_for_queues_that_match(queue: Queue, settings: Settings) -> None:
+    worker = Worker("cust-*", settings=settings, burst=True)
+    worker.policies = {"cust-1": {"limit": 2}, "other": {"limit": 3}}
+    await worker.run()
+    assert worker.queues == ["cust-1"]
+    assert (await manage.get_queue_policy(await queue.connection(), "cust-1")).limit == 2
+
+
 async def test_a_quiet_worker_sees_new_queues_when_it_resumes(queue: Queue, run_worker: RunWorker) -> None:
     connection = await queue.connection()
     async with run_worker("cust-*") as worker:

@@ -113,9 +113,13 @@ class FairShare:
         self._turn = 0
         self.add(name for name in weights if not is_pattern(name))
 
+    def covers(self, queue: str) -> bool:
+        """Whether a queue is named or matches a pattern."""
+        return bool(self._standing_for(queue))
+
     def wants(self, queue: str) -> bool:
-        """Whether a queue is named or matches a pattern, and is not served yet."""
-        return queue not in self._by_queue and bool(self._standing_for(queue))
+        """Whether a queue is covered and not served yet."""
+        return queue not in self._by_queue and self.covers(queue)
 
     def _standing_for(self, queue: str) -> list[QueueEntry]:
         names = [queue, *(pattern for pattern in self.patterns if matches(pattern, queue))]

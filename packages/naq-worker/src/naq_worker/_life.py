@@ -205,7 +205,7 @@ class Life:
         if not await self._until_stopped(ensure_queues(self._connection, self._worker.queues)):
             return
         if policies := self._worker.policies:
-            await self._until_stopped(apply_policies(self._connection, self._worker.queues, policies))
+            await self._until_stopped(apply_policies(self._connection, filter(self._shares.covers, policies), policies))
         await self._hooks.start()
         self._intake.context = self._resources.context = copy_context()
 
