@@ -1,4 +1,7 @@
-"""The files in docker/: no engine runs here, so what they say is checked, and the server's configuration is run."""
+"""The files in docker/: no engine runs here, so what they say is checked, and the server's configuration is run.
+
+`naq generate compose --clone` makes them (tests/cli/test_generate.py).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import pytest
 import yaml
 
 from naq_cli._catalog import COMMANDS
+from naq_cli.generate.deployment import UID
 from naq_core.server import EmbeddedServer, find_server_binary
 from naq_core.settings import Settings
 from tests.cli.commands import naq
@@ -107,7 +111,7 @@ class TestDockerfile:
         stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
         for stage in stages:
             if "ENTRYPOINT" in stage:
-                assert stage.index("USER naq") < stage.index("ENTRYPOINT")
+                assert stage.index(f"USER {UID}\n") < stage.index("ENTRYPOINT")
 
 
 class TestDashboard:

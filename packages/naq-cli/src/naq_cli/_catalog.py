@@ -36,6 +36,9 @@ COMMANDS = {
     "doctor": Command(PREPARE, "Check the server, streams and workers, and suggest fixes.", "naq_cli.commands.doctor:doctor"),
     "bench": Command(PREPARE, "Measure how fast jobs are enqueued and run on this server.", "naq_cli.bench.command:bench"),
     "setup": Command(PREPARE, "Create NAQ's streams and the consumers of queues.", "naq_cli.commands.setup:setup"),
+    "generate": Command(
+        PREPARE, "Make files for Docker, systemd, Kubernetes, KEDA and nats-server.", "naq_cli.commands.generate:app"
+    ),
     "config": Command(PREPARE, "Show every setting and where it comes from.", "naq_cli.commands.config:app"),
     "completion": Command(PREPARE, "Print or install completion for your shell.", "naq_cli.commands.completion:completion"),
 }

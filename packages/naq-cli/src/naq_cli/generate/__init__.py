@@ -1,0 +1,1 @@
+"""Files for deploying NAQ, made from its settings: `naq generate`."""
