@@ -34,7 +34,7 @@ async def main() -> None:
         print("failed:", (await inspect.count_jobs(connection, failed)).count)
         [view] = (await inspect.list_jobs(connection, failed)).jobs
         print("as JSON:", encode_view(view).decode()[:60], "…")
-        print("queue:", (await inspect.get_queue(connection, "default")).waiting, "waiting")
+        print("queue:", (await inspect.get_queue(connection, "default")).queued, "queued")
         print("server:", (await inspect.broker_info(connection)).version)
 
 

@@ -17,6 +17,7 @@ EXTRAS = {
     ),
     "naq_client.contrib.django.migrations.0001_initial",
     *(f"naq_client.contrib.django.management.commands.{name}" for name in ("naq_outbox", "naq_worker")),
+    "naq_dashboard.guard.oidc",
 }
 """Modules that need a package which only an extra or the program itself installs."""
 

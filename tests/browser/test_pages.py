@@ -37,6 +37,8 @@ PATHS = (
     "/jobs?state=dead",
     "/jobs/{failed}",
     "/jobs/{waiting}",
+    "/functions",
+    "/functions/tests.integration.work:fail",
     "/errors",
     "/delayed",
     "/schedules",

@@ -51,10 +51,10 @@ class TestQueues:
     def test_jobs_that_wait_are_critical_without_a_worker(self, here: dict[str, Any]) -> None:
         assert check("queue", **here)[:2] == (0, "there is no queue")
         naq("enqueue", "math:sqrt", "2", "--queue", "mail", **here)
-        assert check("queue", **here)[:2] == (2, "mail: 1 waiting job and no worker serves it")
+        assert check("queue", **here)[:2] == (2, "mail: 1 queued job and no worker serves it")
         assert check("queue", "mail", **here)[0] == 2
         naq("queue", "pause", "mail", **here)
-        assert check("queue", "mail", **here)[:2] == (1, "mail: paused with 1 waiting job")
+        assert check("queue", "mail", **here)[:2] == (1, "mail: paused with 1 queued job")
         assert check("queue", "letters", **here)[0] == 3
 
     async def test_age_number_and_dead_jobs_have_limits(self, here: dict[str, Any]) -> None:
@@ -71,11 +71,11 @@ class TestQueues:
 
         await eventually(lambda: asyncio.to_thread(is_dead))
         assert ask("bad", "--dead", "0,0")[0] == 2
-        assert ask("bad", "--dead", "1")[:2] == (0, "bad: 0 waiting, 0 running, 1 dead, 0 workers")
+        assert ask("bad", "--dead", "1")[:2] == (0, "bad: 0 queued, 0 running, 1 dead, 0 workers")
         await asyncio.to_thread(naq, "queue", "pause", "mail", **here)
         code, text, figures = ask("mail", "--waiting", "2,9", "--age", "1h,2h")
-        assert (code, text) == (1, "mail: 3 waiting jobs; mail: paused with 3 waiting jobs")
-        assert (figures["mail_waiting"], figures["mail_dead"]) == ("3;2;9", "0")
+        assert (code, text) == (1, "mail: 3 queued jobs; mail: paused with 3 queued jobs")
+        assert (figures["mail_queued"], figures["mail_dead"]) == ("3;2;9", "0")
         assert figures["mail_age"].endswith("s;3600;7200")
         code, text, _ = ask("--age", "1ms,0.001s")
         assert (code, text.startswith("mail: the oldest job has waited ")) == (2, True)

@@ -241,7 +241,7 @@ class TestQueues:
         enqueue("math:sqrt", "2", "--queue", "mail", **here)
         naq("queue", "pause", "mail", **here)
         listed = json.loads(naq("queue", "list", "--json", **here).stdout)
-        assert [(queue["queue"], queue["waiting"], queue["paused"]) for queue in listed] == [("mail", 1, True)]
+        assert [(queue["queue"], queue["queued"], queue["paused"]) for queue in listed] == [("mail", 1, True)]
         shown = dict(line.split("\t") for line in naq("queue", "show", "mail", **here).stdout.splitlines())
         assert shown["state"] == "paused"
         assert shown["consumers"] == "naq-high-mail, naq-worker-mail, naq-low-mail"

@@ -285,7 +285,7 @@ class TestQueues:
         naq("enqueue", "math:sqrt", "2", "--queue", "emails", "--in", "1h", **here)
         done = naq("queue", "purge", "emails", **here)
         assert done.returncode == 2
-        assert "1 waiting and 1 delayed jobs of emails would be deleted." in done.stderr
+        assert "1 queued and 1 held jobs of emails would be deleted." in done.stderr
         assert "--yes" in done.stderr
         assert naq("purge", "emails", "--yes", **here).stdout == "2 jobs of emails were deleted.\n"
         assert naq("purge", "emails", **here).returncode == 0

@@ -12,6 +12,7 @@ from naq_core.settings import Settings
 from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
 from naq_dashboard.access.passwords import SessionSigner, hash_password, password_matches
 from naq_dashboard.access.roles import OPERATOR, Action, parse_access
+from naq_dashboard.access.sessions import Session, new_session
 from naq_dashboard.settings import PREFIX
 from tests.dashboard.conftest import Client, OpenDashboard
 
@@ -128,31 +129,38 @@ class TestPasswords:
 
     def test_signed_words_cannot_be_changed_or_used_for_another(self) -> None:
         signer = SessionSigner("a secret that is long enough")
-        session, stored = signer.session("alice", "pw", 60), {"alice": "pw", "bob": "pw"}
-        assert signer.session_user(session, stored) == "alice"
-        assert signer.session_user(session[:-1] + ("A" if session[-1] != "A" else "B"), stored) is None
-        assert signer.session_user(session.replace("YWxpY2U", "Ym9i"), stored) is None
-        assert signer.session_user(signer.session("alice", "pw", -1), stored) is None
-        assert SessionSigner("another secret, as long").session_user(session, stored) is None
+        alice, bob = new_session("alice", 60), new_session("bob", 60)
+        session, other = signer.session(alice, "pw"), signer.session(bob, "pw")
+        assert signer.session_of(session, pw) == alice
+        assert signer.session_of(session[:-1] + ("A" if session[-1] != "A" else "B"), pw) is None
+        assert signer.session_of(other.partition(".")[0] + "." + session.partition(".")[2], pw) is None
+        assert signer.session_of(signer.session(new_session("alice", -1), "pw"), pw) is None
+        assert SessionSigner("another secret, as long").session_of(session, pw) is None
+        assert signer.unseal("one purpose", signer.seal("one purpose", b"x")) == b"x"
+        assert signer.unseal("another", signer.seal("one purpose", b"x")) is None
         assert signer.is_form_token("alice", signer.form_token("alice"))
         assert not signer.is_form_token("bob", signer.form_token("alice"))
         assert not signer.is_form_token("alice", session)
 
     def test_a_changed_password_ends_the_sessions_of_its_user(self) -> None:
         signer = SessionSigner("a secret that is long enough")
-        session = signer.session("alice", "old", 60)
-        assert signer.session_user(session, {"alice": "new"}) is None
-        assert signer.session_user(session, {}) is None
+        session = signer.session(new_session("alice", 60), "old")
+        assert signer.session_of(session, lambda _: "new") is None
+        assert signer.session_of(session, lambda _: None) is None
 
     @pytest.mark.parametrize("word", ["", ".", "..", "a.b.c", "é.é.é", "9999999999.!.x", f"{'9' * 5000}.YQ.x"])
     def test_nonsense_is_no_session(self, word: str) -> None:
-        assert SessionSigner("a secret that is long enough").session_user(word, {"a": "pw", "": "pw"}) is None
+        assert SessionSigner("a secret that is long enough").session_of(word, pw) is None
 
     def test_roles_are_names_or_actions(self) -> None:
         assert parse_access("admin") == ADMIN
         assert parse_access("retry-job") == frozenset({Action.RETRY_JOB})
         with pytest.raises(ValueError, match="not a role"):
             parse_access("emperor")
+
+
+def pw(_: Session) -> str:
+    return "pw"
 
 
 class TestLogin:
@@ -226,7 +234,9 @@ class TestLogin:
 
     async def test_a_forged_session_is_nobody(self, open_dashboard: OpenDashboard) -> None:
         async with open_dashboard(password="pw") as client:
-            client.cookies.set("naq_dashboard_session", SessionSigner("a wrong secret, long enough").session("admin", "pw", 60))
+            client.cookies.set(
+                "naq_dashboard_session", SessionSigner("a wrong secret, long enough").session(new_session("admin", 60), "pw")
+            )
             assert (await client.get("/api/workers")).status_code == 401
 
 

@@ -84,16 +84,16 @@ async def test_a_queue_is_paused_resumed_and_purged(dashboard: Client, queue: Qu
     assert not await is_queue_paused(connection, "default")
     unconfirmed = await dashboard.post("/api/queues/default/purge", json={"confirm": "defualt"})
     assert unconfirmed.status_code == 400
-    assert (await get_queue(connection, "default")).waiting == 1
+    assert (await get_queue(connection, "default")).queued == 1
     assert (await dashboard.post("/api/queues/default/purge", json={"confirm": "default"})).status_code == 200
-    assert (await get_queue(connection, "default")).waiting == 0
+    assert (await get_queue(connection, "default")).queued == 0
 
 
 async def test_an_empty_queue_is_deleted(dashboard: Client, queue: Queue) -> None:
     await queue.enqueue(work.add, 1, 1)
     refused = await dashboard.delete("/api/queues/default")
     assert refused.status_code == 409
-    assert "queue 'default' has 1 waiting job" in refused.json()["detail"]
+    assert "queue 'default' has 1 queued job" in refused.json()["detail"]
     await queue.purge()
     form = await dashboard.post("/do/delete-queue", data={"queue": "default"}, headers={"Accept": "application/json"})
     assert form.json() == {"notice": "Queue default is deleted.", "location": "/queues"}
@@ -168,7 +168,7 @@ async def test_all_that_match_are_done_by_the_server(dashboard: Client, queue: Q
 
     await eventually(ended)
     view = await get_queue(await queue.connection(), "default")
-    assert (view.waiting, view.dead) == (30, 0)
+    assert (view.queued, view.dead) == (30, 0)
     assert (await get_job(await queue.connection(), other.job_id)).state == "succeeded"
 
 

@@ -70,7 +70,7 @@ async def test_what_cannot_be_noted_is_not_done(dashboard: Client, queue: Queue)
         assert answer.status_code in {400, 503}, answer.text
         assert "stream" in answer.json()["detail"]
     assert (await get_job(connection, job.job_id)).state == "queued"
-    assert (await get_queue(connection, "default")).waiting == 1
+    assert (await get_queue(connection, "default")).queued == 1
 
 
 async def test_chosen_jobs_have_an_entry_each_and_all_that_match_have_one(dashboard: Client, queue: Queue) -> None:

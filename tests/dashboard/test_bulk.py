@@ -83,7 +83,7 @@ async def test_a_mistake_can_be_stopped(dashboard: Client, queue: Queue, gates: 
     state = await state_of(dashboard, run_id)
     assert "by an anonymous user" in state["error"]
     assert state["done"] == 200, "what it had in hand was done"
-    assert (await get_queue(await queue.connection(), "default")).waiting == 250
+    assert (await get_queue(await queue.connection(), "default")).queued == 250
     (entry,) = (await read_trail(await queue.connection())).entries
     assert (entry.action, entry.outcome) == ("cancel-jobs", "stopped")
     assert entry.reason.startswith("Stopped after 200 jobs cancelled")

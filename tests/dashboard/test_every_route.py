@@ -110,7 +110,7 @@ async def job(queue: Queue) -> str:
 async def is_untouched(queue: Queue) -> None:
     async def as_it_was() -> None:  # the server counts what it has stored a moment later
         view = await get_queue(await queue.connection(), "default")
-        assert (view.waiting, view.paused, view.limit) == (1, False, None)
+        assert (view.queued, view.paused, view.limit) == (1, False, None)
 
     await eventually(as_it_was)
 

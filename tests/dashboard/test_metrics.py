@@ -76,7 +76,7 @@ async def test_series_and_prometheus_agree(dashboard: Client, queue: Queue, naq_
         assert value(samples, f"{histogram}_bucket", le="3600.0", **of_add) == 4
         assert value(samples, f"{histogram}_count", **of_add) == 4
         assert value(samples, f"{histogram}_sum", **of_add) > 0
-    for state, count in {"waiting": 1, "dead": 1, "held": 0, "running": 0}.items():
+    for state, count in {"queued": 1, "dead": 1, "held": 0, "running": 0}.items():
         assert value(samples, "naq_queue_depth", queue="default", state=state) == count
     assert value(samples, "naq_queue_oldest_job_age_seconds", queue="default") > 0
 

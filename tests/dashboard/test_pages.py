@@ -45,7 +45,8 @@ async def test_pages_have_something_to_say_when_there_is_nothing(dashboard: Clie
 async def test_a_queue_is_shown_with_what_waits(dashboard: Client, queue: Queue) -> None:
     for number in range(3):
         await queue.enqueue(work.add, number, 1)
-    assert (await dashboard.get("/api/queues/default")).json()["waiting"] == 3
+    view = (await dashboard.get("/api/queues/default")).json()
+    assert view["queued"] == view["waiting"] == 3
     text = await shown(dashboard, "/queues/default")
     assert "naq-worker-default" in text
     assert text.count('id="j-') == 3

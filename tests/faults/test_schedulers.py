@@ -18,7 +18,7 @@ import pytest
 from naq_client import Queue, Schedule
 from naq_core import Settings
 from naq_core.schedules import firing_id
-from naq_core.schedules.store import enqueue_firing
+from naq_core.schedules.firing import enqueue_firing
 from naq_core.server import EmbeddedServer
 from naq_scheduler import Scheduler
 from tests.support import jobs

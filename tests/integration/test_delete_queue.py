@@ -28,7 +28,7 @@ async def test_an_empty_queue_is_deleted_with_all_that_was_set_for_it(queue: Que
         await manage.delete_queue(connection, "default")
     await queue.enqueue(work.add, 1)  # it is a new one, neither paused nor limited
     view = await get_queue(connection, "default")
-    assert (view.waiting, view.paused, view.limit) == (1, False, None)
+    assert (view.queued, view.paused, view.limit) == (1, False, None)
 
 
 async def test_a_queue_with_jobs_or_workers_says_what_it_has(queue: Queue, settings: Settings, run_worker: RunWorker) -> None:
@@ -43,9 +43,9 @@ async def test_a_queue_with_jobs_or_workers_says_what_it_has(queue: Queue, setti
     await queue.enqueue(work.fail)
     await Worker("default", settings=settings, burst=True).run()
     await queue.enqueue(work.add, 1)
-    with pytest.raises(QueueInUseError, match="1 waiting job, 1 dead job:") as caught:
+    with pytest.raises(QueueInUseError, match="1 queued job, 1 dead job:") as caught:
         await manage.delete_queue(connection, "default")
-    assert caught.value.jobs == {"waiting": 1, "dead": 1}
+    assert caught.value.jobs == {"queued": 1, "dead": 1}
     async with run_worker("other"):
 
         async def has_a_worker() -> None:

@@ -13,8 +13,8 @@ from naq_core.inspect import get_job
 from naq_core.job import Job
 from naq_core.record import JobState
 from naq_core.schedules.document import ScheduleDocument, decode_document, encode_document, new_document
+from naq_core.schedules.firing import enqueue_firing
 from naq_core.schedules.spec import firing_id, make_spec
-from naq_core.schedules.store import enqueue_firing
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
 from naq_core.storage.topology import ensure_schedules

@@ -255,14 +255,14 @@ async def test_queues_say_how_full_they_are(queue: Queue, run_worker: RunWorker)
 
         async def settled() -> None:
             view = await inspect.get_queue(connection, "default")
-            assert (view.waiting, view.running, view.held, view.dead) == (0, 1, 1, 1)
+            assert (view.queued, view.running, view.held, view.dead) == (0, 1, 1, 1)
 
         await eventually(settled)
         worker.stop_now()
     await queue.enqueue(work.add, 1, 1)
     [view] = await inspect.list_queues(connection)
     assert view.queue == "default"
-    assert view.by_priority["normal"] == view.waiting
+    assert view.by_priority["normal"] == view.queued
     assert view.oldest_at is not None
     assert view.oldest_at > before
     assert dead.job_id
@@ -372,7 +372,7 @@ async def test_jobs_in_hand_are_found_however_far_ahead_another_queue_is(queue: 
         async with run_worker("ahead"):
 
             async def done() -> None:
-                assert [each.waiting for each in await inspect.list_queues(connection) if each.queue == "ahead"] == [0]
+                assert [each.queued for each in await inspect.list_queues(connection) if each.queue == "ahead"] == [0]
 
             await eventually(done)
             page = await inspect.list_jobs(connection, states(JobState.RUNNING))

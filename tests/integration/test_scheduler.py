@@ -15,7 +15,7 @@ from naq_client import Queue
 from naq_core import BrokerUnavailableError, JobState, Settings
 from naq_core.inspect import leading_scheduler, list_jobs
 from naq_core.schedules import read_scheduler
-from naq_core.schedules.store import enqueue_firing
+from naq_core.schedules.firing import enqueue_firing
 from naq_core.server import EmbeddedServer
 from naq_core.storage.connection import Connection
 from naq_core.transport.buckets import read_document

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from naq_core.errors import ScheduleNotFoundError
-from naq_core.inspect import leading_scheduler, list_jobs, list_queues, list_workers
+from naq_core.inspect import leading_scheduler, list_jobs, list_past_workers, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.schedules import list_schedules, schedule_history, scheduler_view
 from naq_core.schedules.document import AHEAD
@@ -32,6 +32,8 @@ DEAD_RUNS = 3
 SECONDS = 0.5
 """How long to look for running jobs and for dead ones at most."""
 LATEST = datetime.max.replace(tzinfo=UTC)
+REMEMBERED = timedelta(hours=1)
+"""How long a worker that has vanished without a job in progress is told."""
 UNSERVED = timedelta(seconds=30)
 """A queue may be without a worker for so long: a deployment exchanges them."""
 
@@ -67,18 +69,18 @@ def _of_queue(queue: QueueView, now: datetime) -> Iterator[Problem]:
             subject="queue",
             name=name,
             severity="warning",
-            found=f"is paused with {counted(queue.waiting, 'queued job')}{until}",
+            found=f"is paused with {counted(queue.queued, 'queued job')}{until}",
             advice=f"naq queue resume {name} resumes it.",
-            since=queue.oldest_at if queue.waiting else None,
+            since=queue.oldest_at if queue.queued else None,
         )
-    elif queue.waiting and not queue.workers:
+    elif queue.queued and not queue.workers:
         is_long = queue.oldest_at is None or queue.oldest_at < now - UNSERVED
         yield Problem(
             kind="queue-unserved",
             subject="queue",
             name=name,
             severity="problem",
-            found=f"has {counted(queue.waiting, 'queued job')} and no worker serves it",
+            found=f"has {counted(queue.queued, 'queued job')} and no worker serves it",
             advice=f"Start one: naq worker {name}",
             since=queue.oldest_at if is_long else None,
         )
@@ -95,8 +97,9 @@ def _of_queue(queue: QueueView, now: datetime) -> Iterator[Problem]:
 
 async def worker_problems(connection: Connection) -> list[Problem]:
     """Return workers that are silent or have vanished with jobs in progress, and those that differ from the others."""
-    workers, running = await asyncio.gather(
+    workers, past, running = await asyncio.gather(
         list_workers(connection),
+        list_past_workers(connection, connection.clock.utc() - REMEMBERED),
         list_jobs(connection, JobFilter(states=frozenset({JobState.RUNNING})), MOST_RUNNING, max_seconds=SECONDS),
     )
     alive = [each for each in workers if "unreadable" not in each]
@@ -104,11 +107,11 @@ async def worker_problems(connection: Connection) -> list[Problem]:
         start = Problem(
             kind="no-worker", subject="workers", severity="warning", found="no worker is running", advice="Start one: naq worker"
         )
-        return [start, *_gone(set(), running.jobs)]
+        return [start, *_shortened(_gone(set(), running.jobs, past))]
     late = connection.clock.utc() - connection.settings.heartbeat_interval * 3
     return [
         *_shortened(_silent(alive, late)),
-        *_shortened(_gone({str(each["worker_id"]) for each in workers}, running.jobs)),
+        *_shortened(_gone({str(each["worker_id"]) for each in workers}, running.jobs, past)),
         *_differing(alive),
     ]
 
@@ -130,9 +133,10 @@ def _silent(workers: Iterable[dict[str, Any]], late: datetime) -> Iterator[Probl
             )
 
 
-def _gone(known: set[str], running: Sequence[JobView]) -> Iterator[Problem]:
+def _gone(known: set[str], running: Sequence[JobView], past: Iterable[dict[str, Any]]) -> Iterator[Problem]:
     lost = [job for job in running if job.worker and job.worker not in known]
-    for worker, jobs in Counter(job.worker for job in lost).items():
+    busy = Counter(job.worker for job in lost)
+    for worker, jobs in busy.items():
         starts = [job.started_at for job in lost if job.worker == worker and job.started_at is not None]
         yield Problem(
             kind="worker-gone",
@@ -143,6 +147,17 @@ def _gone(known: set[str], running: Sequence[JobView]) -> Iterator[Problem]:
             advice="Another worker takes them over once their lease is over. The log of its machine says why it ended.",
             since=min(starts, default=None),
         )
+    for each in past:
+        if each["state"] == "vanished" and each["worker_id"] not in {*busy, *known}:
+            yield Problem(
+                kind="worker-gone",
+                subject="worker",
+                name=str(each["worker_id"]),
+                severity="warning",
+                found="has vanished with no job in progress, without being stopped",
+                advice=f"The log of {each.get('host', 'its machine')} says why process {each.get('pid', '?')} ended.",
+                since=datetime.fromtimestamp(each["at"], UTC),
+            )
 
 
 def _differing(alive: Iterable[dict[str, Any]]) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ from naq_core.transport.direct import Entry
 from naq_core.values import exact_text, whole
 from naq_core.views import AuditEntry, AuditFilter, AuditPage
 
-__all__ = ["Actor", "Recording", "activity", "note_refusal", "read_trail", "recorded"]
+__all__ = ["Actor", "Recording", "activity", "latest", "note_refusal", "read_trail", "recorded"]
 
 log = logging.getLogger("naq.audit")
 
@@ -211,7 +211,14 @@ async def activity(connection: Connection, kind: str, target: str, limit: int = 
         BrokerError: The server did not answer in time.
     """
     _check_name("kind", kind)
-    notes = await newest_notes(connection, kind, target, limit)
+    notes = await newest_notes(connection, kind, target_token(target), limit)
+    return list((await _entries(connection, notes, AuditFilter(), mask)).values())
+
+
+async def latest(connection: Connection, kind: str, limit: int = 10, mask: Mask | None = None) -> list[AuditEntry]:
+    """Return what was done last to anything of a kind, as `activity`."""
+    _check_name("kind", kind)
+    notes = await newest_notes(connection, kind, "*", limit)
     return list((await _entries(connection, notes, AuditFilter(), mask)).values())
 
 

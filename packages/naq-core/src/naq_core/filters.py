@@ -1,8 +1,9 @@
 """The words with which people filter jobs, in the terminal and in the dashboard's search field."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Any
 
@@ -35,6 +36,7 @@ _FIELDS = {
 }
 FIELDS = ("queue", "function", "worker", "workflow", "schedule", "error")
 """The fields of a filter that hold one text."""
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
 _PATHS = ("header", "arg")
 """Fields with a name or a path of their own: `header.customer:4711`."""
 _TEXTS = ("function", "worker", "workflow", "schedule", "text", "error")
@@ -47,12 +49,13 @@ _STATES = {
 }
 
 
-def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> JobFilter:
+def parse_filter(words: str | Iterable[str], *, now: datetime | None = None, zone: tzinfo = UTC) -> JobFilter:
     """Turn `state:dead queue:emails since:2h alice` into a filter; words without a field are searched as text.
 
     Args:
         words: One line, in which quotes keep words together, or words.
         now: What durations in `since:` and `until:` count back from; by default the present.
+        zone: In which times in `since:` and `until:` are that name none.
 
     Raises:
         InvalidOptionError: The field or the value does not exist; lists those that do.
@@ -81,7 +84,8 @@ def parse_filter(words: str | Iterable[str], *, now: datetime | None = None) -> 
         elif name == "tag":
             found["tags"] = (*found.get("tags", ()), value)
         else:
-            found[_known(name)] = parse_instant(value, now=now, setting=name) if name in {"since", "until"} else value
+            is_time = name in {"since", "until"}
+            found[_known(name)] = parse_instant(value, now=now, setting=name, zone=zone) if is_time else value
     return JobFilter(states=frozenset(states), text=" ".join(text), **found)
 
 
@@ -102,6 +106,7 @@ def build_filter(
     tags: Iterable[str] = (),
     *,
     now: datetime | None = None,
+    zone: tzinfo = UTC,
 ) -> JobFilter:
     """Put search words and fields together, as a command's options or a form's have them; a given field replaces the word's.
 
@@ -111,17 +116,18 @@ def build_filter(
         states: Names of states, or several separated by commas.
         tags: Words, beside those of the search words.
         now: As for `parse_filter`.
+        zone: As for `parse_filter`.
 
     Raises:
         InvalidOptionError: Unknown field or state, or an invalid time.
     """
-    found = parse_filter(words, now=now)
+    found = parse_filter(words, now=now, zone=zone)
     changes: dict[str, Any] = {name: value for name in FIELDS if (value := fields.get(name))}
     if names := [name for each in states for name in each.split(",")]:
         changes["states"] = frozenset(parse_state(name) for name in names)
     for name in ("since", "until"):
         if text := fields.get(name):
-            changes[name] = parse_instant(text, now=now, setting=name)
+            changes[name] = parse_instant(text, now=now, setting=name, zone=zone)
     changes["tags"] = (*found.tags, *(tag for tag in tags if tag))
     return msgspec.structs.replace(found, **changes)
 
@@ -173,8 +179,8 @@ def describe_filter(wanted: JobFilter) -> str:
     return shlex.join([*words, f"id:{wanted.text}"] if wanted.text else words)
 
 
-def explain_filter(wanted: JobFilter) -> list[tuple[str, str]]:
-    """Return how search words were understood: what is looked at, and what it has to be."""
+def explain_filter(wanted: JobFilter, zone: tzinfo = UTC) -> list[tuple[str, str]]:
+    """Return how search words were understood: what is looked at, and what it has to be; times in a zone."""
     found = [("state", " or ".join(sorted(wanted.states)))] if wanted.states else []
     found += [
         (name, " or ".join(value.split(",")) if name == "queue" else value) for name in FIELDS if (value := getattr(wanted, name))
@@ -182,7 +188,8 @@ def explain_filter(wanted: JobFilter) -> list[tuple[str, str]]:
     found += [("tag", tag) for tag in wanted.tags]
     found += [(f"header {name}", value) for name, value in wanted.headers]
     found += [(f"argument {path}", value) for path, value in wanted.arguments]
-    found += [(f"enqueued {name}", f"{at:%Y-%m-%d %H:%M:%S} UTC") for name in ("since", "until") if (at := getattr(wanted, name))]
+    times = [(name, at.astimezone(zone)) for name in ("since", "until") if (at := getattr(wanted, name))]
+    found += [(f"enqueued {name}", f"{at:%Y-%m-%d %H:%M:%S %Z}") for name, at in times]
     return [*found, ("id, arguments or error with", wanted.text)] if wanted.text else found
 
 
@@ -208,14 +215,17 @@ def parse_state(text: str) -> JobState:
         raise InvalidOptionError("state", f"unknown state {text!r}{_meant(name, known)}; use {_listed(known)}") from None
 
 
-def parse_instant(text: str, *, now: datetime | None = None, setting: str = "time", ahead: bool = False) -> datetime:
-    """Return a point in time from a duration (`2h`: two hours ago) or from ISO 8601 text.
+def parse_instant(
+    text: str, *, now: datetime | None = None, setting: str = "time", ahead: bool = False, zone: tzinfo = UTC
+) -> datetime:
+    """Return a point in time from a duration (`2h`: two hours ago), a time of day (`18:00`) or from ISO 8601 text.
 
     Args:
-        text: Without a zone it is UTC.
+        text: Without a zone it is in `zone`.
         now: What a duration counts from; by default the present.
         setting: What an error calls it.
-        ahead: A duration counts forward instead of back.
+        ahead: A duration counts forward instead of back, and a time of day is the next one instead of the last.
+        zone: By default UTC.
 
     Raises:
         InvalidOptionError: It is neither.
@@ -226,12 +236,26 @@ def parse_instant(text: str, *, now: datetime | None = None, setting: str = "tim
         return now + duration if ahead else now - duration
     except (ValueError, OverflowError):
         pass
+    if (of_day := _TIME_OF_DAY.fullmatch(text.strip())) and int(of_day[1]) < 24:
+        return _at_time_of_day(now, int(of_day[1]), int(of_day[2]), zone, ahead=ahead)
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
         example = "2026-11-24T12:30:00Z"
-        raise InvalidOptionError(setting, f"{text!r} is neither a duration (30s, 2h, 7d) nor a time ({example})") from None
-    return aware(instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC), setting)
+        raise InvalidOptionError(
+            setting, f"{text!r} is neither a duration (30s, 2h, 7d), nor a time of day (18:00), nor a time ({example})"
+        ) from None
+    return aware(instant if instant.tzinfo is not None else instant.replace(tzinfo=zone), setting)
+
+
+def _at_time_of_day(now: datetime, hour: int, minute: int, zone: tzinfo, *, ahead: bool) -> datetime:
+    """Return the next or the last time at which clocks of the zone show it."""
+    here = now.astimezone(zone).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if ahead and here <= now:
+        here += timedelta(days=1)
+    elif not ahead and here > now:
+        here -= timedelta(days=1)
+    return here.astimezone(UTC)
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -223,6 +223,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),
+        names.past_worker("*"),
         f"{names.metrics}.>",
         *(names.tally(queue, "*", "*") for queue in queues),
         *_objects(names, queues, "result"),

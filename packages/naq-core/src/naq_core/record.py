@@ -47,7 +47,10 @@ class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
     attempt: Count = 0
     at: Instant = 0.0
+    """When it ended."""
     worker: str = ""
+    started: Instant = 0.0
+    """When it began; 0 where that is not known."""
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

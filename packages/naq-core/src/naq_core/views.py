@@ -116,8 +116,10 @@ class QueueView(msgspec.Struct, kw_only=True):
     """A queue: how many jobs it has in each state, and what the server says of its consumers."""
 
     queue: str
-    waiting: int = 0
+    queued: int = 0
     """Ready jobs that no worker has."""
+    waiting: int = 0
+    """The old name of `queued`, for one release more."""
     by_priority: dict[str, int] = {}
     running: int = 0
     """Delivered and not yet settled, including short back-offs."""
@@ -131,7 +133,7 @@ class QueueView(msgspec.Struct, kw_only=True):
     key_limit: int = 1
     """The most jobs of one key that may run at once over all workers."""
     oldest_at: datetime | None = None
-    """When the oldest waiting job was stored."""
+    """When the oldest queued job was stored."""
     workers: int = 0
 
 
@@ -233,7 +235,8 @@ class Firing(msgspec.Struct, kw_only=True):
     at: datetime
     """The nominal time; of a manual one when it was asked for."""
     kind: str = "fired"
-    """fired, manual, skipped (the previous run had not ended) or missed (too late, by policy)."""
+    """fired, manual, backfilled (for times that had passed), skipped (the previous run had not ended) or missed (too late, by
+    policy)."""
     job_id: str = ""
     """Empty where no job was made."""
     late: Duration = 0.0
@@ -307,6 +310,15 @@ class AuditEntry(msgspec.Struct, kw_only=True):
     ended_at: datetime | None = None
     sequence: int = 0
     """The stream sequence of the note: the order of the trail, and what pages continue from."""
+
+
+class Deploy(msgspec.Struct, kw_only=True):
+    """A mark that a version was deployed, for charts."""
+
+    version: str
+    at: datetime
+    by: str = ""
+    """Who marked it."""
 
 
 class AuditFilter(msgspec.Struct, kw_only=True, frozen=True):

@@ -19,6 +19,7 @@ from naq_core.record import JobState
 from naq_dashboard import times
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
+from naq_dashboard.times import moment
 
 __all__ = ["Asset", "Links", "Renderer", "assets", "moment"]
 
@@ -26,6 +27,7 @@ LONGEST = 100_000
 """Characters of one value on a page; what workers write of results and errors is far shorter."""
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 NOTHING = "\N{EN DASH}"
+LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 TYPES = {  # the charset is added when they are sent
     "css": "text/css",
     "js": "text/javascript",
@@ -124,6 +126,7 @@ class Renderer:
             "state_icons": STATE_ICONS,
             "all_states": [each.value for each in JobState],
             "ago": ago,
+            "now": lambda: datetime.now(UTC),
             "in_queue": in_queue,
             "sparkline": sparkline,
         }
@@ -156,16 +159,6 @@ def presentable(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup) or (value.isprintable() and len(value) <= LONGEST):
         return value
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
-
-
-def moment(value: datetime | float | None) -> datetime | None:
-    """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
-    if isinstance(value, datetime) or not value:
-        return value if isinstance(value, datetime) else None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):  # records come from anybody who may write them
-        return None
 
 
 def ago(value: datetime | float | None, empty: str = NOTHING) -> Markup:

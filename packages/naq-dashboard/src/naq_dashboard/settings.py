@@ -1,44 +1,23 @@
 """The dashboard's settings: where it listens, who can log in, and what they may do."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Self, TypeAlias
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from naq_core.errors import ConfigurationError, shown
-from naq_core.setting_sources import Variables, resolve
-from naq_core.values import flag, number, text, whole
+from naq_core.errors import ConfigurationError
+from naq_core.setting_sources import resolve
 from naq_dashboard.access.passwords import check_hash
-from naq_dashboard.access.roles import ADMIN, VIEWER, Access, Action, parse_access
-from naq_dashboard.masking import plain_word
+from naq_dashboard.access.roles import ADMIN, VIEWER, Access
+from naq_dashboard.job_link import JobLink
+from naq_dashboard.setting_kinds import CHECKS, PREFIX, READERS, VARIABLES, Network, User, read_setting
 
-Network: TypeAlias = IPv4Network | IPv6Network
+__all__ = ["DEFAULT_PORT", "PREFIX", "DashboardSettings", "Network", "User"]
 
 DEFAULT_PORT = 8080
-PREFIX = "NAQ_DASHBOARD_"
-LEAST_SESSION_HOURS, MOST_SESSION_HOURS = 0.001, 24 * 365
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class User:
-    """A user who can log in."""
-
-    name: str
-    access: Access
-    password: str = field(repr=False)
-    """In plain text, or as `naq dashboard --hash-password` prints it."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            ConfigurationError: One has the wrong type, or is empty.
-        """
-        object.__setattr__(self, "name", _secret(self.name, "name"))
-        object.__setattr__(self, "access", _access(self.access, "access"))
-        object.__setattr__(self, "password", _secret(self.password, "password"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +58,23 @@ class DashboardSettings:
     """The networks from which that header is believed. Needed with `user_header`."""
     proxy_roles: Mapping[str, Access] = field(default_factory=dict)
     """The role of each user that the proxy names: `alice=admin,*=viewer`. Default `*=viewer`."""
+    oidc_issuer: str = ""
+    """The address of an OpenID Connect provider at which people log in, exactly as it names itself. Needs the extra `oidc`."""
+    oidc_client_id: str = ""
+    """What the provider calls this dashboard."""
+    oidc_client_secret: str | None = field(default=None, repr=False)
+    """The secret it has given. Also `NAQ_DASHBOARD_OIDC_CLIENT_SECRET_FILE`. Default none: a public client, with PKCE only."""
+    oidc_roles: Mapping[str, Access] = field(default_factory=dict)
+    """Who may come in, with which role: `ada@example.org=admin,group:ops=operator,*=viewer`. The first that fits counts: the
+    name, a group, `*`. Needed with `oidc_issuer`."""
+    oidc_claim: str = "email"
+    """Which claim of the provider is the user's name. Default `email`, which it must not call unverified."""
+    oidc_groups_claim: str = "groups"
+    """Which claim lists the user's groups. Default `groups`."""
+    oidc_scope: str = "openid profile email"
+    """What the provider is asked for. Default `openid profile email`."""
+    streams_per_user: int = 100
+    """How many streams of updates a user may hold open at once. A browser needs one for all of its pages. Default 100."""
     allowed_hosts: tuple[str, ...] = ()
     """Values of the Host header that are answered, without port; `*.example.org` covers names below, `*` all.
 
@@ -90,10 +86,13 @@ class DashboardSettings:
     """How long a login lasts, in hours. Default 12."""
     masked_keys: tuple[str, ...] = ()
     """Words whose values are hidden in arguments and results, besides `password`, `token`, `secret` and such."""
+    job_links: tuple[JobLink, ...] = ()
+    """Links on the page of each job, such as `Trace=https://traces.example.org/{trace_id}`, separated by white space. Also
+    `{span_id}`, `{job_id}`, `{queue}`, `{function}`, `{workflow}` and `{worker}`."""
 
     def __post_init__(self) -> None:
         """Convert and check every field."""
-        for name, check in _CHECKS.items():
+        for name, check in CHECKS.items():
             try:
                 exact = check(getattr(self, name), name)
             except ConfigurationError as error:
@@ -107,6 +106,7 @@ class DashboardSettings:
             raise ConfigurationError(
                 "user_header", f"is accepted from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"
             )
+        self._check_oidc()
         if len(self.secret) < 16:
             raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")
         names = [each.name for each in self.accounts]
@@ -118,6 +118,15 @@ class DashboardSettings:
         for each in self.accounts:
             check_hash(each.name, each.password)
 
+    def _check_oidc(self) -> None:
+        if not self.oidc_issuer:
+            return
+        if urlsplit(self.oidc_issuer).scheme not in {"http", "https"}:
+            raise ConfigurationError("oidc_issuer", f"must be an address, not {self.oidc_issuer!r}", f"{PREFIX}OIDC_ISSUER")
+        for name, what in (("oidc_client_id", "the name of this client"), ("oidc_roles", "who may come in, such as *=viewer")):
+            if not getattr(self, name):
+                raise ConfigurationError(name, f"is missing: {what}", f"{PREFIX}{name.upper()}")
+
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read from the environment what is not given.
@@ -128,13 +137,13 @@ class DashboardSettings:
         Raises:
             ConfigurationError: A value is not allowed.
         """
-        found = resolve(_READERS.keys(), _VARIABLES, overrides, "a setting of the dashboard")
+        found = resolve(READERS.keys(), VARIABLES, overrides, "a setting of the dashboard")
         values: dict[str, Any] = {}
         for name, (value, source) in found.items():
             if source == "argument":
                 values[name] = value
             elif text := value.strip():
-                values[name] = _read(name, text, source)
+                values[name] = read_setting(name, text, source)
         return cls(**values)
 
     @property
@@ -147,7 +156,7 @@ class DashboardSettings:
     @property
     def needs_login(self) -> bool:
         """Whether there is any way to log in, so that nobody comes in without."""
-        return bool(self.accounts or self.token or self.read_token or self.user_header)
+        return bool(self.accounts or self.token or self.read_token or self.user_header or self.oidc_issuer)
 
     @property
     def is_loopback(self) -> bool:
@@ -190,155 +199,9 @@ class DashboardSettings:
         """Return what a user that the proxy names may do."""
         return self.proxy_roles.get(name) or self.proxy_roles.get("*") or VIEWER
 
-
-def _secret(value: object, name: str) -> str:
-    found = text(value, name)
-    if not found:
-        raise ConfigurationError(name, "must not be empty")
-    return found
-
-
-def _optional(value: object, name: str) -> str | None:
-    return None if value is None else _secret(value, name)
-
-
-def _access(value: object, name: str) -> Access:
-    if not isinstance(value, frozenset | set) or not all(isinstance(each, Action) for each in value):
-        raise ConfigurationError(name, f"must be a role such as VIEWER, or a set of actions, not {shown(value)}")
-    return frozenset(value)
-
-
-def _items(value: object, name: str) -> list[object]:
-    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, f"must be a list, not a {type(value).__name__}")
-    return list(value)
-
-
-def _texts(value: object, name: str) -> tuple[str, ...]:
-    return tuple(_secret(each, name) for each in _items(value, name))
-
-
-def _masks(value: object, name: str) -> tuple[str, ...]:
-    for word in (words := _texts(value, name)):
-        if not plain_word(word):
-            raise ConfigurationError(name, f"{word!r} has no ASCII letter or digit and would hide every value")
-    return words
-
-
-def _members(value: object, name: str) -> tuple[User, ...]:
-    items = _items(value, name)
-    users = [each for each in items if isinstance(each, User)]
-    if len(users) < len(items):
-        raise ConfigurationError(name, "must be a list of User")
-    return tuple(users)
-
-
-def _proxies(value: object, name: str) -> tuple[Network, ...]:
-    found: list[Network] = []
-    for each in _items(value, name):
-        if isinstance(each, IPv4Network | IPv6Network):
-            found.append(each)
-            continue
-        try:
-            found.append(ip_network(text(each, name), strict=False))
-        except ValueError as error:
-            raise ConfigurationError(name, str(error)) from error
-    return tuple(found)
-
-
-def _accesses(value: object, name: str) -> Mapping[str, Access]:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(name, f"must be a mapping of names to roles, not a {type(value).__name__}")
-    return {_secret(each, name): _access(access, name) for each, access in value.items()}
-
-
-_CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "host": _secret,
-    "port": lambda value, name: whole(value, name, 0, 65_535),
-    "root_path": text,
-    "title": text,
-    "environment": text,
-    "read_only": flag,
-    "insecure_no_auth": flag,
-    "password": _optional,
-    "users": _members,
-    "token": _optional,
-    "read_token": _optional,
-    "user_header": text,
-    "trusted_proxies": _proxies,
-    "proxy_roles": _accesses,
-    "allowed_hosts": _texts,
-    "secret": text,
-    "session_hours": lambda value, name: number(value, name, LEAST_SESSION_HOURS, MOST_SESSION_HOURS),
-    "masked_keys": _masks,
-}
-
-
-def _flag(text: str) -> bool:
-    match text.lower():
-        case "1" | "true" | "yes" | "on":
-            return True
-        case "0" | "false" | "no" | "off":
-            return False
-        case _:
-            raise ValueError(f"must be true or false, not {text!r}")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.replace(",", " ").split() if word)
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ip_network(word, strict=False) for word in _words(text))
-
-
-def _users(text: str) -> tuple[User, ...]:
-    users = []
-    for word in text.split():
-        name, _, rest = word.partition(":")
-        role, _, password = rest.partition(":")
-        if not (name and role and password):
-            raise ValueError("takes name:role:password, separated by white space")
-        users.append(User(name=name, access=parse_access(role), password=password))
-    return tuple(users)
-
-
-def _roles(text: str) -> dict[str, Access]:
-    roles = {}
-    for word in _words(text):
-        name, equals, role = word.partition("=")
-        if not (name and equals):
-            raise ValueError(f"takes name=role, not {word!r}")
-        roles[name] = parse_access(role)
-    return roles
-
-
-_READERS: dict[str, Any] = {
-    "host": str,
-    "port": int,
-    "root_path": str,
-    "title": str,
-    "environment": str,
-    "read_only": _flag,
-    "insecure_no_auth": _flag,
-    "password": str,
-    "users": _users,
-    "token": str,
-    "read_token": str,
-    "user_header": str,
-    "trusted_proxies": _networks,
-    "proxy_roles": _roles,
-    "allowed_hosts": _words,
-    "secret": str,
-    "session_hours": float,
-    "masked_keys": _words,
-}
-_VARIABLES = Variables(prefix=PREFIX, texts=_READERS.keys(), secrets=_READERS.keys())
-
-
-def _read(name: str, text: str, source: str) -> Any:
-    try:
-        return _READERS[name](text)
-    except ValueError as error:
-        problem = error.problem if isinstance(error, ConfigurationError) else str(error)
-        raise ConfigurationError(name, problem, source) from error
+    def access_of_oidc_user(self, name: str, groups: Iterable[str]) -> Access | None:
+        """Return what a user of the identity provider may do, None of one who may not come in."""
+        for key in (name, *(f"group:{each}" for each in groups), "*"):
+            if key in self.oidc_roles:
+                return self.oidc_roles[key]
+        return None

@@ -10,6 +10,7 @@ from naq_core.storage.connection import Connection
 from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.operations import Operations
+from naq_dashboard.guard.ended import EndedSessions
 from naq_dashboard.guard.guard import Guard
 from naq_dashboard.guard.login import Identify, Login
 from naq_dashboard.live.feed import EventFeed
@@ -34,7 +35,8 @@ class AppState:
         self.broker = Broker(naq_settings)
         self.signer = SessionSigner(settings.secret)
         self.audit = Audit(self.broker)
-        self.login = Login(settings, self.signer, self.audit, identify)
+        self.ended = EndedSessions(self.broker)
+        self.login = Login(settings, self.signer, self.audit, self.ended, identify)
         self.guard = Guard(settings, self.login, is_embedded=identify is not None)
         self.renderer = Renderer(settings)
         self.mask = self.renderer.masker
@@ -95,4 +97,5 @@ class AppState:
         await self.operations.close()
         self.guard.close()
         await self.audit.close()
+        await self.ended.close()
         await self.broker.close()

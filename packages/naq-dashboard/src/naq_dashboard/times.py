@@ -10,7 +10,7 @@ from markupsafe import Markup
 from naq_core.cron import find_zone
 from naq_core.errors import NaqError
 
-__all__ = ["UTC_NAME", "ago", "clock", "stamp", "written_in", "zone_name"]
+__all__ = ["UTC_NAME", "ago", "clock", "moment", "stamp", "written_in", "zone_name", "zone_of_name"]
 
 UTC_NAME = "UTC"
 LONGEST = 64
@@ -29,14 +29,29 @@ def zone_name(asked: str) -> str:
     return asked
 
 
+def zone_of_name(name: str) -> tzinfo:
+    """Return the zone of a name that `zone_name` has returned."""
+    return UTC if name == UTC_NAME else find_zone(name)
+
+
 @contextmanager
 def written_in(name: str) -> Iterator[None]:
     """Write times in a zone until the block ends."""
-    token = _zone.set(UTC if name == UTC_NAME else find_zone(name))
+    token = _zone.set(zone_of_name(name))
     try:
         yield
     finally:
         _zone.reset(token)
+
+
+def moment(value: datetime | float | None) -> datetime | None:
+    """Return an aware datetime of seconds since the epoch, or of what is one already; None for nothing."""
+    if isinstance(value, datetime) or not value:
+        return value if isinstance(value, datetime) else None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):  # records come from anybody who may write them
+        return None
 
 
 def stamp(at: datetime) -> str:

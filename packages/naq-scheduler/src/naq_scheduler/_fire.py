@@ -16,8 +16,8 @@ import msgspec
 from naq_core.errors import EnqueueSkippedError, JobNotFoundError
 from naq_core.manage import cancel_job
 from naq_core.schedules.document import ScheduleDocument, decode_document, encode_document
+from naq_core.schedules.firing import enqueue_firing
 from naq_core.schedules.spec import firing_id
-from naq_core.schedules.store import enqueue_firing
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job, read_record
 from naq_core.transport.buckets import read_document, write_document

@@ -172,7 +172,9 @@ class Sweeper:
         record = stored.record
         reason = f"worker {record.worker} is gone and the job was purged or deleted while it ran"
         now = self._connection.clock.now()
-        transitions.note_error(record, AttemptError("WorkerLost", reason, attempt=record.attempt, at=now, worker=record.worker))
+        lost, began = record.worker, record.started_at
+        error = AttemptError("WorkerLost", reason, attempt=record.attempt, at=now, worker=lost, started=began)
+        transitions.note_error(record, error)
         transitions.dead(record, now)
         record.reason = reason
         if not await store_end(self._connection, record, stored.revision):

@@ -170,7 +170,7 @@ class Claims:
         """Return what the death of its worker means for a job, to be stored before it is run again."""
         self._note_redelivered(fresh)
         reason += "; it ran alone" if old.alone else "; other jobs may have been the cause, so it will run alone next"
-        error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker)
+        error = AttemptError("WorkerLost", reason, attempt=old.attempt, at=self._now(), worker=old.worker, started=old.started_at)
         transitions.worker_lost(old, error)
         charge(old)
         counted = old.crashes - old.excused
@@ -182,7 +182,7 @@ class Claims:
         reason = "the attempt ended, but its outcome could not be stored"
         _attempt_log.lost(old, reason)
         now = self._now()
-        error = AttemptError("ResultLost", reason, attempt=old.attempt, at=now, worker=old.worker)
+        error = AttemptError("ResultLost", reason, attempt=old.attempt, at=now, worker=old.worker, started=old.started_at)
         return transitions.run_again(old, fresh, now, error)
 
     def _note_redelivered(self, record: JobRecord) -> None:

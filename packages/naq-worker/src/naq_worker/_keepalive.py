@@ -22,6 +22,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.control import ControlReply, ControlRequest, answer_requests
 from naq_core.storage.presence import remove_presence
 from naq_core.storage.topology import ensure_streams
+from naq_core.storage.worker_history import EVERY, note_worker
 from naq_core.tasks import services
 from naq_core.transport.clock import ServerClock
 from naq_core.transport.headers import TTL, ttl_text
@@ -29,6 +30,8 @@ from naq_worker._active import Active
 
 log = logging.getLogger(__name__)
 
+LAST_NOTE = 0.5
+"""Seconds that it may take to note what is kept of a worker that has ended."""
 BLOCKED_AFTER = 1.0
 """Seconds without a turn of the event loop after which the thread says where it is stuck."""
 
@@ -64,6 +67,9 @@ class KeepAlive:
         self._lease = settings.ack_wait.total_seconds()
         self._renew_every = self._lease / 3
         self._beat_every = settings.heartbeat_interval.total_seconds()
+        self._beats = 0
+        self._note_every = max(2, round(EVERY / self._beat_every))
+        """Heartbeats between two notes that outlive the presence."""
         self._main_loop = asyncio.get_running_loop()
         self._main_thread = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -139,6 +145,8 @@ class KeepAlive:
                     await remove_presence(connection, self._worker_id)
                 except BrokerError as error:
                     log.info("presence not removed (%s): it will expire", error)
+                if self._beats > 1:
+                    await self._note(connection, has_ended=True)
 
     def beat_soon(self) -> None:
         """Publish the presence at once, as something in it has changed; callable from any thread."""
@@ -190,6 +198,17 @@ class KeepAlive:
             await connection.publish_once(connection.names.worker(self._worker_id), body, {TTL: ttl})
         except BrokerError as error:
             log.warning("heartbeat not stored: %s", error)
+        self._beats += 1
+        if self._beats % self._note_every == 2 % self._note_every:
+            await self._note(connection)
+
+    async def _note(self, connection: Connection, *, has_ended: bool = False) -> None:
+        """Note what is left of this worker once its presence has expired; nothing depends on it."""
+        try:
+            async with asyncio.timeout(LAST_NOTE):
+                await note_worker(connection, self._presence(), has_ended=has_ended)
+        except (BrokerError, TimeoutError) as error:
+            log.debug("not noted: %r", error)
 
     async def _watch_main_loop(self) -> None:
         """Say so when a job blocks the event loop: the other jobs of the worker stand still meanwhile."""

@@ -208,7 +208,10 @@ class Settler:
 
     def _note(self, record: JobRecord, kind: str, message: str, traceback: str = "") -> None:
         text, now = clean_text(message, 2000), self._now()
-        transitions.note_error(record, AttemptError(kind, text, traceback, attempt=record.attempt, at=now, worker=record.worker))
+        error = AttemptError(
+            kind, text, traceback, attempt=record.attempt, at=now, worker=record.worker, started=record.started_at
+        )
+        transitions.note_error(record, error)
 
     async def _end(self, delivery: Delivery, options: JobOptions, claim: Claim, ttl: float) -> None:
         """Store that the job has succeeded or was cancelled."""

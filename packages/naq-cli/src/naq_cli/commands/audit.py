@@ -39,7 +39,7 @@ async def audit(
     Args:
         by: Only actions of this user, such as alice, or ada@host for a terminal.
         action: Only this action, such as cancel-job or purge-queue.
-        kind: Only actions on this kind of target: job, jobs, queue, schedule, worker, workflow, or login.
+        kind: Only actions on this kind of target: job, jobs, queue, schedule, worker, workflow, deploy, or login.
         target: Only targets with this text in their id or name.
         outcome: Only this outcome: begun, done, refused, failed or stopped.
         limit: Entries per page.

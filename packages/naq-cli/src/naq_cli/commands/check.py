@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from naq_cli._errors import CommandError
 from naq_cli._format import relative
@@ -77,21 +78,21 @@ async def queue(
     session: Session,
     *queues: str,
     age: str | None = None,
-    waiting: str | None = None,
+    queued: Annotated[str | None, Parameter(alias="--waiting")] = None,
     dead: str | None = None,
 ) -> CheckResult:
-    """Check how long jobs wait in queues, and how many wait or are dead.
+    """Check how long jobs wait in queues, and how many are queued or dead.
 
-    Waiting jobs that no worker serves are critical, and a paused queue with waiting jobs is a warning. The exit code is 0 (ok), 1
+    Queued jobs that no worker serves are critical, and a paused queue with queued jobs is a warning. The exit code is 0 (ok), 1
     (warning), 2 (critical) or 3 (unknown).
 
     Args:
         queues: Which queues. Default: all.
-        age: Warning and critical if the oldest waiting job is older, as in 5m,30m.
-        waiting: Warning and critical if more jobs wait, as in 1000,10000.
+        age: Warning and critical if the oldest queued job is older, as in 5m,30m.
+        queued: Warning and critical if more jobs are queued, as in 1000,10000.
         dead: Warning and critical if there are more dead jobs, as in 0,100.
     """
-    limits = [limits_of(age, "--age", _seconds), limits_of(waiting, "--waiting", _count), limits_of(dead, "--dead", _count)]
+    limits = [limits_of(age, "--age", _seconds), limits_of(queued, "--queued", _count), limits_of(dead, "--dead", _count)]
     connection = session.connection
     views = [await get_queue(connection, each) for each in queues] if queues else await list_queues(connection)
     now = connection.clock.utc()
@@ -105,23 +106,23 @@ async def queue(
 
 def _queue(view: QueueView, now: datetime, limits: Sequence[Thresholds]) -> CheckResult:
     name = view.queue
-    age = max(0.0, (now - view.oldest_at).total_seconds()) if view.oldest_at is not None and view.waiting else 0.0
+    age = max(0.0, (now - view.oldest_at).total_seconds()) if view.oldest_at is not None and view.queued else 0.0
     figures = [
         PerformanceFigure(f"{name}_age", age, limits[0], "s"),
-        PerformanceFigure(f"{name}_waiting", view.waiting, limits[1]),
+        PerformanceFigure(f"{name}_queued", view.queued, limits[1]),
         PerformanceFigure(f"{name}_dead", view.dead, limits[2]),
     ]
     texts = [
         f"{name}: the oldest job has waited {span(age)}",
-        f"{name}: {counted(view.waiting, 'waiting job')}",
+        f"{name}: {counted(view.queued, 'queued job')}",
         f"{name}: {counted(view.dead, 'dead job')}",
     ]
     findings = exceeded(zip(figures, texts, strict=True))
-    if view.paused and view.waiting:
-        findings.append(StatusFinding(Status.WARNING, f"{name}: paused with {counted(view.waiting, 'waiting job')}"))
-    elif view.waiting and not view.workers:
-        findings.append(StatusFinding(Status.CRITICAL, f"{name}: {counted(view.waiting, 'waiting job')} and no worker serves it"))
-    summary = f"{name}: {view.waiting} waiting, {view.running} running, {view.dead} dead, {counted(view.workers, 'worker')}"
+    if view.paused and view.queued:
+        findings.append(StatusFinding(Status.WARNING, f"{name}: paused with {counted(view.queued, 'queued job')}"))
+    elif view.queued and not view.workers:
+        findings.append(StatusFinding(Status.CRITICAL, f"{name}: {counted(view.queued, 'queued job')} and no worker serves it"))
+    summary = f"{name}: {view.queued} queued, {view.running} running, {view.dead} dead, {counted(view.workers, 'worker')}"
     return CheckResult(findings, summary, [*figures, PerformanceFigure(f"{name}_workers", view.workers)])
 
 

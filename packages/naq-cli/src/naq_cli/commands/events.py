@@ -15,6 +15,7 @@ from naq_cli.exit_codes import ExitCode
 from naq_core import events as feeds
 from naq_core.events import KINDS, Event
 from naq_core.inspect import broker_info
+from naq_core.names import check_queue_or_any
 from naq_core.storage.topology import ensure_streams
 from naq_core.tasks import beside
 
@@ -41,7 +42,8 @@ _HEADER = ("at", "kind", "queue", "job", "function", "attempt", "worker", "progr
 class Wanted:
     """Which events are meant."""
 
-    queue: str
+    queues: frozenset[str]
+    """Empty: all."""
     kinds: frozenset[str]
     function: str | None
     with_progress: bool
@@ -50,6 +52,8 @@ class Wanted:
         """Tell whether to print it; that something was missed is always said."""
         if event.kind == "gap":
             return True
+        if self.queues and event.queue not in self.queues:
+            return False
         if self.kinds and event.kind not in self.kinds:
             return False
         if self.function is not None and self.function not in event.function:
@@ -74,17 +78,19 @@ async def events(
     held, released, dead and kept. `gap` means that some may have been missed. --json and --jsonl print one object per line.
 
     Args:
-        queue: Only events of this queue.
+        queue: Only events of this queue, or of several, separated by commas.
         kind: Only events of this kind; may be repeated.
         function: Only events of functions with this text in their name.
         count: Stop after this many events.
         progress: Include progress events.
     """
-    wanted = Wanted(queue, frozenset(kind), function, with_progress=progress)
+    queues = [check_queue_or_any(each) for each in queue.removeprefix("queue:").split(",")]
+    named = frozenset() if "*" in queues else frozenset(queues)
+    wanted = Wanted(named, frozenset(kind), function, with_progress=progress)
     for unknown in wanted.kinds - KINDS.keys():
         raise CommandError(f"there is no event of kind {unknown}; there are {', '.join(KINDS)}", ExitCode.USAGE)
     await ensure_streams(session.connection)  # else the subscription would wait for it
-    async with contextlib.aclosing(feeds.events(session.connection, wanted.queue)) as feed:
+    async with contextlib.aclosing(feeds.events(session.connection, queues[0] if len(queues) == 1 else "*")) as feed:
         async with beside(anext(feed)) as first:
             # A round trip after the subscription: once the header is printed, no event is missed.
             await broker_info(session.connection)

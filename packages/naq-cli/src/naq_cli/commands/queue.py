@@ -41,7 +41,7 @@ def state_of(queue: QueueView) -> str:
 COLUMNS = (
     Column("Queue", lambda queue: queue.queue),
     Column("State", lambda queue: "paused" if queue.paused else "open"),
-    Column("Queued", lambda queue: queue.waiting, right=True),
+    Column("Queued", lambda queue: queue.queued, right=True),
     Column("Running", lambda queue: queue.running, right=True),
     Column("Held", lambda queue: queue.held, right=True),
     Column("Dead", lambda queue: queue.dead, right=True),
@@ -72,7 +72,7 @@ async def show(session: Session, queue: str, /) -> None:
     facts = [
         ("Queue", view.queue),
         ("State", state_of(view)),
-        ("Queued", view.waiting),
+        ("Queued", view.queued),
         ("By priority", view.by_priority),
         ("Running", view.running),
         ("Held", view.held),
@@ -119,7 +119,8 @@ async def pause(session: Session, queue: str, /, *, until: str | None = None) ->
 
     Args:
         queue: The queue.
-        until: When to resume it automatically: a duration from now (30m) or a time (2026-11-24T12:30:00Z).
+        until: When to resume it automatically: a duration from now (30m), a time of day in UTC (18:00), or a time
+            (2026-11-24T12:30:00Z).
     """
     end = None if until is None else parse_instant(until, now=session.connection.clock.utc(), setting="until", ahead=True)
     await _say_if_new(session, queue)
@@ -184,7 +185,7 @@ async def policy(session: Session, queue: str, /, *, key_limit: int | None = Non
 @app.command
 @connected("queue purge", Destroying)
 async def purge(session: Session, queue: str, /) -> None:
-    """Delete every waiting or delayed job of a queue.
+    """Delete every queued or held job of a queue.
 
     Running and dead jobs stay; naq job delete state:dead queue:NAME deletes dead ones.
 
@@ -193,8 +194,8 @@ async def purge(session: Session, queue: str, /) -> None:
     """
     view = await get_queue(session.connection, queue)
     session.output.confirm(
-        f"{view.waiting:,} waiting and {view.held:,} delayed jobs of {queue} would be deleted.",
-        yes=not (view.waiting or view.held),
+        f"{view.queued:,} queued and {view.held:,} held jobs of {queue} would be deleted.",
+        yes=not (view.queued or view.held),
     )
     async with session.acting("purge-queue", queue) as entry:
         deleted = await purge_queue(session.connection, queue)
@@ -217,6 +218,6 @@ async def delete(session: Session, queue: str, /) -> None:
         async with session.acting("delete-queue", queue):
             await delete_queue(session.connection, queue)
     except QueueInUseError as error:
-        advice = f"naq queue purge {queue} deletes waiting and held jobs, naq job delete queue:{queue} those that have ended"
+        advice = f"naq queue purge {queue} deletes queued and held jobs, naq job delete queue:{queue} those that have ended"
         raise CommandError(f"{error}. {advice if error.jobs else f'See: naq queue show {queue}'}", ExitCode.REFUSED) from error
     session.output.done(f"{queue} was deleted.", names=[queue])

@@ -17,12 +17,13 @@ from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import schedules
 from naq_core.errors import InvalidScheduleError
+from naq_core.filters import parse_instant
 from naq_core.inspect import leading_scheduler
 from naq_core.options import REPEATED_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.views import SchedulerView, ScheduleView
-from naq_core.wording import exact_span, span
+from naq_core.wording import counted, exact_span, span
 
-app = App(name="schedule", help="List, add, pause and trigger recurring schedules.")
+app = App(name="schedule", help="List, add, pause, trigger and backfill recurring schedules.")
 
 
 @offering(SCHEDULE_OPTIONS)
@@ -280,6 +281,32 @@ async def trigger(session: Session, schedule: str, /) -> None:
         job_id = await schedules.trigger_schedule(session.connection, schedule)
         entry.reason = f"enqueued as {job_id}"
     session.output.done(job_id, names=[job_id], document={"job_id": job_id, "schedule_id": schedule})
+
+
+@app.command
+@connected("schedule backfill", Destroying)
+async def backfill(session: Session, schedule: str, /, *, since: str, until: str = "0s") -> None:
+    """Enqueue a schedule's runs of times that have passed and have no job, at most 1,000.
+
+    Pause and overlap policy are not regarded: all are enqueued at once.
+
+    Args:
+        schedule: Its id.
+        since: From when on: a duration before now (7d), a time of day in UTC (08:00), or a time (2026-11-24T12:30:00Z).
+        until: The end of the range. Default: now.
+    """
+    connection = session.connection
+    begin, end = (
+        parse_instant(text, now=connection.clock.utc(), setting=name) for name, text in (("since", since), ("until", until))
+    )
+    times = await schedules.backfill_times(connection, schedule, begin, end)
+    session.output.confirm(
+        f"{counted(len(times), 'run')} of {schedule} would be enqueued, as far as they have no job.", yes=not times
+    )
+    async with session.acting("backfill-schedule", schedule, since=iso(begin), until=iso(end)) as entry:
+        made = await schedules.backfill_schedule(connection, schedule, times)
+        entry.reason = f"{counted(len(made), 'run')} enqueued"
+    session.output.done(f"{entry.reason}.", names=made, document={"schedule_id": schedule, "jobs": made})
 
 
 @app.command

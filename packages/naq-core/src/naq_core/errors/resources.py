@@ -19,7 +19,7 @@ class QueueInUseError(NaqError):
 
     Attributes:
         queue: Its name.
-        jobs: How many jobs it has in each state that has any: waiting, running, held, dead, cancelled.
+        jobs: How many jobs it has in each state that has any: queued, running, held, dead, cancelled.
         workers: How many workers take jobs from it.
     """
 

@@ -22,6 +22,22 @@ UNKNOWN = object()
 """A value that a preview does not spell out."""
 
 
+def call_of_preview(preview: str) -> tuple[list[Any], dict[str, Any]] | None:
+    """Return the arguments that a preview spells out in full; None where it does not."""
+    found = _of_preview(preview) if preview else ([], {})
+    return None if found is None or _has_unknown(found) else found
+
+
+def _has_unknown(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_has_unknown, value.values()))
+        case list() | tuple():
+            return any(map(_has_unknown, value))
+        case _:
+            return value is UNKNOWN
+
+
 def has_arguments(wanted: JobFilter, view: JobView, envelope: Envelope | None, mask: Mask | None) -> bool | None:
     """Return whether a job has the arguments that a filter asks for; None where that is not known.
 
@@ -84,7 +100,7 @@ def _is_seen(path: Sequence[str], value: Any, text: str, mask: Mask) -> bool:
     return all(mask(each) == each for each in shown)
 
 
-def _of_preview(preview: str) -> Any:
+def _of_preview(preview: str) -> tuple[list[Any], dict[str, Any]] | None:
     """Return positional and keyword arguments as far as a preview has them, None of what cannot be read."""
     written = preview.replace(f", {CUT_OFF}}}", f", '{CUT_OFF}': ...}}")
     try:

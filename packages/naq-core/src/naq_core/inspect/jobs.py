@@ -7,6 +7,7 @@ import msgspec
 
 from naq_core.errors import AmbiguousJobError, DecodeError
 from naq_core.filters import check_filter
+from naq_core.inspect._arguments import call_of_preview
 from naq_core.inspect._compose import envelope_of, view_of
 from naq_core.inspect._known import known_count
 from naq_core.inspect._listing import GRACE, Listing
@@ -20,6 +21,7 @@ from naq_core.transport.direct import Entry, get_many
 from naq_core.transport.streams import count_by_subject
 from naq_core.values import seconds, whole
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
+from naq_core.written_calls import WrittenCall
 
 MAX_SCAN = 20_000
 MOST_CHILDREN = 1000
@@ -140,17 +142,41 @@ async def get_arguments(connection: Connection, job_id: str, queue: str = "*", m
         queue: Its queue; by default it is looked for in all.
         mask: As of `list_jobs`.
     """
+    call = await _stored_call(connection, *check_place(job_id, queue), mask)
+    return "" if call is None else msgspec.json.format(msgspec.json.encode({"args": call[0], "kwargs": call[1]})).decode()
+
+
+async def get_call(connection: Connection, job_id: str, queue: str = "*", mask: Mask | None = None) -> WrittenCall | None:
+    """Return the arguments of a job as values of JSON, as far as they may be seen; None where they are not known in full.
+
+    They are known of jobs of the JSON serializer that are still stored; of others where the preview spells them out, in which
+    tuples and sets are lists.
+
+    Args:
+        job_id, queue, mask: As of `get_arguments`.
+
+    Raises:
+        JobNotFoundError: There is neither a job nor a record of this id.
+    """
     job_id, queue = check_place(job_id, queue)
+    call = await _stored_call(connection, job_id, queue, mask)
+    return call_of_preview((await get_job(connection, job_id, queue, mask)).arguments) if call is None else call
+
+
+async def _stored_call(connection: Connection, job_id: str, queue: str, mask: Mask | None) -> WrittenCall | None:
+    """Return the arguments of a job of the JSON serializer that is still stored, as they may be seen."""
     _, message = await records.look_up(connection, job_id, queue)
     envelope = None if message is None else envelope_of(Entry(message.subject, message.sequence, "", {}, message.data))
     if envelope is None or envelope.ct != JSON or not envelope.body:
-        return ""
+        return None
     try:
         call: Any = decode_json(envelope.body, "arguments")
         shown = {"args": call[0], "kwargs": call[1]}
-        return msgspec.json.format(msgspec.json.encode(shown if mask is None else masked_value(shown, mask))).decode()
+        seen = shown if mask is None else masked_value(shown, mask)
+        msgspec.json.encode(seen)
     except (DecodeError, LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        return ""
+        return None
+    return seen["args"], seen["kwargs"]
 
 
 async def _by_id(connection: Connection, job_id: str, queue: str = "*") -> JobView | None:

@@ -48,15 +48,16 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
     views = {queue: QueueView(queue=queue) for queue in queues}
     for each in consumers:
         view = views[each.queue]
-        view.waiting += each.pending
+        view.queued += each.pending
+        view.waiting = view.queued
         view.running += each.unsettled
         view.redelivered += each.redelivered
         view.paused = view.paused or each.is_paused
         view.by_priority[each.level] = each.pending
     held = await _count_each(connection, names.held, queues)
     dead = await _count_each(connection, names.dead, queues)
-    for queue, waiting, buried in zip(queues, held, dead, strict=True):
-        views[queue].held, views[queue].dead = waiting, buried
+    for queue, delayed, buried in zip(queues, held, dead, strict=True):
+        views[queue].held, views[queue].dead = delayed, buried
     await _add_oldest(connection, consumers, views)
     await _add_settings(connection, views)
     for worker in await list_workers(connection):
@@ -75,7 +76,7 @@ async def _count_each(connection: Connection, subject_of: Callable[[str, str], s
 
 
 async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts], views: dict[str, QueueView]) -> None:
-    """The oldest waiting job is the first behind what was delivered last."""
+    """The oldest queued job is the first behind what was delivered last."""
     names = connection.names
     short = [each for each in consumers if 0 < each.pending <= SHORT]
     busy = [each for each in consumers if each.pending > SHORT]

@@ -147,7 +147,7 @@ async def is_queue_paused(connection: Connection, queue: str) -> bool:
 
 
 async def purge_queue(connection: Connection, queue: str) -> int:
-    """Delete every waiting or delayed job of a queue.
+    """Delete every queued or held job of a queue.
 
     A job that runs goes on and its result is kept, but if its worker dies it is not run again. Dead jobs stay. A job that others
     wait for is recorded as cancelled, and they are cancelled or released as after any cancellation. A caller that waits for the
@@ -189,7 +189,7 @@ async def delete_queue(connection: Connection, queue: str) -> None:
 
     Raises:
         QueueNotFoundError: There is no such queue.
-        QueueInUseError: It has jobs (waiting, running, held, or dead or cancelled and kept for a retry) or workers; says how
+        QueueInUseError: It has jobs (queued, running, held, or dead or cancelled and kept for a retry) or workers; says how
             many. Nothing was deleted.
         BrokerError: Not all may have been done; delete it again.
     """
@@ -228,7 +228,7 @@ async def _jobs(connection: Connection, queue: str, running: int) -> dict[str, i
     ready = [names.ready_filter(queue, level) for level in LEVELS]
     held, dead, cancelled, *waiting = await count_many(connection, names.jobs_stream, [*places, *ready])
     taken = min(running, sum(waiting))  # their messages stay until they end
-    return {"waiting": sum(waiting) - taken, "running": taken, "held": held, "dead": dead, "cancelled": cancelled}
+    return {"queued": sum(waiting) - taken, "running": taken, "held": held, "dead": dead, "cancelled": cancelled}
 
 
 def _instant(until: datetime, now: datetime) -> str:

@@ -7,8 +7,9 @@ counters that only ever grow, the same sums are added to the server's own (`naq_
 """
 
 from naq_core.metrics.figures import BOUNDS, COUNTED_BOUNDS, LEVELS, OUTCOMES, Figures, Level, level_of, quantile
+from naq_core.metrics.functions import FunctionFigures
 from naq_core.metrics.recorder import Recorder
-from naq_core.metrics.series import Series, SeriesPoint, SeriesReader, read_series
+from naq_core.metrics.series import Series, SeriesPoint, SeriesReader, read_functions, read_series
 from naq_core.storage.tally_store import Counter, TallyReader
 from naq_core.storage.topology import ensure_tally
 
@@ -19,6 +20,7 @@ __all__ = [
     "OUTCOMES",
     "Counter",
     "Figures",
+    "FunctionFigures",
     "Level",
     "Recorder",
     "Series",
@@ -28,5 +30,6 @@ __all__ = [
     "ensure_tally",
     "level_of",
     "quantile",
+    "read_functions",
     "read_series",
 ]

@@ -9,6 +9,7 @@ import msgspec
 from naq_core.decoding import Decoder
 from naq_core.errors import UnreadableError
 from naq_core.metrics.figures import LEVELS, Figures, Level, Stretch, level_of, quantile
+from naq_core.metrics.functions import FunctionFigures, add_up
 from naq_core.storage.connection import Connection
 from naq_core.storage.figures import load_figures
 from naq_core.transport.streams import stream_span
@@ -37,6 +38,7 @@ class SeriesPoint(msgspec.Struct, kw_only=True):
     wait_p50: float | None = None
     """Seconds; None where nothing was started."""
     wait_p95: float | None = None
+    wait_p99: float | None = None
     run_p50: float | None = None
     run_p95: float | None = None
     run_p99: float | None = None
@@ -119,6 +121,37 @@ class SeriesReader:
                         found.setdefault(row.queue, [0] * count)[place] += row.ended
         return found
 
+    def by_function(self, level: Level, hours: float, queue: str = "", now: float | None = None) -> list[FunctionFigures]:
+        """Add up what was read for each function, the one that took most time first."""
+        now = time.time() if now is None else now
+        first = int((now - hours * 3600) // level.step + 1) * level.step
+        length = now + level.step - first
+        rows = (
+            ((at - first) / length, row)
+            for (at, _), stretch in self._known[level.step].items()
+            if first <= at <= now
+            for row in stretch.rows
+            if not queue or row.queue == queue
+        )
+        return add_up(rows)
+
+
+async def read_functions(connection: Connection, hours: float = 1.0, queue: str = "") -> list[FunctionFigures]:
+    """Return what the jobs of each function did, the function that took most time first.
+
+    Args:
+        hours: How far back, up to 72.
+        queue: Only jobs of this queue.
+
+    Raises:
+        InvalidOptionError: `hours` is out of range.
+        BrokerError: The server did not answer in time.
+    """
+    reader = SeriesReader()
+    level = level_of(hours)
+    await reader.refresh(connection, level)
+    return reader.by_function(level, hours, queue, connection.clock.now())
+
 
 async def read_series(connection: Connection, hours: float = 1.0, queue: str = "", function: str = "") -> Series:
     """Return figures over time: how many jobs ended how, how long they waited and ran, how many waited.
@@ -159,6 +192,7 @@ def _point(at: int, figures: Figures, seen: Stretch) -> SeriesPoint:
         cancelled=figures.cancelled,
         wait_p50=quantile(figures.wait, 0.5),
         wait_p95=quantile(figures.wait, 0.95),
+        wait_p99=quantile(figures.wait, 0.99),
         run_p50=quantile(figures.run, 0.5),
         run_p95=quantile(figures.run, 0.95),
         run_p99=quantile(figures.run, 0.99),

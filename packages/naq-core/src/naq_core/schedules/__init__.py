@@ -1,6 +1,7 @@
 """Recurring schedules: made and changed here, fired by `naq_scheduler`. Programs, the CLI and the dashboard share it."""
 
 from naq_core.names import check_schedule_id
+from naq_core.schedules.backfill import MOST_RUNS, backfill_schedule, backfill_times
 from naq_core.schedules.declared import Reconciled, declare, declared_specs, file_specs, reconcile
 from naq_core.schedules.leading import read_scheduler, scheduler_view
 from naq_core.schedules.spec import ScheduleSpec, firing_id, make_named_spec, make_spec
@@ -18,8 +19,11 @@ from naq_core.schedules.store import (
 )
 
 __all__ = [
+    "MOST_RUNS",
     "Reconciled",
     "ScheduleSpec",
+    "backfill_schedule",
+    "backfill_times",
     "check_schedule_id",
     "declare",
     "declared_specs",

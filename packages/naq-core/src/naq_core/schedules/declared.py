@@ -13,8 +13,9 @@ from naq_core.errors import ConfigurationError, EncodeError, InvalidScheduleErro
 from naq_core.functions import function_name, import_function, importable_name
 from naq_core.job import Job
 from naq_core.option_set import OptionSet
+from naq_core.schedules.firing import sealed
 from naq_core.schedules.spec import ScheduleSpec, make_named_spec, make_spec
-from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule, sealed
+from naq_core.schedules.store import delete_schedule, list_schedule_documents, put_schedule
 from naq_core.settings import Settings
 from naq_core.storage.connection import Connection
 

@@ -10,17 +10,11 @@ from typing import Any
 import msgspec
 
 from naq_core.decoding import complain
-from naq_core.enqueue.message import count_enqueued, message_of, tell_enqueued
-from naq_core.enqueue.within import within_stored
-from naq_core.envelope import Envelope, decode_envelope, encode_envelope
 from naq_core.errors import (
     InvalidScheduleError,
     ScheduleNotFoundError,
-    SignatureError,
     UnreadableError,
-    WrongSequenceError,
 )
-from naq_core.middleware import Timing
 from naq_core.names import check_schedule_id, new_id
 from naq_core.options import SCHEDULE_OPTIONS
 from naq_core.record import UNREADABLE
@@ -32,13 +26,12 @@ from naq_core.schedules.document import (
     new_document,
     view_of,
 )
-from naq_core.schedules.spec import ScheduleSpec, check_result_ttl, make_spec
-from naq_core.signing import unsealed
+from naq_core.schedules.firing import enqueue_firing, sealed
+from naq_core.schedules.spec import ScheduleSpec, make_spec
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import peek_record
 from naq_core.storage.topology import ensure_queue, ensure_schedules
 from naq_core.transport.buckets import delete_document, list_documents, read_document, write_document
-from naq_core.transport.headers import MESSAGE_ID
 from naq_core.transport.streams import stream_span
 from naq_core.values import flag
 from naq_core.views import Firing, ScheduleView
@@ -150,10 +143,10 @@ async def update_schedule(connection: Connection, schedule_id: str, **changes: A
     Raises:
         ScheduleNotFoundError: There is no schedule with this id. InvalidScheduleError: A value is wrong; nothing was changed.
     """
-    document, _ = await _read(connection, schedule_id)
+    document, _ = await read_document_of(connection, schedule_id)
     spec = revised(document.spec, **changes)
     now = connection.clock.utc()
-    return view_of(await _change(connection, schedule_id, lambda found: changed_document(found, spec, now)), now)
+    return view_of(await change_document(connection, schedule_id, lambda found: changed_document(found, spec, now)), now)
 
 
 def revised(spec: ScheduleSpec, **changes: Any) -> ScheduleSpec:
@@ -197,7 +190,7 @@ async def pause_schedule(connection: Connection, schedule_id: str) -> ScheduleVi
         ScheduleNotFoundError: There is no schedule with this id.
     """
     now = connection.clock.utc()
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, True, now)), now)
+    return view_of(await change_document(connection, schedule_id, lambda found: _paused(found, True, now)), now)
 
 
 async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleView:
@@ -209,7 +202,7 @@ async def resume_schedule(connection: Connection, schedule_id: str) -> ScheduleV
         ScheduleNotFoundError: There is no schedule with this id.
     """
     now = connection.clock.utc()
-    return view_of(await _change(connection, schedule_id, lambda found: _paused(found, False, now)), now)
+    return view_of(await change_document(connection, schedule_id, lambda found: _paused(found, False, now)), now)
 
 
 def _paused(document: ScheduleDocument, paused: bool, at: datetime) -> ScheduleDocument:
@@ -230,7 +223,7 @@ async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
     Raises:
         ScheduleNotFoundError: There is no schedule with this id. BrokerError: It is unknown whether the job was enqueued.
     """
-    document, _ = await _read(connection, schedule_id)
+    document, _ = await read_document_of(connection, schedule_id)
     job_id = f"{schedule_id}=manual-{new_id()}"
     firing = Firing(at=connection.clock.utc(), kind="manual", job_id=job_id)
     await enqueue_firing(connection, document.spec, job_id)
@@ -240,69 +233,8 @@ async def trigger_schedule(connection: Connection, schedule_id: str) -> str:
         changed.remember(firing)
         return changed
 
-    await _change(connection, schedule_id, note)
+    await change_document(connection, schedule_id, note)
     return job_id
-
-
-async def enqueue_firing(connection: Connection, spec: ScheduleSpec, job_id: str, *, deadline: float | None = None) -> bool:
-    """Enqueue one firing, and return whether its job is new; to do it again is safe.
-
-    While the job lives its id is taken, which the expected sequence checks. After that its record stops it at the claim. The
-    message id adds that the server itself drops a repetition within two minutes.
-
-    Args:
-        deadline: In loop time, until which it is repeated; None: as the settings say.
-
-    Raises:
-        SignatureError: The schedule is not signed with one of this process's keys, or is signed and the process has no key.
-        PayloadTooLargeError: Its message is larger than the server takes.
-        EnqueueSkippedError: Middleware has left it out. Whatever a middleware raises.
-        BrokerError: It is unknown whether it was stored.
-    """
-    template = connection.signer.open(spec.template, spec.queue, _template_name(spec))
-    if template != spec.template and not connection.signer:
-        raise SignatureError(f"schedule {spec.schedule_id} is signed: this process needs NAQ_SIGNING_KEY to sign its jobs")
-    at = connection.clock.now()
-    envelope = msgspec.structs.replace(
-        decode_envelope(template),
-        id=job_id,
-        at=at,
-        schedule=spec.schedule_id,
-        expires=at + spec.expires_in if spec.expires_in else 0.0,
-    )
-    return await within_stored(
-        connection,
-        "firing",
-        [(spec.queue, envelope)],
-        lambda found: _send_firing(connection, spec, *found, deadline=deadline),
-        Timing(spec.cron, spec.interval, spec.timezone),
-    )
-
-
-async def _send_firing(connection: Connection, spec: ScheduleSpec, envelope: Envelope, *, deadline: float | None) -> bool:
-    check_result_ttl(envelope.opt.result_ttl)
-    job_id, level = envelope.id, envelope.opt.priority
-    message = message_of(connection, (spec.queue, job_id), encode_envelope(envelope), envelope.fn, level)
-    await ensure_queue(connection, spec.queue, level)
-    subject, body, headers = message
-    try:
-        await connection.publish(subject, body, {**headers, MESSAGE_ID: job_id}, deadline=deadline)
-    except WrongSequenceError:
-        return False
-    count_enqueued(connection, spec.queue, envelope.fn)
-    await tell_enqueued({spec.queue})
-    return True
-
-
-def sealed(connection: Connection, spec: ScheduleSpec) -> ScheduleSpec:
-    """Return the schedule with its template signed, where there is a key."""
-    template = connection.signer.seal(unsealed(spec.template), spec.queue, _template_name(spec))
-    return msgspec.structs.replace(spec, template=template)
-
-
-def _template_name(spec: ScheduleSpec) -> str:
-    """What the signature binds the template to, so that it cannot be put into another schedule."""
-    return f"{spec.schedule_id}=template"
 
 
 def next_runs(view: ScheduleView, count: int = 5, after: datetime | None = None) -> list[datetime]:
@@ -360,20 +292,25 @@ async def _find(connection: Connection, schedule_id: str) -> tuple[ScheduleDocum
     return _try(subject, found.data), found.revision
 
 
-async def _read(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
+async def read_document_of(connection: Connection, schedule_id: str) -> tuple[ScheduleDocument, int]:
+    """Return what is stored of a schedule, and its revision.
+
+    Raises:
+        ScheduleNotFoundError: There is no schedule with this id. UnreadableError: It cannot be read.
+    """
     found, revision = await _find(connection, schedule_id)
     if not isinstance(found, ScheduleDocument):
         raise found
     return found, revision
 
 
-async def _change(
+async def change_document(
     connection: Connection, schedule_id: str, change: Callable[[ScheduleDocument], ScheduleDocument]
 ) -> ScheduleDocument:
     """Compare-and-set a change, again where somebody else (a firing) was faster."""
     names = connection.names
     while True:
-        old, revision = await _read(connection, schedule_id)
+        old, revision = await read_document_of(connection, schedule_id)
         new = change(old)
         data = encode_document(new)
         if new == old or await write_document(connection, names.schedule(schedule_id), data, revision):
@@ -381,18 +318,18 @@ async def _change(
 
 
 __all__ = [
+    "change_document",
     "delete_schedule",
-    "enqueue_firing",
     "get_schedule",
     "list_schedule_documents",
     "list_schedules",
     "next_runs",
     "pause_schedule",
     "put_schedule",
+    "read_document_of",
     "resume_schedule",
     "revised",
     "schedule_history",
-    "sealed",
     "trigger_schedule",
     "update_schedule",
 ]

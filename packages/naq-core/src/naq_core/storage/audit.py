@@ -61,8 +61,8 @@ async def descend(connection: Connection, subject: str | None = None, below: int
 
 
 async def newest_notes(connection: Connection, kind: str, target: str, limit: int) -> list[Entry]:
-    """Return the newest notes of one target, the newest first."""
-    stream, subject = connection.names.audit_stream, connection.names.audit_note(kind, target_token(target), "*")
+    """Return the newest notes of one target, given as its token, or of all of a kind (`*`), the newest first."""
+    stream, subject = connection.names.audit_stream, connection.names.audit_note(kind, target, "*")
     descent = await descend(connection, subject)
     if descent.is_done:
         return []

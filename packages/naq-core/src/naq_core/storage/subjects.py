@@ -192,6 +192,10 @@ class Names:
         """The presence of a worker."""
         return f"{self.workers}.{worker_id}"
 
+    def past_worker(self, worker_id: str) -> str:
+        """What is kept of a worker when its presence has expired."""
+        return f"{self.workers}.past.{worker_id}"
+
     def queue_setting(self, queue: str) -> str:
         """What was set for a queue at run time: its pause and its limit."""
         return f"{self.queues}.setting.{queue}"

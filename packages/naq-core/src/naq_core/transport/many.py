@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from naq_core.errors import BrokerTimeoutError
@@ -59,21 +60,24 @@ async def _read_chunk(connection: JetStream, stream: str, subjects: list[str], n
         await asyncio.sleep(PAUSE)
 
 
-async def read_all(connection: JetStream, stream: str, subject: str, start: int = 1) -> list[Message]:
-    """Read every message of a subject, which may hold wildcards, from a sequence on; any replica answers.
+async def read_all(
+    connection: JetStream, stream: str, subject: str, start: int = 1, since: datetime | None = None
+) -> list[Message]:
+    """Read every message of a subject, which may hold wildcards, from a sequence or time on; any replica answers.
 
     Raises:
         BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
     """
     found: list[Message] = []
+    begin: dict[str, Any] = {"seq": start} if since is None else {"start_time": since.isoformat()}
     while True:
-        batch = await _get(connection, stream, {"seq": start, "next_by_subj": subject, "batch": PAGE}, connection.budget())
+        batch = await _get(connection, stream, {**begin, "next_by_subj": subject, "batch": PAGE}, connection.budget())
         if batch is None or not batch.messages:
             return found
         found += batch.messages
         if not batch.left:
             return found
-        start = found[-1].sequence + 1
+        begin = {"seq": found[-1].sequence + 1}
 
 
 async def read_some(connection: JetStream, stream: str, subject: str, most: int) -> Batch:

@@ -28,6 +28,7 @@ class Action(StrEnum):
     DELETE_SCHEDULE = "delete-schedule"
     RETRY_WORKFLOW = "retry-workflow"
     CANCEL_WORKFLOW = "cancel-workflow"
+    MARK_DEPLOY = "mark-deploy"
 
 
 Access: TypeAlias = frozenset[Action]
@@ -47,6 +48,7 @@ OPERATOR: Access = frozenset(
         Action.PAUSE_SCHEDULE,
         Action.RETRY_WORKFLOW,
         Action.CANCEL_WORKFLOW,
+        Action.MARK_DEPLOY,
     }
 )
 """What can be undone, or has been done before. Not enqueueing: who names the function can let workers run anything."""

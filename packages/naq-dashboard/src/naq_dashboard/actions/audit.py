@@ -24,6 +24,8 @@ log = logging.getLogger("naq.audit")
 NOTED = (
     "reason",
     "duration",
+    "since",
+    "until",
     "limit",
     "concurrency",
     "function",
@@ -78,10 +80,14 @@ class Audit:
         """
         self._refusals.add(Refusal(actor, action, reason, address), target)
 
-    def logged(self, viewer: Viewer, action: str, address: str) -> None:
-        """Log that somebody has logged in or out, and note it as far as that works: looking is possible without NATS too."""
+    def logged(self, viewer: Viewer, action: str, address: str, session: str = "") -> None:
+        """Log that somebody has logged in or out, and note it as far as that works: looking is possible without NATS too.
+
+        Args:
+            session: The mark of the session that a logout ends; every dashboard reads it in the trail.
+        """
         log.info("%s by %r from %s", action, viewer.name, address)
-        self._later(self._note_login(viewer, action, address))
+        self._later(self._note_login(viewer, action, address, session))
 
     async def close(self) -> None:
         """Wait for a moment for what is to be noted."""
@@ -116,8 +122,9 @@ class Audit:
             self._refusals.give_back(refusal, target, count)
             raise
 
-    async def _note_login(self, viewer: Viewer, action: str, address: str) -> None:
-        async with recorded(await self._broker.connection(), _actor(viewer), action, "", {"from": address}):
+    async def _note_login(self, viewer: Viewer, action: str, address: str, session: str) -> None:
+        details = {"from": address, "session": session}
+        async with recorded(await self._broker.connection(), _actor(viewer), action, "", details):
             pass
 
 

@@ -1,8 +1,12 @@
 """What an action on something that exists takes: what it is done to, and details."""
 
+from datetime import datetime
 from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
+
+from naq_core.filters import parse_instant
+from naq_dashboard.times import zone_name, zone_of_name
 
 __all__ = ["Details", "Target", "Text"]
 
@@ -29,7 +33,13 @@ class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: Text = ""
     """Kept with a cancelled job."""
     duration: Text = ""
-    """How long a pause lasts, such as `1h`; empty until it is resumed."""
+    """How long a pause lasts, such as `1h`, or until when: a time of day such as `18:00`, or a time; empty: until it is
+    resumed."""
+    tz: Text = ""
+    """The zone of times that name none, such as `Europe/Berlin`; by default UTC."""
+    since: Text = ""
+    until: Text = ""
+    """The range of a backfill: durations before now, such as `7d`, times of day, or times."""
     confirm: Text = ""
     """The queue's name again, for a purge."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
@@ -38,3 +48,12 @@ class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How many of a queue's jobs of one key may run at once over all workers."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     """How many jobs a worker runs at a time."""
+
+    def instant(self, name: str, now: datetime, *, ahead: bool = False) -> datetime:
+        """Return the time that a field says, in its zone.
+
+        Raises:
+            ConfigurationError: It is not a time.
+        """
+        zone = zone_of_name(zone_name(self.tz))
+        return parse_instant(getattr(self, name), now=now, setting=name, ahead=ahead, zone=zone).astimezone(zone)

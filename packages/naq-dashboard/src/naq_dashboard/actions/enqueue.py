@@ -16,6 +16,7 @@ from naq_core.options import OPTIONS, Option, read_options
 from naq_core.storage.connection import Connection
 from naq_core.written_calls import read_function
 from naq_dashboard.actions.details import Target, Text
+from naq_dashboard.masking import MASK
 
 __all__ = ["SERIALIZER", "NewJob", "Order", "check_call", "enqueue_job", "given_options", "offering", "target_of"]
 
@@ -87,6 +88,8 @@ def check_call(function: str, args: list[Any], kwargs: dict[str, Any]) -> str:
         ValidationException: It is not `module:function`, or the arguments are too long.
     """
     length = len(msgspec.json.encode((args, kwargs)))
+    if MASK in str((args, kwargs)):
+        raise ValidationException(f"an argument contains {MASK}, which stands for a hidden value: type the value itself")
     if length > LONGEST:
         raise ValidationException(f"the arguments are too long: {length:,} characters of at most {LONGEST:,}")
     try:

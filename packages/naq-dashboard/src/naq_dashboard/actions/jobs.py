@@ -3,12 +3,15 @@
 from litestar.exceptions import ValidationException
 
 from naq_core import manage
-from naq_core.filters import parse_instant
 from naq_core.manage import CancelOutcome
 from naq_core.storage.connection import Connection
 from naq_dashboard.actions.details import Details, Target
 
-__all__ = ["cancel_job", "delete_job", "reschedule_job", "retry_job", "run_job"]
+__all__ = ["NEVER_RUNS", "cancel_job", "delete_job", "reschedule_job", "retry_job", "run_job"]
+
+
+NEVER_RUNS = "The job is cancelled and will not run."
+"""What is said of a job that was cancelled before it began: nothing of it was done, so that it can be requeued as it was."""
 
 
 async def retry_job(connection: Connection, target: Target, _: Details) -> str:
@@ -21,7 +24,7 @@ async def cancel_job(connection: Connection, target: Target, details: Details) -
     """Cancel a job, with a reason."""
     outcome = await manage.cancel_job(connection, target.job_id, details.reason)
     return {
-        CancelOutcome.BEFORE_START: "The job is cancelled and will not run.",
+        CancelOutcome.BEFORE_START: NEVER_RUNS,
         CancelOutcome.WHILE_RUNNING: "The job is cancelled; its worker was asked to stop it.",
         CancelOutcome.ALREADY_ENDED: "The job had already ended; nothing was changed.",
     }[outcome]
@@ -43,6 +46,6 @@ async def reschedule_job(connection: Connection, target: Target, details: Detail
     """Give a delayed job another time: after a duration, or an instant."""
     if not details.duration.strip():
         raise ValidationException("duration is missing")
-    at = parse_instant(details.duration, now=connection.clock.utc(), setting="duration", ahead=True)
+    at = details.instant("duration", connection.clock.utc(), ahead=True)
     await manage.reschedule(connection, target.job_id, at)
-    return f"The job is due at {at:%Y-%m-%d %H:%M:%S} UTC."
+    return f"The job is due at {at:%Y-%m-%d %H:%M:%S %Z}."

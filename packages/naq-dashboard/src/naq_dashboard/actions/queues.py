@@ -1,12 +1,9 @@
 """Actions on one queue."""
 
-from datetime import datetime, timedelta
-
 from litestar.exceptions import ValidationException
 
 from naq_core import manage
 from naq_core.queue_policy import QueuePolicy
-from naq_core.settings import parse_duration
 from naq_core.storage.connection import Connection
 from naq_core.wording import counted, were
 from naq_dashboard.actions.details import Details, Target
@@ -16,9 +13,13 @@ __all__ = ["delete_queue", "limit_queue", "pause_queue", "policy_queue", "purge_
 
 async def pause_queue(connection: Connection, target: Target, details: Details) -> str:
     """Pause a queue, for a duration or until it is resumed."""
-    until = _until(details.duration.strip(), connection.clock.utc())
+    now = connection.clock.utc()
+    until = details.instant("duration", now, ahead=True) if details.duration.strip() else None
+    if until is not None and until <= now:
+        raise ValidationException("duration must be positive, or a time to come")
     await manage.pause_queue(connection, target.name, until)
-    return f"Queue {target.name} is paused{f' until {until:%H:%M:%S} UTC' if until else ''}; running jobs continue."
+    end = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
+    return f"Queue {target.name} is paused{end}; running jobs continue."
 
 
 async def resume_queue(connection: Connection, target: Target, _: Details) -> str:
@@ -45,7 +46,7 @@ async def policy_queue(connection: Connection, target: Target, details: Details)
 
 
 async def purge_queue(connection: Connection, target: Target, details: Details) -> str:
-    """Delete the waiting and delayed jobs of a queue, whose name was typed again."""
+    """Delete the queued and held jobs of a queue, whose name was typed again."""
     if details.confirm.strip() != target.name:
         raise ValidationException(f"to confirm, type the name exactly: {target.name}")
     count = await manage.purge_queue(connection, target.name)
@@ -56,15 +57,3 @@ async def delete_queue(connection: Connection, target: Target, _: Details) -> st
     """Delete a queue that has no jobs and no workers."""
     await manage.delete_queue(connection, target.name)
     return f"Queue {target.name} is deleted."
-
-
-def _until(duration: str, now: datetime) -> datetime | None:
-    if not duration:
-        return None
-    try:
-        length = parse_duration(duration)
-    except ValueError as error:
-        raise ValidationException(f"duration {error}") from error
-    if length <= timedelta(0):
-        raise ValidationException("duration must be positive")
-    return now + length

@@ -10,12 +10,14 @@ from naq_core import schedules
 from naq_core.option_set import OptionSet
 from naq_core.options import REPEATED_OPTIONS, SCHEDULE_OPTIONS, Option
 from naq_core.storage.connection import Connection
+from naq_core.wording import counted
 from naq_dashboard.actions.details import Details, Target, Text
 from naq_dashboard.actions.enqueue import SERIALIZER, Order, check_call, given_options, offering
 
 __all__ = [
     "NewSchedule",
     "Times",
+    "backfill_schedule",
     "create_schedule",
     "delete_schedule",
     "edit_schedule",
@@ -79,6 +81,19 @@ async def trigger_schedule(connection: Connection, target: Target, _: Details) -
     """Enqueue a schedule's job now."""
     job_id = await schedules.trigger_schedule(connection, target.name)
     return f"Enqueued now as {job_id}."
+
+
+async def backfill_schedule(connection: Connection, target: Target, details: Details) -> str:
+    """Enqueue the runs of a schedule for a range that has passed."""
+    if not details.since.strip():
+        raise ValidationException("since is missing: from when on?")
+    now = connection.clock.utc()
+    since = details.instant("since", now)
+    until = details.instant("until", now) if details.until.strip() else now
+    times = await schedules.backfill_times(connection, target.name, since, until)
+    made = await schedules.backfill_schedule(connection, target.name, times)
+    left = f" {len(times) - len(made):,} of {len(times):,} times had a job already." if len(made) < len(times) else ""
+    return f"{counted(len(made), 'run')} enqueued.{left}"
 
 
 async def pause_schedule(connection: Connection, target: Target, _: Details) -> str:

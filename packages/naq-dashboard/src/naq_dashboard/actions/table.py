@@ -8,6 +8,7 @@ import msgspec
 
 from naq_core.storage.connection import Connection
 from naq_dashboard.access.roles import Action
+from naq_dashboard.actions.deploys import mark_deploy
 from naq_dashboard.actions.details import Details, Target
 from naq_dashboard.actions.enqueue import NewJob, enqueue_job
 from naq_dashboard.actions.jobs import cancel_job, delete_job, reschedule_job, retry_job, run_job
@@ -15,6 +16,7 @@ from naq_dashboard.actions.queues import delete_queue, limit_queue, pause_queue,
 from naq_dashboard.actions.schedules import (
     NewSchedule,
     Times,
+    backfill_schedule,
     create_schedule,
     delete_schedule,
     edit_schedule,
@@ -27,7 +29,14 @@ from naq_dashboard.actions.workflows import cancel_workflow, retry_workflow
 
 __all__ = ["TARGETS", "UNDO", "VERBS", "Verb"]
 
-TARGETS = {"job": "job_id", "queue": "queue", "worker": "worker_id", "schedule": "schedule_id", "workflow": "workflow_id"}
+TARGETS = {
+    "job": "job_id",
+    "queue": "queue",
+    "worker": "worker_id",
+    "schedule": "schedule_id",
+    "workflow": "workflow_id",
+    "deploy": "version",
+}
 """The field or parameter that names the target, by the kind of the target."""
 
 
@@ -63,6 +72,7 @@ VERBS: dict[str, Verb] = {
     "resize-worker": Verb(Action.RESIZE_WORKER, resize_worker),
     "stop-worker": Verb(Action.STOP_WORKER, stop_worker),
     "trigger-schedule": Verb(Action.TRIGGER_SCHEDULE, trigger_schedule),
+    "backfill-schedule": Verb(Action.TRIGGER_SCHEDULE, backfill_schedule),
     "pause-schedule": Verb(Action.PAUSE_SCHEDULE, pause_schedule),
     "resume-schedule": Verb(Action.PAUSE_SCHEDULE, resume_schedule),
     "create-schedule": Verb(Action.EDIT_SCHEDULE, create_schedule, NewSchedule),
@@ -70,6 +80,7 @@ VERBS: dict[str, Verb] = {
     "delete-schedule": Verb(Action.DELETE_SCHEDULE, delete_schedule, leads_to="schedules"),
     "retry-workflow": Verb(Action.RETRY_WORKFLOW, retry_workflow),
     "cancel-workflow": Verb(Action.CANCEL_WORKFLOW, cancel_workflow),
+    "mark-deploy": Verb(Action.MARK_DEPLOY, mark_deploy),
 }
 
 UNDO = {

@@ -6,6 +6,7 @@ from naq_dashboard.api.actions import ACTING
 from naq_dashboard.api.audit import TRAIL
 from naq_dashboard.api.errors import ERRORS
 from naq_dashboard.api.events import EVENTS
+from naq_dashboard.api.functions import FUNCTIONS
 from naq_dashboard.api.health import HEALTH
 from naq_dashboard.api.jobs import JOBS
 from naq_dashboard.api.metrics import METRICS
@@ -26,6 +27,7 @@ API_HANDLERS: list[Any] = [
     *WORKFLOWS,
     *EVENTS,
     *METRICS,
+    *FUNCTIONS,
     *TRAIL,
     *ACTING,
 ]

@@ -9,6 +9,7 @@ from litestar.response import ServerSentEvent
 
 from naq_core.names import check_place, check_queue
 from naq_core.views import Event
+from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.live.event_stream import event_frames
 from naq_dashboard.web import AnyRequest, state_of
 
@@ -35,7 +36,9 @@ Kinds = Annotated[
         name="kind", max_items=20, description="May be repeated. `enqueued` and later kinds need `NAQ_JOB_EVENTS=on`."
     ),
 ]
-OfQueue = Annotated[str, QueryParameter(max_length=100, description="Only events of this queue.")]
+OfQueue = Annotated[
+    str, QueryParameter(max_length=1000, description="Only events of this queue, or of several, separated by commas.")
+]
 OfJob = Annotated[str, QueryParameter(max_length=200, description="Only events of this job.")]
 
 
@@ -52,19 +55,21 @@ async def event_stream(request: AnyRequest, kinds: Kinds = None, queue: OfQueue 
     connection alive.
     """
     state = state_of(request)
-    if queue:
-        check_queue(queue)
+    queues = frozenset(check_queue(each.strip()) for each in queue.split(",") if each.strip())
     if job:
-        job, place = check_place(job, queue or "*")
-        queue = queue if place == "*" else place
+        job, place = check_place(job, next(iter(queues)) if len(queues) == 1 else "*")
+        queues = queues if place == "*" else frozenset({place})
     chosen = frozenset(kinds or ())
 
     def wanted(event: Event) -> bool:
-        return (not chosen or event.kind in chosen) and queue in ("", event.queue) and job in ("", event.job_id)
+        is_of_queue = not queues or event.queue in queues
+        return is_of_queue and (not chosen or event.kind in chosen) and job in ("", event.job_id)
 
     await state.connection()
     state.feed.start()
-    frames = event_frames(state.feed, state.live, wanted, request.headers.get("Last-Event-ID", ""))
+    owner = viewer_of(request).name
+    state.live.check_room(owner, state.settings.streams_per_user)
+    frames = event_frames(state.feed, state.live, wanted, request.headers.get("Last-Event-ID", ""), owner)
     return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from litestar import get
+from litestar import MediaType, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
@@ -11,6 +11,7 @@ from naq_core.inspect import get_job
 from naq_core.record import JobState, LogLine
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
 from naq_dashboard.queries import search
+from naq_dashboard.render import LOG_LEVELS, moment
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["JOBS"]
@@ -22,6 +23,7 @@ Words = Annotated[
 ]
 When = Annotated[str, QueryParameter(max_length=100, description="A time, or a duration before now, such as `2h`.")]
 States = Annotated[list[JobState] | None, QueryParameter(name="state", max_items=8)]
+Level = Annotated[str, QueryParameter(max_length=20, description="Only lines of this level or above, such as `WARNING`.")]
 Short = Annotated[str, QueryParameter(max_length=500)]
 
 
@@ -86,4 +88,19 @@ async def job_logs(request: AnyRequest, job_id: FromPath[str]) -> list[LogLine]:
     return view.logs
 
 
-JOBS: list[Any] = [all_jobs, job_count, one_job, job_logs]
+@get("/api/jobs/{job_id:str}/log.txt", tags=["jobs"], media_type=MediaType.TEXT)
+async def job_log_text(request: AnyRequest, job_id: FromPath[str], level: Level = "") -> str:
+    """Return the newest lines that a job has logged as text, with time (UTC), attempt and level, the oldest of them first."""
+    state = state_of(request)
+    view: JobView = await state.read(get_job, job_id, "*", state.mask)
+    least = LOG_LEVELS.get(level.upper(), 0)
+    lines = [each for each in view.logs if LOG_LEVELS.get(each.level, 0) >= least]
+    return "".join(f"{_instant(each.at)} {each.attempt} {each.level} {each.message}\n" for each in lines)
+
+
+def _instant(seconds: float) -> str:
+    at = moment(seconds)
+    return "-" if at is None else at.isoformat(timespec="milliseconds")
+
+
+JOBS: list[Any] = [all_jobs, job_count, one_job, job_logs, job_log_text]

@@ -1,17 +1,21 @@
 """Figures over time, as JSON for charts and as text for Prometheus."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Response
 
 from naq_core.attention import needs_attention
 from naq_core.inspect import leading_scheduler, list_queues, list_workers
-from naq_core.metrics import Series
+from naq_core.metrics import Series, SeriesPoint
 from naq_core.schedules import list_schedules
+from naq_core.views import Deploy
 from naq_dashboard.api.prometheus import Facts, encode
+from naq_dashboard.queries.deploys import deploys
 from naq_dashboard.queries.queues import ATTENTION_FRESH
 from naq_dashboard.web import AnyRequest, state_of
 
@@ -23,10 +27,25 @@ Hours = Annotated[float, QueryParameter(gt=0, le=72, description="The time range
 Name = Annotated[str, QueryParameter(max_length=500)]
 
 
+class Chart(msgspec.Struct, kw_only=True):
+    """Figures over time, oldest first, without gaps, and the deployments in that time."""
+
+    step: int
+    """Seconds."""
+    since: datetime
+    until: datetime
+    points: list[SeriesPoint]
+    deploys: list[Deploy]
+
+
 @get("/api/metrics/series", tags=["metrics"])
-async def series(request: AnyRequest, hours: Hours = 1.0, queue: Name = "", function: Name = "") -> Series:
+async def series(request: AnyRequest, hours: Hours = 1.0, queue: Name = "", function: Name = "") -> Chart:
     """Return figures over time, oldest first: steps of 10 seconds up to an hour, of a minute up to six, else of ten minutes."""
-    return await state_of(request).figures.series(hours, queue, function)
+    state = state_of(request)
+    found: Series
+    found, marks = await asyncio.gather(state.figures.series(hours, queue, function), deploys(state.read))
+    within = [each for each in marks if found.since <= each.at <= found.until]
+    return Chart(step=found.step, since=found.since, until=found.until, points=found.points, deploys=within)
 
 
 @get("/metrics", include_in_schema=False)

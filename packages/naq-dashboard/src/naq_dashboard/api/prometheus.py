@@ -29,7 +29,7 @@ HISTOGRAMS = (
     ("wait", "naq_job_wait_seconds", "Time that jobs waited for a worker after they became ready."),
 )
 STATES: tuple[tuple[str, Callable[[QueueView], int]], ...] = (
-    ("waiting", lambda each: each.waiting),
+    ("queued", lambda each: each.queued),
     ("running", lambda each: each.running),
     ("held", lambda each: each.held),
     ("dead", lambda each: each.dead),
@@ -100,7 +100,7 @@ class Facts(Collector):
         depths = [((each.queue, state), count(each)) for each in self.queues for state, count in STATES]
         yield _labelled("naq_queue_depth", "Jobs of a queue by state.", ("queue", "state"), depths)
         ages = [((each.queue,), _age(each, now)) for each in self.queues]
-        yield _labelled("naq_queue_oldest_job_age_seconds", "Age of the oldest waiting job.", queue, ages)
+        yield _labelled("naq_queue_oldest_job_age_seconds", "Age of the oldest queued job.", queue, ages)
         pauses = [((each.queue,), int(each.paused)) for each in self.queues]
         yield _labelled("naq_queue_paused", "Whether the queue is paused.", queue, pauses)
         workers = [((each.queue,), each.workers) for each in self.queues]
@@ -143,7 +143,7 @@ def _bounds() -> Iterator[tuple[str, str]]:
 
 
 def _age(queue: QueueView, now: float) -> float:
-    return max(0.0, now - queue.oldest_at.timestamp()) if queue.oldest_at is not None and queue.waiting else 0.0
+    return max(0.0, now - queue.oldest_at.timestamp()) if queue.oldest_at is not None and queue.queued else 0.0
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -49,7 +49,7 @@ async def all_queues(request: AnyRequest) -> list[QueueView]:
 
 @get("/api/queues/{queue:str}", tags=["queues"])
 async def one_queue(request: AnyRequest, queue: FromPath[str]) -> QueueView:
-    """Return one queue. KEDA's metrics-api scaler can read `waiting` here."""
+    """Return one queue. KEDA's metrics-api scaler can read `queued` here."""
     return await state_of(request).read(get_queue, queue)
 
 

@@ -7,18 +7,24 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from litestar.connection import ASGIConnection, Request
 from litestar.exceptions import HTTPException
 
 from naq_core.audit import Actor
+from naq_core.errors import ConfigurationError
 from naq_dashboard.access.passwords import SessionSigner, password_matches
 from naq_dashboard.access.roles import ADMIN, VIEWER, Viewer
+from naq_dashboard.access.sessions import Session
 from naq_dashboard.actions.audit import Audit
+from naq_dashboard.guard.ended import EndedSessions
 from naq_dashboard.guard.guesses import Guesses, Tries
 from naq_dashboard.guard.peers import address_of, is_from_proxy
-from naq_dashboard.settings import DashboardSettings
+from naq_dashboard.settings import PREFIX, DashboardSettings
+
+if TYPE_CHECKING:
+    from naq_dashboard.guard.oidc import OidcProvider
 
 __all__ = ["COOKIE", "Identify", "Login"]
 
@@ -39,13 +45,21 @@ class Login:
     """
 
     def __init__(
-        self, settings: DashboardSettings, signer: SessionSigner, audit: Audit, identify: Identify | None = None
+        self,
+        settings: DashboardSettings,
+        signer: SessionSigner,
+        audit: Audit,
+        ended: EndedSessions,
+        identify: Identify | None = None,
     ) -> None:
         self._settings = settings
         self._signer = signer
         self._audit = audit
         self._identify = identify
         self._passwords = {each.name: each.password for each in settings.accounts}
+        self.ended = ended
+        self.provider = _provider(settings, signer) if identify is None else None
+        """Where people log in besides here."""
         self._known: OrderedDict[bytes, Viewer] = OrderedDict()
         """Users by a keyed digest of correct credentials and the address that they came from."""
         self._passwords_tried, self._tokens_tried = Guesses("password"), Guesses("token", TOKEN_PAUSE)
@@ -53,7 +67,7 @@ class Login:
     @property
     def has_form(self) -> bool:
         """Whether people can log in on a page."""
-        return bool(self._settings.accounts) and self._identify is None
+        return bool(self._settings.accounts or self._settings.oidc_issuer) and self._identify is None
 
     async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:
         """Find out who asks; None where they would have to log in."""
@@ -88,9 +102,20 @@ class Login:
         self._audit.refused(Actor("" if known is None else known.name, "password"), "log-in", "", told, address)
         return None
 
-    def session(self, viewer: Viewer, seconds: float) -> str:
+    def session(self, session: Session) -> str:
         """Return what the browser of somebody who has logged in keeps."""
-        return self._signer.session(viewer.name, self._passwords[viewer.name], seconds)
+        return self._signer.session(session, self._proof(session) or "")
+
+    def read_session(self, request: Request[Any, Any, Any]) -> Session | None:
+        """Return the session of a request that is not over by itself."""
+        word = request.cookies.get(COOKIE)
+        return self._signer.session_of(word, self._proof) if word else None
+
+    def _proof(self, session: Session) -> str | None:
+        """Return what a session rests on: a changed password, or another provider, ends it."""
+        if session.by == "oidc":
+            return f"{self._settings.oidc_issuer} {self._settings.oidc_client_id}" if self._settings.oidc_issuer else None
+        return self._passwords.get(session.user)
 
     async def _recognise(self, request: Request[Any, Any, Any]) -> Viewer | None:
         settings = self._settings
@@ -103,7 +128,7 @@ class Login:
             case "basic":
                 return await self._by_basic(credentials.strip(), address_of(request))
             case _:
-                return self._by_proxy(request) or self._by_session(request)
+                return self._by_proxy(request) or await self._by_session(request)
 
     def _by_token(self, token: str, address: str) -> Viewer | None:
         mark = self._mark("bearer", address, token)
@@ -160,11 +185,26 @@ class Login:
         name = names[0]
         return Viewer(name, settings.access_of_proxy_user(name), "proxy")
 
-    def _by_session(self, request: Request[Any, Any, Any]) -> Viewer | None:
-        word = request.cookies.get(COOKIE)
-        name = self._signer.session_user(word, self._passwords) if word else None
-        return None if name is None else self._account(name, "session")
+    async def _by_session(self, request: Request[Any, Any, Any]) -> Viewer | None:
+        session = self.read_session(request)
+        if session is None or await self.ended.has(session):
+            return None
+        if session.by == "oidc":
+            access = self._settings.access_of_oidc_user(session.user, session.groups)
+            return None if access is None else Viewer(session.user, access, "session")
+        return self._account(session.user, "session")
 
     def _account(self, name: str, by: str) -> Viewer | None:
         """Return an account as it is now: rights are not kept in the cookie."""
         return next((Viewer(each.name, each.access, by) for each in self._settings.accounts if each.name == name), None)
+
+
+def _provider(settings: DashboardSettings, signer: SessionSigner) -> "OidcProvider | None":
+    if not settings.oidc_issuer:
+        return None
+    try:
+        from naq_dashboard.guard.oidc import OidcProvider  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        told = f"needs Authlib and httpx2: pip install 'naq-dashboard[oidc]' ({error})"
+        raise ConfigurationError("oidc_issuer", told, f"{PREFIX}OIDC_ISSUER") from error
+    return OidcProvider(settings, signer)

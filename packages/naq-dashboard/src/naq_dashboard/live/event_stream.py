@@ -21,18 +21,21 @@ Numbered: TypeAlias = tuple[int, Event]
 Wanted: TypeAlias = Callable[[Event], bool]
 
 
-async def event_frames(feed: EventFeed, hub: Hub, wanted: Wanted, last_id: str) -> AsyncGenerator[ServerSentEventMessage, None]:
+async def event_frames(
+    feed: EventFeed, hub: Hub, wanted: Wanted, last_id: str, owner: str = ""
+) -> AsyncGenerator[ServerSentEventMessage, None]:
     """Yield events from now on, or from after the one that the reader saw last, until it goes or the server stops.
 
     Args:
         feed: Has begun to listen.
         wanted: Whether the reader asked for an event; gaps it always gets.
         last_id: The `Last-Event-ID` of a reader that comes back; empty for a new one.
+        owner: The user who reads.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + LONGEST
     waiting: deque[Numbered] = deque(_missed(feed, last_id))
-    with hub.attended() as wake:
+    with hub.attended(owner) as wake:
 
         def take(event: Event) -> None:
             if event.kind != "gap" and not wanted(event):

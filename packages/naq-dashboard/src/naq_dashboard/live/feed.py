@@ -107,5 +107,5 @@ class EventFeed:
             await asyncio.sleep(LEVELS[0].step - connection.clock.now() % LEVELS[0].step)
             connection = await self._broker.connection()
             for queue in await list_queues(connection):
-                self._recorder.note_depth(queue.queue, queue.waiting)
+                self._recorder.note_depth(queue.queue, queue.queued)
             await self._recorder.store(connection, connection.clock.now() - 1.0)

@@ -7,6 +7,7 @@ stream always gets the newest state of each region, never a queue of old ones, s
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -141,6 +142,8 @@ class Hub:
         self._others: set[asyncio.Event] = set()
         self.is_closing = False
         self.streams = 0
+        self._owners: Counter[str] = Counter()
+        """How many streams each user has."""
 
     def notify(self, queue: str, job_id: str) -> None:
         """Mark what shows a job as changed. It is cheap enough to be called for each event."""
@@ -163,16 +166,36 @@ class Hub:
             wake.set()
 
     @contextlib.contextmanager
-    def attended(self) -> Iterator[asyncio.Event]:
-        """Count a stream that is not of a page, and give what wakes it at the end of all streams."""
+    def attended(self, owner: str = "") -> Iterator[asyncio.Event]:
+        """Count a stream that is not of a page, and give what wakes it at the end of all streams.
+
+        Args:
+            owner: The user whose stream it is.
+        """
         wake = asyncio.Event()
         self._others.add(wake)
-        self.streams += 1
+        self._count(owner, 1)
         try:
             yield wake
         finally:
-            self.streams -= 1
+            self._count(owner, -1)
             self._others.discard(wake)
+
+    def check_room(self, owner: str, most: int) -> None:
+        """Refuse another stream to a user who has too many; where nobody logs in, there are no users.
+
+        Raises:
+            HTTPException: 429.
+        """
+        if owner and self._owners[owner] >= most:
+            told = f"{owner} has {most} streams of updates open: close some, or raise NAQ_DASHBOARD_STREAMS_PER_USER"
+            raise HTTPException(told, status_code=429, headers={"Retry-After": "10"})
+
+    def _count(self, owner: str, change: int) -> None:
+        self.streams += change
+        self._owners[owner] += change
+        if not self._owners[owner]:
+            del self._owners[owner]
 
     async def close(self) -> None:
         """End every stream and stop all work."""
@@ -180,28 +203,34 @@ class Hub:
         await self._background.close()
         self._topics.clear()
 
-    async def stream(self, asked: Sequence[Subscription]) -> AsyncGenerator[ServerSentEventMessage, None]:
+    async def stream(
+        self, asked: Sequence[Subscription], owner: str = "", may_go_on: Callable[[], bool] = lambda: True
+    ) -> AsyncGenerator[ServerSentEventMessage, None]:
         """Yield what changes on the open pages of a browser, until it goes or the server stops.
 
         A browser has few connections to a server, often six: one stream serves all of its pages.
+
+        Args:
+            owner: The user whose browser it is.
+            may_go_on: Asked now and then; False ends the stream, as when its session was ended.
         """
         wake = asyncio.Event()
         shown = [_PageStream(each.page, self._join(each)) for each in asked]
         for each in shown:
             each.topic.watchers.add(wake)
-        self.streams += 1
+        self._count(owner, 1)
         try:
             yield ServerSentEventMessage(retry=RETRY_MS, comment="live", data=None)
             loop = asyncio.get_running_loop()
             until = loop.time() + LONGEST
-            while not self.is_closing and loop.time() < until:
+            while not self.is_closing and loop.time() < until and may_go_on():
                 for each in shown:
                     if (told := each.news()) is not None:
                         yield ServerSentEventMessage(data=msgspec.json.encode(told).decode())
                 if not await woken(wake):
                     yield ServerSentEventMessage(comment="alive", data=None)
         finally:
-            self.streams -= 1
+            self._count(owner, -1)
             for subscription, each in zip(asked, shown, strict=True):
                 self._leave(subscription.key, each.topic, wake)
 

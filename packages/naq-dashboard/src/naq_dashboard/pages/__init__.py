@@ -3,6 +3,7 @@
 from naq_dashboard.pages.audit import audit
 from naq_dashboard.pages.errors import errors
 from naq_dashboard.pages.events import events
+from naq_dashboard.pages.functions import function, functions
 from naq_dashboard.pages.jobs import delayed, job, jobs, new_job
 from naq_dashboard.pages.overview import overview
 from naq_dashboard.pages.page import Page
@@ -19,6 +20,8 @@ PAGES: tuple[Page, ...] = (
     Page("job", "jobs/{job_id:str}", job, watches=("job_id", "queue")),
     Page("job-new", "new-job", new_job),
     Page("errors", "errors", errors),
+    Page("functions", "functions", functions),
+    Page("function", "functions/{function:str}", function),
     Page("delayed", "delayed", delayed),
     Page("schedules", "schedules", schedules),
     Page("schedule-new", "new-schedule", new_schedule),

@@ -15,8 +15,9 @@ async def events(state: AppState, query: Query) -> dict[str, Any]:
     state.feed.start()
     await state.connection()
     queue, kind = query.get("queue"), query.get("kind")
+    queues = {each.strip() for each in queue.split(",")} - {""}
     kept = [each for each in reversed(state.feed.recent) if each.kind != "gap"]
-    found = [each for each in kept if queue in ("", each.queue) and kind in ("", each.kind)]
+    found = [each for each in kept if (not queues or each.queue in queues) and kind in ("", each.kind)]
     return {
         "title": "Events",
         "events": found[:SHOWN],

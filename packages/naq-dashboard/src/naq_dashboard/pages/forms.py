@@ -12,13 +12,14 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from naq_core.written_calls import read_json_arguments
-from naq_dashboard.access.roles import Viewer
+from naq_dashboard.access.roles import Action, Viewer
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.enqueue import NewJob, target_of
+from naq_dashboard.actions.jobs import NEVER_RUNS
 from naq_dashboard.actions.operations import ActionResult
 from naq_dashboard.actions.table import TARGETS, UNDO
 from naq_dashboard.guard.guard import viewer_of
-from naq_dashboard.pages.frame import NOTICE, local_path
+from naq_dashboard.pages.frame import NOTICE, local_path, zone_of
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.state import AppState
@@ -35,7 +36,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
     """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
     state, viewer, links = state_of(request), viewer_of(request), links_of(request)
-    form = Query(tuple((key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)), viewer)
+    pairs = tuple((key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str))
+    form = Query(pairs, viewer, zone_of(request, dict(pairs).get("tz", "")))
     location, undo = "", None
     match verb:
         case "bulk" if form.get("scope") == "all":
@@ -51,7 +53,7 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         case _:
             result = await _perform(state, viewer, verb, form)
             location = links(*result.page, queue=result.queue) if result.page else ""
-            if inverse := UNDO.get(verb):
+            if inverse := _undo(verb, form, result):
                 undo = {
                     "action": links("do", inverse),
                     "fields": {name: text for name, text in form.pairs if name in TARGETS.values()},
@@ -65,6 +67,13 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
         Cookie(key=NOTICE, value=quote(result.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict")
     )
     return response
+
+
+def _undo(verb: str, form: Query, result: ActionResult) -> str | None:
+    """Return the action that takes this one back; a cancelled job can be requeued as it was only if it was queued."""
+    if verb == "cancel-job" and form.get("was") == "queued" and result.notice == NEVER_RUNS:
+        return "retry-job" if form.viewer.may(Action.RETRY_JOB) else None
+    return UNDO.get(verb)
 
 
 async def _perform(state: AppState, viewer: Viewer, verb: str, form: Query) -> ActionResult:

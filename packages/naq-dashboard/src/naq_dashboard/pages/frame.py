@@ -29,7 +29,8 @@ def query_of(request: AnyRequest) -> Query:
     """Return the question in the address: its query and what its path names."""
     asked = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= LONGEST]
     named = [(key, str(value)) for key, value in request.path_params.items()]
-    return Query((*asked[:MOST], *named), viewer_of(request))
+    pairs = (*asked[:MOST], *named)
+    return Query(pairs, viewer_of(request), zone_of(request, dict(pairs).get("tz", "")))
 
 
 def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
@@ -45,15 +46,15 @@ def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
         "query": query.asdict(),
         "notice": unquote(request.cookies.get(NOTICE, "")[:1500]),
         "away": "",
-        "zone": zone_of(request, query),
+        "zone": query.zone,
         "stream": "",
         "broker_url": state.broker.url,
     }
 
 
-def zone_of(request: AnyRequest, query: Query) -> str:
+def zone_of(request: AnyRequest, named: str) -> str:
     """Return the zone of the page's times: that of the address, else the one that was chosen in this browser, else UTC."""
-    return zone_name(query.get("tz") or unquote(request.cookies.get(ZONE, "")))
+    return zone_name(named.strip() or unquote(request.cookies.get(ZONE, "")))
 
 
 def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[bytes]:
@@ -79,7 +80,11 @@ def may_compress(request: AnyRequest) -> bool:
 def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Response[bytes]:
     """Return a page that says what is wrong."""
     state = state_of(request)
-    context = frame(request, "error", Query((), viewer_of(request))) | {"title": title, "status": status, "detail": detail}
+    context = frame(request, "error", Query((), viewer_of(request), zone_of(request, ""))) | {
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
     return html_page(request, state.renderer.page("error.html", context), status)
 
 

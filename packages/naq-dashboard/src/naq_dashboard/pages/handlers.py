@@ -65,8 +65,11 @@ async def stream(request: AnyRequest) -> ServerSentEvent:
     }
     if not asked:
         raise NotFoundException("name the pages to follow, such as ?page=overview")
+    state.live.check_room(viewer.name, state.settings.streams_per_user)
     state.feed.start()
-    frames = state.live.stream(list(asked.values()))
+    session = state.login.read_session(request) if viewer.by == "session" else None
+    may_go_on = (lambda: not state.ended.knows(session)) if session is not None else (lambda: True)
+    frames = state.live.stream(list(asked.values()), viewer.name, may_go_on)
     return ServerSentEvent(frames, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
 
 
@@ -77,8 +80,8 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
     page = BY_NAME.get(page_name)
     if page is None:
         return None
-    query = Query(tuple(parse_qsl(text)[:MOST]), viewer)
-    written = zone_of(request, query)
+    pairs = tuple(parse_qsl(text)[:MOST])
+    query = Query(pairs, viewer, zone_of(request, dict(pairs).get("tz", "")))
     context = frame(request, page.name, query) | {"notice": ""}
 
     async def load() -> dict[str, str]:
@@ -88,7 +91,7 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
         return state.renderer.regions(page.template, context | found | fresh)
 
     narrow = {field: query.get(field) for field in page.watches}
-    return Subscription(page=name, key=(page.name, query, links, written), load=load, **narrow)
+    return Subscription(page=name, key=(page.name, query, links), load=load, **narrow)
 
 
 @get("/zone", include_in_schema=False)

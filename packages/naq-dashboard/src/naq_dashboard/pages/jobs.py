@@ -9,20 +9,27 @@ import msgspec
 
 from naq_core.errors import ConfigurationError
 from naq_core.filters import FIELDS, build_filter, explain_filter, meant_states
-from naq_core.inspect import broker_info, get_arguments, get_job, list_queues
+from naq_core.inspect import broker_info, get_arguments, get_call, get_job, list_queues
 from naq_core.names import check_place
 from naq_core.options import OPTIONS
-from naq_core.record import AttemptError, JobState
+from naq_core.record import JobState
 from naq_core.views import JobCount, JobFilter, JobPage, JobView
+from naq_core.written_calls import WrittenCall
 from naq_dashboard.actions.bulk import BulkRun
+from naq_dashboard.drawing.waterfall import course
+from naq_dashboard.masking import MASK
+from naq_dashboard.pages.attempts import attempts
+from naq_dashboard.pages.job_links import links_of_job
 from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.queries.queues import job_counts
 from naq_dashboard.queries.searches import Search, names_one
-from naq_dashboard.render import in_queue, moment
+from naq_dashboard.queries.workers import running_views
+from naq_dashboard.render import LOG_LEVELS, in_queue, moment
 from naq_dashboard.state import AppState
+from naq_dashboard.times import zone_of_name
 
 __all__ = ["delayed", "filter_of", "job", "jobs", "new_job"]
 
@@ -43,7 +50,7 @@ SEARCH_TERMS = (
     ("tag:vip header.customer:4711", "with this tag and this header"),
     ("arg.customer:4711 arg.0.id:5", "with these arguments, by name or position"),
     ("id:ID key:KEY", "with this id or unique key; found at once"),
-    ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00"),
+    ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00, in the zone of the page"),
     ('"two words"', "the exact phrase"),
 )
 WORDS = (
@@ -64,6 +71,9 @@ MOST_WORDS = 100
 """Queues that the search field suggests."""
 COMMON = ("delay", "priority", "max_retries", "timeout", "job_id")
 """Options that the form of a new job shows at once; the others are below "More options"."""
+MOST_RELATIVES = 20
+"""Parents and children whose times are drawn."""
+RELATIVES_FRESH = 1.0
 DELAYED = frozenset({JobState.HELD, JobState.RETRYING})
 
 
@@ -77,7 +87,7 @@ def filter_of(query: Query, now: datetime) -> JobFilter:
         ConfigurationError: Unknown field or state, or an invalid time.
     """
     fields = {name: query.get(name) for name in (*FIELDS, "since", "until")}
-    return build_filter(query.get("q"), fields, query.all("state"), now=now)
+    return build_filter(query.get("q"), fields, query.all("state"), now=now, zone=zone_of_name(query.zone))
 
 
 def terms_of(query: Query) -> dict[str, list[str]]:
@@ -91,10 +101,14 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         wanted, complaint = filter_of(query, state.now()), ""
     except ConfigurationError as error:  # said beside what was typed, so that it can be put right
         wanted, complaint = JobFilter(), str(error)
-    limit = query.number("limit", PAGE, 1, MOST)
+    by_age = query.get("sort") == "longest" and wanted.states == {JobState.RUNNING}
+    limit = MOST if by_age else query.number("limit", PAGE, 1, MOST)
     cursor = "" if complaint else query.get("cursor")
     found = _nothing() if complaint else _search(state, query, wanted, limit, cursor)
     (page, progress), queues = await asyncio.gather(found, state.read(list_queues))
+    if by_age:
+        oldest = sorted(page.jobs, key=lambda job: job.started_at or state.now())
+        page = JobPage(jobs=oldest, cursor=page.cursor, scanned=page.scanned)
     return {
         "title": "Jobs",
         "found": page,
@@ -102,7 +116,7 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         "entries": await _entries(state) if progress is not None else 0,
         "count": await _count(state, wanted, page, limit, cursor),
         "complaint": complaint,
-        "understood": explain_filter(wanted) if query.get("q") and not complaint else [],
+        "understood": explain_filter(wanted, zone_of_name(query.zone)) if query.get("q") and not complaint else [],
         "meant": meant_states(wanted),
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
@@ -111,6 +125,7 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         "terms": terms_of(query),
         "also": {name: value for name in HIDDEN if (value := query.get(name))},
         "limit": limit,
+        "by_age": by_age,
         "search_terms": SEARCH_TERMS,
         "search_words": [
             *WORDS,
@@ -177,8 +192,23 @@ async def job(state: AppState, query: Query) -> dict[str, Any]:
         state.read(get_arguments, job_id, queue, state.mask),
         done_to(state.read, "job", job_id),
     )
+    level = query.get("level").upper()
+    least = LOG_LEVELS.get(level, 0)
+    family = (*view.parents[:MOST_RELATIVES], *view.children[:MOST_RELATIVES])
+    relatives = await state.read(running_views, family, fresh=RELATIVES_FRESH) if family else {}
     return {
         "title": view.function or view.job_id,
+        "course": course(
+            view,
+            [relatives[each] for each in view.parents if each in relatives],
+            [relatives[each] for each in view.children if each in relatives],
+            state.now(),
+        ),
+        "relatives": relatives,
+        "logs": [line for line in view.logs if LOG_LEVELS.get(line.level, 0) >= least],
+        "levels": LOG_LEVELS.keys(),
+        "level": level if least else "",
+        "elsewhere": links_of_job(state.settings.job_links, view),
         "job": view,
         "place": f"{view.job_id}@{view.queue}" if in_queue(view.job_id, view.queue) else view.job_id,
         "arguments": arguments,
@@ -190,15 +220,48 @@ async def job(state: AppState, query: Query) -> dict[str, Any]:
 
 async def new_job(state: AppState, query: Query) -> dict[str, Any]:
     """Show the form that enqueues a job."""
-    queues = await state.read(list_queues)
+    queues, (like, call) = await asyncio.gather(state.read(list_queues), _model(state, query))
+    values = _Given(like) if like is not None else None
     return {
-        "title": "New job",
-        "queue": query.get("queue") or state.naq_settings.default_queue,
+        "title": "New job" if like is None else "Enqueue again",
+        "like": like,
+        "function": like.function if like is not None else query.get("function"),
+        "arguments": "" if call is None else written_call(call),
+        "hides": call is not None and MASK in written_call(call),
+        "knows_arguments": call is not None,
+        "queue": (like.queue if like is not None else query.get("queue")) or state.naq_settings.default_queue,
         "queues": [each.queue for each in queues],
-        "common": option_fields(COMMON),
-        "rare": option_fields([name for name in OPTIONS if name not in {*COMMON, "queue"}]),
+        "common": option_fields(COMMON, values=values),
+        "rare": option_fields([name for name in OPTIONS if name not in {*COMMON, "queue"}], values=values),
         "stream": "",
     }
+
+
+class _Given:
+    """The options that are known of a job, as a form shows them."""
+
+    def __init__(self, like: JobView) -> None:
+        self.priority = like.priority if like.priority != "normal" else None
+        self.max_retries = None if like.max_attempts is None else max(0, like.max_attempts - 1)
+        self.tags = ", ".join(like.tags) or None
+        self.headers = ", ".join(f"{name}={value}" for name, value in like.headers.items()) or None
+
+
+async def _model(state: AppState, query: Query) -> tuple[JobView | None, WrittenCall | None]:
+    """Return the job that the new one is to be like, and its arguments as far as they are known."""
+    named = query.get("like")
+    if not named:
+        return None, None
+    job_id, queue = check_place(named, query.get("queue") or "*")
+    return await asyncio.gather(state.read(get_job, job_id, queue, state.mask), state.read(get_call, job_id, queue, state.mask))
+
+
+def written_call(call: WrittenCall) -> str:
+    """Return arguments as the form takes them."""
+    args, kwargs = call
+    if not args and not kwargs:
+        return ""
+    return msgspec.json.format(msgspec.json.encode([args, kwargs] if args and kwargs else args or kwargs)).decode()
 
 
 def timeline(view: JobView) -> list[dict[str, Any]]:
@@ -231,8 +294,3 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
 
 def _step(name: str, at: datetime | None, kind: str, *, done: bool = True) -> dict[str, Any]:
     return {"name": name, "at": at, "kind": kind, "done": done}
-
-
-def attempts(view: JobView) -> list[AttemptError]:
-    """Return why attempts did not succeed, the newest first."""
-    return list(reversed(view.errors))

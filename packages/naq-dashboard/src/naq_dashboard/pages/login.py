@@ -4,8 +4,12 @@ from typing import Any
 
 from litestar import get, post
 from litestar.datastructures import Cookie
+from litestar.exceptions import NotFoundException
 from litestar.response import Response
 
+from naq_core.audit import Actor
+from naq_dashboard.access.roles import Viewer
+from naq_dashboard.access.sessions import Session, new_session
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.login import COOKIE
 from naq_dashboard.guard.peers import address_of
@@ -14,6 +18,10 @@ from naq_dashboard.pages.page import Query
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
 __all__ = ["LOGIN"]
+
+FLOW_COOKIE = "naq_dashboard_oidc"
+"""What has to come back from the identity provider to this browser."""
+FLOW_SECONDS = 600
 
 
 @get("/login", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
@@ -35,24 +43,87 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     state.audit.logged(viewer, "log-in", address_of(request))
     links = links_of(request)
     response = Response(b"", status_code=303, headers={"Location": local_path(str(form.get("next", "")), links())})
-    seconds = state.settings.session_hours * 3600
-    response.set_cookie(_session_cookie(request, state.login.session(viewer, seconds), int(seconds)))
+    _begin_session(request, response, new_session(viewer.name, state.settings.session_hours * 3600))
     return response
+
+
+@get("/login/oidc", include_in_schema=False, opt={"public": True}, status_code=303)
+async def log_in_elsewhere(request: AnyRequest) -> Response[bytes]:
+    """Send somebody to the identity provider."""
+    state, target = state_of(request), request.query_params.get("next", "")
+    if state.login.provider is None:
+        raise NotFoundException("no identity provider is configured: NAQ_DASHBOARD_OIDC_ISSUER")
+    try:
+        address, kept = await state.login.provider.begin(_redirect(request), target)
+    except Exception as error:  # noqa: BLE001 - its type is that of an extra
+        return _told(request, error, target)
+    response = Response(b"", status_code=303, headers={"Location": address})
+    response.set_cookie(_cookie(request, FLOW_COOKIE, kept, FLOW_SECONDS))
+    return response
+
+
+@get("/login/callback", include_in_schema=False, opt={"public": True}, status_code=303)
+async def come_back(request: AnyRequest) -> Response[bytes]:
+    """Log somebody in whom the identity provider sends back."""
+    state, settings = state_of(request), state_of(request).settings
+    if state.login.provider is None:
+        raise NotFoundException("no identity provider is configured: NAQ_DASHBOARD_OIDC_ISSUER")
+    kept = request.cookies.get(FLOW_COOKIE, "")
+    try:
+        user, target = await state.login.provider.finish(_redirect(request), kept, dict(request.query_params))
+    except Exception as error:  # noqa: BLE001 - its type is that of an extra
+        return _told(request, error, "")
+    access = settings.access_of_oidc_user(user.name, user.groups)
+    if access is None:
+        state.audit.refused(Actor(user.name, "oidc"), "log-in", "", "no role is given to this user", address_of(request))
+        return _login_page(request, target, f"{user.name} is not allowed to see this dashboard.", 403)
+    state.audit.logged(Viewer(user.name, access, "oidc"), "log-in", address_of(request))
+    response = Response(b"", status_code=303, headers={"Location": local_path(target, links_of(request)())})
+    _begin_session(request, response, new_session(user.name, settings.session_hours * 3600, "oidc", user.groups))
+    response.set_cookie(_cookie(request, FLOW_COOKIE, "", 0))
+    return response
+
+
+def _told(request: AnyRequest, error: Exception, target: str) -> Response[bytes]:
+    """Answer with why somebody could not be logged in.
+
+    Raises:
+        Exception: The error, if it is no answer of the provider.
+    """
+    is_theirs: bool | None = getattr(error, "is_theirs", None)
+    if is_theirs is None:
+        raise error
+    if not is_theirs:
+        state_of(request).audit.refused(Actor("", "oidc"), "log-in", "", str(error), address_of(request))
+    return _login_page(request, target, str(error), 502 if is_theirs else 403)
+
+
+def _redirect(request: AnyRequest) -> str:
+    """Return where the provider sends people back to, as they see it."""
+    return f"{request.url.scheme}://{request.headers.get('Host', '')}{links_of(request)('login', 'callback')}"
 
 
 @post("/logout", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
 async def log_out(request: AnyRequest) -> Response[bytes]:
-    """Forget the login."""
-    if viewer_of(request).by == "session":
-        state_of(request).audit.logged(viewer_of(request), "log-out", address_of(request))
+    """End the session: its cookie is worth nothing any more, wherever a copy of it may be."""
+    state = state_of(request)
+    session = state.login.read_session(request)
+    if viewer_of(request).by == "session" and session is not None:
+        state.ended.end(session)
+        state.audit.logged(viewer_of(request), "log-out", address_of(request), session.mark)
     response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
-    response.set_cookie(_session_cookie(request, "", 0))
+    response.set_cookie(_cookie(request, COOKIE, "", 0))
     return response
 
 
-def _session_cookie(request: AnyRequest, value: str, seconds: int) -> Cookie:
+def _begin_session(request: AnyRequest, response: Response[bytes], session: Session) -> None:
+    seconds = int(state_of(request).settings.session_hours * 3600)
+    response.set_cookie(_cookie(request, COOKIE, state_of(request).login.session(session), seconds))
+
+
+def _cookie(request: AnyRequest, name: str, value: str, seconds: int) -> Cookie:
     return Cookie(
-        key=COOKIE,
+        key=name,
         value=value,
         path=f"{links_of(request).base}/",
         max_age=seconds,
@@ -69,4 +140,4 @@ def _login_page(request: AnyRequest, target: str, complaint: str = "", status: i
     return html_page(request, state.renderer.page("login.html", context), status)
 
 
-LOGIN: list[Any] = [login_page, log_in, log_out]
+LOGIN: list[Any] = [login_page, log_in, log_in_elsewhere, come_back, log_out]

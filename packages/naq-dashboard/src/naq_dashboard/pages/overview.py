@@ -9,6 +9,7 @@ from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import read_rows
 from naq_dashboard.queries import search
+from naq_dashboard.queries.audit import done_lately
 from naq_dashboard.queries.errors import dead_jobs
 from naq_dashboard.queries.queues import ATTENTION_FRESH, longest_waiting, totals
 from naq_dashboard.state import AppState
@@ -23,13 +24,13 @@ MOST_PROBLEMS = 12
 
 async def overview(state: AppState, query: Query) -> dict[str, Any]:
     """Show totals, the queues that wait longest, the newest failures, the workers and the server."""
-    queues, workers, broker, failures, problems, drawn = await asyncio.gather(
+    queues, workers, broker, failures, problems, (drawn, changes) = await asyncio.gather(
         state.read(list_queues),
         read_rows(state),
         state.read(broker_info),
         search.find(state.read, dead_jobs(), RECENT),
         state.read(needs_attention, fresh=ATTENTION_FRESH),
-        charts(state, query),
+        asyncio.gather(charts(state, query), done_lately(state.read, state.now())),
     )
     names = (await state.connection()).names
     kept = (names.jobs_stream, names.results_stream)
@@ -51,6 +52,8 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         "failures": failures.jobs,
         "problems": problems,
         "most_problems": MOST_PROBLEMS,
+        "changes": changes[:RECENT],
+        "change_count": len(changes),
         "broker": broker,
         "stored_bytes": sum(stream.get("bytes", 0) for stream in broker.streams),
     }

@@ -8,6 +8,7 @@ from litestar.exceptions import ValidationException
 
 from naq_dashboard.access.roles import Viewer
 from naq_dashboard.state import AppState
+from naq_dashboard.times import UTC_NAME
 
 __all__ = ["Page", "Query"]
 
@@ -18,6 +19,8 @@ class Query:
 
     pairs: tuple[tuple[str, str], ...]
     viewer: Viewer
+    zone: str = UTC_NAME
+    """In which the page writes its times, and reads those that name no zone."""
 
     def get(self, name: str, default: str = "") -> str:
         """Return the last value of a parameter."""

@@ -22,8 +22,8 @@ RECENT = 12
 MOST_ROWS = 500
 """Queues that the list shows; of more, those that come first by the chosen order."""
 ORDERS: dict[str, Callable[[QueueView], float]] = {
-    "waiting": lambda each: each.waiting,
-    "oldest": lambda each: -each.oldest_at.timestamp() if each.waiting and each.oldest_at else -math.inf,
+    "queued": lambda each: each.queued,
+    "oldest": lambda each: -each.oldest_at.timestamp() if each.queued and each.oldest_at else -math.inf,
     "running": lambda each: each.running,
     "held": lambda each: each.held,
     "dead": lambda each: each.dead,
@@ -35,7 +35,7 @@ ORDERS: dict[str, Callable[[QueueView], float]] = {
 async def queues(state: AppState, query: Query) -> dict[str, Any]:
     """Show every queue: how many jobs are where, how long the oldest waits, and how many ended in the last hour."""
     every, ended = await asyncio.gather(state.read(list_queues), state.figures.last_hour())
-    sort = query.get("sort")
+    sort = query.get("sort").replace("waiting", "queued")  # its old name is in bookmarks
     found = sorted(every, key=lambda each: each.queue)
     if sort in ORDERS:
         found.sort(key=ORDERS[sort], reverse=True)

@@ -1,16 +1,19 @@
 """Recurring schedules, one of them, and the form that makes or changes one."""
 
+from datetime import datetime
 from typing import Any
 
-from naq_core.errors import NaqError
+from naq_core.errors import InvalidOptionError, InvalidScheduleError, NaqError
+from naq_core.filters import parse_instant
 from naq_core.inspect import leading_scheduler
 from naq_core.options import OPTIONS, REPEATED_OPTIONS, SCHEDULE_OPTIONS
-from naq_core.schedules import get_schedule, list_schedules, next_runs, schedule_history, scheduler_view
+from naq_core.schedules import backfill_times, get_schedule, list_schedules, next_runs, schedule_history, scheduler_view
 from naq_core.views import ScheduleView
 from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.state import AppState
+from naq_dashboard.times import zone_of_name
 
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 
@@ -41,13 +44,31 @@ async def schedule(state: AppState, query: Query) -> dict[str, Any]:
     schedule_id = query.get("schedule_id")
     view = await state.read(get_schedule, schedule_id)
     history = await state.read(schedule_history, schedule_id)
+    missing, complaint = await _to_backfill(state, query)
     return {
         "title": schedule_id,
         "schedule": view,
         "next": next_runs(view, NEXT),
         "history": history,
+        "backfill": missing,
+        "complaint": complaint,
         "activity": await done_to(state.read, "schedule", schedule_id),
     }
+
+
+async def _to_backfill(state: AppState, query: Query) -> tuple[list[datetime], str]:
+    """Return the times within the range that is asked for, whose runs can be enqueued; or what is wrong with it."""
+    if not query.get("since"):
+        return [], ""
+    zone = zone_of_name(query.zone)
+    try:
+        since, until = (
+            parse_instant(query.get(name) or "0s", now=state.now(), setting=name, zone=zone) for name in ("since", "until")
+        )
+        times = await state.read(backfill_times, query.get("schedule_id"), since, until)
+    except (InvalidOptionError, InvalidScheduleError) as error:
+        return [], str(error)
+    return times, "" if times else "It has no time in this range."
 
 
 async def new_schedule(state: AppState, query: Query) -> dict[str, Any]:

@@ -11,22 +11,26 @@ ATTENTION_FRESH = 3.0
 
 
 def totals(queues: Sequence[QueueView]) -> dict[str, int]:
-    """Return how many jobs are waiting, running, held, dead and redelivered over all queues, and how many queues are paused."""
-    names = ("waiting", "running", "held", "dead", "redelivered")
-    return {name: sum(getattr(each, name) for each in queues) for name in names} | {"paused": sum(each.paused for each in queues)}
+    """Return how many jobs are queued, running, held, dead and redelivered over all queues, and how many queues are paused."""
+    names = ("queued", "running", "held", "dead", "redelivered")
+    found = {name: sum(getattr(each, name) for each in queues) for name in names}
+    return found | {
+        "paused": sum(each.paused for each in queues),
+        "waiting": found["queued"],
+    }  # the old name, for one release more
 
 
 def job_counts(queues: Sequence[QueueView]) -> dict[str, int]:
     """Return how many jobs are in the states that the server counts, over all queues."""
     found = totals(queues)
-    return {"queued": found["waiting"], **{name: found[name] for name in ("held", "running", "dead")}}
+    return {name: found[name] for name in ("queued", "held", "running", "dead")}
 
 
 def longest_waiting(queues: Iterable[QueueView]) -> list[QueueView]:
-    """Return the queues by the age of their oldest waiting job, then by how many wait."""
+    """Return the queues by the age of their oldest queued job, then by how many there are."""
     return sorted(queues, key=_urgency)
 
 
 def _urgency(queue: QueueView) -> tuple[float, int, str]:
-    oldest = queue.oldest_at.timestamp() if queue.oldest_at is not None and queue.waiting else float("inf")
-    return (oldest, -queue.waiting, queue.queue)
+    oldest = queue.oldest_at.timestamp() if queue.oldest_at is not None and queue.queued else float("inf")
+    return (oldest, -queue.queued, queue.queue)

@@ -13,6 +13,8 @@ from naq_core.views import JobView
 
 __all__ = ["RunningJob", "WorkerRow", "running_views", "worker_rows"]
 
+ENDED = ("stopped", "vanished")
+"""The states of workers that are no more."""
 COUNTERS = ("processed", "succeeded", "failed", "retried", "skipped")
 
 
@@ -93,7 +95,7 @@ def _row(each: Mapping[str, Any], stale_before: datetime) -> WorkerRow:
         seen_at=seen,
         state=str(each.get("state", "")),
         unreadable=str(each.get("unreadable", "")),
-        is_stale=seen is not None and seen < stale_before,
+        is_stale=seen is not None and seen < stale_before and each.get("state") not in ENDED,
         counters={name: _whole(each.get(name)) for name in COUNTERS},
     )
 

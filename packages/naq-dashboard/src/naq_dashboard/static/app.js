@@ -239,7 +239,7 @@
     event.preventDefault();
     $("#ask-row-question").textContent = link.dataset.question;
     $("#ask-row-explain").textContent = link.dataset.explain;
-    for (const name of ["job_id", "queue"]) $(`input[name=${name}]`, dialog).value = link.dataset[name];
+    for (const name of ["job_id", "queue", "was"]) $(`input[name=${name}]`, dialog).value = link.dataset[name];
     dialog.showPopover();
   });
   // A closed dialog gives the focus back; where its button is gone meanwhile, to the content.
@@ -308,6 +308,35 @@
     field.list.replaceChildren(...fitting.slice(0, 12).map((word) => new Option("", head + word)));
   });
 
+  // Zoom of a graph: by buttons, by + - 0 in it, and with Ctrl and the wheel. What is morphed in keeps it.
+  let zoom = 0;  // 0: as wide as the page, as the style sheet says
+  function zoomed() {
+    for (const graph of $$(".dag")) {
+      const wide = Number(graph.getAttribute("width")), high = Number(graph.getAttribute("height"));
+      graph.style.width = zoom ? `${wide * zoom}px` : "";
+      graph.style.height = zoom ? `${high * zoom}px` : "";
+      graph.style.maxWidth = zoom ? "none" : "";
+    }
+  }
+  function zoomBy(way) {
+    const graph = $(".dag");
+    if (!graph) return;
+    const now = zoom || graph.getBoundingClientRect().width / Number(graph.getAttribute("width"));
+    zoom = way === "fit" ? 0 : Math.min(4, Math.max(0.1, now * (way === "in" ? 1.25 : 0.8)));
+    zoomed();
+  }
+  document.addEventListener("naq:shown", () => { zoomed(); for (const each of $$("[data-scripted]")) each.hidden = false; });
+  document.addEventListener("click", (event) => { const button = event.target.closest("[data-zoom]"); if (button) zoomBy(button.dataset.zoom); });
+  document.addEventListener("keydown", (event) => {
+    const way = { "+": "in", "-": "out", "0": "fit" }[event.key];
+    if (way && event.target.matches?.(".dag-box")) { event.preventDefault(); zoomBy(way); }
+  });
+  document.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey || !event.target.closest?.(".dag-box")) return;
+    event.preventDefault();
+    zoomBy(event.deltaY < 0 ? "in" : "out");
+  }, { passive: false });
+
   // Copying; plain http has no clipboard.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy], [data-copy-of]");
@@ -322,7 +351,7 @@
   });
 
   // Keys: g and a letter goes to a page, / focuses the search, j and k move between rows, x selects, ? shows the keys.
-  const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events", a: "audit" };
+  const PLACES = { o: "", q: "queues", j: "jobs", e: "errors", u: "functions", d: "delayed", s: "schedules", f: "workflows", w: "workers", v: "events", a: "audit" };
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;

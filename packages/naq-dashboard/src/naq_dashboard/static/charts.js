@@ -20,6 +20,9 @@
   const KINDS = {
     throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"], ["enqueued", "blue", "enqueued", true]], perMinute: true, fill: true },
     latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "amber", "run_p95"], ["wait p95", "violet", "wait_p95", true]] },
+    ended: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"]], perMinute: true, fill: true },
+    run: { format: seconds, spans: true, series: [["p50", "blue", "run_p50"], ["p95", "amber", "run_p95"], ["p99", "red", "run_p99", true]] },
+    wait: { format: seconds, spans: true, series: [["p50", "blue", "wait_p50"], ["p95", "amber", "wait_p95"], ["p99", "red", "wait_p99", true]] },
     depth: { format: count, series: [["queued", "accent", "depth"]], fill: true },
   };
   // In the zone of the page, as its tables are.
@@ -33,6 +36,27 @@
     });
   }
   const plots = new Map();
+  // Deployments are lines with the version at their top.
+  let deploys = [];
+  function mark(self) {
+    const { ctx, bbox } = self;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = resolve("violet");
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const each of deploys) {
+      const x = self.valToPos(Date.parse(each.at) / 1000, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      const room = bbox.left + bbox.width - x, width = ctx.measureText(each.version).width + 8;
+      ctx.textAlign = width > room ? "right" : "left";
+      ctx.fillText(each.version, x + (width > room ? -4 : 4), bbox.top + 10 * devicePixelRatio);
+    }
+    ctx.restore();
+  }
 
   function options(kind, width, height) {
     const line = resolve("line"), muted = resolve("muted");
@@ -42,13 +66,14 @@
       padding: [10, 8, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), timeZone),
       legend: { show: true, live: true },
+      hooks: { draw: [mark] },
       cursor: { sync: { key: "naq" }, points: { size: 6 }, drag: { x: true, y: false } },
       scales: { y: { range: (self, low, high) => [0, Math.max(high * 1.1, high > 0 ? 0 : 1)] } },
       axes: [{ ...axis, space: 64, size: 26, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
       series: [
         { label: "at" },
         ...kind.series.map(([label, name, , dashed]) => ({
-          label, stroke: resolve(name), width: 1.6, points: { show: false }, spanGaps: Boolean(kind.spans), dash: dashed ? [5, 4] : undefined,
+          label, stroke: resolve(name), width: 1.6, points: kind.spans ? { size: 4 } : { show: false }, spanGaps: Boolean(kind.spans), dash: dashed ? [5, 4] : undefined,
           fill: kind.fill && !dashed ? resolve(`${name}-soft`) : undefined, value: (self, value) => kind.format(value),
         })),
       ],
@@ -59,6 +84,7 @@
   const FIGURES = ["enqueued", "succeeded", "failed", "retried", "run_p50", "wait_p95", "depth"];
   function draw(all) {
     const first = all.points.findIndex((point) => FIGURES.some((name) => point[name]));
+    deploys = all.deploys || [];
     const data = { ...all, points: all.points.slice(first < 0 ? 0 : Math.max(0, first - 1)) };
     const times = data.points.map((point) => Date.parse(point.at) / 1000);
     for (const element of box.querySelectorAll("[data-chart]")) {
@@ -87,10 +113,10 @@
     plots.clear();
     if (last) draw(last);
   }
-  let mark = document.querySelector("#live-series [data-mark]")?.dataset.mark;
+  let known = document.querySelector("#live-series [data-mark]")?.dataset.mark;
   document.addEventListener("naq:shown", () => {
     const now = document.querySelector("#live-series [data-mark]")?.dataset.mark;
-    if (now !== mark) { mark = now; load(); }
+    if (now !== known) { known = now; load(); }
   });
   document.addEventListener("naq:theme", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -33,7 +33,7 @@ _DONE = {"retry": "requeued", "cancel": "cancelled", "delete": "deleted"}
 
 @connected("job cancel", Destroying)
 async def cancel(session: Session, *targets: str, reason: str = "", filters: Filters = NO_FILTERS) -> int:
-    """Cancel jobs: waiting, delayed or running ones.
+    """Cancel jobs: queued, held or running ones.
 
     Args:
         targets: Ids (or id@queue), or a filter (state:queued queue:emails); a filter asks for confirmation or needs --yes.

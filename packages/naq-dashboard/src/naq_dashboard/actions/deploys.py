@@ -1,0 +1,12 @@
+"""Marks of deployments."""
+
+from naq_core.deploys import check_version
+from naq_core.storage.connection import Connection
+from naq_dashboard.actions.details import Details, Target
+
+__all__ = ["mark_deploy"]
+
+
+async def mark_deploy(_: Connection, target: Target, __: Details) -> str:
+    """Mark that a version is deployed now: the entry of the audit trail, which this action has as all have, is the mark."""
+    return f"{check_version(target.name)} is marked in the charts."
