@@ -1,6 +1,7 @@
 """What the backend for Django does, without a whole project; run in a process of its own, as its settings are not the tests'."""
 
 import asyncio
+import contextlib
 import importlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.checks import Error
+from django.core.management import call_command
+from django.db import transaction
 from django.test.utils import override_settings
 
 BACKEND = "naq_client.contrib.django.backend.NaqBackend"
@@ -15,7 +18,7 @@ TASKS = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 INSTALLED = [] if django.VERSION >= (6, 0) else [TASKS]
 
 settings.configure(
-    INSTALLED_APPS=INSTALLED,
+    INSTALLED_APPS=[*INSTALLED, "naq_client.contrib.django"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     USE_TZ=True,
     TASKS={
@@ -28,6 +31,8 @@ django.setup()
 
 from naq_client import SyncQueue  # noqa: E402 - once there are settings
 from naq_client.contrib.django._interface import InvalidTask, task_backends  # noqa: E402
+from naq_client.contrib.django.models import OutboxJob  # noqa: E402
+from naq_client.contrib.django.outbox import put, relay  # noqa: E402
 from naq_worker import Worker  # noqa: E402
 
 task: Any = importlib.import_module(TASKS).task
@@ -87,7 +92,9 @@ def checks_options() -> None:
     assert problems(OPTIONS={"settings": {"namespace": "no dots."}}) == ["naq.E002"]
     assert problems(QUEUES=["no spaces"]) == ["naq.E003"]
     assert problems(OPTIONS={"when": "soon"}) == ["naq.E004"]
-    assert problems(OPTIONS={"when": "outbox"}) == ["naq.E005"]
+    assert problems(OPTIONS={"when": "outbox"}) == []
+    with override_settings(INSTALLED_APPS=INSTALLED):
+        assert problems(OPTIONS={"when": "outbox"}) == ["naq.E005"]
 
 
 def gives_results_in_every_state() -> None:
@@ -156,6 +163,26 @@ def refuses_what_workers_could_not_run() -> None:
     assert type_of(echo.enqueue) == "InvalidCallError"  # an argument is missing
 
 
+def keeps_jobs_that_are_no_tasks_in_the_outbox() -> None:
+    call_command("migrate", verbosity=0)
+    with transaction.atomic():
+        row = put(SyncQueue().call("math:sqrt", 16))
+        assert type_of(SyncQueue().job(row.job_id).status) == "JobNotFoundError"  # not before the commit
+    assert OutboxJob.objects.count() == 0
+    work()
+    assert SyncQueue().job(row.job_id).result(60) == 4
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+        put(SyncQueue().call("math:sqrt", 25))
+        _ = 1 / 0
+    assert OutboxJob.objects.count() == 0
+    poison = OutboxJob.objects.create(job_id="poison", function="none", packed="{")
+    OutboxJob.objects.create(job_id=row.job_id, function="math:sqrt", packed=row.packed)  # as a relay leaves it that dies
+    assert relay() == (1, 0)
+    poison.refresh_from_db()
+    assert poison.error.startswith("UnreadableError: ")
+    assert relay() == (0, 0)  # it is passed over
+
+
 CASES = [
     checks_options,
     gives_results_in_every_state,
@@ -163,6 +190,7 @@ CASES = [
     runs_in_child_processes_and_with_json_workers,
     has_times_as_the_project_has_them,
     refuses_what_workers_could_not_run,
+    keeps_jobs_that_are_no_tasks_in_the_outbox,
 ]
 
 
