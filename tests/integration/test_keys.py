@@ -15,9 +15,12 @@ from naq_core.errors import JobStateError
 from naq_core.inspect import get_job, get_queue, list_jobs
 from naq_core.manage import get_queue_policy, retry_job, run_now
 from naq_core.manage.declared import apply_policies, file_policies
+from naq_core.storage.acks import Acks
+from naq_core.storage.deliveries import Delivery
 from naq_core.storage.subjects import Names
 from naq_core.transport.direct import count_many
 from naq_core.views import JobFilter
+from naq_worker._keys import Keys
 from tests.conftest import RunWorker
 from tests.support.eventually import eventually
 
@@ -239,6 +242,19 @@ async def test_workers_and_clients_that_compete_for_keys_lose_none(queue: Queue,
         await asyncio.gather(*(job.result(30) for job in jobs))
     assert {most[f"{key}-{number}"] for number in range(8)} <= {1, 2}
     await eventually(lambda: is_empty(queue), 10)
+
+
+async def test_what_comes_for_a_key_that_is_to_be_tried_again_is_not_judged_by_what_was_seen_before(queue: Queue) -> None:
+    connection = await queue.connection()
+    keys = Keys(connection, lambda _: 1, lambda: None)
+    subject = connection.names.ready("default", "key:a", "normal")
+    reply = f"$JS.ACK.{connection.names.jobs_stream}.{connection.names.consumer('default')}.1.1.1.0.0"
+    delivery = Delivery(connection, Acks(connection), subject, reply, b"", b"NATS/1.0\r\nNaq-Key-Bell: a\r\n\r\n")
+    assert keys.ring(delivery)
+    work = keys._tasks["default", "a"].work
+    work.is_seen = work.has_written = True
+    keys.ring(delivery)
+    assert (work.is_seen, work.has_written) == (False, False)
 
 
 async def test_a_task_makes_its_key_of_the_arguments(queue: Queue) -> None:

@@ -111,6 +111,7 @@ class Keys:
             task = self._tasks[key] = _Task(Work(key, self._key_limit(queue)))
             self._has_work.set()
         task.work.limit = self._key_limit(queue)
+        task.work.is_seen = task.work.has_written = False  # what was seen before this came may be old by now
         return task
 
     async def run(self) -> None:

@@ -189,6 +189,7 @@ class Releasing:
             work.has_more = False
             if now - known.read_at > AGE:
                 known.ahead = 0
+                known.is_all &= not known.following
                 known.following = []
             elif room > 0 and not known.following:
                 known.ahead = min(MOST_AHEAD, max(4, 2 * known.ahead))
