@@ -9,6 +9,7 @@ import sys
 
 EXTRAS = {
     *(f"naq_core.telemetry.{name}" for name in ("_instruments", "otel", "sentry", "structlog")),
+    *(f"naq_cli.top.{name}" for name in ("logs", "screen")),
     *(f"naq_core.contrib.{name}" for name in ("django", "flask", "sqlalchemy")),
     *(f"naq_client.contrib.{name}" for name in ("fastapi", "flask", "litestar", "starlette")),
     *(

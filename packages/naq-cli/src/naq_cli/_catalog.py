@@ -31,6 +31,7 @@ COMMANDS = {
     "workers": Command(LOOK, "List, show, quiet, resize and stop worker processes.", "naq_cli.commands.workers:app"),
     "events": Command(LOOK, "Print job events as they happen.", "naq_cli.commands.events:events"),
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),
+    "top": Command(LOOK, "Show queues, workers, jobs and failures, live in the terminal.", "naq_cli.top.command:top"),
     "stats": Command(LOOK, "Show statistics of all queues, once or continuously.", "naq_cli.commands.stats:stats"),
     "deploy": Command(LOOK, "Mark deployments in the dashboard's charts.", "naq_cli.commands.deploy:app"),
     "check": Command(LOOK, "Check workers, queues or schedules, for Nagios and cron.", "naq_cli.commands.check:app"),

@@ -1,0 +1,1 @@
+"""`naq top`: a live screen in the terminal."""
