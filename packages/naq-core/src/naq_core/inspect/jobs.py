@@ -153,7 +153,9 @@ async def get_call(connection: Connection, job_id: str, queue: str = "*", mask: 
     tuples and sets are lists.
 
     Args:
-        job_id, queue, mask: As of `get_arguments`.
+        job_id: As of `get_arguments`.
+        queue: As of `get_arguments`.
+        mask: As of `get_arguments`.
 
     Raises:
         JobNotFoundError: There is neither a job nor a record of this id.
