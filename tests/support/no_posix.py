@@ -37,6 +37,7 @@ def hide() -> None:
     """Take it all away from this process, for good."""
     for name in OTHERS:
         importlib.import_module(name)
+    asyncio.new_event_loop().close()  # from Python 3.14 on the kind of event loop is chosen late
     patch = pytest.MonkeyPatch()
     for module, names in LACKING.items():
         for name in names:

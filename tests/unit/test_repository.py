@@ -17,7 +17,9 @@ COMMAND = re.compile(r"hatch run (?:(\w+):)?(\w+)((?: [\w./-]+)*)")
 
 
 def scripts(environment: str) -> set[str]:
-    return set(HATCH["envs"][environment or "default"]["scripts"])
+    environments = HATCH["envs"]
+    inherited: dict[str, object] = environments["default"]["scripts"]
+    return {*environments[environment or "default"].get("scripts", inherited)}
 
 
 def load(path: Path) -> Any:
