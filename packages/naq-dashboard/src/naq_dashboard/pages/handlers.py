@@ -17,6 +17,7 @@ from naq_dashboard.access.roles import Viewer
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.live.hub import Subscription
 from naq_dashboard.pages import BY_NAME, PAGES, Page
+from naq_dashboard.pages.finding import FINDING
 from naq_dashboard.pages.forms import FORMS
 from naq_dashboard.pages.frame import MOST, ZONE, error_page, frame, html_page, local_path, query_of, zone_of
 from naq_dashboard.pages.login import LOGIN
@@ -146,6 +147,7 @@ HANDLERS: list[Any] = [
     zone,
     static,
     favicon,
+    *FINDING,
     *LOGIN,
     *FORMS,
     *STACKS,
