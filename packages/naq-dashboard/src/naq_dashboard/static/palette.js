@@ -14,10 +14,18 @@
   function entries(selector, hint) {
     return [...document.querySelectorAll(selector)].filter((each) => !each.closest("[popover], [hidden]")).map((each) => entry(each, hint));
   }
+  // What views.js keeps.
+  function views() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(`naq-views:${dialog.dataset.jobs}`) || "[]");
+      return kept.map(({ name, query }) => ({ name, hint: "saved view", go: () => location.assign(`${dialog.dataset.jobs}?${query}`) }));
+    } catch (error) { return []; }
+  }
   // Pages come first: an Enter too many changes nothing.
   function collect() {
     const every = [
       ...entries(".side > .nav a", "page"),
+      ...views(),
       ...entries(".head .actions .button", "on this page"),
       ...[...dialog.querySelectorAll("nav a")].map((each) => entry(each, "action")),
       ...entries("#live-badge, .side > .foot [popovertarget=keys]", "action"),
