@@ -132,7 +132,7 @@ EXPECTED = {
         r"next page",
         r"failed: 1",
         r'as JSON: \{"job_id"',
-        r"queue: 0 waiting",
+        r"queue: 0 queued",
         r"server: 2\.",
     ],
     "outbox_sqlalchemy.py": [

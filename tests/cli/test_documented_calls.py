@@ -31,7 +31,7 @@ def _code() -> list[str]:
 
 def examples() -> list[str]:
     """Return what is typed at the prompts of code blocks and calls `naq`."""
-    lines = [line for code in _code() if code.startswith("```") for line in code.splitlines()]
+    lines = [line for code in _code() if code.startswith("```") for line in code.replace("\\\n", " ").splitlines()]
     return sorted({line.removeprefix("$ ") for line in lines if re.match(r"\$ ([^#]*\| )?naq ", line)})
 
 
@@ -45,7 +45,7 @@ def words_of(call: str) -> list[str]:
     call = re.sub(r" ?\[[^]]*\]|(?<=\w…)\\?\|\S+|(?<=\w)\\?\|\S+", "", call).replace("SHELL", "bash")
     words = shlex.split(call.rpartition("| naq ")[2] if "| naq " in call and "xargs" not in call else call, comments=True)
     words = words[1:] if words[0] == "naq" else words
-    end = next((at for at, word in enumerate(words) if word in {"|", "\\|"}), None)
+    end = next((at for at, word in enumerate(words) if word in {"|", "\\|", ">"}), None)
     return words[:1] + [word.rstrip("…") for word in words[1:end] if word != "…"]
 
 
@@ -84,7 +84,7 @@ async def test_every_example_that_ends_by_itself_runs(settings: Settings, run_wo
 
     def run(call: str) -> str:
         done = subprocess.run(
-            ["/bin/sh", "-c", call], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            ["/bin/sh", "-c", call], env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         usual = set(range(4)) if words_of(call)[0] == "check" else {0, 1, 5}
         is_sound = done.returncode in usual and not any(each in done.stderr for each in UGLY)

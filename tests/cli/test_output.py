@@ -54,6 +54,7 @@ queue peek default
 queue pause default
 queue resume default
 queue limit default none
+queue policy default
 queue purge none
 queue delete none
 check worker
@@ -66,6 +67,7 @@ schedule next daily
 schedule pause daily
 schedule resume daily
 schedule trigger daily
+schedule backfill daily --since 1h --yes
 schedule remove none --yes
 workflow list
 workflow show none
@@ -80,17 +82,25 @@ workers stack none
 workers stop none
 audit
 stats
+deploy mark v12
+deploy list
 bench enqueue -n 5 --reps 1
 doctor
 setup default
 config show
 completion bash
+generate compose
+generate systemd
+generate kubernetes
+generate keda
+generate nats-config
+generate permissions --user shop=producer
 nonsense
 job list --nonsense
 queue purge default --yes
 """
 """Every command that ends by itself."""
-LASTING = {"dev", "server", "events", "worker", "scheduler", "dashboard"}
+LASTING = {"dev", "server", "events", "top", "worker", "scheduler", "dashboard"}
 
 
 @pytest.fixture

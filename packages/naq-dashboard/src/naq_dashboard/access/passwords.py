@@ -10,14 +10,14 @@ from collections.abc import Callable
 import msgspec
 
 from naq_core.errors import ConfigurationError
-from naq_dashboard.access.sessions import Session
+from naq_dashboard.access.sessions import BrowserSession
 
 __all__ = ["SessionSigner", "check_hash", "hash_password", "password_matches"]
 
 MARK = "scrypt$"
 COST, BLOCK, LANES = 2**14, 8, 1
 FORM_HOURS = 12
-_session_decoder = msgspec.json.Decoder(Session)  # noqa: TID251 - read before its signature is known to be ours
+_session_decoder = msgspec.json.Decoder(BrowserSession)  # noqa: TID251 - read before its signature is known to be ours
 
 
 def hash_password(password: str) -> str:
@@ -59,7 +59,7 @@ class SessionSigner:
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()
 
-    def session(self, session: Session, proof: str) -> str:
+    def session(self, session: BrowserSession, proof: str) -> str:
         """Return what a browser keeps to stay logged in.
 
         Args:
@@ -67,7 +67,7 @@ class SessionSigner:
         """
         return self._sign(f"session {proof}", _text(msgspec.json.encode(session)))
 
-    def session_of(self, token: str, proof_of: Callable[[Session], str | None]) -> Session | None:
+    def session_of(self, token: str, proof_of: Callable[[BrowserSession], str | None]) -> BrowserSession | None:
         """Return a session that is not over by itself, else None.
 
         Args:

@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Session", "new_session"]
+__all__ = ["BrowserSession", "new_session"]
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrowserSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A login, as it is signed and kept in a cookie. What its user may do is not in it: that is looked up each time."""
 
     user: str
@@ -22,6 +22,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of a user of an identity provider, as far as a role is given to them."""
 
 
-def new_session(user: str, seconds: float, by: Literal["password", "oidc"] = "password", groups: tuple[str, ...] = ()) -> Session:
+def new_session(
+    user: str, seconds: float, by: Literal["password", "oidc"] = "password", groups: tuple[str, ...] = ()
+) -> BrowserSession:
     """Return a session that begins now."""
-    return Session(user=user, until=time.time() + seconds, mark=secrets.token_urlsafe(9), by=by, groups=groups)
+    return BrowserSession(user=user, until=time.time() + seconds, mark=secrets.token_urlsafe(9), by=by, groups=groups)

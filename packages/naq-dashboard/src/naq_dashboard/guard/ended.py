@@ -5,7 +5,7 @@ import asyncio
 from naq_core.audit import latest
 from naq_core.errors import NaqError
 from naq_core.tasks import Background
-from naq_dashboard.access.sessions import Session
+from naq_dashboard.access.sessions import BrowserSession
 from naq_dashboard.nats import Broker
 
 __all__ = ["EndedSessions"]
@@ -32,15 +32,15 @@ class EndedSessions:
         self._looking: asyncio.Task[None] | None = None
         self._background = Background()
 
-    def end(self, session: Session) -> None:
+    def end(self, session: BrowserSession) -> None:
         """End a session in this process."""
         self._marks.add(session.mark)
 
-    def knows(self, session: Session) -> bool:
+    def knows(self, session: BrowserSession) -> bool:
         """Whether this process knows that it was ended."""
         return session.mark in self._marks
 
-    async def has(self, session: Session) -> bool:
+    async def has(self, session: BrowserSession) -> bool:
         """Whether it was ended, as far as this process knows; other processes' logouts are known a moment later."""
         now = asyncio.get_running_loop().time()
         is_first = self._looked_at == float("-inf")

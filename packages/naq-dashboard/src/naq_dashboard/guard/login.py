@@ -16,7 +16,7 @@ from naq_core.audit import Actor
 from naq_core.errors import ConfigurationError
 from naq_dashboard.access.passwords import SessionSigner, password_matches
 from naq_dashboard.access.roles import ADMIN, VIEWER, Viewer
-from naq_dashboard.access.sessions import Session
+from naq_dashboard.access.sessions import BrowserSession
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.guard.ended import EndedSessions
 from naq_dashboard.guard.guesses import Guesses, Tries
@@ -102,16 +102,16 @@ class Login:
         self._audit.refused(Actor("" if known is None else known.name, "password"), "log-in", "", told, address)
         return None
 
-    def session(self, session: Session) -> str:
+    def session(self, session: BrowserSession) -> str:
         """Return what the browser of somebody who has logged in keeps."""
         return self._signer.session(session, self._proof(session) or "")
 
-    def read_session(self, request: Request[Any, Any, Any]) -> Session | None:
+    def read_session(self, request: Request[Any, Any, Any]) -> BrowserSession | None:
         """Return the session of a request that is not over by itself."""
         word = request.cookies.get(COOKIE)
         return self._signer.session_of(word, self._proof) if word else None
 
-    def _proof(self, session: Session) -> str | None:
+    def _proof(self, session: BrowserSession) -> str | None:
         """Return what a session rests on: a changed password, or another provider, ends it."""
         if session.by == "oidc":
             return f"{self._settings.oidc_issuer} {self._settings.oidc_client_id}" if self._settings.oidc_issuer else None

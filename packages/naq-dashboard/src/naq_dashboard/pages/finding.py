@@ -15,14 +15,14 @@ from naq_dashboard.render import in_queue
 from naq_dashboard.state import AppState
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
-__all__ = ["FINDING", "Found"]
+__all__ = ["FINDING", "Suggestion"]
 
 MOST = 10
 SHORTEST_ID = 3
 """Characters; shorter texts are the beginning of a word."""
 
 
-class Found(msgspec.Struct, kw_only=True):
+class Suggestion(msgspec.Struct, kw_only=True):
     """Something that has a page."""
 
     kind: str
@@ -32,7 +32,7 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 @get("/find", include_in_schema=False)
-async def find(request: AnyRequest) -> list[Found]:
+async def find(request: AnyRequest) -> list[Suggestion]:
     """Return the job that has the text as its id, and queues with the text in their names: those that begin with it first."""
     state, links, text = state_of(request), links_of(request), query_of(request).get("q")
     if not text:
@@ -41,13 +41,13 @@ async def find(request: AnyRequest) -> list[Found]:
     found = []
     if job is not None:
         href = links("jobs", job.job_id, **in_queue(job.job_id, job.queue))
-        found.append(Found(kind="Job", name=job.job_id, hint=f"{job.function} {job.state.value}", href=href))
+        found.append(Suggestion(kind="Job", name=job.job_id, hint=f"{job.function} {job.state.value}", href=href))
     part = text.lower()
     named = sorted(
         (each for each in queues if part in each.queue.lower()), key=lambda each: not each.queue.lower().startswith(part)
     )
     found += [
-        Found(kind="Queue", name=each.queue, hint=f"{each.queued} queued", href=links("queues", each.queue))
+        Suggestion(kind="Queue", name=each.queue, hint=f"{each.queued} queued", href=links("queues", each.queue))
         for each in named[:MOST]
         if links.can_hold(each.queue)
     ]

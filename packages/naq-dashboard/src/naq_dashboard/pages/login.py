@@ -9,7 +9,7 @@ from litestar.response import Response
 
 from naq_core.audit import Actor
 from naq_dashboard.access.roles import Viewer
-from naq_dashboard.access.sessions import Session, new_session
+from naq_dashboard.access.sessions import BrowserSession, new_session
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.login import COOKIE
 from naq_dashboard.guard.peers import address_of
@@ -116,7 +116,7 @@ async def log_out(request: AnyRequest) -> Response[bytes]:
     return response
 
 
-def _begin_session(request: AnyRequest, response: Response[bytes], session: Session) -> None:
+def _begin_session(request: AnyRequest, response: Response[bytes], session: BrowserSession) -> None:
     seconds = int(state_of(request).settings.session_hours * 3600)
     response.set_cookie(_cookie(request, COOKIE, state_of(request).login.session(session), seconds))
 
