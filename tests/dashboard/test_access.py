@@ -12,7 +12,7 @@ from naq_core.settings import Settings
 from naq_dashboard import ADMIN, VIEWER, DashboardSettings, User, create_app
 from naq_dashboard.access.passwords import SessionSigner, hash_password, password_matches
 from naq_dashboard.access.roles import OPERATOR, Action, parse_access
-from naq_dashboard.access.sessions import Session, new_session
+from naq_dashboard.access.sessions import BrowserSession, new_session
 from naq_dashboard.settings import PREFIX
 from tests.dashboard.conftest import Client, OpenDashboard
 
@@ -159,7 +159,7 @@ class TestPasswords:
             parse_access("emperor")
 
 
-def pw(_: Session) -> str:
+def pw(_: BrowserSession) -> str:
     return "pw"
 
 
