@@ -55,7 +55,7 @@ async def find(request: AnyRequest) -> list[Suggestion]:
 
 
 async def _job(state: AppState, text: str) -> JobView | None:
-    """Return the job with this id, which may be `id@queue`; None where there is none, or one in several queues."""
+    """Return the job with this id, which may be `id@queue`; None if no queue has it, or several do."""
     if len(text) < SHORTEST_ID or not is_job_id(text.partition("@")[0]):
         return None
     try:
