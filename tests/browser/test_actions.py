@@ -147,19 +147,20 @@ def test_jobs_that_failed_alike_are_put_back_together(address: str, settings: Se
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_job_is_enqueued_with_the_form(address: str, settings: Settings, watched: Watched, scripts: bool) -> None:
     page = watched.open(f"{address}/jobs?queue=mail", java_script_enabled=scripts)
+    form = page.locator("main")
     page.get_by_role("link", name="New job").click()
-    expect(page.get_by_label("Queue")).to_have_value("mail")
-    page.get_by_label("Function").fill("math:hypot")
-    page.get_by_label("Arguments").fill("[3, 4")
+    expect(form.get_by_label("Queue")).to_have_value("mail")
+    form.get_by_label("Function").fill("math:hypot")
+    form.get_by_label("Arguments").fill("[3, 4")
     page.get_by_role("button", name="Enqueue job").click()
     if scripts:
         expect(page.locator(".toast.bad")).to_contain_text("must be JSON")
     else:
         expect(page.locator("main")).to_contain_text("must be JSON")
         page.go_back()
-        page.get_by_label("Function").fill("math:hypot")  # nothing of what was sent is kept in the browser
-    page.get_by_label("Arguments").fill("[3, 4]")
-    page.get_by_label("Id").fill("hypotenuse")
+        form.get_by_label("Function").fill("math:hypot")  # nothing of what was sent is kept in the browser
+    form.get_by_label("Arguments").fill("[3, 4]")
+    form.get_by_label("Id").fill("hypotenuse")
     page.get_by_role("button", name="Enqueue job").click()
     expect(page).to_have_url(re.compile(r"/jobs/hypotenuse\?queue=mail$"))
     expect(page.locator("#live-state")).to_contain_text("queued")

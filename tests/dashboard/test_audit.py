@@ -142,7 +142,7 @@ class TestShowing:
     async def test_the_page_and_the_api_filter_and_page(self, dashboard: Client, queue: Queue) -> None:
         connection = await queue.connection()
         for number in range(60):
-            actor = Actor("ada" if number % 2 else "bob", "session")
+            actor = Actor("ada" if number % 2 else "mallory", "session")
             async with recorded(connection, actor, "pause-queue", f"q{number}"):
                 pass
         first = await dashboard.get("/audit", headers=HTML)
@@ -188,14 +188,14 @@ class TestShowing:
         connection = await queue.connection()
         async with recorded(connection, Actor("ada@desk", "command line"), f"pause-{kind}", target):
             pass
-        async with recorded(connection, Actor("bob", "session"), f"pause-{kind}", "another"):
+        async with recorded(connection, Actor("mallory", "session"), f"pause-{kind}", "another"):
             pass
 
         async def shown() -> None:
             text = (await dashboard.get(path, headers=HTML)).text
             assert "Activity" in text
             assert "ada@desk" in text
-            assert "bob" not in text
+            assert "mallory" not in text
 
         await eventually(shown)
 
