@@ -96,7 +96,7 @@ async def freeze_one(fleet: Fleet, load: Load, history: History, observer: Obser
     frozen.thaw(history)
     await eventually(lambda: ran_since(load, history, frozen.pid), 20, interval=0.2)
     assert await observer.record("default", job_id) == ended
-    assert ended.attempt == 2
+    assert ended.attempt in {1, 2}  # the first was not claimed yet if it was frozen within `claim_after`
     assert len(history.events("start", job_id)) == 2
 
 
