@@ -64,7 +64,7 @@ async def read_waiting(connection: Connection, wanted: Sequence[WantedJobs]) -> 
         for each, (entries, _) in zip(wanted, looks, strict=True)
         for entry in entries
     ]
-    # What is no id may be a wildcard; nothing lies on that other subject.
+    # Foreign data may be a wildcard, which must not be asked for. No job has the id that is used instead.
     held = [{"last_by_subj": connection.names.held(queue, job_id if is_job_id(job_id) else BELL_ID)} for queue, job_id in ids]
     jobs = iter(await get_many(connection, connection.names.jobs_stream, held) if held else [])
     found = [KeyLook([], [], is_all=is_all) for _, is_all in looks]
