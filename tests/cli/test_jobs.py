@@ -286,3 +286,21 @@ class TestWorkers:
                 assert done.returncode == 0, done.stderr
             assert process.wait(20) == 0
         assert naq("workers", "stop", worker, **here).returncode == 5
+
+
+def test_a_job_shows_its_callbacks(here: dict[str, str]) -> None:
+    calls = [
+        "--on-success",
+        "shop.orders:ship",
+        "--on-dead",
+        'shop.mail:apologize ["ada@example.org"]',
+        "--on-dead",
+        "shop.ops:page",
+    ]
+    job_id = naq("enqueue", "math:sqrt", "2", *calls, **here).stdout.strip()
+    shown = naq("job", "show", job_id, **here).stdout.splitlines()
+    assert "on success\tshop.orders:ship(<outcome>)" in shown
+    assert 'on dead\tshop.mail:apologize(<outcome>, "ada@example.org"), shop.ops:page(<outcome>)' in shown
+    callbacks = json.loads(naq("job", "show", job_id, "--json", **here).stdout)["callbacks"]
+    assert callbacks["on_success"] == ["shop.orders:ship(<outcome>)"]
+    assert "on_failure" not in callbacks

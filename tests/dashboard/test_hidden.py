@@ -51,7 +51,8 @@ async def secret(source: random.Random, queue: Queue, naq_worker: WorkerRunner) 
     await queue.options(max_retries=0).enqueue(work.fail, f"no connection, token={hidden}")
     await queue.enqueue("builtins:dict", password=hidden)
     await naq_worker.run_until_idle()
-    waiting = await Queue("idle", connection=await queue.connection()).enqueue("shop.pay:charge", 7, api_key=hidden)
+    idle = Queue("idle", connection=await queue.connection())
+    waiting = await idle.options(on_dead=f'shop.pay:undo {{"api_key": "{hidden}"}}').enqueue("shop.pay:charge", 7, api_key=hidden)
     await queue.options(delay=3600).enqueue("shop.pay:charge", 7, api_key=hidden)
     assert waiting.is_new
     return hidden

@@ -52,6 +52,9 @@ class JobView(msgspec.Struct, kw_only=True):
     """Whose job it is: of one key only so many run at once. Not known of a job of which only the record is left."""
     waits_for_key: bool = False
     """It is held until its key has room."""
+    callbacks: dict[str, list[str]] = {}
+    """The calls that are enqueued at its end, as text, by `on_success`, `on_failure` and `on_dead`. Only those that were given at
+    the enqueue, and not known of a job of which only the record is left."""
     sequence: int = 0
     """The stream sequence it was read at: the order of lists, and what pages continue from."""
 

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+from naq_core.callback_option import EVENTS
 from naq_core.decoding import parse_instant
-from naq_core.envelope import Envelope, decode_envelope
+from naq_core.envelope import Callback, Envelope, JobOptions, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import UNREADABLE, JobRecord, JobState, UnreadableRecord
 from naq_core.storage.events import PLACES
@@ -106,7 +107,19 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.workflow = envelope.workflow
     view.schedule = envelope.schedule
     view.tags, view.headers = envelope.opt.tags, envelope.opt.headers
+    if envelope.opt.has_callbacks:
+        view.callbacks = _calls(envelope.opt)
     view.key, view.waits_for_key = envelope.opt.key, view.state is JobState.HELD and FOR_KEY in message.headers
+
+
+def _calls(options: JobOptions) -> dict[str, list[str]]:
+    found: dict[str, tuple[Callback, ...]] = {event: getattr(options, event) for event in EVENTS}
+    return {event: [_call(each) for each in callbacks] for event, callbacks in found.items() if callbacks}
+
+
+def _call(callback: Callback) -> str:
+    arguments = ", ".join(part for part in ("<outcome>" if callback.told else "", callback.args) if part)
+    return f"{callback.fn}({arguments})"
 
 
 def instant(seconds: float) -> datetime | None:
