@@ -150,7 +150,35 @@ def cancel(server: Plain, job_id: str, function: str) -> bool:
         "Nats-TTL": "2592000s",
     }
     answer = server.request(f"$KV.naq_results.{QUEUE}.{job_id}", json.dumps(record).encode(), headers)
-    return "error" not in json.loads(answer.body)
+    if "error" in json.loads(answer.body):
+        return False
+    keep(server, job_id)
+    return True
+
+
+def waiting(server: Plain, job_id: str) -> Reply:
+    """Return the message of a job that waits for its time; one without a body where there is none."""
+    return server.request(f"$JS.API.DIRECT.GET.naq_jobs.naq.jobs.held.{QUEUE}.{job_id}")
+
+
+def keep(server: Plain, job_id: str) -> None:
+    """Move a cancelled job that waits for its time out of its queue, where it can be retried by hand.
+
+    A ready one of `enqueue` stays: the worker that gets it reads the record first, and moves it.
+    """
+    message = waiting(server, job_id)
+    if not message.body:
+        return
+    headers: dict[str, object] = {
+        "Nats-Expected-Last-Subject-Sequence": message.headers["Nats-Sequence"],
+        "Nats-Expected-Last-Subject-Sequence-Subject": f"naq.jobs.*.{QUEUE}.{job_id}",
+        "Nats-Scheduler": f"naq.jobs.held.{QUEUE}.{job_id}",
+        "Nats-Schedule-Next": "purge",
+        "Nats-Schedule": "@at 2200-01-01T00:00:00Z",
+        "Nats-Schedule-Target": message.headers["Nats-Schedule-Target"],
+        "Nats-TTL": "2592000s",
+    }
+    server.request(f"naq.jobs.kept.{QUEUE}.{job_id}", message.body, headers)  # refused where somebody else has moved it
 
 
 def main(url: str) -> None:
@@ -163,7 +191,7 @@ def main(url: str) -> None:
 
     enqueue(server, "tomorrow", "operator:mul", 1, 1, delay=86400)
     print("cancelled:", cancel(server, "tomorrow", "operator:mul"), "and again:", cancel(server, "tomorrow", "operator:mul"))
-    print("its record:", wait_for(server, "tomorrow")["reason"])
+    print("its record:", wait_for(server, "tomorrow")["reason"], "and it still waits:", bool(waiting(server, "tomorrow").body))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ EXPECTED = {
     ],
     "plain_protocol.py": [
         r"new: True and again: False\nresult: succeeded json NDI= by operator:mul\n",
-        r"cancelled: True and again: False\nits record: not needed",
+        r"cancelled: True and again: False\nits record: not needed and it still waits: False",
     ],
     "queue_patterns.py": [r"ada has 7\.0\ngrace has 7\.0", r"\['cust-\*'\] now means cust-grace"],
     "priorities.py": [r"first 30 are high", r"last 30 are low", r"to the end: True", r"three of four were mail: True"],

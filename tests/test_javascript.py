@@ -19,14 +19,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from naq_client import Queue
+from naq_client import Queue, gather
 from naq_core import JobFailedError, JobStateError, transitions
 from naq_core.connection import Connection
 from naq_core.envelope import NO_OPTIONS
 from naq_core.inspect import get_job, list_jobs
 from naq_core.manage import retry_job
 from naq_core.record import JobRecord, JobState
-from naq_core.storage.records import write_record
+from naq_core.storage.records import find_job, write_record
 from naq_core.storage.topology import ensure_queue
 from naq_core.testing import WorkerRunner
 from tests.support import shared_queue
@@ -61,6 +61,15 @@ import { Client } from "./client.mjs";
 const connection = await connect({ servers: process.env.NAQ_NATS_URL });
 const client = await Client.open(connection, process.env.NAQ_NAMESPACE);
 console.log(await client.result(await client.enqueue("operator:mul", [6, 7], {}, { max_retries: 1, retry_delay: [1, 2] })));
+process.exit();
+"""
+CANCEL = """
+import { connect } from "@nats-io/transport-node";
+import { Client } from "./client.mjs";
+
+const connection = await connect({ servers: process.env.NAQ_NATS_URL });
+const client = await Client.open(connection, process.env.NAQ_NAMESPACE);
+for (const id of ["ready", "delayed", "watched", "ready"]) console.log(await client.cancel(id, { reason: "no" }));
 process.exit();
 """
 pytestmark = pytest.mark.naq(
@@ -218,6 +227,33 @@ async def test_a_worker_in_javascript_takes_over_fails_and_hands_back(
         await eventually(lambda: has_run(connection, "tests.support.shared_queue:told"))
 
 
+async def test_a_job_that_javascript_cancels_leaves_its_queue_and_is_not_begun(
+    node: RunNode, queue: Queue, naq_worker: WorkerRunner, tmp_path: Path
+) -> None:
+    """Workers begin new jobs of Python's before they read the record."""
+    connection = await queue.connection()
+    told, note = "tests.support.shared_queue:told", shared_queue.note
+    before = [await queue.enqueue(note, str(tmp_path), 0) for _ in range(20)]  # its first job a worker claims before it runs
+    await queue.options(job_id="delayed", delay=3600).enqueue(note, str(tmp_path), 0)
+    marked = [await queue.enqueue(note, str(tmp_path), 0) for _ in range(2)]
+    watched = queue.options(on_failure=[told])
+    marked.append(await watched.enqueue(note, str(tmp_path), 0))
+    cancel = CANCEL.replace('"ready"', f'"{marked[0].job_id}"').replace('"watched"', f'"{marked[2].job_id}"')
+    async with node("cancel.mjs", cancel) as canceller:
+        assert (await output(canceller)).split() == ["true", "true", "true", "false"]
+    for job_id in ("delayed", marked[0].job_id):
+        message = await find_job(connection, job_id, "default")
+        assert message is not None
+        assert ".kept." in message.subject
+    async with naq_worker.running(concurrency=1):
+        await gather(*before, marked[1], timeout=30)
+        await eventually(lambda: has_run(connection, told, JobState.DEAD))  # it is called, and asks for a result
+    assert [job.job_id for job in marked if (tmp_path / job.job_id).exists()] == [marked[1].job_id]
+    await retry_job(connection, "delayed")  # it was kept whole
+    async with naq_worker.running():
+        assert await (await queue.job("delayed")).result(timeout=20) == "python"
+
+
 async def is_retried(connection: Connection, job_id: str) -> bool:
     """Retry a dead job; False while its message is not archived yet, which comes after its end."""
     try:
@@ -227,6 +263,6 @@ async def is_retried(connection: Connection, job_id: str) -> bool:
     return True
 
 
-async def has_run(connection: Connection, function: str) -> bool:
+async def has_run(connection: Connection, function: str, state: JobState = JobState.SUCCEEDED) -> bool:
     page = await list_jobs(connection)
-    return any(each.function == function and each.state is JobState.SUCCEEDED for each in page.jobs)
+    return any(each.function == function and each.state is state for each in page.jobs)

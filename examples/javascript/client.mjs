@@ -1,10 +1,12 @@
 // Enqueue, await and cancel jobs of NAQ. Their functions may be Python's or JavaScript's: see worker.mjs.
 
 import { Kvm } from "@nats-io/kv";
-import { decodeJob, encodeJob, FINAL, ifNewest, nullIfConflict, previewOf, scheduleHeaders, Wire } from "./wire.mjs";
+import { decodeJob, encodeJob, FINAL, ifNewest, isHeld, nullIfConflict, previewOf, scheduleHeaders, Wire } from "./wire.mjs";
 
 const LOOK_EVERY = 5000; // milliseconds: an event that came while the connection was lost is not sent again
 const FAILURE_TTL = 30 * 86400; // seconds for which a record of a cancellation is kept
+
+const DEAD_TTL = 30 * 86400; // seconds for which a cancelled job is kept, to be put back to work by hand
 
 const RETRY = {
   max_retries: "max_retries",
@@ -91,11 +93,7 @@ export class Client {
     }
   }
 
-  /**
-   * Cancel a job; false where it has ended before. From the record on no worker can begin it or store a result.
-   *
-   * A worker removes it from its queue when it comes to it, and acts for jobs that wait for it.
-   */
+  /** Cancel a job; false where it has ended before. From then on no worker can begin it or store a result. */
   async cancel(id, { queue = "default", reason = "" } = {}) {
     this.wire.check(queue, id);
     for (;;) {
@@ -104,8 +102,12 @@ export class Client {
       if (record === null && message === null) throw new Error(`queue ${queue} has no job ${id}`);
       const job = message && !/\.(dead|kept)\./.test(message.subject) ? (decodeJob(message.data) ?? {}) : null;
       if (record === null || FINAL.has(record.state)) {
+        if (job === null) return false;
         // A later run of the same id may wait beside the record of one that has ended.
-        if (job === null || (record !== null && (record.run ?? "") === (job.run ?? ""))) return false;
+        if (record !== null && (record.run ?? "") === (job.run ?? "")) {
+          if (record.state === "cancelled") await this.#takeOut(message, job, queue, record); // what an earlier call has left
+          return false;
+        }
         record = unclaimed(job, queue, id);
       }
       const worker = record.state === "running" ? record.worker : "";
@@ -113,8 +115,25 @@ export class Client {
       const stored = await this.wire.writeRecord(record, revision, FAILURE_TTL);
       if (stored === null) continue; // a claim or the end came first: look again
       if (worker) await this.#interrupt(worker, queue, id);
+      else if (job !== null) await this.#takeOut(message, job, queue, record);
       return true;
     }
+  }
+
+  /**
+   * Take the message of a cancelled job out of its queue: a worker may begin one with Naq-First before it reads the record. If
+   * jobs wait for this one, or it has callbacks, a worker has to act for them: it is given the job once more, without this mark.
+   */
+  async #takeOut(message, job, queue, record) {
+    const isWaiting = isHeld(message);
+    if (message.header.has("Naq-Key-Place")) return; // of a key: the worker that finds the record passes its place on
+    const hasDuties = await this.wire.hasDuties(job, record);
+    if (hasDuties && !isWaiting && !message.header.has("Naq-First")) return; // its delivery finds the record
+    const target = isWaiting ? message.header.get("Nats-Schedule-Target") : message.subject;
+    const done = hasDuties
+      ? await this.wire.replace(message, queue, record.job_id, target, {})
+      : await this.wire.archive(message, queue, record, DEAD_TTL);
+    if (done && !isWaiting) await this.wire.remove(message.seq);
   }
 
   /** Tell the worker, so that it need not find out when the function returns. With a signing key it refuses this. */

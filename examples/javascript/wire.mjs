@@ -83,6 +83,37 @@ export class Wire {
     return { record: found.data.length ? JSON.parse(text.decode(found.data)) : null, revision: found.seq };
   }
 
+  /** Delete a message of a job, which has been replaced. */
+  async remove(sequence) {
+    await this.manager.streams.deleteMessage(this.jobs, sequence, false);
+  }
+
+  /** Keep the message of a job that was cancelled or is dead whole, to be put back to work by hand. */
+  async archive(message, queue, { job_id: id, state }, ttl) {
+    const to = this.subject(state === "dead" ? "dead" : "kept", queue, id);
+    const kept = scheduleHeaders(message.header?.get("Nats-Schedule-Target") || message.subject);
+    return await this.replace(message, queue, id, to, { ...kept, "Nats-TTL": `${ttl}s` });
+  }
+
+  /**
+   * Publish the message of a job on another of its subjects while it is the newest; false where it is not any more. A held one
+   * is removed in the same step. A ready one is still there after this.
+   */
+  async replace(message, queue, id, subject, headers) {
+    const moves = { "Nats-Scheduler": message.subject, "Nats-Schedule-Next": "purge" };
+    const all = { ...ifNewest(this, queue, id, message.seq), ...headers, ...(isHeld(message) ? moves : {}) };
+    return (await this.publish(subject, message.data, all).catch(nullIfConflict)) !== null;
+  }
+
+  /** Whether other jobs wait for this end, or callbacks are to be enqueued: only Python workers do that. */
+  async hasDuties(job, record) {
+    const { on_success: success, on_failure: failure, on_dead: dead } = job.opt ?? {};
+    const callbacks =
+      record.state === "succeeded" ? success : [...(failure ?? []), ...(record.state === "dead" ? (dead ?? []) : [])];
+    if (callbacks?.length) return true;
+    return (await this.last(this.jobs, `${this.namespace}.edges.${record.job_id}.>`)) !== null;
+  }
+
   /**
    * Compare-and-set a record, and return its new revision; null where somebody else was faster. `ttl` are seconds;
    * undefined: as long as the job runs.
@@ -103,6 +134,11 @@ export class Wire {
 export function nullIfConflict(error) {
   if (error instanceof ConflictError) return null;
   throw error;
+}
+
+/** Whether a message waits for its time, or for other jobs. */
+export function isHeld(message) {
+  return message.subject.split(".").at(-3) === "held";
 }
 
 /** A message that a consumer has delivered, and the means to settle it. */

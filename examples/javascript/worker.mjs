@@ -10,11 +10,8 @@ import {
   decodeJob,
   Delivery,
   FINAL,
-  ifNewest,
   LEVELS,
-  nullIfConflict,
   previewOf,
-  scheduleHeaders,
   Wire,
 } from "./wire.mjs";
 
@@ -253,26 +250,10 @@ export class Worker {
 
   /** Do what follows an end that is on record; all of it may be done twice. */
   async #finish(message, job, record) {
-    if (record.state === "dead" || record.state === "cancelled") await this.#archive(message, record);
-    if (await this.#hasDuties(job, record)) return message.nak(HANDED_BACK); // a Python worker finds the end, and does them
+    if (record.state === "dead" || record.state === "cancelled")
+      await this.wire.archive(message, this.queue, record, this.settings.deadTtl); // unless it is there, or was put back since
+    if (await this.wire.hasDuties(job, record)) return message.nak(HANDED_BACK); // a Python worker finds the end, and does them
     message.ack();
-  }
-
-  /** Keep a whole dead or cancelled job, to be put back to work by hand. */
-  async #archive(message, { job_id: id, state }) {
-    const subject = this.wire.subject(state === "dead" ? "dead" : "kept", this.queue, id);
-    const headers = { ...ifNewest(this.wire, this.queue, id, message.seq), ...scheduleHeaders(message.subject) };
-    const stored = this.wire.publish(subject, message.data, { ...headers, "Nats-TTL": `${this.settings.deadTtl}s` });
-    await stored.catch(nullIfConflict); // it is there already, or was put back since
-  }
-
-  /** Whether other jobs wait for this end, or callbacks are to be enqueued: only Python workers do that. */
-  async #hasDuties(job, record) {
-    const { on_success: success, on_failure: failure, on_dead: dead } = job.opt ?? {};
-    const callbacks =
-      record.state === "succeeded" ? success : [...(failure ?? []), ...(record.state === "dead" ? (dead ?? []) : [])];
-    if (callbacks?.length) return true;
-    return (await this.wire.last(this.wire.jobs, `${this.namespace}.edges.${record.job_id}.>`)) !== null;
   }
 
   /** Compare-and-set the record of the job in hand; false where it is another worker's, or was cancelled. */
