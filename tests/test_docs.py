@@ -31,6 +31,12 @@ def test_links_lead_somewhere_and_code_compiles(page: Path) -> None:
         compile(block, str(page), "exec")
 
 
+@pytest.mark.timeout(300)  # for a busy machine: all pages, one after the other
+def test_the_blocks_of_the_pages_run() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.pages"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_navigation_leads_to_every_page() -> None:
     advice = "add a link to the table Documentation of README.md, which is the navigation of the site"
     assert pages_left_out() == [], advice
