@@ -97,7 +97,7 @@ async def test_a_storm_of_resets_ends_no_worker(
     rng = random.Random(7)
     async with Proxy(nats_server.port) as proxy:
         worker = fleet.start(settings=dataclasses.replace(settings, nats_url=proxy.url))
-        async with load.steady(lambda: (jobs.work, 0.01), pause=0.005, clients=4):
+        async with load.steady(lambda: (jobs.work, 0.01), pause=0.05, clients=4):
             await eventually(lambda: _started_after(history, 0, fleet), 15)
             with history.fault("resets"):
                 for _ in range(form):
