@@ -14,10 +14,11 @@ import pytest
 from naq_core import Cancel, EncodeError, JobState, Retry, Snooze
 from naq_core.control import JobControl
 from naq_core.dependency import ParentOutcome
-from naq_core.envelope import Envelope, Fill, JobOptions, Parent
+from naq_core.envelope import EndedJob, Envelope, Fill, JobOptions, Parent
 from naq_core.errors import DecodeError
 from naq_core.layers import Layer, in_order, load
 from naq_core.middleware import Attempt
+from naq_core.outcome import JobOutcome
 from naq_core.previews import clean_text
 from naq_core.retry import RetryPolicy
 from naq_core.serialization import JSON, PICKLE, encode_result
@@ -47,6 +48,9 @@ def add(a: int, b: int = 0) -> int:
 
 def dated(at: datetime) -> datetime:
     return at
+
+
+def note(outcome: JobOutcome, at: datetime) -> None: ...
 
 
 async def add_async(a: int) -> int:
@@ -82,6 +86,26 @@ def test_results_of_parents_are_filled_in_where_they_are_wanted() -> None:
     assert prepare(filled, outcomes, PICKLE, ()) == (add, (1,), {"b": 7})
     assert prepare(filled, None, PICKLE, ())[2] == {}, "a child process may not have them"
     assert prepare(envelope(after=(Parent("p"),), tell=True), outcomes, PICKLE, ())[2] == {}
+
+
+@pytest.mark.parametrize("kind", [JSON, PICKLE])
+def test_a_callback_is_told_how_the_job_ended(kind: str) -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    given = "2026-01-02T00:00:00Z" if kind == JSON else at
+    body = encode_result(((None, given), {}), kind)[1]
+    end = EndedJob("ended", "q", "m:f", "dead", error=("ValueError", "no", ""))
+    job = Envelope(v=1, id="j", fn=f"{HERE}:note", ct=kind, body=body, at=5.0, end=end)
+    _, args, _ = prepare(job, None, PICKLE, ())
+    assert args[1:] == (at,)
+    assert isinstance(args[0], JobOutcome)
+    assert (args[0].job_id, args[0].state) == ("ended", JobState.DEAD)
+
+
+def test_a_callback_that_wants_no_outcome_keeps_its_arguments() -> None:
+    end = EndedJob("ended", "q", "m:f", "succeeded", told=False)
+    assert prepare(envelope(dated, b'[["2026-01-02T03:04:05Z"],{}]', end=end), None, PICKLE, ())[1] == (
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
 
 
 def test_a_shortage_while_it_is_read_is_not_the_jobs_failure(monkeypatch: pytest.MonkeyPatch) -> None:

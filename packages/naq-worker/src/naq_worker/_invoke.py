@@ -54,11 +54,11 @@ def prepare(
         function, args, kwargs = decode_call(call, serializer, allowed)
         if parents is not None and envelope.fill:
             args, kwargs = fill_in(envelope, parents, args, kwargs)
-        told = envelope.end is not None and envelope.end.told
+        told = envelope.end if envelope.end is not None and envelope.end.told else None
         if envelope.ct == JSON:
-            args, kwargs = convert_arguments(function, args, kwargs, (0,) if told else ())
-        if envelope.end is not None and told:
-            args = (outcome_of(envelope.end, serializer), *args[1:])
+            args, kwargs = convert_arguments(function, args, kwargs, () if told is None else (0,))
+        if told is not None:
+            args = (outcome_of(told, serializer), *args[1:])
     except BaseException as error:
         if (shortage := shortage_of("the job cannot be read", error, may_be_the_jobs=True)) is None:
             raise
