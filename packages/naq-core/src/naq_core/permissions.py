@@ -220,6 +220,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.any_state(queue, "*") for queue in queues),
         *(names.window(queue, "*") for queue in queues),
         *(subject for queue in queues for subject in (names.waits_for_key(queue, "*"), names.places(queue, "*"))),
+        *(names.timed_bell(queue, "*") for queue in queues),
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),

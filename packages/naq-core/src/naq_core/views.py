@@ -51,7 +51,9 @@ class JobView(msgspec.Struct, kw_only=True):
     key: str = ""
     """Whose job it is: of one key only so many run at once. Not known of a job of which only the record is left."""
     waits_for_key: bool = False
-    """It is held until its key has room."""
+    """It is held until its key has room, or the rate of its key allows its start."""
+    waits_for_rate: bool = False
+    """It is held until the rate of its queue allows its start."""
     callbacks: dict[str, list[str]] = {}
     """The calls that are enqueued at its end, as text, by `on_success`, `on_failure` and `on_dead`. Only those that were given at
     the enqueue, and not known of a job of which only the record is left."""
@@ -135,6 +137,16 @@ class QueueView(msgspec.Struct, kw_only=True):
     """The most jobs that may run at once over all workers."""
     key_limit: int = 1
     """The most jobs of one key that may run at once over all workers."""
+    rate: str | None = None
+    """How many jobs may start in a time over all workers, such as `10/s`."""
+    burst: int | None = None
+    """How many may start at once after a time in which none did; None: as many as the rate suggests."""
+    key_rate: str | None = None
+    """As `rate`, of each key."""
+    key_burst: int | None = None
+    """As `burst`, of each key."""
+    weights: dict[str, int] = {}
+    """Keys that get so many times the others' share."""
     oldest_at: datetime | None = None
     """When the oldest queued job was stored."""
     workers: int = 0

@@ -6,18 +6,20 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from naq_core.envelope import Envelope
 from naq_core.errors import BrokerError, JetStreamError, UnreadableError, WrongSequenceError
 from naq_core.record import JobRecord
 from naq_core.storage.bells import bell, read_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
-from naq_core.storage.keys import token_of_key, waiting_pair
+from naq_core.storage.keys import waiting_pair
 from naq_core.storage.messages import if_newest
 from naq_core.storage.releasing import Releasing, Work
-from naq_core.storage.subjects import NORMAL
+from naq_core.storage.room import KeyRule
+from naq_core.storage.subjects import NORMAL, PLACE
 from naq_core.storage.waiting_entries import Key
 from naq_core.transport.batch import publish_batch
+from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
+from naq_core.transport.repeat import BrokerMessage
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,10 @@ AGAIN = 0.5
 MOST_FAILURES = 5
 PAUSE = 0.2
 """Seconds after a round that has failed."""
+GATHER = 0.02
+"""Seconds for which tokens gather where they come faster, rather than that each is acted on by itself."""
+SOON = 2.0
+"""A start that a rate allows within so many seconds is worth waiting for, in burst mode."""
 LONGEST_WAIT = 0.05
 """Seconds until a key is tried again for which others were faster."""
 
@@ -35,12 +41,14 @@ LONGEST_WAIT = 0.05
 class _Task:
     """What is to be done for a key, and whom to tell when it is done."""
 
-    __slots__ = ("bells", "due", "ended", "failures", "is_alone", "work")
+    __slots__ = ("bells", "due", "ended", "failures", "is_alone", "starts", "work")
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.bells: list[Delivery] = []
         self.ended: list[Delivery] = []
+        self.starts: dict[str, asyncio.Future[float]] = {}
+        """By the ids of jobs that are about to start: to be told when they may."""
         self.due = 0.0
         self.failures = 0
         self.is_alone = False
@@ -48,13 +56,31 @@ class _Task:
 
     def merge(self, later: "_Task") -> None:
         """Add what has come for the key since: what was seen before may be old by now."""
+        self.work.rule = later.work.rule
+        self.work.at = max(self.work.at, later.work.at)
         self.work.ended |= later.work.ended
+        self.work.starting |= later.work.starting
+        self.starts |= later.starts
         self.work.checks |= later.work.checks
         self.work.is_rung |= later.work.is_rung
         self.work.has_levels |= later.work.has_levels
         self.work.is_seen = self.work.has_written = False
         self.bells += later.bells
         self.ended += later.ended
+
+    def answer(self) -> None:
+        """Tell the jobs that are about to start what has become of it."""
+        for job_id, seconds in self.work.answers.items():
+            start = self.starts.pop(job_id)
+            if not start.done():  # else its task was cancelled
+                start.set_result(seconds)
+        self.work.answers.clear()
+
+    def fail(self, error: BrokerError) -> None:
+        """Leave the jobs that are about to start to their next delivery."""
+        for start in self.starts.values():
+            if not start.done():
+                start.set_exception(error)
 
 
 class Keys:
@@ -63,24 +89,28 @@ class Keys:
     While one round is on its way, what comes meanwhile gathers for the next: many keys, few requests.
 
     Args:
-        key_limit: How many jobs of one key may have a place, by queue.
+        key_rule: How many jobs of a key may have a place, and start in a time, by queue and token.
         on_idle: Called when nothing is left to do.
     """
 
-    def __init__(self, connection: Connection, key_limit: Callable[[str], int], on_idle: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, key_rule: Callable[[str, str], KeyRule], on_idle: Callable[[], None]) -> None:
         self._connection = connection
-        self._key_limit = key_limit
+        self._key_rule = key_rule
         self._on_idle = on_idle
         self._releasing = Releasing(connection)
         self._tasks: dict[Key, _Task] = {}
         self._in_round: dict[Key, _Task] = {}
         self._has_work = asyncio.Event()
-        self._now = asyncio.get_running_loop().time
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        """When to look at keys again, as their rates allow the next start. The server's bells are for when this worker dies."""
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was asked for is done."""
-        return not self._tasks and not self._in_round
+        """Whether all that was asked for is done, and no rate lets more start in a moment."""
+        soon = self._now() + SOON
+        return not self._tasks and not self._in_round and all(timer.when() > soon for timer in self._timers.values())
 
     def ring(self, delivery: Delivery) -> bool:
         """Take a bell; return whether it is one of NAQ's."""
@@ -92,6 +122,7 @@ class Keys:
         task = self._task(delivery.queue, asked.token)
         task.bells.append(delivery)
         task.work.is_rung = True
+        task.work.at = max(task.work.at, delivery.ready_at)
         task.work.has_levels |= delivery.level != NORMAL
         task.work.checks |= asked.checks
         task.work.ended |= asked.ended
@@ -104,13 +135,39 @@ class Keys:
             task.work.ended[delivery.job_id] = record.run
             task.ended.append(delivery)
 
+    async def begin(self, delivery: Delivery, token: str, run: str) -> float:
+        """Take a token of a rate for a job that is about to start; return the seconds after which to ask again, 0: it may start.
+
+        Raises:
+            BrokerError: It is unknown whether it was taken.
+        """
+        task = self._task(delivery.queue, token)
+        task.work.at = max(task.work.at, delivery.ready_at)
+        task.work.starting[delivery.job_id] = run
+        start: asyncio.Future[float] = self._loop.create_future()
+        task.starts[delivery.job_id] = start
+        return await start
+
+    def _wake_at(self, key: Key, at: float) -> None:
+        """Look at a key again at a time of the server's clock, or a little later: tokens that come fast are acted on together."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        if at:
+            seconds = max(GATHER, at - self._connection.clock.bounds()[0])
+            self._timers[key] = self._loop.call_later(seconds, self._wake, key)
+
+    def _wake(self, key: Key) -> None:
+        del self._timers[key]
+        self._task(*key).work.is_rung = True
+
     def _task(self, queue: str, token: str) -> _Task:
         key = queue, token
+        rule = self._key_rule(queue, token)
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = _Task(Work(key, self._key_limit(queue)))
+            task = self._tasks[key] = _Task(Work(key, rule))
             self._has_work.set()
-        task.work.limit = self._key_limit(queue)
+        task.work.rule = rule
         task.work.is_seen = task.work.has_written = False  # what was seen before this came may be old by now
         return task
 
@@ -152,6 +209,9 @@ class Keys:
             self._failed(error)
             await asyncio.sleep(PAUSE)
             return
+        for task in tasks:
+            task.answer()
+            self._wake_at(task.work.key, task.work.wake_at)
         done = [task for task in tasks if task.work.key not in again]
         await ack_all([delivery for task in done for deliveries in (task.bells, task.ended) for delivery in deliveries])
         for task in done:
@@ -167,6 +227,7 @@ class Keys:
             if task.failures < MOST_FAILURES:
                 continue
             del self._in_round[key]
+            task.fail(error)
             log.warning("the next jobs of key %s of queue %s will be started later: %s", key[1], key[0], error)
             for delivery in task.bells:
                 _ = self._connection.background.start(delivery.nak(AGAIN), "naq-nak")
@@ -178,16 +239,39 @@ class Keys:
         self._tasks[task.work.key] = task
         self._has_work.set()
 
-    async def make_wait(self, delivery: Delivery, envelope: Envelope) -> None:
-        """Put a job that has no place where the jobs of its key wait: it was delayed, waited for others, or is a requeued one."""
-        key, token = delivery.key, token_of_key(envelope.opt.key)
-        headers = if_newest(self._connection, *key, delivery.sequence)
-        pair = waiting_pair(self._connection, (delivery.subject, delivery.data, headers), key, token)
-        try:
+    async def make_wait(self, delivery: Delivery, token: str) -> None:
+        """Put a job where the jobs of its key wait, or those of its queue: it has no place there.
+
+        It was delayed, waited for others, or is a requeued one; or the queue has a rate, of which its client knew nothing.
+        """
+        queue, job_id = delivery.key
+        headers = if_newest(self._connection, queue, job_id, delivery.sequence)
+        if delivery.place:
+            headers[PLACE] = delivery.place
+        held, entry = waiting_pair(self._connection, (delivery.subject, delivery.data, headers), delivery.key, token)
+        if not await self._stored_silently(held, entry, delivery, token):
             # With a check: the job may be on the list from before, as one that was to wait for its retry.
-            await publish_batch(
-                self._connection, [*pair, bell(self._connection, delivery.queue, token, delivery.level, checks=True)]
-            )
-        except WrongSequenceError:
-            log.debug("job %s waits for its key already, or was moved", delivery.job_id)
+            rung = bell(self._connection, queue, token, delivery.level, checks=True)
+            if not await self._stored([held, entry, rung]):
+                log.debug("job %s waits for its key already, or was moved", job_id)
         await delivery.ack()
+
+    async def _stored_silently(self, held: BrokerMessage, entry: BrokerMessage, delivery: Delivery, token: str) -> bool:
+        """Store a job that is to wait without a bell: who changes a list that lets none start looks for the next ones."""
+        revision = self._releasing.waiting_at((delivery.queue, token), delivery.job_id)
+        if not revision or delivery.level != NORMAL:
+            return False
+        subject, body, _ = entry
+        places = self._connection.names.places(delivery.queue, token)
+        return await self._stored([held, (subject, body, {EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: places})])
+
+    async def _stored(self, messages: Sequence[BrokerMessage]) -> bool:
+        try:
+            await publish_batch(self._connection, messages)
+        except WrongSequenceError:
+            return False
+        return True
+
+    def waits(self, delivery: Delivery, token: str) -> bool:
+        """Whether no job of a key more can start, as far as is known, so that a job without a place has to wait."""
+        return self._releasing.waiting_at((delivery.queue, token), delivery.job_id) > 0

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from naq_core.errors import BrokerError
+from naq_core.queue_policy import QueuePolicy
 from naq_core.storage.connection import Connection
 from naq_core.storage.presence import read_presence
 from naq_core.storage.queues import QueueSettings, QueueSettingsWatch
+from naq_core.storage.room import KeyRule, KeyRules
 from naq_core.storage.slots import Holder, Slot, read_slots, write_slot
 from naq_worker._active import Active
 
@@ -19,6 +21,7 @@ DELAYS = {"high": 0.1, "normal": 0.25, "low": 0.5}
 """Seconds before a job that found no slot tries again, by level: the more important one is the likelier to get the next."""
 SEARCH_INTERVAL = 1.0
 """Seconds between two searches for slots whose holders are gone."""
+_ANY = KeyRules(QueuePolicy())
 FULL_FOR = 0.03
 """Seconds for which a queue that was found full is taken to be full."""
 
@@ -34,7 +37,9 @@ class Limits:
         self, connection: Connection, worker_id: str, queues: Iterable[str], is_held: Callable[[str, str], bool]
     ) -> None:
         self.of: dict[str, QueueLimit] = {}
-        self._key_limits: dict[str, int] = {}
+        self._rules: dict[str, KeyRules] = {}
+        self.paced: dict[str, tuple[bool, bool]] = {}
+        """Queues whose jobs start at a rate: whether all together, and whether those of each key."""
         self.handed_back = 0
         """How many jobs found no slot and were handed back for a moment."""
         self._connection = connection
@@ -60,9 +65,15 @@ class Limits:
         """Follow the limit of a queue no longer."""
         await self._watch.remove(queue)
         self.of.pop(queue, None)
+        self.paced.pop(queue, None)
 
     def _set(self, queue: str, settings: QueueSettings) -> None:
-        self._key_limits[queue] = settings.key_limit
+        policy = settings.policy
+        self._rules[queue] = KeyRules(policy)
+        rate, key_rate = policy.rates
+        self.paced.pop(queue, None)
+        if rate or key_rate:
+            self.paced[queue] = rate is not None, key_rate is not None
         limit = settings.limit
         if limit is None:
             self.of.pop(queue, None)
@@ -79,9 +90,10 @@ class Limits:
         """Whether a queue has a limit."""
         return queue in self.of
 
-    def key_limit(self, queue: str) -> int:
-        """How many jobs of one key of a queue may run at once."""
-        return self._key_limits.get(queue, 1)
+    def key_rule(self, queue: str, token: str) -> KeyRule:
+        """How many jobs of a key of a queue may run at once, and start in a time."""
+        rules = self._rules.get(queue)
+        return _ANY.of(token) if rules is None else rules.of(token)
 
     async def enter(self, active: Active) -> bool:
         """Get a slot for a job, where its queue has a limit; without one, the job is handed back for a moment."""

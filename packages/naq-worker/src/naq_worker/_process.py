@@ -17,7 +17,9 @@ from naq_core.record import FINAL, JobRecord, JobState
 from naq_core.storage import objects
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
+from naq_core.storage.keys import token_of_key
 from naq_core.storage.records import Stored
+from naq_core.storage.subjects import ALL
 from naq_worker import _attempt_log
 from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
@@ -39,6 +41,8 @@ GONE_FOR_GOOD = FINAL - {JobState.DEAD, JobState.CANCELLED}
 """States in which a job's large arguments have no more use: a dead or cancelled one may be put back."""
 NEWER_VERSION_DELAY = 5.0
 NEWER_VERSION_TRIES = 20
+LONGEST_WAIT = 30.0
+"""Seconds after which a job asks again for a token of its key's rate, at the latest."""
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ class Processor:
             return self._wait_for_key(delivery, envelope)
         if envelope.opt.process and not self.finds_place(active):
             return None
-        if delivery.looks is not None or self.limits.of:
+        if delivery.looks is not None or self.limits.of or self.limits.paced:
             return self._attempt_if_it_may(active, envelope)
         return self._attempt_any(active, envelope)
 
@@ -119,12 +123,27 @@ class Processor:
         """Settle a job that still waits for others, or finds no slot of its limited queue; return whether it may begin."""
         if active.delivery.looks is not None and not await self._may_run(active.delivery, envelope):
             return False
-        return not self.limits.of or await self.limits.enter(active)
+        return (not self.limits.of or await self.limits.enter(active)) and await self._has_token(active.delivery, envelope)
+
+    async def _has_token(self, delivery: Delivery, envelope: Envelope) -> bool:
+        """Take the tokens that a job needs to start where its queue has rates; one that gets none waits, without an attempt."""
+        is_paced, is_key_paced = self.limits.paced.get(delivery.queue, (False, False))
+        if is_key_paced and delivery.place:
+            seconds = await self.keys.begin(delivery, delivery.place, envelope.run)
+            if seconds:  # a retry, or it was delivered again: it keeps its place, and needs a token of its own
+                self.limits.handed_back += 1
+                await delivery.nak(min(seconds, LONGEST_WAIT))
+                return False
+        has_to_wait = is_paced and not delivery.turn and self.keys.waits(delivery, ALL)
+        if has_to_wait or (is_paced and await self.keys.begin(delivery, ALL, envelope.run)):
+            await self.keys.make_wait(delivery, ALL)
+            return False
+        return True
 
     async def _wait_for_key(self, delivery: Delivery, envelope: Envelope) -> None:
         """Let a job that has no place of its key wait for one, as soon as it waits for no other jobs."""
         if delivery.looks is None or await self._may_run(delivery, envelope):
-            await self.keys.make_wait(delivery, envelope)
+            await self.keys.make_wait(delivery, token_of_key(envelope.opt.key))
 
     async def _may_run(self, delivery: Delivery, envelope: Envelope) -> bool:
         """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""

@@ -15,7 +15,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.messages import if_newest, schedule_headers
 from naq_core.storage.records import read_record
-from naq_core.storage.subjects import PLACE
+from naq_core.storage.subjects import PLACE, TURN
 from naq_core.transport.headers import TTL, ttl_text
 from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
@@ -284,6 +284,8 @@ class Settler:
         }
         if delivery.place:  # nothing of its key overtakes it
             headers[PLACE] = delivery.place
+        if delivery.turn:
+            headers[TURN] = delivery.turn
         try:
             await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
         except WrongSequenceError:

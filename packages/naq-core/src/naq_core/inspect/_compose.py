@@ -8,7 +8,7 @@ from naq_core.envelope import Callback, Envelope, JobOptions, decode_envelope
 from naq_core.errors import DecodeError
 from naq_core.record import UNREADABLE, JobRecord, JobState, UnreadableRecord
 from naq_core.storage.events import PLACES
-from naq_core.storage.subjects import ASIDE, FAR_FUTURE, FOR_KEY, WAITS, state_of_subject
+from naq_core.storage.subjects import ALL, ASIDE, FAR_FUTURE, FOR_KEY, WAITS, state_of_subject
 from naq_core.transport.direct import Entry
 from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
 from naq_core.views import JobView
@@ -109,7 +109,8 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.tags, view.headers = envelope.opt.tags, envelope.opt.headers
     if envelope.opt.has_callbacks:
         view.callbacks = _calls(envelope.opt)
-    view.key, view.waits_for_key = envelope.opt.key, view.state is JobState.HELD and FOR_KEY in message.headers
+    token = message.headers.get(FOR_KEY, "") if view.state is JobState.HELD else ""
+    view.key, view.waits_for_key, view.waits_for_rate = envelope.opt.key, token not in {"", ALL}, token == ALL
 
 
 def _calls(options: JobOptions) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from naq_core.decoding import parse_instant
 from naq_core.errors import QueueNotFoundError
 from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
+from naq_core.queue_policy import QueuePolicy
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import ConsumerFacts, list_consumers
 from naq_core.storage.queues import QueueSettings, decode_queue_settings
@@ -111,7 +112,8 @@ async def _add_settings(connection: Connection, views: dict[str, QueueView]) -> 
     requests: list[dict[str, Any]] = [{"last_by_subj": names.queue_setting(queue)} for queue in views]
     for view, found in zip(views.values(), await get_many(connection, names.queues_stream, requests), strict=True):
         settings = _settings(found)
-        view.limit, view.key_limit = settings.limit, settings.key_limit
+        for name in QueuePolicy.__struct_fields__:
+            setattr(view, name, getattr(settings, name))
         if view.paused and settings.paused_until != FAR_FUTURE:
             view.paused_until = parse_instant(settings.paused_until)
 

@@ -108,9 +108,10 @@ async def _limit_consumers(connection: Connection, queue: str, limit: int | None
 
 
 async def set_queue_policy(connection: Connection, queue: str, policy: QueuePolicy) -> None:
-    """Say how many jobs of a queue may run at once, in all and of each key, over all workers (`docs/adr/0054-keys.md`).
+    """Say how many jobs of a queue may run at once and start in a time, in all and of each key, over all workers.
 
-    It holds at once. What runs already goes on where a limit is lowered; where it is raised, more start.
+    It holds at once. What runs already goes on where a limit is lowered; where it is raised, more start (`docs/adr/0054-keys.md`,
+    `docs/adr/0057-rates.md`).
 
     Raises:
         InvalidOptionError: It is no policy.
@@ -118,12 +119,11 @@ async def set_queue_policy(connection: Connection, queue: str, policy: QueuePoli
     """
     queue = check_queue(queue)
     if not isinstance(policy, QueuePolicy):
-        raise InvalidOptionError("policy", f"{shown(policy)} is not a policy: use QueuePolicy(key_limit=…, limit=…)")
+        raise InvalidOptionError("policy", f"{shown(policy)} is not a policy: use QueuePolicy(key_limit=…, rate=…)")
     await ensure_streams(connection)
-    limit, key_limit = policy.limit, policy.key_limit
-    await change_queue_settings(connection, queue, lambda old: msgspec.structs.replace(old, limit=limit, key_limit=key_limit))
+    await change_queue_settings(connection, queue, lambda old: old.with_policy(policy))
     await ensure_queue(connection, queue)
-    await _limit_consumers(connection, queue, limit)
+    await _limit_consumers(connection, queue, policy.limit)
     await ring_all(connection, queue)
 
 
@@ -211,7 +211,8 @@ async def delete_queue(connection: Connection, queue: str) -> None:
         await ensure_queue(connection, queue)  # it must be seen that they wait
         raise QueueInUseError(queue, {"new": late})
     await delete_slots(connection, queue)
-    await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": names.places(queue, "*")})
+    for filter_ in (names.timed_bell(queue, "*"), names.places(queue, "*")):
+        await connection.api(f"STREAM.PURGE.{names.jobs_stream}", {"filter": filter_})
     await remove_windows(connection, queue)
 
 

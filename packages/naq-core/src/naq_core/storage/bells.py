@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from naq_core.decoding import Decoder
 from naq_core.errors import UnreadableError
 from naq_core.storage.connection import Connection
 from naq_core.storage.subjects import BELL, BELL_ID, NORMAL
+from naq_core.transport.headers import SCHEDULE, SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
 from naq_core.transport.streams import count_by_subject
 
@@ -44,6 +46,13 @@ def bell(connection: Connection, queue: str, token: str, level: str, *, checks: 
     """
     rung = f"{_CHECKED}{token}" if checks else token
     return connection.names.ready(queue, f"{BELL_ID}{rung}", level), b"", {BELL: rung}
+
+
+def timed_bell(connection: Connection, queue: str, token: str, due: float) -> BrokerMessage:
+    """Return the bell that the server delivers at a time; it takes the place of the one before."""
+    subject, body, headers = bell(connection, queue, token, NORMAL)
+    at = datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return connection.names.timed_bell(queue, token), body, {**headers, SCHEDULE: f"@at {at}", SCHEDULE_TARGET: subject}
 
 
 def leaving_bell(connection: Connection, queue: str, token: str, level: str, job_id: str, run: str) -> BrokerMessage:

@@ -15,7 +15,7 @@ from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.first_deliveries import FirstDeliveries, Freshness
-from naq_core.storage.subjects import BELL, NORMAL, PLACE, WAITS
+from naq_core.storage.subjects import BELL, NORMAL, PLACE, TURN, WAITS
 from naq_core.transport.client import Subscription
 from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.headers import parse_headers
@@ -61,6 +61,7 @@ class Delivery:
         "ready_at",
         "sequence",
         "subject",
+        "turn",
     )
 
     def __init__(self, connection: Connection, acks: Acks, subject: str, reply: str, data: bytes, headers: bytes = b"") -> None:
@@ -71,11 +72,12 @@ class Delivery:
         if headers and _WAITS in headers:
             looks = parse_headers(headers).get(WAITS, "0")
             self.looks = min(whole(looks) or 0, MOST_LOOKS)
-        self.bell = self.place = ""
-        """Tokens of keys: of the one whose next jobs are to be started (a bell); of the one in which the job has a place."""
+        self.bell = self.place = self.turn = ""
+        """Tokens of keys: of the one whose next jobs are to be started (a bell); of the one in which the job has a place.
+        And whether the job was promised a token of its queue's rate."""
         if headers and _OF_KEY in headers:
             found = parse_headers(headers)
-            self.bell, self.place = found.get(BELL, ""), found.get(PLACE, "")
+            self.bell, self.place, self.turn = (found.get(name, "") for name in (BELL, PLACE, TURN))
         self.is_first = False
         """Nobody can have been given this job before: its message says so, and nothing speaks against it."""
         self.data = data

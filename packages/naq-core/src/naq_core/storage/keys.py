@@ -5,7 +5,6 @@ Why: `docs/adr/0054-keys.md`. `bells` says when to start the next ones, `releasi
 
 import hashlib
 import re
-from collections.abc import Mapping
 
 import msgspec
 
@@ -21,21 +20,27 @@ _READABLE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class KeyPlaces(msgspec.Struct, frozen=True, array_like=True):
-    """The jobs of a key that have a place: they are ready, run, or wait for a retry."""
+    """The jobs of a key that have a place: they are ready, run, or wait for a retry; and the tokens of its rate."""
 
     taken: dict[str, str]
     """Their ids and run tokens."""
     written_by: str = ""
     """Differs from version to version: so a writer whose answer was lost recognises its own."""
     limit: int = 0
-    """How many could have a place when it was written."""
+    """How many could have a place when it was written; 0: any number."""
     has_levels: bool = False
     """Jobs of other priorities than the normal one may wait. A bell of such a priority has it noted."""
+    full_at: float = 0.0
+    """When all tokens are there again, by the server's clock."""
+    promised: tuple[str, ...] = ()
+    """Ids of those that were made ready and have not started: each takes a token then."""
+    bell_at: float = 0.0
+    """No job more could start: a bell is stored for this time. Infinite: one that starts or goes lets the next one follow."""
 
     @property
     def is_full(self) -> bool:
-        """Whether no job had room, by the limit of that time. A change of the limit is followed by a bell."""
-        return len(self.taken) >= self.limit > 0
+        """Whether no job had room, by the limit and the rate of that time. A change of them is followed by a bell."""
+        return len(self.taken) >= self.limit > 0 or self.bell_at > 0
 
 
 def _check(places: KeyPlaces) -> None:
@@ -54,9 +59,9 @@ def token_of_key(key: str) -> str:
     return f"={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
 
 
-def encode_places(connection: Connection, taken: Mapping[str, str], limit: int, *, has_levels: bool) -> bytes:
+def encode_places(connection: Connection, places: KeyPlaces) -> bytes:
     """Return a list of places as stored."""
-    return _encoder.encode(KeyPlaces(dict(taken), connection.client.new_token(), limit, has_levels))
+    return _encoder.encode(msgspec.structs.replace(places, written_by=connection.client.new_token()))
 
 
 def decode_places(data: bytes) -> KeyPlaces:

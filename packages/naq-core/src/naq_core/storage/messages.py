@@ -6,6 +6,7 @@ still the job's newest: so of a release, a requeue, a cancellation and the sched
 ready subject is no schedule: it cannot be moved, it ends by its record and the acknowledgement, or `remove`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -15,7 +16,7 @@ from naq_core.storage import objects
 from naq_core.storage.bells import leaving_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import ASIDE, FAR_FUTURE, LEVELS, NORMAL, PLACE, SCHEDULED, WAITS, state_of_subject
+from naq_core.storage.subjects import ALL, ASIDE, FAR_FUTURE, LEVELS, NORMAL, PLACE, SCHEDULED, TURN, WAITS, state_of_subject
 from naq_core.transport.headers import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
@@ -105,6 +106,11 @@ def moving_headers(connection: Connection, source: Message) -> dict[str, str]:
     }
 
 
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return those headers of a job that stay with it wherever it goes while it lives: what it has a place in."""
+    return {name: value for name, value in headers.items() if name in {PLACE, TURN}}
+
+
 async def move(
     connection: Connection,
     source: Message,
@@ -136,8 +142,8 @@ async def move(
         headers.update(schedule_headers(ready, due))
     if state_of_subject(target)[0] in ASIDE:
         await free_place(connection, source)
-    elif PLACE in source.headers:
-        headers[PLACE] = source.headers[PLACE]
+    else:
+        headers |= kept_headers(source.headers)
     if target == source.subject:
         del headers[SCHEDULER], headers[SCHEDULE_NEXT]
     if ttl is not None:
@@ -189,8 +195,7 @@ async def deliver_again(connection: Connection, message: Message) -> bool:
     """
     _, queue, job_id = state_of_subject(message.subject)
     headers = if_newest(connection, queue, job_id, message.sequence)
-    if PLACE in message.headers:
-        headers[PLACE] = message.headers[PLACE]
+    headers |= kept_headers(message.headers)
     try:
         await connection.publish(message.subject, message.data, headers)
     except WrongSequenceError:
@@ -224,9 +229,14 @@ async def remove(connection: Connection, message: Message, *, arguments: bool = 
 
 async def free_place(connection: Connection, message: Message) -> None:
     """Before the message of a job goes that has a place, and has ended or was replaced without a worker: give the place back."""
-    if token := message.headers.get(PLACE, ""):
+    for token in places_of(message.headers):
         state, queue, job_id = state_of_subject(target_of(message) or message.subject)
         await connection.publish(*leaving_bell(connection, queue, token, state, job_id, run_of(message)))
+
+
+def places_of(headers: Mapping[str, str]) -> list[str]:
+    """Return the tokens of the lists that a job's headers say it is in."""
+    return [token for token in (headers.get(PLACE, ""), ALL if TURN in headers else "") if token]
 
 
 async def remove_arguments(connection: Connection, message: Message) -> None:

@@ -38,15 +38,31 @@ class QueueSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     key_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     """The most jobs of one key that may run at once over all workers."""
 
+    rate: str | None = None
+    """How many jobs may start in a time over all workers, such as `10/s`."""
+    burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """How many jobs may start at once after a time in which none did."""
+    key_rate: str | None = None
+    """How many jobs of one key may start in a time over all workers."""
+    key_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """How many jobs of one key may start at once after a time in which none did."""
+    weights: dict[str, int] = {}
+    """Keys that have so many times the limit of the others."""
+
     @property
     def policy(self) -> QueuePolicy:
         """The queue's policy."""
-        return QueuePolicy(limit=self.limit, key_limit=self.key_limit)
+        return QueuePolicy(**{name: getattr(self, name) for name in QueuePolicy.__struct_fields__})
+
+    def with_policy(self, policy: QueuePolicy) -> "QueueSettings":
+        """Return the settings with another policy."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(policy))
 
 
 def _check(settings: QueueSettings) -> None:
     if settings.paused_until:
         datetime.fromisoformat(settings.paused_until)
+    _ = settings.policy  # which checks what its parts allow
 
 
 _encoder = msgspec.json.Encoder()

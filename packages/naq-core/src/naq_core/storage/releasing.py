@@ -12,17 +12,19 @@ from typing import NamedTuple
 from naq_core.decoding import complain
 from naq_core.errors import UnreadableError, WrongSequenceError
 from naq_core.record import JobState
+from naq_core.storage.bells import timed_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import forget
 from naq_core.storage.keys import KeyPlaces, decode_places, encode_places
 from naq_core.storage.messages import if_newest, run_of
 from naq_core.storage.presence import read_presence
 from naq_core.storage.records import find_job, read_record
-from naq_core.storage.subjects import LEVELS, NORMAL, PLACE
+from naq_core.storage.room import KeyRule, Room
+from naq_core.storage.subjects import ALL, LEVELS, NORMAL, PLACE, TURN
 from naq_core.storage.waiting_entries import Key, KeyLook, WaitingJob, WantedJobs, read_waiting
 from naq_core.transport.batch import store_batch
 from naq_core.transport.direct import get_many
-from naq_core.transport.headers import EXPECTED_SEQUENCE, ROLLUP, SCHEDULE_NEXT, SCHEDULER, TTL
+from naq_core.transport.headers import EXPECTED_SEQUENCE, ROLLUP, SCHEDULE_NEXT, SCHEDULER, TTL, ttl_text
 from naq_core.transport.repeat import BrokerMessage
 from naq_core.transport.streams import read_next
 
@@ -53,8 +55,16 @@ class Work:
     """What is to be done for a key."""
 
     key: Key
-    limit: int
-    """How many jobs may have a place."""
+    rule: KeyRule
+    """How many jobs may have a place, and start."""
+    starting: dict[str, str] = field(default_factory=dict)
+    """Ids and run tokens of jobs that are about to start, and take a token of the rate for it."""
+    answers: dict[str, float] = field(default_factory=dict)
+    """Of those: the seconds after which to ask again; 0: the token was taken."""
+    at: float = 0.0
+    """The latest stamp of the server among what asked for it: it is no earlier than that."""
+    wake_at: float = 0.0
+    """When to look again, if not 0: then the rate allows the next start."""
     ended: dict[str, str] = field(default_factory=dict)
     """Ids and run tokens of jobs that have ended, on record: their places are free."""
     checks: bool = False
@@ -78,7 +88,7 @@ class Work:
 class _Known:
     """What is known of a key from the last read or write."""
 
-    __slots__ = ("ahead", "contended_until", "following", "is_all", "places", "read_at", "revision")
+    __slots__ = ("ahead", "bell", "contended_until", "following", "is_all", "places", "read_at", "revision")
 
     def __init__(self, places: KeyPlaces, revision: int) -> None:
         self.places = places
@@ -91,13 +101,21 @@ class _Known:
         self.ahead = 0
         """How many jobs more than can start are read, since they will be next soon."""
         self.contended_until = 0.0
+        self.bell = 0
+        """The sequence of the bell that was stored for a time; 0: none was, or not by this worker."""
 
 
 class _KeyPlan(NamedTuple):
     work: Work
     known: _Known
-    taken: dict[str, str]
+    places: KeyPlaces
+    """The next version of the list."""
     following: list[WaitingJob]
+    rings: bool
+    """A bell for the time of the next start is stored with it."""
+    is_open: bool
+    """More may start."""
+    answers: dict[str, float]
 
 
 class Releasing:
@@ -112,6 +130,11 @@ class Releasing:
         self._known: dict[Key, _Known] = {}
         self._now = asyncio.get_running_loop().time
         self._turn = asyncio.Semaphore(APART)
+
+    def waiting_at(self, key: Key, job_id: str) -> int:
+        """Return the sequence of a key's list that is known to let no job more start; 0: none is, or the job is in it."""
+        known = self._known.get(key)
+        return known.revision if known is not None and known.places.is_full and job_id not in known.places.taken else 0
 
     async def round(self, works: Sequence[Work]) -> list[Work]:
         """Go one step for different keys, and return what is not done after it.
@@ -144,7 +167,8 @@ class Releasing:
         known = self._known.get(work.key)
         if work.is_seen and known is not None:
             return False
-        return known is None or not work.ended or work.checks or self._now() < known.contended_until
+        is_guess = bool(work.ended or work.starting)
+        return known is None or not is_guess or work.checks or self._now() < known.contended_until
 
     async def _read_lists(self, works: Sequence[Work]) -> None:
         if not works:
@@ -164,17 +188,21 @@ class Releasing:
                 was = known
                 known = self._known[work.key] = _Known(_places_of(subject, data), revision)
                 if was is not None:
-                    known.contended_until, known.ahead = was.contended_until, was.ahead
+                    known.contended_until, known.ahead, known.bell = was.contended_until, was.ahead, was.bell
             work.is_seen = True
 
     def _taken(self, work: Work) -> dict[str, str]:
         return {job: run for job, run in self._known[work.key].places.taken.items() if work.ended.get(job) != run}
 
+    def _room(self, work: Work) -> Room:
+        low, high = self._connection.clock.bounds()
+        return Room(self._known[work.key].places, work.rule, self._taken(work), max(low, work.at), max(high, work.at))
+
     async def _check(self, work: Work) -> None:
         """Look whether the jobs that have a place are still there; those that are not count as ended."""
         taken = self._taken(work)
-        if len(taken) >= work.limit:
-            are_there = await asyncio.gather(*(_needs_place(self._connection, work.key[0], *each) for each in taken.items()))
+        if self._room(work).free == 0:
+            are_there = await asyncio.gather(*(_needs_place(self._connection, work.key, *each) for each in taken.items()))
             work.ended |= {job: run for (job, run), is_there in zip(taken.items(), are_there, strict=True) if not is_there}
         work.checks = False
 
@@ -185,7 +213,7 @@ class Releasing:
         now = self._now()
         for work in works:
             known, taken = self._known[work.key], self._taken(work)
-            room = min(work.limit - len(taken), MOST_OF_KEY)
+            room = min(self._room(work).free, MOST_OF_KEY)
             work.has_more = False
             if now - known.read_at > AGE:
                 known.ahead = 0
@@ -212,7 +240,7 @@ class Releasing:
         taken = self._taken(work)
         for each in found.jobs:
             run = taken.get(each.job_id)
-            if run is not None and not await _needs_place(self._connection, work.key[0], each.job_id, run):
+            if run is not None and not await _needs_place(self._connection, work.key, each.job_id, run):
                 work.ended[each.job_id] = run
                 del taken[each.job_id]
         jobs = {each.job_id: each for each in reversed(found.jobs) if each.job_id not in taken}
@@ -224,23 +252,31 @@ class Releasing:
 
     def _plan(self, work: Work) -> _KeyPlan | None:
         """Return what is to be written for a key; None where nothing is."""
-        known = self._known[work.key]
-        taken = self._taken(work)
-        room = min(work.limit - len(taken), MOST_OF_KEY)
+        known, room = self._known[work.key], self._room(work)
+        answers = {job_id: room.begin(job_id, run) for job_id, run in work.starting.items()}
+        free = min(room.free, MOST_OF_KEY)
         following: list[WaitingJob] = []
-        if room > 0:
-            following = [each for each in known.following[:room] if each.job_id not in taken]
-            known.following = [each for each in known.following[room:] if len(each.data) <= LARGE]
-        has_changed = len(taken) != len(known.places.taken) or bool(following)
-        has_new_limit = known.revision > 0 and known.places.limit != work.limit
-        is_answer = work.is_rung and room > 0 and not work.has_written
-        has_new_level = work.has_levels and not known.places.has_levels
-        if not (has_changed or has_new_limit or has_new_level or is_answer):
-            if not work.is_seen:  # the list as it is remembered does not name what has ended: it may be another one by now
+        if free > 0:
+            following = [each for each in known.following[:free] if each.job_id not in room.taken]
+            known.following = [each for each in known.following[free:] if len(each.data) <= LARGE]
+        for each in following:
+            room.admit(each.job_id, each.run)
+        places = room.stored(has_levels=work.has_levels or known.places.has_levels)
+        is_answer = work.is_rung and free > 0 and not work.has_written
+        work.wake_at = room.wake_at
+        if not (following or is_answer or room.is_changed(places, is_absent=known.revision == 0)):
+            if work.is_seen:
+                self._answer(work, answers)
+            else:  # the list as it is remembered does not name what has ended: it may be another one by now
                 del self._known[work.key]
             return None
-        taken |= {each.job_id: each.run for each in following}
-        return _KeyPlan(work, known, taken, following)
+        return _KeyPlan(work, known, places, following, room.has_to_ring, room.free > 0, answers)
+
+    @staticmethod
+    def _answer(work: Work, answers: dict[str, float]) -> None:
+        work.answers |= answers
+        for job_id in answers:
+            del work.starting[job_id]
 
     async def _write(self, plans: Sequence[_KeyPlan]) -> list[Work]:
         """Write lists and jobs; return what is to be looked at again."""
@@ -249,17 +285,19 @@ class Releasing:
         groups = [[plan] for plan in plans if now < plan.known.contended_until]
         size = MOST_MESSAGES
         for plan in together:
-            if size + 1 + len(plan.following) > MOST_MESSAGES:
+            if size + 2 + len(plan.following) > MOST_MESSAGES:
                 groups.append([])
                 size = 0
             groups[-1].append(plan)
-            size += 1 + len(plan.following)
+            size += 2 + len(plan.following)
         done = await asyncio.gather(*(self._write_group(group) for group in groups))
         return [work for some in done for work in some]
 
     async def _write_group(self, plans: Sequence[_KeyPlan]) -> list[Work]:
         # The lists come first: a repeat of the batch is recognised by them, as no other writer's is the same.
         batch = [self._list_of(plan) for plan in plans]
+        rung = [plan for plan in plans if plan.rings]
+        batch += [timed_bell(self._connection, *plan.work.key, plan.places.bell_at) for plan in rung]
         batch += [self._moved(plan.work.key[1], each) for plan in plans for each in plan.following]
         try:
             async with self._turn:
@@ -269,20 +307,25 @@ class Releasing:
         first = last - len(batch) + 1
         again: list[Work] = []
         done = [each.entry for plan in plans for each in plan.following]
-        for number, (work, known, taken, _) in enumerate(plans):
+        for number, plan in enumerate(plans):
+            work, known = plan.work, plan.known
             work.has_written = work.is_seen = True
-            if taken and known.revision:
+            self._answer(work, plan.answers)
+            if plan.places.taken and known.revision:
                 done.append(known.revision)
+            if not plan.places.bell_at and known.bell:
+                done.append(known.bell)  # it would ring for nothing
+                known.bell = 0
             if is_last:
-                has_levels = work.has_levels or known.places.has_levels
-                known.places = KeyPlaces(taken, limit=work.limit, has_levels=has_levels)
-                known.revision = first + number
+                known.places, known.revision = plan.places, first + number
             else:
                 self._known.pop(work.key, None)
-            if len(taken) < work.limit or not is_last:
+            if plan.is_open or not is_last:
                 known.following = []
                 known.is_all = False
                 again.append(work)
+        for number, plan in enumerate(rung, first + len(plans)):
+            plan.known.bell = number if is_last else 0
         await forget(self._connection, done)
         return again
 
@@ -303,11 +346,10 @@ class Releasing:
     def _list_of(self, plan: _KeyPlan) -> BrokerMessage:
         """Return a list as stored. The version before is deleted after this; an empty one removes all, as it expires."""
         headers = {EXPECTED_SEQUENCE: str(plan.known.revision)}
-        if not plan.taken:
-            headers |= {ROLLUP: "sub", TTL: f"{IDLE_FOR}s"}
-        has_levels = plan.work.has_levels or plan.known.places.has_levels
-        data = encode_places(self._connection, plan.taken, plan.work.limit, has_levels=has_levels)
-        return self._connection.names.places(*plan.work.key), data, headers
+        if not plan.places.taken:
+            idle = max(0.0, plan.places.full_at - self._connection.clock.now()) + IDLE_FOR
+            headers |= {ROLLUP: "sub", TTL: ttl_text(idle)}
+        return self._connection.names.places(*plan.work.key), encode_places(self._connection, plan.places), headers
 
     def _moved(self, token: str, job: WaitingJob) -> BrokerMessage:
         queue = job.ready.rsplit(".", 2)[1]
@@ -315,7 +357,7 @@ class Releasing:
             **if_newest(self._connection, queue, job.job_id, job.sequence),
             SCHEDULER: self._connection.names.held(queue, job.job_id),
             SCHEDULE_NEXT: "purge",
-            PLACE: token,
+            **({TURN: "1", **({PLACE: job.place} if job.place else {})} if token == ALL else {PLACE: token}),
         }
         return job.ready, job.data, headers
 
@@ -330,14 +372,15 @@ def _places_of(subject: str, data: bytes) -> KeyPlaces:
         return KeyPlaces({})
 
 
-async def _needs_place(connection: Connection, queue: str, job_id: str, run: str) -> bool:
+async def _needs_place(connection: Connection, key: Key, job_id: str, run: str) -> bool:
     """Whether a job's message says that it has its place: then its delivery gives it back, if nobody else does.
 
     A job whose message was purged or deleted while it ran still needs it, as long as its worker tells that it runs.
     """
+    queue, token = key
     message = await find_job(connection, job_id, queue)
     if message is not None:
-        return PLACE in message.headers and run_of(message) == run
+        return (TURN if token == ALL else PLACE) in message.headers and run_of(message) == run
     stored = await read_record(connection, queue, job_id)
     if stored is None or stored.record.state is not JobState.RUNNING or stored.record.run != run:
         return False

@@ -16,6 +16,10 @@ FOR_KEY = "Naq-Key-Waits"
 """Our own header on a held job that waits until its key has room, with the key's token (`docs/adr/0054-keys.md`)."""
 PLACE = "Naq-Key-Place"
 """Our own header on a job that was started for its key, with the key's token: it is in the list of those that have a place."""
+TURN = "Naq-Key-Turn"
+"""Our own header on a job that was promised a token of its queue's rate (`docs/adr/0057-rates.md`)."""
+ALL = "=all"
+"""The token under which the jobs of a whole queue wait for its rate; no key has it."""
 BELL = "Naq-Key-Bell"
 """Our own header on a message that is no job: it asks a worker to start the next jobs of a key, whose token it has."""
 BELL_ID = "key:"
@@ -132,6 +136,10 @@ class Names:
     def places(self, queue: str, token: str) -> str:
         """The jobs of a key that have a place; one token longer than the subjects of jobs, which it must not match."""
         return f"{self.jobs}.places.{queue}.{token}.now"
+
+    def timed_bell(self, queue: str, token: str) -> str:
+        """A schedule that makes a worker start the next jobs of a key when its rate allows it."""
+        return f"{self.jobs}.places.{queue}.{token}.due"
 
     def archive(self, queue: str, job_id: str, state: str) -> str:
         """Where a job that ended in this state is kept whole, to be put back to work."""

@@ -8,7 +8,7 @@ from naq_core.names import is_job_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import run_of, target_of
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import BELL_ID, FOR_KEY, LEVELS, state_of_subject
+from naq_core.storage.subjects import BELL_ID, FOR_KEY, LEVELS, PLACE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
 from naq_core.transport.many import read_some
 from naq_core.transport.message import Message, header_block
@@ -29,6 +29,8 @@ class WaitingJob(NamedTuple):
     ready: str
     """The subject on which it is delivered."""
     data: bytes
+    place: str
+    """The token of its key where it waits for its queue's rate and has a place of its key already, else empty."""
 
 
 class KeyLook(NamedTuple):
@@ -118,7 +120,8 @@ def _waiting(entry: Message, job: Entry | None, token: str) -> WaitingJob | None
 def _of(entry: int, message: Message) -> WaitingJob:
     ready = target_of(message)
     assert ready is not None  # noqa: S101 - it is held
-    return WaitingJob(entry, message.sequence, state_of_subject(message.subject)[2], run_of(message), ready, message.data)
+    job_id, place = state_of_subject(message.subject)[2], message.headers.get(PLACE, "")
+    return WaitingJob(entry, message.sequence, job_id, run_of(message), ready, message.data, place)
 
 
 async def _certainly(connection: Connection, entry: Message, key: Key) -> WaitingJob | None:

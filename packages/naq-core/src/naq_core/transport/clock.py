@@ -78,6 +78,11 @@ class ServerClock:
         """By how many seconds `now()` may be off, judging by the round trip in which it was measured."""
         return self._error + DRIFT * (boottime() - self._measured_at)
 
+    def bounds(self) -> tuple[float, float]:
+        """Return the earliest and the latest time that it may be by the server's clock; 0 and this machine's while unknown."""
+        now = self.now()
+        return (now - self.uncertainty, now + self.uncertainty) if self.is_known else (0.0, now)
+
     @property
     def is_trusted(self) -> bool:
         """Whether this machine's clock is near enough to the server's for a scheduler to lead."""
