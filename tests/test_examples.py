@@ -58,6 +58,7 @@ EXPECTED = {
         r"not ended in time: exit code 124\ncancelled: True\nnot there: exit code 5",
     ],
     "keys.py": [r"one after the other, in order: True", r"small did not wait for big: True", r"at once: 3"],
+    "rates.py": [r"all started: True", r"no faster than the rate: True", r"vip had about three times as many: True"],
     "control.py": [r"report fetched at attempt 2", r"it is time \(attempt 1\)", r"cancelled: .*order 17 was withdrawn"],
     "cron.py": [
         r"weekly: \['Mon .* UTC'",

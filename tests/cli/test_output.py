@@ -55,6 +55,7 @@ queue pause default
 queue resume default
 queue limit default none
 queue policy default
+queue policy default --rate 10/s --burst 2 --weight vip=3
 queue purge none
 queue delete none
 check worker

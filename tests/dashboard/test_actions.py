@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from naq_client import Queue
+from naq_client import Queue, QueuePolicy
 from naq_core.envelope import decode_envelope
 from naq_core.inspect import get_job, get_queue
 from naq_core.manage import is_queue_paused
@@ -120,7 +120,29 @@ async def test_a_queue_gets_a_limit_and_loses_it(dashboard: Client, queue: Queue
     assert (await dashboard.post("/api/queues/default/policy", json={"key_limit": 4})).status_code == 200
     assert (await dashboard.get("/api/queues/default")).json()["key_limit"] == 4
     assert (await queue.policy()).key_limit == 4
-    assert "key_limit is missing" in (await dashboard.post("/api/queues/default/policy", json={})).text
+    assert "nothing is set" in (await dashboard.post("/api/queues/default/policy", json={})).text
+
+
+async def test_a_queue_gets_rates_and_loses_them(dashboard: Client, queue: Queue) -> None:
+    await queue.enqueue(work.add, 1, 1)
+    address = "/api/queues/default/policy"
+    await queue.set_limit(9)
+    done = await dashboard.post(address, json={"rate": "10/s", "burst": 5, "key_rate": "1/min", "weights": {"vip": 3}})
+    assert "starts jobs at 10/s, 5 at once" in done.text
+    assert await queue.policy() == QueuePolicy(limit=9, rate="10/s", burst=5, key_rate="1/min", weights={"vip": 3})
+    view = (await dashboard.get("/api/queues/default")).json()
+    assert (view["rate"], view["burst"], view["key_rate"], view["weights"]) == ("10/s", 5, "1/min", {"vip": 3})
+    assert (await dashboard.post(address, json={"rate": ""})).status_code == 200
+    assert await queue.policy() == QueuePolicy(limit=9, key_rate="1/min", weights={"vip": 3})
+    refused = [({"rate": "fast"}, "'fast' is no rate"), ({"burst": 2}, "needs a rate"), ({"weights": "vip"}, "KEY=NUMBER")]
+    for wrong, named in refused:
+        answer = await dashboard.post(address, json=wrong)
+        assert (answer.status_code, named in answer.text) == (400, True), answer.text
+    form = {"queue": "default", "_csrf_token": await token_of(dashboard), "replaces": "true", "tz": "UTC"}
+    form |= {"rate": "2/s", "burst": "", "key_rate": "", "key_burst": "", "key_limit": "2", "weights": "vip=2, key = 3"}
+    answer = await dashboard.post("/do/policy-queue", data=form, headers=BROWSER | {"Accept": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert await queue.policy() == QueuePolicy(limit=9, rate="2/s", key_limit=2, weights={"vip": 2, "key": 3})
 
 
 async def test_a_form_is_decoded_where_it_arrives(dashboard: Client, queue: Queue) -> None:

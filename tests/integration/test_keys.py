@@ -283,8 +283,12 @@ async def test_a_settings_file_declares_policies(queue: Queue, tmp_path: Path) -
     await queue.set_policy(QueuePolicy(limit=9))
     await apply_policies(connection, ["default"], file_policies(tmp_path))
     assert await queue.policy() == QueuePolicy(limit=9, key_limit=4)
+    (tmp_path / "naq.toml").write_text('[queues.default]\nrate = "5/s"\nkey-rate = "1/h"\nweights = { vip = 3 }\n')
+    await apply_policies(connection, ["default"], file_policies(tmp_path))
+    assert await queue.policy() == QueuePolicy(limit=9, key_limit=4, rate="5/s", key_rate="1/h", weights={"vip": 3})
     assert await get_queue_policy(connection, "other") == QueuePolicy()
-    for wrong in ("[queues]\na = 1", "[queues.a]\nspeed = 1", "[queues.a]\nlimit = 0", "[queues.'a.b']\nlimit = 1"):
+    wrong_limits = ("limit = 0", "rate = 5", "speed = 1")
+    for wrong in ("[queues]\na = 1", "[queues.'a.b']\nlimit = 1", *(f"[queues.a]\n{each}" for each in wrong_limits)):
         (tmp_path / "naq.toml").write_text(wrong)
         with pytest.raises(ConfigurationError, match="queues"):
             file_policies(tmp_path)

@@ -11,7 +11,9 @@ import pytest
 
 from naq_client import Queue, QueuePolicy
 from naq_core import JobState, current_job
+from naq_core.errors import JobStateError
 from naq_core.inspect import get_job, get_queue
+from naq_core.manage import run_now
 from naq_core.storage.keys import decode_places
 from naq_core.storage.subjects import ALL
 from naq_core.transport.streams import read_next
@@ -108,6 +110,8 @@ async def test_a_job_that_waits_for_a_rate_is_no_attempt_and_can_be_cancelled_an
         view = await get_job(connection, jobs[1].job_id)
         assert (view.state, view.attempt, view.due_at, view.waits_for_rate) == (JobState.HELD, 0, None, of_queue)
         assert view.waits_for_key is not of_queue
+        with pytest.raises(JobStateError, match="waiting for the rate of its queue" if of_queue else "waiting for its key"):
+            await run_now(connection, jobs[1].job_id)
         assert await jobs[1].cancel() == "before_start"
         await queue.set_policy(QueuePolicy(rate="100/s", burst=1) if of_queue else QueuePolicy(key_rate="100/s", key_burst=1))
         assert await results(jobs[2:]) == [2, 3, 4]

@@ -9,6 +9,7 @@ from naq_core.errors import InvalidOptionError, shown
 from naq_core.functions import function_name
 from naq_core.rates import Rate, make_rate
 from naq_core.values import exact_text, whole
+from naq_core.wording import counted
 
 MOST_LIMIT = 10_000
 MOST_KEY_LIMIT = 1000
@@ -70,6 +71,24 @@ def check_policy(given: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidOptionError(min(unknown), f"is not part of a policy; use {' or '.join(QueuePolicy.__struct_fields__)}")
     QueuePolicy(**values)
     return values
+
+
+def rate_text(rate: str | None, burst: int | None) -> str:
+    """Return a rate in words for people, empty without one."""
+    return "" if rate is None else rate if burst is None else f"{rate}, {burst} at once"
+
+
+def policy_text(policy: QueuePolicy) -> str:
+    """Return a policy in words, to follow the name of a queue."""
+    parts = [f"runs at most {counted(policy.key_limit, 'job')} of each key at once"]
+    if policy.key_rate:
+        parts.append(f"starts those of a key at {rate_text(policy.key_rate, policy.key_burst)}")
+    if policy.rate:
+        parts.append(f"starts jobs at {rate_text(policy.rate, policy.burst)}")
+    if policy.weights:
+        weights = ", ".join(f"{key} {weight}" for key, weight in policy.weights.items())
+        parts.append(f"weights keys ({weights})")
+    return f"{'; it '.join(parts)}, across all workers"
 
 
 def made_key(make: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

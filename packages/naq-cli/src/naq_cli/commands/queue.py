@@ -1,7 +1,8 @@
 """`naq queue`: list, show, pause, limit, purge and delete queues."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from cyclopts import App, Parameter
 
 from naq_cli._errors import CommandError
@@ -23,7 +24,7 @@ from naq_core.manage import (
     set_queue_limit,
     set_queue_policy,
 )
-from naq_core.queue_policy import QueuePolicy
+from naq_core.queue_policy import policy_text, rate_text
 from naq_core.record import JobState
 from naq_core.views import JobFilter, QueueView
 from naq_core.wording import counted, were
@@ -80,7 +81,10 @@ async def show(session: Session, queue: str, /) -> None:
         ("Oldest queued", view.oldest_at),
         ("Workers", view.workers),
         ("Limit", view.limit),
+        ("Rate", rate_text(view.rate, view.burst)),
         ("Limit per key", view.key_limit),
+        ("Rate per key", rate_text(view.key_rate, view.key_burst)),
+        ("Weights", ", ".join(f"{key} {weight}" for key, weight in view.weights.items())),
         ("Redelivered", view.redelivered),
         ("Stream", session.connection.names.jobs_stream),
         ("Consumers", [consumer for consumer, _ in session.connection.names.consumers(queue)]),
@@ -164,22 +168,56 @@ async def limit(session: Session, queue: str, most: str, /) -> None:
 
 @app.command
 @connected("queue policy")
-async def policy(session: Session, queue: str, /, *, key_limit: int | None = None) -> None:
-    """Limit how many jobs of one key of a queue run at once, across all workers; it holds at once.
+async def policy(
+    session: Session,
+    queue: str,
+    /,
+    *,
+    key_limit: int | None = None,
+    rate: str | None = None,
+    burst: int | None = None,
+    key_rate: str | None = None,
+    key_burst: int | None = None,
+    weight: Annotated[list[str] | None, Parameter(negative=())] = None,
+) -> None:
+    """Set how many jobs of a queue start in a time, and how many of each key run at once; it holds at once, for all workers.
+
+    Without an option the command only says what holds.
 
     Args:
         queue: The queue.
-        key_limit: From 1, the default of every queue, to 1000. With 1 the jobs of a key run in the order in which they were
-            enqueued. Without it the command only says what holds.
+        key_limit: How many jobs of one key run at once: from 1, the default of every queue, to 1000. With 1 they run in the
+            order in which they were enqueued.
+        rate: How many jobs of the queue start in a time, such as 10/s, 100/min or 5000/h, or none.
+        burst: How many may start at once after a time in which none did. It is forgotten when the rate is set without it.
+        key_rate: How many jobs of one key start in a time, or none.
+        key_burst: As burst, for the key rate.
+        weight: KEY=NUMBER, such as vip=3: this key gets so many times the others' share. May be given several times; 1 removes
+            it.
     """
     known = await get_queue_policy(session.connection, queue)
-    if key_limit is not None:
-        known = QueuePolicy(limit=known.limit, key_limit=key_limit)
+    changes: dict[str, Any] = {} if key_limit is None else {"key_limit": key_limit}
+    for name, text, size in (("rate", rate, burst), ("key_rate", key_rate, key_burst)):
+        if text is not None:
+            changes |= {name: None if text == "none" else text, name.replace("rate", "burst"): size}
+        elif size is not None:
+            changes[name.replace("rate", "burst")] = size
+    if weight:
+        weights = {**known.weights, **dict(map(_weight, weight))}
+        changes["weights"] = {key: number for key, number in weights.items() if number != 1}
+    if changes:
+        known = msgspec.structs.replace(known, **changes)
         await _say_if_new(session, queue)
-        async with session.acting("policy-queue", queue, key_limit=str(key_limit)):
+        async with session.acting("policy-queue", queue, **{name: str(value) for name, value in changes.items()}):
             await set_queue_policy(session.connection, queue, known)
-    text = f"{queue} runs at most {counted(known.key_limit, 'job')} of each key at once across all workers."
-    session.output.done(text, names=[queue])
+    session.output.done(f"{queue} {policy_text(known)}.", names=[queue])
+
+
+def _weight(text: str) -> tuple[str, int]:
+    key, separator, number = text.rpartition("=")
+    if not separator or not number.isdecimal():
+        raise CommandError(f"{text!r} is not KEY=NUMBER, such as vip=3", ExitCode.USAGE)
+    return key, int(number)
 
 
 @app.command

@@ -23,7 +23,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.end_waiting import has_callbacks_for
 from naq_core.storage.messages import Moved, deliver_again, due_of, release, remove
 from naq_core.storage.records import Stored, find_job, write_record
-from naq_core.storage.subjects import FOR_KEY, state_of_subject
+from naq_core.storage.subjects import ALL, FOR_KEY, state_of_subject
 from naq_core.storage.windows import remove_windows
 from naq_core.transport.message import Message
 from naq_core.transport.streams import read_last
@@ -122,7 +122,8 @@ async def _hurry(connection: Connection, found: Found) -> bool:
     if state != "held" and (stored is None or stored.record.state is not JobState.RETRYING):
         raise JobStateError(job_id, _state(found), "it is already waiting for a worker")
     if token := message.headers.get(FOR_KEY):
-        raise JobStateError(job_id, JobState.HELD, f"it is waiting for its key ({token}) to have room: it starts by itself")
+        whom = "the rate of its queue" if token == ALL else f"its key ({token}) to have room"
+        raise JobStateError(job_id, JobState.HELD, f"it is waiting for {whom}: it starts by itself")
     if state == "held" and due_of(message) is None:
         raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > connection.clock.now():

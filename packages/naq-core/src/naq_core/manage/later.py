@@ -18,7 +18,7 @@ from naq_core.storage.events import record_headers
 from naq_core.storage.messages import Moved, due_of, remove, run_of
 from naq_core.storage.messages import reschedule as reschedule_message
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import ASIDE, FOR_KEY, state_of_subject
+from naq_core.storage.subjects import ALL, ASIDE, FOR_KEY, state_of_subject
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
                 return
             raise JobStateError(job_id, _state(found), "it is no longer delayed")
         if FOR_KEY in message.headers:
-            raise JobStateError(job_id, JobState.HELD, "it is waiting for its key to have room: it starts by itself")
+            whom = "the rate of its queue" if message.headers[FOR_KEY] == ALL else "its key to have room"
+            raise JobStateError(job_id, JobState.HELD, f"it is waiting for {whom}: it starts by itself")
         if due_of(message) is None:
             raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
         record = found.stored

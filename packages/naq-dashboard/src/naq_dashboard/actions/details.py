@@ -46,6 +46,18 @@ class Details(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How many of a queue's jobs may run at once over all workers; none lifts the limit."""
     key_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
     """How many of a queue's jobs of one key may run at once over all workers."""
+    rate: Text | None = None
+    """How many of a queue's jobs may start in a time, such as `10/s`, `100/min` or `5000/h`; empty: any number."""
+    burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """How many may start at once after a time in which none did; it is forgotten when the rate is set without it."""
+    key_rate: Text | None = None
+    """As `rate`, of each key."""
+    key_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    """As `burst`, of each key."""
+    weights: dict[str, int] | Text | None = None
+    """Keys that get so many times the others' share, such as `{"vip": 3}`; in a form `vip=3, other=2`."""
+    replaces: bool = False
+    """What is not given of a policy gets its default; otherwise it stays."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     """How many jobs a worker runs at a time."""
 

@@ -1,14 +1,17 @@
 """Actions on one queue."""
 
+import msgspec
 from litestar.exceptions import ValidationException
 
 from naq_core import manage
-from naq_core.queue_policy import QueuePolicy
+from naq_core.queue_policy import QueuePolicy, policy_text
 from naq_core.storage.connection import Connection
 from naq_core.wording import counted, were
 from naq_dashboard.actions.details import Details, Target
 
 __all__ = ["delete_queue", "limit_queue", "pause_queue", "policy_queue", "purge_queue", "resume_queue"]
+
+POLICY_PARTS = ("key_limit", "rate", "burst", "key_rate", "key_burst", "weights")
 
 
 async def pause_queue(connection: Connection, target: Target, details: Details) -> str:
@@ -37,12 +40,33 @@ async def limit_queue(connection: Connection, target: Target, details: Details) 
 
 
 async def policy_queue(connection: Connection, target: Target, details: Details) -> str:
-    """Limit how many jobs of one key of a queue run at once."""
-    if details.key_limit is None:
-        raise ValidationException("key_limit is missing: how many jobs of one key may run at once, from 1 to 1000")
+    """Set how many jobs of a queue start in a time, and how many of each key run at once; what is not given stays."""
+    given = {name: value for name in POLICY_PARTS if (value := getattr(details, name)) is not None}
+    if not given:
+        raise ValidationException(f"nothing is set: use {', '.join(POLICY_PARTS)}")
     known = await manage.get_queue_policy(connection, target.name)
-    await manage.set_queue_policy(connection, target.name, QueuePolicy(limit=known.limit, key_limit=details.key_limit))
-    return f"Queue {target.name} runs at most {counted(details.key_limit, 'job')} of each key at once."
+    if details.replaces:
+        known = QueuePolicy(limit=known.limit)
+    for name in ("rate", "key_rate"):
+        if (text := given.get(name)) is not None:
+            given[name] = text.strip() or None
+            given.setdefault(name.replace("rate", "burst"), None)
+    if isinstance(weights := given.get("weights"), str):
+        given["weights"] = _weights(weights)
+    policy = msgspec.structs.replace(known, **given)
+    await manage.set_queue_policy(connection, target.name, policy)
+    return f"Queue {target.name} {policy_text(policy)}."
+
+
+def _weights(text: str) -> dict[str, int]:
+    """Read the weights of keys as a form has them: `vip=3, key=2`."""
+    found: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, _, number = part.rpartition("=")
+        if not key.strip() or not number.strip().isdecimal():
+            raise ValidationException(f"weights: {part!r} is not KEY=NUMBER, such as vip=3")
+        found[key.strip()] = int(number)
+    return found
 
 
 async def purge_queue(connection: Connection, target: Target, details: Details) -> str:

@@ -116,7 +116,8 @@ _SENTENCES = {
     "pause-queue": "Pause a queue; running jobs continue. With a `duration`, such as `1h` or `18:00`, it resumes automatically.",
     "resume-queue": "Resume a paused queue.",
     "limit-queue": "Run at most `limit` jobs of the queue at once across all workers; without `limit`, remove the limit.",
-    "policy-queue": "Run at most `key_limit` jobs of each key of the queue at once across all workers.",
+    "policy-queue": "Run at most `key_limit` jobs of each key at once, start jobs at `rate` and those of each key at `key_rate`, "
+    "and give the keys of `weights` a larger share, across all workers; what is not given stays.",
     "purge-queue": "Delete every queued or held job of the queue. `confirm` must be the queue's name.",
     "delete-queue": "Delete a queue that has no jobs and no workers, with its pause and limit; otherwise the answer is 409.",
     "quiet-worker": "Stop a worker from taking new jobs; it finishes its running jobs.",

@@ -220,7 +220,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "begin_bulk": {"action": "retry", "filter": "state:dead queue:mail since:2h", "expect_count": 100},
     "pause_queue": {"duration": "1h"},
     "limit_queue": {"limit": 3},
-    "policy_queue": {"key_limit": 3},
+    "policy_queue": {"key_limit": 3, "rate": "10/s", "weights": {"vip": 3}},
     "resize_worker": {"concurrency": 20},
     "purge_queue": {"confirm": "QUEUE"},
     "create_schedule": {

@@ -268,7 +268,8 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
     """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
     steps: list[dict[str, Any]] = [_step("Enqueued", view.enqueued_at, "queued")]
     if view.state is JobState.HELD:
-        name = "Waiting for its key" if view.waits_for_key else "Waiting for other jobs"
+        whom = "its key" if view.waits_for_key else "its queue's rate" if view.waits_for_rate else "other jobs"
+        name = f"Waiting for {whom}"
         steps.append(_step("Due" if view.due_at else name, view.due_at, "held", done=False))
     failed = view.errors[:-1] if view.state is JobState.DEAD else view.errors
     if len(failed) > MOST_FAILED:

@@ -55,6 +55,7 @@ def _facts(job: JobView) -> list[tuple[str, Any]]:
         ("Progress", progress_text(job.progress)),
         ("Enqueued", job.enqueued_at),
         ("Due", job.due_at),
+        ("Waits for", "its queue's rate" if job.waits_for_rate else None),
         ("Expires", job.expires_at),
         ("Started", job.started_at),
         ("Ended", job.ended_at),
