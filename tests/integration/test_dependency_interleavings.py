@@ -26,6 +26,7 @@ from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.records import find_job, read_record
+from naq_core.storage.room import KeyRule
 from naq_core.storage.subjects import STATE, WAITS, state_of_subject
 from naq_core.transport.reader import BatchReader
 from naq_worker._active import Counters
@@ -153,7 +154,7 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     reply = f"$JS.ACK.{names.jobs_stream}.{names.consumer(child.queue)}.1.{found.sequence}.1.0.0"
     delivery = Delivery(connection, Acks(connection), ready, reply, found.data, found.raw_headers)
     assert delivery.looks == 0
-    ended = await Finisher(connection, Keys(connection, lambda _: 1, lambda: None), lambda: None).look(
+    ended = await Finisher(connection, Keys(connection, lambda *_: KeyRule(), lambda: None), lambda: None).look(
         delivery, decode_envelope(found.data)
     )
     if ended is True:
