@@ -1,6 +1,5 @@
 """A queue with job options: what `Queue.options` returns, and what every `Queue.enqueue` goes through."""
 
-import inspect
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import FunctionType
@@ -9,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from naq_client._schedule import Prepared, Schedule, prepare, put
 from naq_client.signature import Signature
+from naq_core.decorated import shown_signature
 from naq_core.enqueue.submit import submit
 from naq_core.errors import InvalidOptionError
 from naq_core.functions import unwrap
@@ -201,7 +201,7 @@ def _parameters(function: Any) -> Collection[str] | None:
 
 def _read_parameters(function: Any) -> Collection[str] | None:
     try:
-        parameters = None if isinstance(function, str) else without_resources(function, inspect.signature(function)).parameters
+        parameters = None if isinstance(function, str) else without_resources(function, shown_signature(function)).parameters
     except (TypeError, ValueError):
         return None
     if parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):

@@ -1,11 +1,11 @@
 """Recurring schedules, as a program makes and holds them."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeAlias
 
 from naq_core import schedules
+from naq_core.decorated import shown_signature
 from naq_core.errors import InvalidScheduleError
 from naq_core.functions import unwrap
 from naq_core.job import Job
@@ -131,7 +131,7 @@ def _check_not_the_functions_own(function: Callable[..., Any] | str, options: Ma
         return
     try:
         plain = unwrap(function)
-        parameters = without_resources(plain, inspect.signature(plain)).parameters
+        parameters = without_resources(plain, shown_signature(plain)).parameters
     except (TypeError, ValueError):
         return
     for name in sorted(parameters.keys() & options.keys()):

@@ -10,12 +10,21 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple
 
-_OPTIONS: dict[str, Any] = {"follow_wrapped": False}
+# From Python 3.14 on, annotations are evaluated when they are read, and their names may only exist for type checkers.
+_FORMAT: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
     import annotationlib
 
-    # The values of annotations may only exist for type checkers.
-    _OPTIONS["annotation_format"] = annotationlib.Format.FORWARDREF
+    _FORMAT["annotation_format"] = annotationlib.Format.FORWARDREF
+
+    def _written(function: Any) -> dict[str, Any]:
+        return annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def _written(function: Any) -> dict[str, Any]:
+        return getattr(function, "__annotations__", {})
+
 
 VARIADIC = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 """Kinds of parameters that need no argument."""
@@ -46,8 +55,17 @@ def own_signature(function: Callable[..., Any]) -> inspect.Signature:
                 function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
             )
             bare.__kwdefaults__ = function.__kwdefaults__
-            return inspect.signature(bare, **_OPTIONS)
-    return inspect.signature(function, **_OPTIONS)
+            return inspect.signature(bare, follow_wrapped=False, **_FORMAT)
+    return inspect.signature(function, follow_wrapped=False, **_FORMAT)
+
+
+def shown_signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return what a callable says that it takes, as `inspect.signature` does; annotations may be unknown names.
+
+    Raises:
+        TypeError, ValueError: It is not known, as of some functions in C.
+    """
+    return inspect.signature(function, **_FORMAT)
 
 
 def face_of(function: Callable[..., Any]) -> Face:
@@ -78,7 +96,7 @@ def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(plain, include_extras=True)
     except Exception:  # noqa: BLE001 - one name that cannot be resolved must not hide the others
         found: dict[str, Any] = {}
-        for name, annotation in getattr(plain, "__annotations__", {}).items():
+        for name, annotation in _written(plain).items():
             alone: Any = types.SimpleNamespace(__annotations__={name: annotation})
             with contextlib.suppress(Exception):
                 found |= typing.get_type_hints(alone, getattr(plain, "__globals__", {}), include_extras=True)

@@ -21,6 +21,7 @@ from naq_core import layers
 from naq_core.context import JobContext, running_job
 from naq_core.contrib.django import django as connections
 from naq_core.control import Snooze
+from naq_core.decorated import shown_signature
 from naq_core.functions import function_name, register
 
 __all__ = ["NaqTask"]
@@ -96,7 +97,7 @@ def _async_runner(function: Callable[..., Any], takes_context: bool) -> Callable
 
 def _signature(function: Callable[..., Any], takes_context: bool) -> inspect.Signature:
     """Return what an enqueue is checked against: without the context, and without types, to which Django converts nothing."""
-    found = inspect.signature(function)
+    found = shown_signature(function)
     parameters = list(found.parameters.values())[1 if takes_context else 0 :]
     return inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in parameters])
 
