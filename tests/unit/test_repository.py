@@ -35,6 +35,12 @@ class TestEveryWorkflow:
             assert script in scripts(environment), script
             assert [each for each in arguments.split() if "/" in each and not (ROOT / each).exists()] == []
 
+    def test_keeps_no_credentials_in_the_checkout(self, path: Path) -> None:
+        steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
+        checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+        assert checkouts
+        assert [step for step in checkouts if step["with"]["persist-credentials"] is not False] == []
+
     def test_reads_only_and_ends(self, path: Path) -> None:
         workflow = load(path)
         assert workflow["permissions"] == {"contents": "read"}
