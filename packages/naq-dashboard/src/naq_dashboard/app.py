@@ -2,9 +2,9 @@
 
 import re
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Litestar, Router, asgi
 from litestar.config.app import AppConfig
@@ -24,9 +24,11 @@ from naq_dashboard.guard.peers import is_from_proxy, is_here
 from naq_dashboard.pages import PAGES
 from naq_dashboard.pages.handlers import HANDLERS
 from naq_dashboard.settings import DashboardSettings
-from naq_dashboard.state import AppState
+from naq_dashboard.state import SERVERS, AppState
 
 __all__ = ["Dashboard", "NaqDashboardPlugin", "create_app", "dashboard_app"]
+
+App = TypeVar("App", bound=Litestar)
 
 LARGEST_BODY = 1_000_000
 PREFIX_HEADER = b"x-forwarded-prefix"
@@ -34,17 +36,33 @@ SCHEME_HEADER = b"x-forwarded-proto"
 SCHEMES = ("http", "https")
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,100}){1,10}")
-_OWN_PATHS = frozenset(f"/{page.path.partition('/')[0]}" for page in PAGES)
+_OWN_PATHS = frozenset({SERVERS, *(f"/{page.path.partition('/')[0]}" for page in PAGES)})
 
 
 class Dashboard(Litestar):
-    """The application: for each request it finds out under which path an outer application or a proxy serves it."""
+    """The application: for each request it finds out under which path an outer application or a proxy serves it.
+
+    Further servers have an application each, to which it hands what comes below their paths.
+    """
+
+    others: Mapping[str, Litestar] = {}
+    """The applications of further servers, by the path of each."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request; links follow from `root_path`, routes from what comes after it."""
-        if scope["type"] == "http":
-            scope, send = self._placed(scope), marked(send)
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        scope, send = self._placed(scope), marked(send)
+        root = scope["root_path"]
+        mount = "/".join(scope["path"].removeprefix(root).split("/", 3)[:3])
+        other = self.others.get(mount)
+        if other is None:
+            await super().__call__(scope, receive, send)
+            return
+        inner = f"{root}{mount}"
+        scope = {**scope, "root_path": inner, "path": f"{inner}{_without(inner, scope['path'])}"}
+        await other(scope, receive, send)
 
     def _placed(self, scope: Scope) -> Scope:
         """Return the scope with the path that people see before ours as `root_path`, at the start of `path` as ASGI has it.
@@ -147,17 +165,24 @@ class NaqDashboardPlugin(InitPlugin):
 def _application(state: AppState) -> Dashboard:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        state.broker.begin()  # who starts it learns at once that NATS is away
+        state.begin()
         yield
         await state.aclose()
 
+    app = _of(Dashboard, state, lifespan)
+    app.others = {each.mount: _of(Litestar, each) for each in state.others.values()}
+    return app
+
+
+def _of(kind: type[App], state: AppState, *lifespan: Any) -> App:
+    """Return the application of one server."""
     api = Router("/", route_handlers=API_HANDLERS, guards=[check_query], middleware=[ConditionalGet()])
-    return Dashboard(
+    return kind(
         route_handlers=[*HANDLERS, *REFERENCE, api],
         guards=[check_action],
         middleware=[state.guard],
         exception_handlers=EXCEPTION_HANDLERS,
-        lifespan=[lifespan],
+        lifespan=lifespan,
         logging_config=None,  # the log is the program's that runs it
         openapi_config=None,  # naq_dashboard.docs.openapi has its own, which is the same inside another application
         request_max_body_size=LARGEST_BODY,

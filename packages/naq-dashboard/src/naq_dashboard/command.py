@@ -122,7 +122,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it
         """End the live streams, then stop; a second Ctrl-C does not wait for anything. The exit code stays ours."""
-        self._state.live.end_streams()
+        self._state.end_streams()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 

@@ -11,6 +11,7 @@ from naq_core.values import flag, number, text, whole
 from naq_dashboard.access.roles import Access, Action, parse_access
 from naq_dashboard.job_link import JobLink
 from naq_dashboard.masking import plain_word
+from naq_dashboard.other_server import OtherServer
 
 __all__ = ["CHECKS", "PREFIX", "READERS", "VARIABLES", "Network", "User", "read_setting"]
 
@@ -109,6 +110,17 @@ def _links(value: object, name: str) -> tuple[JobLink, ...]:
     return tuple(links)
 
 
+def _servers(value: object, name: str) -> tuple[OtherServer, ...]:
+    items = _items(value, name)
+    servers = [each for each in items if isinstance(each, OtherServer)]
+    if len(servers) < len(items):
+        raise ConfigurationError(name, "must be a list of OtherServer")
+    names = [each.name for each in servers]
+    if twice := [each for each in names if names.count(each) > 1]:
+        raise ConfigurationError(name, f"name {twice[0]!r} twice")
+    return tuple(servers)
+
+
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "host": _secret,
     "port": lambda value, name: whole(value, name, 0, 65_535),
@@ -137,6 +149,7 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "session_hours": lambda value, name: number(value, name, LEAST_SESSION_HOURS, MOST_SESSION_HOURS),
     "masked_keys": _masks,
     "job_links": _links,
+    "servers": _servers,
 }
 
 
@@ -189,6 +202,10 @@ def _read_links(text: str) -> tuple[JobLink, ...]:
     return tuple(links)
 
 
+def _read_servers(text: str) -> tuple[OtherServer, ...]:
+    return tuple(map(OtherServer.read, text.split()))
+
+
 READERS: dict[str, Any] = {
     "host": str,
     "port": int,
@@ -217,6 +234,7 @@ READERS: dict[str, Any] = {
     "session_hours": float,
     "masked_keys": _words,
     "job_links": _read_links,
+    "servers": _read_servers,
 }
 VARIABLES = Variables(prefix=PREFIX, texts=READERS.keys(), secrets=READERS.keys())
 

@@ -12,6 +12,7 @@ from naq_core.setting_sources import resolve
 from naq_dashboard.access.passwords import check_hash
 from naq_dashboard.access.roles import ADMIN, VIEWER, Access
 from naq_dashboard.job_link import JobLink
+from naq_dashboard.other_server import OtherServer
 from naq_dashboard.setting_kinds import CHECKS, PREFIX, READERS, VARIABLES, Network, User, read_setting
 
 __all__ = ["DEFAULT_PORT", "PREFIX", "DashboardSettings", "Network", "User"]
@@ -89,6 +90,9 @@ class DashboardSettings:
     job_links: tuple[JobLink, ...] = ()
     """Links on the page of each job, such as `Trace=https://traces.example.org/{trace_id}`, separated by white space. Also
     `{span_id}`, `{job_id}`, `{queue}`, `{function}`, `{workflow}` and `{worker}`."""
+    servers: tuple[OtherServer, ...] = ()
+    """Further servers or namespaces that the dashboard shows, each below `/s/NAME`: `NAME=ADDRESS?namespace=shop&creds=PATH`,
+    separated by white space. Also `NAQ_DASHBOARD_SERVERS_FILE`."""
 
     def __post_init__(self) -> None:
         """Convert and check every field."""

@@ -20,7 +20,7 @@ from naq_dashboard.access.passwords import SessionSigner
 from naq_dashboard.access.roles import VIEWER, Action, Viewer
 from naq_dashboard.actions.refusals import Refusal, Refusals
 from naq_dashboard.guard.login import Login
-from naq_dashboard.guard.peers import address_of, base_of, is_here
+from naq_dashboard.guard.peers import address_of, home_of, is_here
 from naq_dashboard.settings import DashboardSettings
 
 __all__ = ["SAFE_METHODS", "Guard", "check_action", "marked", "problem", "viewer_of"]
@@ -93,11 +93,14 @@ class Guard(ASGIMiddleware):
     async def _identify_unless(self, request: Request[Any, Any, Any], *, public: bool) -> Viewer | None:
         """Find out who asks; None for a public address whose credentials are not checked after too many wrong ones."""
         try:
-            return await self._login.identify(request)
+            viewer = await self._login.identify(request)
         except HTTPException as error:
             if public and error.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 return None
             raise
+        if viewer is not None and self._settings.read_only:
+            return Viewer(viewer.name, VIEWER, viewer.by)
+        return viewer
 
     def close(self) -> None:
         """Log what was only counted."""
@@ -123,7 +126,7 @@ class Guard(ASGIMiddleware):
     def _send_to_login(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """Send people to the login page, and tell programs what is missing."""
         wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
-        path, base = request.url.path, base_of(request)
+        path, base = request.url.path, home_of(request)
         if wants_page and self._login.has_form:
             target = path + (f"?{request.url.query}" if request.url.query else "")
             response: Response[Any] = Response(b"", status_code=303, headers={"Location": f"{base}/login?next={quote(target)}"})

@@ -71,14 +71,10 @@ class Login:
 
     async def identify(self, request: Request[Any, Any, Any]) -> Viewer | None:
         """Find out who asks; None where they would have to log in."""
-        if self._identify is not None:
-            answer = self._identify(request)
-            viewer = await answer if isawaitable(answer) else answer
-        else:
-            viewer = await self._recognise(request)
-        if viewer is not None and self._settings.read_only:
-            return Viewer(viewer.name, VIEWER, viewer.by)
-        return viewer
+        if self._identify is None:
+            return await self._recognise(request)
+        answer = self._identify(request)
+        return await answer if isawaitable(answer) else answer
 
     async def check_password(self, name: str, password: str, address: str) -> Viewer | None:
         """Check a name and a password.

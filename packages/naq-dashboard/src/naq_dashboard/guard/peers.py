@@ -9,7 +9,7 @@ from litestar.types import Scope
 
 from naq_dashboard.settings import DashboardSettings
 
-__all__ = ["address_of", "base_of", "is_from_proxy", "is_here", "parse_address"]
+__all__ = ["address_of", "base_of", "home_of", "is_from_proxy", "is_here", "parse_address"]
 
 
 def address_of(request: Request[Any, Any, Any]) -> str:
@@ -20,6 +20,12 @@ def address_of(request: Request[Any, Any, Any]) -> str:
 def base_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """Return what goes before every path of the dashboard in a link."""
     return quote(connection.scope.get("root_path", ""))
+
+
+def home_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Return what goes before the paths of the dashboard's own server, at which people log in for all of its servers."""
+    mount: str = connection.app.state.naq_dashboard.mount
+    return base_of(connection).removesuffix(mount)
 
 
 def is_from_proxy(scope: Scope, settings: DashboardSettings) -> bool:

@@ -10,8 +10,9 @@ from litestar.response import Response
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.pages import BY_NAME
 from naq_dashboard.pages.page import Query
+from naq_dashboard.state import AppState
 from naq_dashboard.times import zone_name
-from naq_dashboard.web import AnyRequest, links_of, state_of
+from naq_dashboard.web import AnyRequest, home_links_of, links_of, state_of
 
 __all__ = ["NOTICE", "ZONE", "error_page", "frame", "html_page", "local_path", "query_of", "zone_of"]
 
@@ -49,7 +50,16 @@ def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
         "zone": query.zone,
         "stream": "",
         "broker_url": state.broker.url,
+        "servers": _servers(request, state, page),
+        "server": state.name,
     }
+
+
+def _servers(request: AnyRequest, state: AppState, page: str) -> dict[str, str]:
+    """Return where the same list is of each server, or the overview; nothing while there is only one."""
+    path = BY_NAME[page].path.partition("/{")[0] if page in BY_NAME else ""
+    home = home_links_of(request).base
+    return {name: f"{home}{mount}/{path}" for name, mount in state.servers().items()}
 
 
 def zone_of(request: AnyRequest, named: str) -> str:

@@ -15,13 +15,19 @@ from naq_dashboard.guard.login import COOKIE
 from naq_dashboard.guard.peers import address_of
 from naq_dashboard.pages.frame import frame, html_page, local_path
 from naq_dashboard.pages.page import Query
-from naq_dashboard.web import AnyRequest, links_of, state_of
+from naq_dashboard.state import AppState
+from naq_dashboard.web import AnyRequest, home_links_of, state_of
 
 __all__ = ["LOGIN"]
 
 FLOW_COOKIE = "naq_dashboard_oidc"
 """What has to come back from the identity provider to this browser."""
 FLOW_SECONDS = 600
+
+
+def _home(request: AnyRequest) -> AppState:
+    """Return the state of the dashboard's own server: a login holds for all that it shows, and so does logging out."""
+    return state_of(request).home
 
 
 @get("/login", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
@@ -33,7 +39,7 @@ def login_page(request: AnyRequest) -> Response[bytes]:
 @post("/login", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
 async def log_in(request: AnyRequest) -> Response[bytes]:
     """Check name and password, and remember the login in a cookie."""
-    state = state_of(request)
+    state = _home(request)
     form = await request.form()
     viewer = await state.login.check_password(
         str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request)
@@ -41,7 +47,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
     if viewer is None:
         return _login_page(request, str(form.get("next", "")), "Wrong name or password.", 403)
     state.audit.logged(viewer, "log-in", address_of(request))
-    links = links_of(request)
+    links = home_links_of(request)
     response = Response(b"", status_code=303, headers={"Location": local_path(str(form.get("next", "")), links())})
     _begin_session(request, response, new_session(viewer.name, state.settings.session_hours * 3600))
     return response
@@ -50,7 +56,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
 @get("/login/oidc", include_in_schema=False, opt={"public": True}, status_code=303)
 async def log_in_elsewhere(request: AnyRequest) -> Response[bytes]:
     """Send somebody to the identity provider."""
-    state, target = state_of(request), request.query_params.get("next", "")
+    state, target = _home(request), request.query_params.get("next", "")
     if state.login.provider is None:
         raise NotFoundException("no identity provider is configured: NAQ_DASHBOARD_OIDC_ISSUER")
     try:
@@ -65,7 +71,7 @@ async def log_in_elsewhere(request: AnyRequest) -> Response[bytes]:
 @get("/login/callback", include_in_schema=False, opt={"public": True}, status_code=303)
 async def come_back(request: AnyRequest) -> Response[bytes]:
     """Log somebody in whom the identity provider sends back."""
-    state, settings = state_of(request), state_of(request).settings
+    state, settings = _home(request), _home(request).settings
     if state.login.provider is None:
         raise NotFoundException("no identity provider is configured: NAQ_DASHBOARD_OIDC_ISSUER")
     kept = request.cookies.get(FLOW_COOKIE, "")
@@ -78,7 +84,7 @@ async def come_back(request: AnyRequest) -> Response[bytes]:
         state.audit.refused(Actor(user.name, "oidc"), "log-in", "", "no role is given to this user", address_of(request))
         return _login_page(request, target, f"{user.name} is not allowed to see this dashboard.", 403)
     state.audit.logged(Viewer(user.name, access, "oidc"), "log-in", address_of(request))
-    response = Response(b"", status_code=303, headers={"Location": local_path(target, links_of(request)())})
+    response = Response(b"", status_code=303, headers={"Location": local_path(target, home_links_of(request)())})
     _begin_session(request, response, new_session(user.name, settings.session_hours * 3600, "oidc", user.groups))
     response.set_cookie(_cookie(request, FLOW_COOKIE, "", 0))
     return response
@@ -94,38 +100,38 @@ def _told(request: AnyRequest, error: Exception, target: str) -> Response[bytes]
     if is_theirs is None:
         raise error
     if not is_theirs:
-        state_of(request).audit.refused(Actor("", "oidc"), "log-in", "", str(error), address_of(request))
+        _home(request).audit.refused(Actor("", "oidc"), "log-in", "", str(error), address_of(request))
     return _login_page(request, target, str(error), 502 if is_theirs else 403)
 
 
 def _redirect(request: AnyRequest) -> str:
     """Return where the provider sends people back to, as they see it."""
-    return f"{request.url.scheme}://{request.headers.get('Host', '')}{links_of(request)('login', 'callback')}"
+    return f"{request.url.scheme}://{request.headers.get('Host', '')}{home_links_of(request)('login', 'callback')}"
 
 
 @post("/logout", include_in_schema=False, opt={"public": True, "anybody": True}, status_code=303)
 async def log_out(request: AnyRequest) -> Response[bytes]:
     """End the session: its cookie is worth nothing any more, wherever a copy of it may be."""
-    state = state_of(request)
+    state = _home(request)
     session = state.login.read_session(request)
     if viewer_of(request).by == "session" and session is not None:
         state.ended.end(session)
         state.audit.logged(viewer_of(request), "log-out", address_of(request), session.mark)
-    response = Response(b"", status_code=303, headers={"Location": links_of(request)("login")})
+    response = Response(b"", status_code=303, headers={"Location": home_links_of(request)("login")})
     response.set_cookie(_cookie(request, COOKIE, "", 0))
     return response
 
 
 def _begin_session(request: AnyRequest, response: Response[bytes], session: BrowserSession) -> None:
-    seconds = int(state_of(request).settings.session_hours * 3600)
-    response.set_cookie(_cookie(request, COOKIE, state_of(request).login.session(session), seconds))
+    seconds = int(_home(request).settings.session_hours * 3600)
+    response.set_cookie(_cookie(request, COOKIE, _home(request).login.session(session), seconds))
 
 
 def _cookie(request: AnyRequest, name: str, value: str, seconds: int) -> Cookie:
     return Cookie(
         key=name,
         value=value,
-        path=f"{links_of(request).base}/",
+        path=f"{home_links_of(request).base}/",
         max_age=seconds,
         httponly=True,
         secure=request.url.scheme == "https",
@@ -134,7 +140,7 @@ def _cookie(request: AnyRequest, name: str, value: str, seconds: int) -> Cookie:
 
 
 def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:
-    state = state_of(request)
+    state = _home(request)
     context = frame(request, "login", Query((), viewer_of(request)))
     context |= {"title": "Log in", "complaint": complaint, "next": target}
     return html_page(request, state.renderer.page("login.html", context), status)

@@ -9,7 +9,7 @@
 
   function entry(element, hint) {
     const name = element.title || element.textContent.trim();
-    return { name, hint, go: element.href ? () => location.assign(element.href) : () => element.click() };
+    return { name, hint: element.dataset.hint || hint, go: element.href ? () => location.assign(element.href) : () => element.click() };
   }
   function entries(selector, hint) {
     return [...document.querySelectorAll(selector)].filter((each) => !each.closest("[popover], [hidden]")).map((each) => entry(each, hint));
