@@ -8,8 +8,11 @@ from naq_client import Queue, gather, group
 from naq_client.waiting import as_completed
 from naq_core import Job, JobNotFoundError, JobTimeoutError
 from naq_core.inspect import wait_for_job
-from naq_core.storage.records import read_record
+from naq_core.storage import waiting
+from naq_core.storage.connection import AT_ONCE, Connection
+from naq_core.storage.records import find_job, read_record
 from naq_core.storage.waiting import FIRST_LOOK
+from naq_core.transport.message import Message
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
@@ -42,9 +45,28 @@ async def test_the_result_of_an_unknown_id_is_not_waited_for(queue: Queue) -> No
 
 async def test_a_job_that_waits_is_waited_for(queue: Queue) -> None:
     job = await queue.enqueue(work.add, 1)
-    for waiting in (job.result(timeout=0), job.result(timeout=FIRST_LOOK), gather(job, timeout=1.5 * FIRST_LOOK)):
+    for result in (job.result(timeout=0), job.result(timeout=FIRST_LOOK), gather(job, timeout=1.5 * FIRST_LOOK)):
         with pytest.raises(JobTimeoutError):  # although it is looked for meanwhile
-            await waiting
+            await result
+
+
+async def test_many_that_wait_ask_in_turns(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking, most = 0, 0
+
+    async def find(connection: Connection, *key: str) -> Message | None:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        try:
+            return await find_job(connection, *key)
+        finally:
+            asking -= 1
+
+    monkeypatch.setattr(waiting, "find_job", find)
+    jobs = await queue.enqueue_many(queue.call(work.add, number) for number in range(4 * AT_ONCE))
+    found = await asyncio.gather(*(job.result(timeout=FIRST_LOOK) for job in jobs), return_exceptions=True)
+    assert {type(each) for each in found} == {JobTimeoutError}
+    assert 0 < most <= AT_ONCE
 
 
 async def test_the_result_of_an_expired_record_is_not_waited_for(queue: Queue, run_worker: RunWorker) -> None:

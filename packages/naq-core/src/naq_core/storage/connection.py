@@ -51,7 +51,7 @@ class Connection(JetStream):
         """Streams and consumers known to exist; for `topology`."""
         self.topology_lock = asyncio.Lock()
         self.turns = asyncio.Semaphore(AT_ONCE)
-        """Taken for a request that is made for each queue, as after a reconnect: 10,000 at once would time out together."""
+        """Taken for requests that 10,000 queues or waits make at the same time, as after a reconnect: they would time out."""
         self.ends = EndWaiters(self.client, self.names, self.denials)
         """The jobs whose ends are waited for here."""
         self.on_reconnect(self.ends.look_again)

@@ -7,6 +7,7 @@ waits looks again after a second, then less and less often, whether there still 
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 from naq_core.decoding import whole
 from naq_core.errors import JobNotFoundError, JobTimeoutError, NaqError
@@ -29,6 +30,7 @@ FRESH = 0.001
 LATER = 0.001
 """Seconds until it is asked for after all."""
 
+T = TypeVar("T")
 IsEnd = Callable[[JobRecord], bool]
 OnWait = Callable[[Message], Awaitable[None]]
 """Called with the message of a job that is there and has not been started, each time it is looked for."""
@@ -109,18 +111,31 @@ async def _read_until_ended(
         is_stored = wait.must_read or "streams" in connection.ready
         read = peek_record if is_stored and connection.settings.replicas == 1 else read_record
         wait.must_read = False
-        stored = await read(connection, *key)
+        stored = await _in_turn(connection, partial(read, connection, *key))
         if stored is not None and wait.is_end(stored.record):
             return stored
         connection.denials.check_below(f"{connection.names.namespace}.event")
         if is_due and not wait.must_read:
-            message = await _check_there(connection, *key, stored)
+            message = await _in_turn(connection, partial(_check_there, connection, *key, stored))
             if message is not None and on_wait is not None:
                 await on_wait(message)
         if is_due:
             pause = min(max(2 * pause, FIRST_LOOK), LONGEST_LOOK)
         is_due = not await wait.comes(pause)
     return wait.ended
+
+
+async def _in_turn(connection: Connection, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the server when it is this wait's turn: 20,000 waits look at the same time after a second, or after a reconnect.
+
+    Whoever waits for a turn learns within its budget that the server is away, like everybody else.
+    """
+    deadline = connection.budget()
+    while True:
+        await connection.wait_connected(deadline)
+        async with connection.turns:
+            if connection.is_connected:
+                return await ask()
 
 
 class _Wait:
