@@ -13,6 +13,7 @@ import pytest
 
 from naq_core.server import EmbeddedServer
 from website import reference
+from website.external import external_links
 from website.links import broken_links
 from website.navigation import pages_left_out
 from website.staging import Staging
@@ -93,6 +94,28 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_loaded_from_another_host_is_found(tmp_path: Path) -> None:
+    loads = (
+        '<script src="https://cdn.example.org/a.js"></script><link rel="icon" href="//example.org/i.png"><pre class="mermaid">'
+    )
+    (tmp_path / "a.html").write_text(
+        f'{loads}<link rel="canonical" href="https://example.org/"><script src="b.js">', encoding="utf-8"
+    )
+    (tmp_path / "b.js").touch()
+    assert list(broken_links(tmp_path)) == [
+        "a.html: loads https://cdn.example.org/a.js from another host",
+        "a.html: loads //example.org/i.png from another host",
+        "a.html: loads https://unpkg.com/mermaid from another host",
+    ]
+
+
+def test_links_to_other_sites_are_found_but_not_in_code(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    text = "[a](https://nats.io/a#b) <https://nats.io/b>, [c](https://shop.example.org/c)\n```\n[d](https://nats.io/d)\n```\n"
+    (tmp_path / "docs" / "page.md").write_text(text, encoding="utf-8")
+    assert external_links(tmp_path) == {"https://nats.io/a": ["docs/page.md"], "https://nats.io/b": ["docs/page.md"]}
+
+
 def test_links_out_of_the_docs_become_pages_of_the_site(tmp_path: Path) -> None:
     staging = Staging(tmp_path)
     staging.stage_repository()
@@ -100,6 +123,9 @@ def test_links_out_of_the_docs_become_pages_of_the_site(tmp_path: Path) -> None:
     assert "](index.md#install)" in staged
     assert "](examples/index.md)" in staged
     assert "](cli.md)" in staged
+    states = (tmp_path / "state_machine.md").read_text(encoding="utf-8")
+    assert "mermaid" not in states
+    assert "| `queued` | `running` | claimed by a worker |" in states
     assert "from naq_client import" in (tmp_path / "examples" / "progress.py.md").read_text(encoding="utf-8")
     assert "(0026-api-reference.md)" in (tmp_path / "adr" / "index.md").read_text(encoding="utf-8")
 

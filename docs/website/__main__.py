@@ -1,4 +1,4 @@
-"""`python -m website build` and `python -m website serve`: the documentation site in `.hatch/site`."""
+"""`python -m website build`, `serve` and `external`: the documentation site in `.hatch/site`."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from website import reference
+from website.external import check
 from website.links import broken_links
 from website.navigation import ROOT, Section, pages_left_out, read_sections
 from website.staging import OWN_PLACES, BrokenSourceError, Staging, clear
@@ -30,8 +31,11 @@ def main() -> int:
     build.add_argument("--strict", action="store_true", help="fail at warnings, broken links and pages outside the navigation")
     serve = commands.add_parser("serve", help="show the site at http://127.0.0.1:8000, and renew it when a file changes")
     serve.add_argument("--dev-addr", default="127.0.0.1:8000", help="where to listen")
+    commands.add_parser("external", help="ask the other sites that pages link to whether the pages are there")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "external":
+            return check()
         if arguments.command == "serve":
             return _serve(arguments.dev_addr)
         return _build(strict=arguments.strict)

@@ -1,4 +1,4 @@
-"""Checks that every link within the built site leads to a page, and to a place on it."""
+"""Checks the built site: its links lead to pages and places of it, and no page loads anything from another host."""
 
 import posixpath
 from collections.abc import Iterator
@@ -6,17 +6,26 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+_LOADED = {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch", "manifest"}
+"""Relations of a `<link>` that make a browser ask for its target."""
+
 
 class _Page(HTMLParser):
-    """Collects where a page links to, and the places that can be linked to."""
+    """Collects where a page links to, what it loads, and the places that can be linked to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.loaded: list[str] = []
         self.places: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note links and ids."""
+        """Note links, what is loaded, and ids."""
+        values = dict(attrs)
+        is_loaded = tag == "link" and not _LOADED.isdisjoint((values.get("rel") or "").split())
+        self.loaded += [values[name] or "" for name in ("src", "href") if name in values and (name == "src" or is_loaded)]
+        if "mermaid" in (values.get("class") or "").split():
+            self.loaded.append("https://unpkg.com/mermaid")  # by the theme's script, which then draws it
         for name, value in attrs:
             if name in {"id", "name"} and value:
                 self.places.add(value)
@@ -25,12 +34,13 @@ class _Page(HTMLParser):
 
 
 def broken_links(site: Path) -> Iterator[str]:
-    """Yield a line for each link that leads nowhere."""
+    """Yield a line for each link that leads nowhere, and for each file that is loaded from another host."""
     pages: dict[str, _Page] = {}
     for path in site.rglob("*.html"):
         page = pages[path.relative_to(site).as_posix()] = _Page()
         page.feed(path.read_text(encoding="utf-8"))
     for name, page in sorted(pages.items()):
+        yield from (f"{name}: loads {each} from another host" for each in page.loaded if urlsplit(each).netloc)
         if name == "404.html":  # shown at any address, so its links begin at the root
             continue
         for link in sorted(set(page.links)):

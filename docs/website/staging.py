@@ -24,6 +24,7 @@ OWN_PLACES = {
 LANGUAGES = {".py": "python", ".js": "javascript", ".mjs": "javascript", ".ts": "typescript", ".html": "html", ".yml": "yaml"}
 LANGUAGES |= {".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash", ".conf": "text", ".css": "css"}
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]+)?(?=\))")
+_DIAGRAM = re.compile(r"^```mermaid\nstateDiagram-v2\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class BrokenSourceError(Exception):
@@ -83,7 +84,7 @@ class Staging:
         path.write_bytes(content)
 
     def _stage_page(self, source: str, place: str) -> None:
-        text = (ROOT / source).read_text(encoding="utf-8")
+        text = _DIAGRAM.sub(_moves, (ROOT / source).read_text(encoding="utf-8"))
         self.write(place, outside_of_code(text, lambda line: _LINK.sub(lambda found: self._link(found, source, place), line)))
 
     def _link(self, found: re.Match[str], source: str, place: str) -> str:
@@ -133,6 +134,17 @@ def outside_of_code(text: str, change: Callable[[str], str]) -> str:
             fence = ""
         lines.append(line if fence or mark else change(line))
     return "\n".join(lines)
+
+
+def _moves(diagram: re.Match[str]) -> str:
+    """Return a table of the moves that a diagram shows. The theme would have it drawn by a script from another host."""
+    rows = ["| from | to | when |", "|---|---|---|"]
+    for line in diagram[1].splitlines():
+        before, _, rest = line.strip().partition(" --> ")
+        after, _, cause = rest.partition(": ")
+        if after != "[*]":
+            rows.append(f"| {'' if before == '[*]' else f'`{before}`'} | `{after}` | {cause} |")
+    return "\n".join(rows)
 
 
 def _first_line(program: Path) -> str:
