@@ -47,7 +47,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidOptionError("weights", f"must map up to {MOST_WEIGHTS:,} keys to their weights")
         for key, weight in self.weights.items():
             if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY:
-                raise InvalidOptionError("weights", f"{shown(key)} is no key: use text of 1 to {LONGEST_KEY} characters")
+                raise InvalidOptionError("weights", f"{shown(key)} cannot be a key: use text of 1 to {LONGEST_KEY} characters")
             whole(weight, f"weights: {key}", 1, MOST_WEIGHT)
 
     def _rates(self) -> tuple[Rate | None, Rate | None]:

@@ -140,6 +140,6 @@ class Room:
         return KeyPlaces(self.taken, "", self._rule.limit or 0, has_levels, full_at, promised, bell_at)
 
     def is_changed(self, new: KeyPlaces, *, is_absent: bool) -> bool:
-        """Whether the list differs from the stored one in more than who wrote it, and what the limit was where there was none."""
+        """Whether the list differs from the stored one. Its writer does not count, nor does the limit if no list is stored."""
         limit = new.limit if is_absent else self._places.limit
         return msgspec.structs.replace(self._places, written_by=new.written_by, limit=limit) != new

@@ -128,7 +128,7 @@ async def _read_until_ended(
 async def _in_turn(connection: Connection, ask: Callable[[], Awaitable[T]]) -> T:
     """Ask the server when it is this wait's turn: 20,000 waits look at the same time after a second, or after a reconnect.
 
-    Whoever waits for a turn learns within its budget that the server is away, like everybody else.
+    A wait that has no turn yet learns within its budget that the server cannot be reached.
     """
     deadline = connection.budget()
     while True:
