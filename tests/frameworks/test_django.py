@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Shop:
         return self.run("manage.py", *arguments, code=code)
 
     def rows(self, query: str, *arguments: Any) -> list[Any]:
-        with sqlite3.connect(self.database, timeout=20) as database:
+        with closing(sqlite3.connect(self.database, timeout=20)) as database:
             return database.execute(query, arguments).fetchall()
 
 

@@ -36,6 +36,12 @@ def query() -> list[int | bool]:
     return [before, len(connection.queries), threading.get_ident()]
 
 
+def close() -> str:
+    """Close the connection of this thread."""
+    connection.close()
+    return "closed"
+
+
 async def query_async() -> list[int | bool]:
     """Ask twice, in the thread that Django gives to this job."""
     first = await sync_to_async(query)()
