@@ -134,7 +134,7 @@ async def test_a_queue_gets_rates_and_loses_them(dashboard: Client, queue: Queue
     assert (view["rate"], view["burst"], view["key_rate"], view["weights"]) == ("10/s", 5, "1/min", {"vip": 3})
     assert (await dashboard.post(address, json={"rate": ""})).status_code == 200
     assert await queue.policy() == QueuePolicy(limit=9, key_rate="1/min", weights={"vip": 3})
-    refused = [({"rate": "fast"}, "'fast' is no rate"), ({"burst": 2}, "needs a rate"), ({"weights": "vip"}, "KEY=NUMBER")]
+    refused = [({"rate": "fast"}, "'fast' cannot be a rate"), ({"burst": 2}, "needs a rate"), ({"weights": "vip"}, "KEY=NUMBER")]
     for wrong, named in refused:
         answer = await dashboard.post(address, json=wrong)
         assert (answer.status_code, named in answer.text) == (400, True), answer.text

@@ -44,7 +44,7 @@ def per_second(text: object, name: str) -> float:
     """
     found = _RATE.fullmatch((exact_text(text) or "").strip().lower())
     if found is None or found[2] not in UNITS:
-        raise InvalidOptionError(name, f"{shown(text)} cannot be a rate: use a number and a unit, such as 10/s, 100/min or 5000/h")
+        raise InvalidOptionError(name, f"{shown(text)} cannot be a rate: use a number and a unit, such as 10/s or 100/min")
     rate = float(found[1]) / UNITS[found[2]]
     if not 1 / UNITS["d"] <= rate <= MOST_PER_SECOND:
         raise InvalidOptionError(name, f"{shown(text)} is out of range: use from 1/d to {MOST_PER_SECOND}/s")
