@@ -12,6 +12,7 @@ from naq_core.errors import BrokerError, EncodeError, NaqError
 from naq_core.layers import origin_of
 from naq_dashboard.api.strict import query_names
 from naq_dashboard.guard.guard import problem
+from naq_dashboard.languages import N_
 from naq_dashboard.pages.frame import error_page
 from naq_dashboard.web import AnyRequest
 
@@ -32,7 +33,7 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     if error.status_code == 404 and not error.extra and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"nothing found at {request.scope['path'][:200]}"
     if _wants_page(request):
-        return error_page(request, error.status_code, _TITLES.get(error.status_code, "Error"), detail)
+        return error_page(request, error.status_code, _TITLES.get(error.status_code, N_("Error")), detail)
     response = problem(error.status_code, detail, **({"errors": faults} if faults else {}))
     response.headers.update(error.headers or {})
     return response
@@ -76,16 +77,16 @@ def _own_error(request: AnyRequest, error: Exception) -> Response[Any]:
 
 
 _TITLES = {
-    400: "Bad request",
-    401: "Not logged in",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Not possible in this state",
-    429: "Too many attempts",
-    501: "Not installed",
-    500: "Internal error",
-    503: "NATS does not answer",
+    400: N_("Bad request"),
+    401: N_("Not logged in"),
+    403: N_("Not allowed"),
+    404: N_("Not found"),
+    405: N_("Method not allowed"),
+    409: N_("Not possible in this state"),
+    429: N_("Too many attempts"),
+    501: N_("Not installed"),
+    500: N_("Internal error"),
+    503: N_("NATS does not answer"),
 }
 
 

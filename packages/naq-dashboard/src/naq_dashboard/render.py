@@ -1,8 +1,10 @@
 """Turns data into pages: static files, links, templates, and how times, sizes and numbers are written."""
 
+import gettext
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,9 +19,12 @@ from naq_core import __version__, wording
 from naq_core.names import is_new_id
 from naq_core.record import JobState
 from naq_dashboard import times
+from naq_dashboard.languages import ENGLISH, Languages, spoken
 from naq_dashboard.masking import Masker
 from naq_dashboard.settings import DashboardSettings
+from naq_dashboard.templating import environment_in
 from naq_dashboard.times import moment
+from naq_dashboard.words import WORDS, script_texts
 
 __all__ = ["Asset", "Links", "Renderer", "assets", "moment"]
 
@@ -74,6 +79,13 @@ def assets() -> dict[str, Asset]:
     return found
 
 
+def _scripts() -> Iterator[str]:
+    """Yield the source of each script that is not vendored."""
+    for path, asset in assets().items():
+        if path.endswith(".js") and "/" not in path:
+            yield asset.data.decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """Builds addresses: what the outer application or the proxy puts before each path, the path, each part quoted."""
@@ -99,17 +111,23 @@ class Links:
 class Renderer:
     """The templates with everything they may use."""
 
-    def __init__(self, settings: DashboardSettings) -> None:
+    def __init__(self, settings: DashboardSettings, languages: Languages) -> None:
         self.masker = Masker(settings.masked_keys)
-        self.environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("naq_dashboard", "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            finalize=presentable,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.environment.filters |= {
+        self._settings = settings
+        self._languages = languages
+        self._environments: dict[str, jinja2.Environment] = {}
+
+    def environment(self, language: str) -> jinja2.Environment:
+        """Return the environment of the templates in a language."""
+        made = self._environments.get(language)
+        if made is None:
+            made = self._environments[language] = self._make_environment(self._languages.catalogue(language))
+        return made
+
+    def _make_environment(self, catalogue: gettext.NullTranslations) -> jinja2.Environment:
+        made = environment_in(catalogue, presentable)
+        words = {word: catalogue.gettext(word) for word in WORDS}
+        made.filters |= {
             "moment": moment,
             "clock": times.clock,
             "stamp": times.stamp,
@@ -118,10 +136,11 @@ class Renderer:
             "amount": amount,
             "size": size,
             "mask": self.masker,
+            "word": lambda word: words.get(word, word),
             "quoted": lambda text: quote(str(text), safe=""),
         }
-        self.environment.globals |= {
-            "settings": settings,
+        made.globals |= {
+            "settings": self._settings,
             "version": __version__,
             "state_icons": STATE_ICONS,
             "all_states": [each.value for each in JobState],
@@ -129,29 +148,39 @@ class Renderer:
             "now": lambda: datetime.now(UTC),
             "in_queue": in_queue,
             "sparkline": sparkline,
+            "script_texts": script_texts(_scripts(), catalogue),
         }
+        return made
 
     def page(self, template: str, context: Mapping[str, Any]) -> str:
         """Return a whole page."""
-        with times.written_in(context.get("zone", times.UTC_NAME)):
-            return self.environment.get_template(template).render(self._with_macros(context))
+        with self._written_for(context) as environment:
+            return environment.get_template(template).render(_with_macros(environment, context))
 
     def regions(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
         """Return the live regions of a page: the blocks whose names begin with `live_`, by the id of their element."""
-        loaded = self.environment.get_template(template)
-        with times.written_in(context.get("zone", times.UTC_NAME)):
-            shared = loaded.new_context(self._with_macros(context))
+        with self._written_for(context) as environment:
+            loaded = environment.get_template(template)
+            shared = loaded.new_context(_with_macros(environment, context))
             return {
                 name.replace("_", "-"): "".join(block(shared)).strip()
                 for name, block in loaded.blocks.items()
                 if name.startswith("live_")
             }
 
-    def _with_macros(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Add the macros: a block that is rendered alone does not run its template's imports."""
-        module = self.environment.get_template("_macros.html").make_module(dict(context))
-        macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-        return {**macros, **context}
+    @contextmanager
+    def _written_for(self, context: Mapping[str, Any]) -> Iterator[jinja2.Environment]:
+        """Write in the language and the zone of a page until the block ends."""
+        language = context.get("language", ENGLISH)
+        with times.written_in(context.get("zone", times.UTC_NAME)), spoken(self._languages.catalogue(language)):
+            yield self.environment(language)
+
+
+def _with_macros(environment: jinja2.Environment, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the macros: a block that is rendered alone does not run its template's imports."""
+    module = environment.get_template("_macros.html").make_module(dict(context))
+    macros = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    return {**macros, **context}
 
 
 def presentable(value: Any) -> Any:

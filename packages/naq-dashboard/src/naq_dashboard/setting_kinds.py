@@ -10,6 +10,7 @@ from naq_core.setting_sources import Variables
 from naq_core.values import flag, number, text, whole
 from naq_dashboard.access.roles import Access, Action, parse_access
 from naq_dashboard.job_link import JobLink
+from naq_dashboard.languages import PREFIX
 from naq_dashboard.masking import plain_word
 from naq_dashboard.other_server import OtherServer
 
@@ -17,7 +18,6 @@ __all__ = ["CHECKS", "PREFIX", "READERS", "VARIABLES", "Network", "User", "read_
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-PREFIX = "NAQ_DASHBOARD_"
 LEAST_SESSION_HOURS, MOST_SESSION_HOURS = 0.001, 24 * 365
 
 
@@ -150,6 +150,8 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "masked_keys": _masks,
     "job_links": _links,
     "servers": _servers,
+    "language": _secret,
+    "translations": text,
 }
 
 
@@ -235,6 +237,8 @@ READERS: dict[str, Any] = {
     "masked_keys": _words,
     "job_links": _read_links,
     "servers": _read_servers,
+    "language": str,
+    "translations": str,
 }
 VARIABLES = Variables(prefix=PREFIX, texts=READERS.keys(), secrets=READERS.keys())
 

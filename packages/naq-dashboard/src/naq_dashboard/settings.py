@@ -12,6 +12,7 @@ from naq_core.setting_sources import resolve
 from naq_dashboard.access.passwords import check_hash
 from naq_dashboard.access.roles import ADMIN, VIEWER, Access
 from naq_dashboard.job_link import JobLink
+from naq_dashboard.languages import Languages
 from naq_dashboard.other_server import OtherServer
 from naq_dashboard.setting_kinds import CHECKS, PREFIX, READERS, VARIABLES, Network, User, read_setting
 
@@ -93,6 +94,11 @@ class DashboardSettings:
     servers: tuple[OtherServer, ...] = ()
     """Further servers or namespaces that the dashboard shows, each below `/s/NAME`: `NAME=ADDRESS?namespace=shop&creds=PATH`,
     separated by white space. Also `NAQ_DASHBOARD_SERVERS_FILE`."""
+    language: str = "en"
+    """The language of the pages: the name of a catalogue, such as `de`, or `browser` for the first that each browser wants.
+    Default `en`, English."""
+    translations: str = ""
+    """A folder with more catalogues, such as `de/LC_MESSAGES/naq_dashboard.mo`. Default none."""
 
     def __post_init__(self) -> None:
         """Convert and check every field."""
@@ -110,6 +116,7 @@ class DashboardSettings:
             raise ConfigurationError(
                 "user_header", f"is accepted from trusted proxies only: set {PREFIX}TRUSTED_PROXIES too", f"{PREFIX}USER_HEADER"
             )
+        Languages(self.language, self.translations)
         self._check_oidc()
         if len(self.secret) < 16:
             raise ConfigurationError("secret", "must have at least 16 characters", f"{PREFIX}SECRET")

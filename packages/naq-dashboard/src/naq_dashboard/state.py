@@ -14,6 +14,7 @@ from naq_dashboard.actions.operations import Operations
 from naq_dashboard.guard.ended import EndedSessions
 from naq_dashboard.guard.guard import Guard
 from naq_dashboard.guard.login import Identify, Login
+from naq_dashboard.languages import Languages
 from naq_dashboard.live.feed import EventFeed
 from naq_dashboard.live.hub import Hub
 from naq_dashboard.nats import Broker
@@ -60,7 +61,8 @@ class AppState:
         else:
             self.signer, self.ended, self.login = home.signer, home.ended, home.login
         self.guard = Guard(settings, self.login, is_embedded=identify is not None)
-        self.renderer = Renderer(settings)
+        self.languages = Languages(settings.language, settings.translations)
+        self.renderer = Renderer(settings, self.languages)
         self.mask = self.renderer.masker
         """Hides what looks secret."""
         self.read = Reader(self.broker, self.mask)

@@ -9,11 +9,26 @@ from markupsafe import Markup
 
 from naq_core.cron import find_zone
 from naq_core.errors import NaqError
+from naq_dashboard.languages import N_, _
 
 __all__ = ["UTC_NAME", "ago", "clock", "moment", "stamp", "written_in", "zone_name", "zone_of_name"]
 
 UTC_NAME = "UTC"
 LONGEST = 64
+MONTHS = (
+    N_("Jan"),
+    N_("Feb"),
+    N_("Mar"),
+    N_("Apr"),
+    N_("May"),
+    N_("Jun"),
+    N_("Jul"),
+    N_("Aug"),
+    N_("Sep"),
+    N_("Oct"),
+    N_("Nov"),
+    N_("Dec"),
+)
 
 _zone: ContextVar[tzinfo] = ContextVar("naq_dashboard_zone", default=UTC)
 
@@ -54,6 +69,10 @@ def moment(value: datetime | float | None) -> datetime | None:
         return None
 
 
+def _day(at: datetime) -> str:
+    return f"{at:%d} {_(MONTHS[at.month - 1])}"
+
+
 def stamp(at: datetime) -> str:
     """Write a moment in full, with its zone."""
     return f"{at.astimezone(_zone.get()):%Y-%m-%d %H:%M:%S %Z}"
@@ -61,7 +80,8 @@ def stamp(at: datetime) -> str:
 
 def clock(at: datetime, *, with_day: bool = False) -> str:
     """Write the time of day, with the day if that is asked for."""
-    return f"{at.astimezone(_zone.get()):{'%d %b %H:%M:%S' if with_day else '%H:%M:%S'}}"
+    there = at.astimezone(_zone.get())
+    return f"{_day(there)} {there:%H:%M:%S}" if with_day else f"{there:%H:%M:%S}"
 
 
 def ago(at: datetime | None, empty: str) -> Markup:
@@ -73,5 +93,5 @@ def ago(at: datetime | None, empty: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         stamp(at),
-        f"{at:%H:%M:%S}" if is_near else f"{at:%d %b %H:%M}",
+        f"{at:%H:%M:%S}" if is_near else f"{_day(at)} {at:%H:%M}",
     )

@@ -25,6 +25,7 @@ from naq_core.views import JobFilter
 from naq_core.wording import counted
 from naq_dashboard.access.roles import Action, Viewer
 from naq_dashboard.actions.audit import Audit
+from naq_dashboard.languages import N_forms, Sentence, said, said_of
 
 __all__ = ["BULK", "DONE", "BulkRun", "BulkRuns", "bulk_action"]
 
@@ -36,7 +37,11 @@ COUNTED = 5_000
 """Entries looked at to find out how many jobs there are to come."""
 
 BULK: dict[str, Action] = {"retry": Action.RETRY_JOB, "cancel": Action.CANCEL_JOB, "delete": Action.DELETE_JOB}
-DONE = {"retry": "requeued", "cancel": "cancelled", "delete": "deleted"}
+DONE = {
+    "retry": N_forms("%(count)s job requeued", "%(count)s jobs requeued"),
+    "cancel": N_forms("%(count)s job cancelled", "%(count)s jobs cancelled"),
+    "delete": N_forms("%(count)s job deleted", "%(count)s jobs deleted"),
+}
 
 
 class _StoppedError(Exception):
@@ -60,13 +65,16 @@ class BulkRun:
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """The progress, as a sentence."""
-        jobs = f"{counted(self.done, 'job')} {DONE[self.verb]}"
+        jobs = said_of(self.done, *DONE[self.verb])
         if self.error:
-            return f"Stopped after {jobs}: {self.error}"
-        stopping = " It is being stopped." if self.stopped_by is not None and not self.ended_at else ""
-        return f"{jobs}{'' if self.ended_at else ' so far'}.{stopping}"
+            return said("Stopped after %(jobs)s: %(error)s", jobs=jobs, error=self.error)
+        if self.ended_at:
+            return said("%(jobs)s.", jobs=jobs)
+        if self.stopped_by is None:
+            return said("%(jobs)s so far.", jobs=jobs)
+        return said("%(jobs)s so far. It is being stopped.", jobs=jobs)
 
     @property
     def action(self) -> Action:
@@ -186,7 +194,7 @@ class BulkRuns:
                 except _StoppedError:
                     run.error = f"by {run.stopped_by or 'an anonymous user'}"
                     entry.outcome = "stopped"
-                entry.reason = run.sentence.replace(" so far", "")
+                entry.reason = str(run.sentence).replace(" so far", "")
         except NaqError as error:
             run.error = str(error)
             log.warning("bulk %s stopped after %d jobs: %s", run.verb, run.done, error)

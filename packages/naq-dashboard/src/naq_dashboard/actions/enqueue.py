@@ -16,6 +16,7 @@ from naq_core.options import OPTIONS, Option, read_options
 from naq_core.storage.connection import Connection
 from naq_core.written_calls import read_function
 from naq_dashboard.actions.details import Target, Text
+from naq_dashboard.languages import Sentence, said
 from naq_dashboard.masking import MASK
 
 __all__ = ["SERIALIZER", "NewJob", "Order", "check_call", "enqueue_job", "given_options", "offering", "target_of"]
@@ -108,7 +109,7 @@ def target_of(order: NewJob) -> Target:
     return Target(job_id or (unique_id(key) if key else new_id()), queue)
 
 
-async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> str:
+async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> Sentence:
     """Enqueue a call of a function that workers know by its name. Its id makes it safe to be repeated.
 
     Raises:
@@ -121,5 +122,5 @@ async def enqueue_job(connection: Connection, target: Target, order: NewJob) -> 
     job: Job[Any] = Job(function, order.args, order.kwargs, queue=name, serializer=SERIALIZER, options=options)
     await submit_on(connection, job)
     if not job.is_new:
-        return f"Job {job.job_id} already exists and was not changed."
-    return f"Enqueued as {job.job_id} on queue {job.queue}."
+        return said("Job %(job)s already exists and was not changed.", job=job.job_id)
+    return said("Enqueued as %(job)s on queue %(queue)s.", job=job.job_id, queue=job.queue)

@@ -14,12 +14,12 @@ from naq_core.masks import Mask
 from naq_core.names import is_new_id
 from naq_core.storage.connection import Connection
 from naq_core.views import JobFilter
-from naq_core.wording import counted
 from naq_dashboard.access.roles import Action, Viewer
 from naq_dashboard.actions.audit import Audit
 from naq_dashboard.actions.bulk import DONE, BulkRun, BulkRuns, bulk_action
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.table import TARGETS, VERBS, Verb
+from naq_dashboard.languages import Sentence, said, said_of
 from naq_dashboard.nats import Broker
 
 __all__ = ["ActionResult", "Operations"]
@@ -32,10 +32,15 @@ AT_ONCE = 16
 class ActionResult:
     """The result of an action as a sentence, and the page to go to if not back."""
 
-    notice: str
+    said: Sentence
     page: tuple[str, ...] = ()
     queue: str = ""
     """Of the job whose page it is, if its id alone may not tell it."""
+
+    @property
+    def notice(self) -> str:
+        """The sentence in English."""
+        return str(self.said)
 
 
 class Operations:
@@ -77,10 +82,11 @@ class Operations:
         async with self._audit.recorded(connection, viewer, verb, target, order) as entry:
             if not target.name and not verb.startswith("create-"):
                 raise ValidationException(f"{TARGETS[verb.rpartition('-')[2]]} is missing")
-            entry.reason = notice = await known.do(connection, target, order)
+            told = await known.do(connection, target, order)
+            entry.reason = str(told)
         self._changed()
         queue = target.queue if verb == "enqueue-job" and not is_new_id(target.name) else ""
-        return ActionResult(notice, _page(verb, known, target), queue)
+        return ActionResult(told, _page(verb, known, target), queue)
 
     async def each(self, viewer: Viewer, verb: str, job_ids: list[str]) -> ActionResult:
         """Do the same to chosen jobs, and say with how many it was done.
@@ -112,10 +118,11 @@ class Operations:
         done = sum(await asyncio.gather(*(act(job_id) for job_id in chosen)))
         self._changed()
         left = len(chosen) - done
-        return ActionResult(
-            f"{counted(done, 'job')} {DONE[verb]}."
-            + (f" {left} left as they are: {refusals[-1] or 'they had already ended'}" if left else "")
-        )
+        jobs = said_of(done, *DONE[verb])
+        if not left:
+            return ActionResult(said("%(jobs)s.", jobs=jobs))
+        reason = refusals[-1] or said("they had already ended")
+        return ActionResult(said("%(jobs)s. %(count)s left as they are: %(reason)s", jobs=jobs, count=left, reason=reason))
 
     async def stacks(self, viewer: Viewer, worker_id: str) -> str:
         """Return what a worker is doing, as `manage.worker_stacks`; that somebody looked is noted, what they saw is not.

@@ -6,40 +6,47 @@ from litestar.exceptions import ValidationException
 from naq_core import manage
 from naq_core.queue_policy import QueuePolicy, policy_text
 from naq_core.storage.connection import Connection
-from naq_core.wording import counted, were
 from naq_dashboard.actions.details import Details, Target
+from naq_dashboard.languages import Sentence, said, said_of
 
 __all__ = ["delete_queue", "limit_queue", "pause_queue", "policy_queue", "purge_queue", "resume_queue"]
 
 POLICY_PARTS = ("key_limit", "rate", "burst", "key_rate", "key_burst", "weights")
 
 
-async def pause_queue(connection: Connection, target: Target, details: Details) -> str:
+async def pause_queue(connection: Connection, target: Target, details: Details) -> Sentence:
     """Pause a queue, for a duration or until it is resumed."""
     now = connection.clock.utc()
     until = details.instant("duration", now, ahead=True) if details.duration.strip() else None
     if until is not None and until <= now:
         raise ValidationException("duration must be positive, or a time to come")
     await manage.pause_queue(connection, target.name, until)
-    end = f" until {until:%Y-%m-%d %H:%M:%S %Z}" if until else ""
-    return f"Queue {target.name} is paused{end}; running jobs continue."
+    if until is None:
+        return said("Queue %(queue)s is paused; running jobs continue.", queue=target.name)
+    time = f"{until:%Y-%m-%d %H:%M:%S %Z}"
+    return said("Queue %(queue)s is paused until %(time)s; running jobs continue.", queue=target.name, time=time)
 
 
-async def resume_queue(connection: Connection, target: Target, _: Details) -> str:
+async def resume_queue(connection: Connection, target: Target, _: Details) -> Sentence:
     """Resume a queue."""
     await manage.resume_queue(connection, target.name)
-    return f"Queue {target.name} is resumed."
+    return said("Queue %(queue)s is resumed.", queue=target.name)
 
 
-async def limit_queue(connection: Connection, target: Target, details: Details) -> str:
+async def limit_queue(connection: Connection, target: Target, details: Details) -> Sentence:
     """Limit how many jobs of a queue run at once, or remove the limit."""
     await manage.set_queue_limit(connection, target.name, details.limit)
     if details.limit is None:
-        return f"Queue {target.name} no longer has a limit."
-    return f"Queue {target.name} runs at most {counted(details.limit, 'job')} at once."
+        return said("Queue %(queue)s no longer has a limit.", queue=target.name)
+    return said_of(
+        details.limit,
+        "Queue %(queue)s runs at most %(count)s job at once.",
+        "Queue %(queue)s runs at most %(count)s jobs at once.",
+        queue=target.name,
+    )
 
 
-async def policy_queue(connection: Connection, target: Target, details: Details) -> str:
+async def policy_queue(connection: Connection, target: Target, details: Details) -> Sentence:
     """Set how many jobs of a queue start in a time, and how many of each key run at once; what is not given stays."""
     given = {name: value for name in POLICY_PARTS if (value := getattr(details, name)) is not None}
     if not given:
@@ -55,7 +62,7 @@ async def policy_queue(connection: Connection, target: Target, details: Details)
         given["weights"] = _weights(weights)
     policy = msgspec.structs.replace(known, **given)
     await manage.set_queue_policy(connection, target.name, policy)
-    return f"Queue {target.name} {policy_text(policy)}."
+    return said("Queue %(queue)s %(policy)s.", queue=target.name, policy=policy_text(policy))
 
 
 def _weights(text: str) -> dict[str, int]:
@@ -69,15 +76,20 @@ def _weights(text: str) -> dict[str, int]:
     return found
 
 
-async def purge_queue(connection: Connection, target: Target, details: Details) -> str:
+async def purge_queue(connection: Connection, target: Target, details: Details) -> Sentence:
     """Delete the queued and held jobs of a queue, whose name was typed again."""
     if details.confirm.strip() != target.name:
         raise ValidationException(f"to confirm, type the name exactly: {target.name}")
     count = await manage.purge_queue(connection, target.name)
-    return f"{counted(count, 'job')} of queue {target.name} {were(count)} deleted."
+    return said_of(
+        count,
+        "%(count)s job of queue %(queue)s was deleted.",
+        "%(count)s jobs of queue %(queue)s were deleted.",
+        queue=target.name,
+    )
 
 
-async def delete_queue(connection: Connection, target: Target, _: Details) -> str:
+async def delete_queue(connection: Connection, target: Target, _: Details) -> Sentence:
     """Delete a queue that has no jobs and no workers."""
     await manage.delete_queue(connection, target.name)
-    return f"Queue {target.name} is deleted."
+    return said("Queue %(queue)s is deleted.", queue=target.name)

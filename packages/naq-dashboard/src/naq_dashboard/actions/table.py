@@ -26,6 +26,7 @@ from naq_dashboard.actions.schedules import (
 )
 from naq_dashboard.actions.workers import quiet_worker, resize_worker, resume_worker, stop_worker
 from naq_dashboard.actions.workflows import cancel_workflow, retry_workflow
+from naq_dashboard.languages import Sentence
 
 __all__ = ["TARGETS", "UNDO", "VERBS", "Verb"]
 
@@ -46,7 +47,7 @@ class Verb:
 
     action: Action
     """What the viewer must be allowed to do; an action covers several verbs."""
-    do: Callable[[Connection, Target, Any], Awaitable[str]]
+    do: Callable[[Connection, Target, Any], Awaitable[Sentence]]
     """Does it, and returns a sentence that says what was done."""
     takes: type[msgspec.Struct] = Details
     """What it takes besides the target."""

@@ -10,10 +10,8 @@ from litestar.response import Response
 
 from naq_dashboard.docs.model import Reference, Shown
 from naq_dashboard.docs.openapi import describe
-from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.peers import base_of
-from naq_dashboard.pages.frame import frame, html_page
-from naq_dashboard.pages.page import Query
+from naq_dashboard.pages.frame import asked_by, frame, html_page
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["REFERENCE"]
@@ -31,7 +29,7 @@ async def reference(request: AnyRequest) -> Response[bytes]:
     state = state_of(request)
     address = f"{request.scope['scheme']}://{request.headers.get('Host', 'localhost')}{base_of(request)}"
     shown = Reference(await _described(request), address, needs_login=state.settings.needs_login)
-    context = frame(request, "api", Query((), viewer_of(request)))
+    context = frame(request, "api", asked_by(request))
     context |= {"title": "API", "reference": shown, "groups": shown.groups(), "schemas": shown.schemas(), "address": address}
     return html_page(request, state.renderer.page("api.html", context))
 

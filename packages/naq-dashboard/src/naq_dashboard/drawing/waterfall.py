@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from naq_core.record import JobState
 from naq_core.views import JobView
+from naq_dashboard.languages import _
 from naq_dashboard.times import moment
 
 __all__ = ["Course", "CourseBar", "course"]
@@ -93,13 +94,21 @@ def _own(job: JobView, now: datetime) -> Iterator[_Span]:
         kind = "dead" if is_dead and error is job.errors[-1] else "retrying"
         if began is not None and since <= began <= ended:
             yield from _wait(_wait_name(job, since, number), since, began)
-            yield _Span(f"Attempt {number}: {error.type}", kind, began, ended)
+            yield _Span(_("Attempt %(number)s: %(error)s") % {"number": number, "error": error.type}, kind, began, ended)
         else:
-            yield _Span(f"Until attempt {number} failed: {error.type}", kind, since, ended)
+            yield _Span(
+                _("Until attempt %(number)s failed: %(error)s") % {"number": number, "error": error.type}, kind, since, ended
+            )
         since = ended
     if job.started_at is not None and job.started_at >= since and (job.attempt > number or not job.errors):
         yield from _wait(_wait_name(job, since, job.attempt), since, job.started_at)
-        yield _Span(f"Attempt {job.attempt}", job.state.value, job.started_at, job.ended_at or now, is_open=job.ended_at is None)
+        yield _Span(
+            _("Attempt %(number)s") % {"number": job.attempt},
+            job.state.value,
+            job.started_at,
+            job.ended_at or now,
+            is_open=job.ended_at is None,
+        )
     elif not job.state.is_final:
         yield _Span(_wait_name(job, since, job.attempt + 1), "wait", since, max(now, since), is_open=True)
 
@@ -111,8 +120,8 @@ def _wait(name: str, begin: datetime, end: datetime) -> Iterator[_Span]:
 
 def _wait_name(job: JobView, since: datetime, attempt: int) -> str:
     if since != job.enqueued_at:
-        return f"Waits for attempt {attempt}"
-    return "Waits for other jobs, and a worker" if job.parents else "Waits"
+        return _("Waits for attempt %(number)s") % {"number": attempt}
+    return _("Waits for other jobs, and a worker") if job.parents else _("Waits")
 
 
 def _relatives(jobs: Iterable[JobView], now: datetime) -> list[_Span]:

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from gettext import NullTranslations
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from litestar.response import ServerSentEventMessage
 
 from naq_core.errors import BrokerError, NaqError
 from naq_core.tasks import Background
+from naq_dashboard.languages import ENGLISH_TEXTS, _, spoken
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,17 @@ class Subscription:
     queue: str = ""
     """The events that concern it; empty: those of every queue."""
     job_id: str = ""
+    catalogue: NullTranslations = ENGLISH_TEXTS
+    """Of the language in which the page is written."""
 
 
 class Topic:
     """What some open pages show."""
 
-    def __init__(self, load: Load, queue: str, job_id: str) -> None:
-        self._load = load
-        self._queue, self._job_id = queue, job_id
+    def __init__(self, shown: Subscription) -> None:
+        self._load = shown.load
+        self._queue, self._job_id = shown.queue, shown.job_id
+        self._catalogue = shown.catalogue
         self._dirty = asyncio.Event()
         self.regions: dict[str, tuple[int, str]] = {}
         self.version = 0
@@ -108,16 +113,20 @@ class Topic:
 
     async def _refresh(self) -> bool:
         """Load and render, and return whether anything has changed."""
+        with spoken(self._catalogue):
+            return await self._refresh_in_its_language()
+
+    async def _refresh_in_its_language(self) -> bool:
         try:
             found = await self._load()
         except NaqError as error:
-            problem = f"NATS does not answer: {error}" if isinstance(error, BrokerError) else str(error)
+            problem = _("NATS does not answer: %(error)s") % {"error": error} if isinstance(error, BrokerError) else str(error)
             changed, self.error = problem != self.error, problem
         except HTTPException as error:  # what was shown is not there any more
             changed, self.error = error.detail != self.error, error.detail
         except Exception:
             log.exception("cannot render a live page")
-            changed, self.error = not self.error, "This page cannot be rendered; the dashboard's log says why."
+            changed, self.error = not self.error, _("This page cannot be rendered; the dashboard's log says why.")
         else:
             changed, self.error = bool(self.error), ""
             for name, text in found.items():
@@ -236,7 +245,7 @@ class Hub:
 
     def _join(self, asked: Subscription) -> Topic:
         if asked.key not in self._topics:
-            topic = self._topics[asked.key] = Topic(asked.load, asked.queue, asked.job_id)
+            topic = self._topics[asked.key] = Topic(asked)
             topic.task = self._background.start(topic.run(), "naq-dashboard-topic")
         return self._topics[asked.key]
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from naq_core.record import AttemptError
 from naq_core.views import JobView
+from naq_dashboard.languages import _
 
 __all__ = ["FailedAttempt", "attempts"]
 
@@ -39,7 +40,8 @@ def _compared(old: AttemptError, new: AttemptError) -> FailedAttempt:
         return FailedAttempt(new, old.attempt, is_same=True)
     if not old.traceback and new.traceback:  # only the tracebacks of the newest are kept
         return FailedAttempt(new, old.attempt)
-    lines = list(unified_diff(_lines(old), _lines(new), f"attempt {old.attempt}", f"attempt {new.attempt}", lineterm="", n=1))
+    before, after = (_("attempt %(number)s") % {"number": each.attempt} for each in (old, new))
+    lines = list(unified_diff(_lines(old), _lines(new), before, after, lineterm="", n=1))
     return FailedAttempt(new, old.attempt, difference="\n".join(lines[:MOST_LINES]))
 
 

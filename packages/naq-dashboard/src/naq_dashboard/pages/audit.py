@@ -5,6 +5,7 @@ from typing import Any
 from naq_core.views import AuditFilter
 from naq_dashboard.actions.bulk import BULK
 from naq_dashboard.actions.table import VERBS
+from naq_dashboard.languages import _
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import find_entries
 from naq_dashboard.state import AppState
@@ -22,7 +23,7 @@ async def audit(state: AppState, query: Query) -> dict[str, Any]:
     terms = {name: query.get(name) for name in TERMS}
     page = await find_entries(state.read, AuditFilter(**terms), PAGE, query.get("cursor"))
     return {
-        "title": "Audit",
+        "title": _("Audit"),
         "found": page,
         "entries": page.entries,
         "terms": {name: value for name, value in terms.items() if value},

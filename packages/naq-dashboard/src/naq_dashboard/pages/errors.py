@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from naq_dashboard.languages import _
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
 from naq_dashboard.queries.errors import dead_jobs, find_words, group_failures, newest_failures
@@ -19,7 +20,7 @@ async def errors(state: AppState, query: Query) -> dict[str, Any]:
     find_words(groups)
     times = [at for group in groups for at in group.times]
     return {
-        "title": "Errors",
+        "title": _("Errors"),
         "groups": groups,
         "queue": queue,
         "looked_at": len(page.jobs),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from naq_dashboard.languages import _
 from naq_dashboard.pages.page import Query
 from naq_dashboard.state import AppState
 
@@ -19,7 +20,7 @@ async def events(state: AppState, query: Query) -> dict[str, Any]:
     kept = [each for each in reversed(state.feed.recent) if each.kind != "gap"]
     found = [each for each in kept if (not queues or each.queue in queues) and kind in ("", each.kind)]
     return {
-        "title": "Events",
+        "title": _("Events"),
         "events": found[:SHOWN],
         "seen": state.feed.seen,
         "kinds": sorted({each.kind for each in kept} | ({kind} if kind else set())),

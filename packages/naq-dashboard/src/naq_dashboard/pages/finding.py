@@ -1,6 +1,7 @@
 """What the command palette finds on the server: queues by a part of their name, and a job by its id."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,9 +10,10 @@ from litestar import get
 from naq_core.errors import BrokerError, NaqError
 from naq_core.inspect import get_job, list_queues
 from naq_core.names import is_job_id
-from naq_core.views import JobView
+from naq_core.views import JobView, QueueView
+from naq_dashboard.languages import _, spoken
 from naq_dashboard.pages.frame import query_of
-from naq_dashboard.render import in_queue
+from naq_dashboard.render import Links, in_queue
 from naq_dashboard.state import AppState
 from naq_dashboard.web import AnyRequest, links_of, state_of
 
@@ -34,20 +36,31 @@ class Suggestion(msgspec.Struct, kw_only=True):
 @get("/find", include_in_schema=False)
 async def find(request: AnyRequest) -> list[Suggestion]:
     """Return the job that has the text as its id, and queues with the text in their names: those that begin with it first."""
-    state, links, text = state_of(request), links_of(request), query_of(request).get("q")
+    state, links, query = state_of(request), links_of(request), query_of(request)
+    text = query.get("q")
     if not text:
         return []
     job, queues = await asyncio.gather(_job(state, text), state.read(list_queues))
+    with spoken(state.languages.catalogue(query.language)):
+        return _suggestions(text, job, queues, links)
+
+
+def _suggestions(text: str, job: JobView | None, queues: Sequence[QueueView], links: Links) -> list[Suggestion]:
     found = []
     if job is not None:
         href = links("jobs", job.job_id, **in_queue(job.job_id, job.queue))
-        found.append(Suggestion(kind="Job", name=job.job_id, hint=f"{job.function} {job.state.value}", href=href))
+        found.append(Suggestion(kind=_("Job"), name=job.job_id, hint=f"{job.function} {_(job.state.value)}", href=href))
     part = text.lower()
     named = sorted(
         (each for each in queues if part in each.queue.lower()), key=lambda each: not each.queue.lower().startswith(part)
     )
     found += [
-        Suggestion(kind="Queue", name=each.queue, hint=f"{each.queued} queued", href=links("queues", each.queue))
+        Suggestion(
+            kind=_("Queue"),
+            name=each.queue,
+            hint=_("%(count)s queued") % {"count": each.queued},
+            href=links("queues", each.queue),
+        )
         for each in named[:MOST]
         if links.can_hold(each.queue)
     ]

@@ -19,7 +19,8 @@ from naq_dashboard.actions.jobs import NEVER_RUNS
 from naq_dashboard.actions.operations import ActionResult
 from naq_dashboard.actions.table import TARGETS, UNDO
 from naq_dashboard.guard.guard import viewer_of
-from naq_dashboard.pages.frame import NOTICE, local_path, zone_of
+from naq_dashboard.languages import said, spoken
+from naq_dashboard.pages.frame import NOTICE, asked_by, local_path
 from naq_dashboard.pages.jobs import filter_of, terms_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.state import AppState
@@ -29,6 +30,11 @@ __all__ = ["FORMS"]
 
 OPTION = "options."
 """Before the name of a field that is an option of a schedule's jobs."""
+STARTED = {
+    "retry": said("Started: retry all matching jobs."),
+    "cancel": said("Started: cancel all matching jobs."),
+    "delete": said("Started: delete all matching jobs."),
+}
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -37,19 +43,19 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
     """Carry out what a form asks for; a script gets an answer, a plain form goes back to where it came from."""
     state, viewer, links = state_of(request), viewer_of(request), links_of(request)
     pairs = tuple((key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str))
-    form = Query(pairs, viewer, zone_of(request, dict(pairs).get("tz", "")))
+    form = asked_by(request, pairs)
     location, undo = "", None
     match verb:
         case "bulk" if form.get("scope") == "all":
             action = form.get("verb")
             run = await state.operations.bulk(viewer, action, filter_of(form, state.now()))
-            result = ActionResult(f"Started: {action} all matching jobs.")
+            result = ActionResult(STARTED[run.verb])
             location = links("jobs", bulk=run.run_id, **terms_of(form))
         case "bulk":
             result = await state.operations.each(viewer, form.get("verb"), form.all("chosen"))
         case "stop-bulk":
             run = state.operations.runs.stop(viewer, form.get("run_id"))
-            result = ActionResult("It had already ended." if run.ended_at else "It stops after the jobs in progress.")
+            result = ActionResult(said("It had already ended.") if run.ended_at else said("It stops after the jobs in progress."))
         case _:
             result = await _perform(state, viewer, verb, form)
             location = links(*result.page, queue=result.queue) if result.page else ""
@@ -58,20 +64,20 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
                     "action": links("do", inverse),
                     "fields": {name: text for name, text in form.pairs if name in TARGETS.values()},
                 }
+    with spoken(state.languages.catalogue(form.language)):
+        notice = result.said.here()
     if "application/json" in request.headers.get("Accept", ""):
-        told = {"notice": result.notice, "location": location}
+        told = {"notice": notice, "location": location}
         return Response(told if undo is None else {**told, "undo": undo}, status_code=200)
     back = location or local_path(_path_of(request.headers.get("Referer", "")), links())
     response: Response[Any] = Response(b"", status_code=303, headers={"Location": back})
-    response.set_cookie(
-        Cookie(key=NOTICE, value=quote(result.notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict")
-    )
+    response.set_cookie(Cookie(key=NOTICE, value=quote(notice[:500]), path=f"{links.base}/", httponly=True, samesite="strict"))
     return response
 
 
 def _undo(verb: str, form: Query, result: ActionResult) -> str | None:
     """Return the action that takes this one back; a cancelled job can be requeued as it was only if it was queued."""
-    if verb == "cancel-job" and form.get("was") == "queued" and result.notice == NEVER_RUNS:
+    if verb == "cancel-job" and form.get("was") == "queued" and result.said == NEVER_RUNS:
         return "retry-job" if form.viewer.may(Action.RETRY_JOB) else None
     return UNDO.get(verb)
 

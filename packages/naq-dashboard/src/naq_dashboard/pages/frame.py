@@ -14,7 +14,7 @@ from naq_dashboard.state import AppState
 from naq_dashboard.times import zone_name
 from naq_dashboard.web import AnyRequest, home_links_of, links_of, state_of
 
-__all__ = ["NOTICE", "ZONE", "error_page", "frame", "html_page", "local_path", "query_of", "zone_of"]
+__all__ = ["NOTICE", "ZONE", "asked_by", "error_page", "frame", "html_page", "local_path", "query_of", "zone_of"]
 
 MOST, LONGEST = 100, 2000
 """Parameters that are looked at, and their characters; a topic of live updates is known by them."""
@@ -31,7 +31,12 @@ def query_of(request: AnyRequest) -> Query:
     asked = [(key, value) for key, value in request.query_params.multi_items() if len(value) <= LONGEST]
     named = [(key, str(value)) for key, value in request.path_params.items()]
     pairs = (*asked[:MOST], *named)
-    return Query(pairs, viewer_of(request), zone_of(request, dict(pairs).get("tz", "")))
+    return asked_by(request, pairs)
+
+
+def asked_by(request: AnyRequest, pairs: tuple[tuple[str, str], ...] = ()) -> Query:
+    """Return a question of who asks, with the zone and the language of their pages."""
+    return Query(pairs, viewer_of(request), zone_of(request, dict(pairs).get("tz", "")), language_of(request))
 
 
 def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
@@ -48,6 +53,7 @@ def frame(request: AnyRequest, page: str, query: Query) -> dict[str, Any]:
         "notice": unquote(request.cookies.get(NOTICE, "")[:1500]),
         "away": "",
         "zone": query.zone,
+        "language": query.language,
         "stream": "",
         "broker_url": state.broker.url,
         "servers": _servers(request, state, page),
@@ -67,9 +73,15 @@ def zone_of(request: AnyRequest, named: str) -> str:
     return zone_name(named.strip() or unquote(request.cookies.get(ZONE, "")))
 
 
+def language_of(request: AnyRequest) -> str:
+    """Return the language of the pages of who asks."""
+    return state_of(request).languages.of(request.headers.get("Accept-Language", ""))
+
+
 def html_page(request: AnyRequest, text: str, status: int = 200) -> Response[bytes]:
     """Return a page; a notice that it shows is not shown again."""
-    response = Response(text.encode(), status_code=status, media_type=MediaType.HTML, headers={"Vary": "Accept-Encoding"})
+    varies = "Accept-Encoding, Accept-Language" if state_of(request).languages.follows_browser else "Accept-Encoding"
+    response = Response(text.encode(), status_code=status, media_type=MediaType.HTML, headers={"Vary": varies})
     if may_compress(request):
         response.content = gzip.compress(response.content, COMPRESSION, mtime=0)
         response.headers["Content-Encoding"] = "gzip"
@@ -88,10 +100,15 @@ def may_compress(request: AnyRequest) -> bool:
 
 
 def error_page(request: AnyRequest, status: int, title: str, detail: str) -> Response[bytes]:
-    """Return a page that says what is wrong."""
-    state = state_of(request)
-    context = frame(request, "error", Query((), viewer_of(request), zone_of(request, ""))) | {
-        "title": title,
+    """Return a page that says what is wrong.
+
+    Args:
+        title: In English, from the catalogue.
+        detail: The message of the error, as programs and the log have it: it stays in English, so that it can be looked up.
+    """
+    state, query = state_of(request), asked_by(request)
+    context = frame(request, "error", query) | {
+        "title": state.languages.catalogue(query.language).gettext(title),
         "status": status,
         "detail": detail,
     }

@@ -8,6 +8,7 @@ from typing import Any
 from naq_core.metrics import FunctionFigures
 from naq_core.record import JobState
 from naq_core.views import JobFilter, JobView
+from naq_dashboard.languages import _
 from naq_dashboard.pages.charts import RANGES, charts, range_of
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries import search
@@ -42,7 +43,7 @@ async def functions(state: AppState, query: Query) -> dict[str, Any]:
     if sort in ORDERS:
         found.sort(key=ORDERS[sort], reverse=True)
     return {
-        "title": "Functions",
+        "title": _("Functions"),
         "functions": found[:MOST_ROWS],
         "matching": len(found),
         "total": len(every),

@@ -15,13 +15,13 @@ from litestar.response import Response, ServerSentEvent
 from naq_core.errors import BrokerError
 from naq_dashboard.access.roles import Viewer
 from naq_dashboard.guard.guard import viewer_of
+from naq_dashboard.languages import N_, _, spoken
 from naq_dashboard.live.hub import Subscription
 from naq_dashboard.pages import BY_NAME, PAGES, Page
 from naq_dashboard.pages.finding import FINDING
 from naq_dashboard.pages.forms import FORMS
-from naq_dashboard.pages.frame import MOST, ZONE, error_page, frame, html_page, local_path, query_of, zone_of
+from naq_dashboard.pages.frame import MOST, ZONE, asked_by, error_page, frame, html_page, local_path, query_of
 from naq_dashboard.pages.login import LOGIN
-from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.stacks import STACKS
 from naq_dashboard.render import assets
 from naq_dashboard.times import zone_name
@@ -39,9 +39,11 @@ async def show(request: AnyRequest) -> Response[bytes]:
     context = frame(request, page.name, query)
     context["stream"] = f"{page.name}?{urlencode(query.asdict(), doseq=True)}"
     try:
-        context |= await page.load(state, query)
+        with spoken(state.languages.catalogue(query.language)):
+            context |= await page.load(state, query)
     except BrokerError as error:
-        context |= {"title": "No connection to NATS", "away": f"NATS does not answer: {error}"}
+        with spoken(state.languages.catalogue(query.language)):
+            context |= {"title": _("No connection to NATS"), "away": _("NATS does not answer: %(error)s") % {"error": error}}
         # The overview is what load balancers and people ask first: it answers for the dashboard, not for NATS.
         return html_page(request, state.renderer.page("away.html", context), 200 if page.name == "overview" else 503)
     return html_page(request, state.renderer.page(page.template, context), context.get("status", 200))
@@ -82,7 +84,7 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
     if page is None:
         return None
     pairs = tuple(parse_qsl(text)[:MOST])
-    query = Query(pairs, viewer, zone_of(request, dict(pairs).get("tz", "")))
+    query = asked_by(request, pairs)
     context = frame(request, page.name, query) | {"notice": ""}
 
     async def load() -> dict[str, str]:
@@ -92,7 +94,8 @@ def _topic(request: AnyRequest, name: str, viewer: Viewer) -> Subscription | Non
         return state.renderer.regions(page.template, context | found | fresh)
 
     narrow = {field: query.get(field) for field in page.watches}
-    return Subscription(page=name, key=(page.name, query, links), load=load, **narrow)
+    catalogue = state.languages.catalogue(query.language)
+    return Subscription(page=name, key=(page.name, query, links), load=load, catalogue=catalogue, **narrow)
 
 
 @get("/zone", include_in_schema=False)
@@ -137,7 +140,7 @@ def favicon() -> Response[bytes]:
 @get("/{path:path}", include_in_schema=False)
 async def nothing_here(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
     """Say that there is no such page."""
-    return error_page(request, 404, "No such page", f"Nothing found at {path[:200]}.")
+    return error_page(request, 404, N_("No such page"), f"Nothing found at {path[:200]}.")
 
 
 HANDLERS: list[Any] = [

@@ -17,6 +17,7 @@ from naq_core.views import JobCount, JobFilter, JobPage, JobView
 from naq_core.written_calls import WrittenCall
 from naq_dashboard.actions.bulk import BulkRun
 from naq_dashboard.drawing.waterfall import course
+from naq_dashboard.languages import N_, _
 from naq_dashboard.masking import MASK
 from naq_dashboard.pages.attempts import attempts
 from naq_dashboard.pages.job_links import links_of_job
@@ -41,17 +42,17 @@ HIDDEN = ("worker", "workflow", "schedule", "error", "since", "until")
 MOST_FAILED = 3
 """How many failed attempts the timeline shows; all of them are listed below it."""
 SEARCH_TERMS = (
-    ("state:dead,retrying", "in one of these states"),
-    ("queue:mail,billing", "of one of these queues"),
-    ("function:report", "a part of the function's name"),
-    ("error:TimeoutError", "whose last error has this type"),
-    ("worker:ID", "last run by this worker"),
-    ("workflow:ID schedule:ID", "created by these"),
-    ("tag:vip header.customer:4711", "with this tag and this header"),
-    ("arg.customer:4711 arg.0.id:5", "with these arguments, by name or position"),
-    ("id:ID key:KEY", "with this id or unique key; found at once"),
-    ("since:2h until:10m", "enqueued within this time; or since:2030-01-31T12:00, in the zone of the page"),
-    ('"two words"', "the exact phrase"),
+    ("state:dead,retrying", N_("in one of these states")),
+    ("queue:mail,billing", N_("of one of these queues")),
+    ("function:report", N_("a part of the function's name")),
+    ("error:TimeoutError", N_("whose last error has this type")),
+    ("worker:ID", N_("last run by this worker")),
+    ("workflow:ID schedule:ID", N_("created by these")),
+    ("tag:vip header.customer:4711", N_("with this tag and this header")),
+    ("arg.customer:4711 arg.0.id:5", N_("with these arguments, by name or position")),
+    ("id:ID key:KEY", N_("with this id or unique key; found at once")),
+    ("since:2h until:10m", N_("enqueued within this time; or since:2030-01-31T12:00, in the zone of the page")),
+    ('"two words"', N_("the exact phrase")),
 )
 WORDS = (
     "function:",
@@ -110,13 +111,13 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         oldest = sorted(page.jobs, key=lambda job: job.started_at or state.now())
         page = JobPage(jobs=oldest, cursor=page.cursor, scanned=page.scanned)
     return {
-        "title": "Jobs",
+        "title": _("Jobs"),
         "found": page,
         "progress": progress,
         "entries": await _entries(state) if progress is not None else 0,
         "count": await _count(state, wanted, page, limit, cursor),
         "complaint": complaint,
-        "understood": explain_filter(wanted, zone_of_name(query.zone)) if query.get("q") and not complaint else [],
+        "understood": _understood(wanted, query) if query.get("q") and not complaint else [],
         "meant": meant_states(wanted),
         "status": 400 if complaint else 200,
         "counts": job_counts(queues),
@@ -126,7 +127,7 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         "also": {name: value for name in HIDDEN if (value := query.get(name))},
         "limit": limit,
         "by_age": by_age,
-        "search_terms": SEARCH_TERMS,
+        "search_terms": [(term, _(meaning)) for term, meaning in SEARCH_TERMS],
         "search_words": [
             *WORDS,
             *(f"state:{each.value}" for each in JobState),
@@ -134,6 +135,15 @@ async def jobs(state: AppState, query: Query) -> dict[str, Any]:
         ],
         "runs": _runs(state, query.get("bulk")),
     }
+
+
+def _understood(wanted: JobFilter, query: Query) -> list[tuple[str, str]]:
+    """Return what is looked at and what it has to be; of states and queues, any of several."""
+    found = []
+    for what, text in explain_filter(wanted, zone_of_name(query.zone)):
+        several = text.split(" or ") if what in {"state", "queue"} else [text]
+        found.append((what, _(" or ").join(_(each) if what == "state" else each for each in several)))
+    return found
 
 
 async def _nothing() -> tuple[JobPage, Search | None]:
@@ -181,7 +191,7 @@ async def delayed(state: AppState, query: Query) -> dict[str, Any]:
     """Show jobs that wait for their time, their retry, or other jobs."""
     wanted = msgspec.structs.replace(filter_of(query, state.now()), states=DELAYED)
     page = await search.find(state.read, wanted, PAGE, query.get("cursor"))
-    return {"title": "Held", "found": page, "terms": terms_of(query)}
+    return {"title": _("Held"), "found": page, "terms": terms_of(query)}
 
 
 async def job(state: AppState, query: Query) -> dict[str, Any]:
@@ -223,7 +233,7 @@ async def new_job(state: AppState, query: Query) -> dict[str, Any]:
     queues, (like, call) = await asyncio.gather(state.read(list_queues), _model(state, query))
     values = _Given(like) if like is not None else None
     return {
-        "title": "New job" if like is None else "Enqueue again",
+        "title": _("New job") if like is None else _("Enqueue again"),
         "like": like,
         "function": like.function if like is not None else query.get("function"),
         "arguments": "" if call is None else written_call(call),
@@ -266,31 +276,38 @@ def written_call(call: WrittenCall) -> str:
 
 def timeline(view: JobView) -> list[dict[str, Any]]:
     """Return the moments of a job's life: name, time, what came between it and the one before, and whether it has been."""
-    steps: list[dict[str, Any]] = [_step("Enqueued", view.enqueued_at, "queued")]
+    steps: list[dict[str, Any]] = [_step(_("Enqueued"), view.enqueued_at, "queued")]
     if view.state is JobState.HELD:
-        whom = "its key" if view.waits_for_key else "its queue's rate" if view.waits_for_rate else "other jobs"
-        name = f"Waiting for {whom}"
-        steps.append(_step("Due" if view.due_at else name, view.due_at, "held", done=False))
+        steps.append(_step(_("Due") if view.due_at else _waits(view), view.due_at, "held", done=False))
     failed = view.errors[:-1] if view.state is JobState.DEAD else view.errors
     if len(failed) > MOST_FAILED:
-        steps.append(_step(f"{len(failed) - MOST_FAILED} more failed", None, "failed"))
-    steps += [_step(f"Attempt {each.attempt} failed", moment(each.at), "failed") for each in failed[-MOST_FAILED:]]
+        steps.append(_step(_("%(count)s more failed") % {"count": len(failed) - MOST_FAILED}, None, "failed"))
+    steps += [
+        _step(_("Attempt %(number)s failed") % {"number": each.attempt}, moment(each.at), "failed")
+        for each in failed[-MOST_FAILED:]
+    ]
     if view.started_at is not None and view.attempt and view.state is not JobState.RETRYING:
-        name = "Started" if view.attempt <= 1 else f"Attempt {view.attempt} started"
+        name = _("Started") if view.attempt <= 1 else _("Attempt %(number)s started") % {"number": view.attempt}
         steps.append(_step(name, view.started_at, "started"))
     if view.state is JobState.RETRYING:
-        steps.append(_step("Next attempt", view.due_at, "retrying", done=False))
+        steps.append(_step(_("Next attempt"), view.due_at, "retrying", done=False))
     elif view.state is JobState.RUNNING:
-        steps.append(_step("Running", None, "running", done=False))
+        steps.append(_step(_("Running"), None, "running", done=False))
     elif view.state is JobState.QUEUED:
-        steps.append(_step("Waiting for a worker", None, "queued", done=False))
+        steps.append(_step(_("Waiting for a worker"), None, "queued", done=False))
     elif view.state.is_final:
-        name = {"dead": "Failed permanently"}.get(view.state.value, view.state.value.capitalize())
+        name = _("Failed permanently") if view.state is JobState.DEAD else _(view.state.value).capitalize()
         steps.append(_step(name, view.ended_at, view.state.value))
     for before, step in pairwise(steps):
         known = before["at"] is not None and step["at"] is not None
         step["took"] = (step["at"] - before["at"]).total_seconds() if known else None
     return steps
+
+
+def _waits(view: JobView) -> str:
+    if view.waits_for_key:
+        return _("Waiting for its key")
+    return _("Waiting for its queue's rate") if view.waits_for_rate else _("Waiting for other jobs")
 
 
 def _step(name: str, at: datetime | None, kind: str, *, done: bool = True) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from naq_dashboard.access.sessions import BrowserSession, new_session
 from naq_dashboard.guard.guard import viewer_of
 from naq_dashboard.guard.login import COOKIE
 from naq_dashboard.guard.peers import address_of
-from naq_dashboard.pages.frame import frame, html_page, local_path
-from naq_dashboard.pages.page import Query
+from naq_dashboard.languages import Sentence, said, spoken
+from naq_dashboard.pages.frame import asked_by, frame, html_page, local_path
 from naq_dashboard.state import AppState
 from naq_dashboard.web import AnyRequest, home_links_of, state_of
 
@@ -45,7 +45,7 @@ async def log_in(request: AnyRequest) -> Response[bytes]:
         str(form.get("name", "admin") or "admin"), str(form.get("password", "")), address_of(request)
     )
     if viewer is None:
-        return _login_page(request, str(form.get("next", "")), "Wrong name or password.", 403)
+        return _login_page(request, str(form.get("next", "")), said("Wrong name or password."), 403)
     state.audit.logged(viewer, "log-in", address_of(request))
     links = home_links_of(request)
     response = Response(b"", status_code=303, headers={"Location": local_path(str(form.get("next", "")), links())})
@@ -82,7 +82,7 @@ async def come_back(request: AnyRequest) -> Response[bytes]:
     access = settings.access_of_oidc_user(user.name, user.groups)
     if access is None:
         state.audit.refused(Actor(user.name, "oidc"), "log-in", "", "no role is given to this user", address_of(request))
-        return _login_page(request, target, f"{user.name} is not allowed to see this dashboard.", 403)
+        return _login_page(request, target, said("%(user)s is not allowed to see this dashboard.", user=user.name), 403)
     state.audit.logged(Viewer(user.name, access, "oidc"), "log-in", address_of(request))
     response = Response(b"", status_code=303, headers={"Location": local_path(target, home_links_of(request)())})
     _begin_session(request, response, new_session(user.name, settings.session_hours * 3600, "oidc", user.groups))
@@ -139,10 +139,11 @@ def _cookie(request: AnyRequest, name: str, value: str, seconds: int) -> Cookie:
     )
 
 
-def _login_page(request: AnyRequest, target: str, complaint: str = "", status: int = 200) -> Response[bytes]:
-    state = _home(request)
-    context = frame(request, "login", Query((), viewer_of(request)))
-    context |= {"title": "Log in", "complaint": complaint, "next": target}
+def _login_page(request: AnyRequest, target: str, complaint: Sentence | str = "", status: int = 200) -> Response[bytes]:
+    state, query = _home(request), asked_by(request)
+    with spoken(state.languages.catalogue(query.language)):
+        told = complaint.here() if isinstance(complaint, Sentence) else complaint
+    context = frame(request, "login", query) | {"title": "", "complaint": told, "next": target}
     return html_page(request, state.renderer.page("login.html", context), status)
 
 

@@ -1,13 +1,17 @@
 """The fields of forms for the options of a job or a schedule, made of the table of options."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from naq_core.options import OPTIONS, Option
+from naq_core.options import OPTIONS, SCHEDULE_OPTIONS, Option
 from naq_core.wording import exact_span
+from naq_dashboard.languages import _
 
-__all__ = ["OptionField", "option_fields"]
+__all__ = ["OptionField", "option_fields", "option_texts"]
+
+SHORT = {"all", "never", "now"}
+"""Defaults of one word that are no values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,34 @@ def option_fields(
 
 def _field(name: str, prefix: str, option: Option, value: object) -> OptionField:
     kind = {"boolean": "checkbox", "integer": "number"}.get(str(option.kind.schema["type"]), "text")
-    placeholder = "; e.g. ".join(text for text in (option.default, option.kind.example) if text)
+    default, example = (_(text) if _is_prose(text) else text for text in (option.default, option.kind.example))
+    placeholder = _("%(default)s; e.g. %(example)s") % {"default": default, "example": example} if default and example else ""
     return OptionField(
         name=f"{prefix}{name}",
-        label=name.replace("_", " ").capitalize(),
-        help=option.help,
+        label=_(_label(name)),
+        help=_(option.help),
         kind="select" if option.kind.choices else kind,
         least=option.kind.schema.get("minimum", 0),
-        placeholder=placeholder,
+        placeholder=placeholder or default or example,
         choices=option.kind.choices,
         value=_written(value),
     )
+
+
+def option_texts() -> Iterator[str]:
+    """Yield the texts of all fields in English, for the catalogue."""
+    for table in (OPTIONS, SCHEDULE_OPTIONS):
+        for name, option in table.items():
+            yield from (_label(name), option.help, *filter(_is_prose, (option.default, option.kind.example)))
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a default or an example is said in words, not a value that could be typed."""
+    return text in SHORT or (" " in text and text.islower() and "*" not in text) or " or " in text
 
 
 def _written(value: object) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from naq_core.attention import needs_attention
 from naq_core.inspect import broker_info, list_queues
+from naq_dashboard.languages import _
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import read_rows
@@ -36,7 +37,7 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
     kept = (names.jobs_stream, names.results_stream)
     return {
         **drawn,
-        "title": "Overview",
+        "title": _("Overview"),
         # Streams count what was ever stored: a server whose jobs have all been deleted is not new.
         "is_new": not any(each.get("last_sequence") for each in broker.streams if each.get("name") in kept),
         "queue": state.naq_settings.default_queue,

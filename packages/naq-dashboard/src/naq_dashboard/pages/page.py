@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from litestar.exceptions import ValidationException
 
 from naq_dashboard.access.roles import Viewer
+from naq_dashboard.languages import ENGLISH
 from naq_dashboard.state import AppState
 from naq_dashboard.times import UTC_NAME
 
@@ -21,6 +22,8 @@ class Query:
     viewer: Viewer
     zone: str = UTC_NAME
     """In which the page writes its times, and reads those that name no zone."""
+    language: str = ENGLISH
+    """In which the page is written."""
 
     def get(self, name: str, default: str = "") -> str:
         """Return the last value of a parameter."""

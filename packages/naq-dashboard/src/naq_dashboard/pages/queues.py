@@ -8,6 +8,7 @@ from typing import Any
 from naq_core.errors import QueueNotFoundError
 from naq_core.inspect import get_queue, list_queues
 from naq_core.views import JobFilter, QueueView
+from naq_dashboard.languages import _
 from naq_dashboard.pages.charts import charts
 from naq_dashboard.pages.page import Query
 from naq_dashboard.pages.workers import read_rows
@@ -42,7 +43,7 @@ async def queues(state: AppState, query: Query) -> dict[str, Any]:
     find = query.get("find")
     matching = [each for each in found if find.casefold() in each.queue.casefold()]
     return {
-        "title": "Queues",
+        "title": _("Queues"),
         "queues": matching[:MOST_ROWS],
         "matching": len(matching),
         "total": len(every),

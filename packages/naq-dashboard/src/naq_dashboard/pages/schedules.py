@@ -9,6 +9,7 @@ from naq_core.inspect import leading_scheduler
 from naq_core.options import OPTIONS, REPEATED_OPTIONS, SCHEDULE_OPTIONS
 from naq_core.schedules import backfill_times, get_schedule, list_schedules, next_runs, schedule_history, scheduler_view
 from naq_core.views import ScheduleView
+from naq_dashboard.languages import _
 from naq_dashboard.pages.option_fields import option_fields
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
@@ -18,8 +19,7 @@ from naq_dashboard.times import zone_of_name
 __all__ = ["edit_schedule", "new_schedule", "schedule", "schedules"]
 
 NEXT = 5
-JOB_FIELDS = option_fields([name for name in OPTIONS if name in REPEATED_OPTIONS], "options.")
-NEW_TIMES = option_fields(SCHEDULE_OPTIONS, table=SCHEDULE_OPTIONS)
+JOB_FIELDS = [name for name in OPTIONS if name in REPEATED_OPTIONS]
 TIMES = [name for name in SCHEDULE_OPTIONS if name != "schedule_id"]
 
 
@@ -30,7 +30,7 @@ async def schedules(state: AppState, query: Query) -> dict[str, Any]:
     wanted = find.casefold()
     found = [each for each in every if any(wanted in name.casefold() for name in (each.schedule_id, each.function, each.queue))]
     return {
-        "title": "Schedules",
+        "title": _("Schedules"),
         "schedules": found,
         "total": len(every),
         "find": find,
@@ -68,14 +68,21 @@ async def _to_backfill(state: AppState, query: Query) -> tuple[list[datetime], s
         times = await state.read(backfill_times, query.get("schedule_id"), since, until)
     except (InvalidOptionError, InvalidScheduleError) as error:
         return [], str(error)
-    return times, "" if times else "It has no time in this range."
+    return times, "" if times else _("It has no time in this range.")
 
 
 async def new_schedule(state: AppState, query: Query) -> dict[str, Any]:
     """Show the empty form."""
     del query
     blank = ScheduleView(schedule_id="", queue=state.naq_settings.default_queue, function="")
-    return {"title": "New schedule", "schedule": blank, "is_new": True, "times": NEW_TIMES, "options": JOB_FIELDS, "stream": ""}
+    return {
+        "title": _("New schedule"),
+        "schedule": blank,
+        "is_new": True,
+        "times": option_fields(SCHEDULE_OPTIONS, table=SCHEDULE_OPTIONS),
+        "options": option_fields(JOB_FIELDS, "options."),
+        "stream": "",
+    }
 
 
 async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
@@ -84,4 +91,10 @@ async def edit_schedule(state: AppState, query: Query) -> dict[str, Any]:
     if view.unreadable:
         raise NaqError(f"schedule {view.schedule_id} cannot be changed: {view.unreadable}. Delete it or replace it")
     times = option_fields(TIMES, table=SCHEDULE_OPTIONS, values=view)
-    return {"title": f"Edit {view.schedule_id}", "schedule": view, "is_new": False, "times": times, "stream": ""}
+    return {
+        "title": _("Edit %(schedule)s") % {"schedule": view.schedule_id},
+        "schedule": view,
+        "is_new": False,
+        "times": times,
+        "stream": "",
+    }

@@ -8,10 +8,13 @@ from litestar.response import Response
 
 from naq_dashboard.access.roles import Action
 from naq_dashboard.guard.guard import viewer_of
+from naq_dashboard.languages import N_
 from naq_dashboard.pages.frame import frame, html_page, query_of
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["STACKS"]
+
+TITLE = N_("What it is doing")
 
 
 @post(
@@ -24,8 +27,9 @@ async def see_stacks(request: AnyRequest, worker_id: FromPath[str]) -> Response[
     """Answer with the stacks of a worker's jobs, threads and child processes."""
     state = state_of(request)
     text = await state.operations.stacks(viewer_of(request), worker_id)
-    context = frame(request, "worker", query_of(request)) | {
-        "title": "What it is doing",
+    query = query_of(request)
+    context = frame(request, "worker", query) | {
+        "title": state.languages.catalogue(query.language).gettext(TITLE),
         "worker_id": worker_id,
         "stacks": text,
         "at": state.now(),

@@ -6,6 +6,7 @@ from typing import Any
 from litestar.exceptions import NotFoundException
 
 from naq_core.inspect import list_past_workers, list_workers
+from naq_dashboard.languages import _
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.queries.workers import WorkerRow, running_views, worker_rows
@@ -42,7 +43,7 @@ async def workers(state: AppState, query: Query) -> dict[str, Any]:
 
     gone = [row for row in ended if is_meant(row)]
     return {
-        "title": "Workers",
+        "title": _("Workers"),
         "workers": [row for row in rows if is_meant(row)],
         "ended": gone[:MOST_ENDED],
         "ended_count": len(gone),

@@ -7,6 +7,7 @@ from naq_core.record import JobState
 from naq_dashboard.drawing.dag import Drawing, draw
 from naq_dashboard.drawing.fans import folded
 from naq_dashboard.drawing.gantt import chart, longest_way
+from naq_dashboard.languages import _
 from naq_dashboard.pages.page import Query
 from naq_dashboard.queries.audit import done_to
 from naq_dashboard.state import AppState
@@ -21,7 +22,7 @@ MOST_DRAWN = 400
 async def workflows(state: AppState, query: Query) -> dict[str, Any]:
     """Show the newest workflows and how far they are."""
     page = await state.read(list_workflows, PAGE, query.get("cursor") or None)
-    return {"title": "Workflows", "found": page}
+    return {"title": _("Workflows"), "found": page}
 
 
 async def workflow(state: AppState, query: Query) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  // Texts in the language of the page, which brings the translations.
+  const texts = JSON.parse(document.documentElement.dataset.texts || "{}");
+  const _ = window.naqText = (text, ...values) => (texts[text] || text).replace(/%s/g, () => values.shift());
 
   // Times: the server writes the instant, the browser keeps the relative time up to date.
   const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
   function distance(seconds) {
     const size = Math.abs(seconds);
-    if (size < 1) return "now";
+    if (size < 1) return _("now");
     const [unit, name] = UNITS.find(([length]) => size >= length);
     const text = `${Math.floor(size / unit)}${name}`;
-    return seconds >= 0 ? `${text} ago` : `in ${text}`;
+    return seconds >= 0 ? _("%s ago", text) : _("in %s", text);
   }
   let isAbsolute = false;
   try { isAbsolute = localStorage.getItem("naq-times") === "absolute"; } catch (error) { /* relative */ }
@@ -73,7 +76,7 @@
     badge.dataset.state = state;
     badge.textContent = text;
     if (state !== lastState && lastState && Date.now() - announcedAt > 10000) {
-      $("#announce").textContent = `Updates: ${text}`;
+      $("#announce").textContent = _("Updates: %s", text);
       announcedAt = Date.now();
     }
     lastState = state;
@@ -104,7 +107,7 @@
   document.addEventListener("focusin", (event) => { focused = event.target; focusedRow = focused.closest("tr")?.id || ""; });
   document.addEventListener("pointerdown", () => { focused = null; });
   function calm() {
-    if (!paused && away.hidden) setState("live", "live");
+    if (!paused && away.hidden) setState("live", _("live"));
   }
   // What has come and is not shown yet: the newest of each region, however long it waits.
   let regions = {}, isShowing = false;
@@ -155,7 +158,7 @@
     const isBack = !reason && !away.hidden;
     away.hidden = !reason;
     $("#away-reason").textContent = reason;
-    if (reason) setState("away", "not live");
+    if (reason) setState("away", _("not live"));
     else if (isBack && $("main > .card > .empty") && !$("[id^=live-]:not(#live-badge, #live-source, #live-script)")) location.reload();
     else calm();
   }
@@ -164,7 +167,7 @@
     heard = true;
     if (paused) return;
     if (data.state === "live") calm();
-    else if (data.state) setState("reconnecting", "reconnecting");
+    else if (data.state) setState("reconnecting", _("reconnecting"));
     if ("away" in data) notUpdated(data.away);
     if (data.regions) { Object.assign(regions, data.regions); show(); }
   }
@@ -188,7 +191,7 @@
     badge.hidden = false;
     badge.addEventListener("click", () => {
       paused = !paused;
-      if (paused) { setState("paused", "paused"); leave(); } else { setState("reconnecting", "connecting"); join(); }
+      if (paused) { setState("paused", _("paused")); leave(); } else { setState("reconnecting", _("connecting")); join(); }
     });
     document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); else join(); });
     window.addEventListener("pagehide", leave);
@@ -219,13 +222,13 @@
     if (undo) {
       const button = document.createElement("button");
       button.className = "link";
-      button.textContent = "Undo";
+      button.textContent = _("Undo");
       button.addEventListener("click", async () => {
         box.remove();
         const body = new URLSearchParams({ ...undo.fields, _csrf_token: $("meta[name=naq-csrf]").content });
         const answer = await fetch(undo.action, { method: "POST", body, headers: { Accept: "application/json" } });
         const told = await answer.json().catch(() => ({}));
-        toast(told.notice || told.detail || `Error ${answer.status}.`, !answer.ok);
+        toast(told.notice || told.detail || _("Error %s.", answer.status), !answer.ok);
       });
       box.append(" ", button);
     }
@@ -261,14 +264,14 @@
       if (answer.ok) {
         (event.submitter || form).closest("[popover]")?.hidePopover();
         if (told.location) { location.assign(told.location); return; }
-        toast(told.notice || "Done.", false, told.undo);
+        toast(told.notice || _("Done."), false, told.undo);
         $$("input[name=chosen]:checked").forEach((box) => { box.checked = false; });
         recount();
       } else {
-        toast(told.detail || `Error ${answer.status}.`, true);
+        toast(told.detail || _("Error %s.", answer.status), true);
       }
     } catch (error) {
-      toast("The dashboard does not answer.", true);
+      toast(_("The dashboard does not answer."), true);
     } finally {
       form.ariaBusy = null;
     }
@@ -279,7 +282,7 @@
   function recount() {
     const boxes = $$("input[name=chosen]"), count = boxes.filter((box) => box.checked).length;
     for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
-    const scope = $("#bulk input[name=scope]"), label = scope?.checked ? scope.dataset.every : count && `${count} selected`;
+    const scope = $("#bulk input[name=scope]"), label = scope?.checked ? scope.dataset.every : count && _("%s selected", count);
     for (const each of $$("[data-chosen-count]")) each.textContent = label || each.dataset.chosenCount;
     const all = $("#choose-all");
     if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
@@ -344,9 +347,9 @@
     const text = button.dataset.copy ?? document.getElementById(button.dataset.copyOf)?.innerText ?? "";
     try {
       await navigator.clipboard.writeText(text);
-      toast("Copied.");
+      toast(_("Copied."));
     } catch (error) {
-      window.prompt("Copy:", text);
+      window.prompt(_("Copy:"), text);
     }
   });
 

@@ -3,6 +3,7 @@
 (() => {
   const box = document.querySelector("[data-series]");
   if (!box || !window.uPlot) return;
+  const _ = window.naqText;
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
@@ -18,17 +19,17 @@
   };
   const count = (value) => (value == null ? "–" : value >= 10000 ? `${(value / 1000).toFixed(0)}k` : String(Math.round(value * 10) / 10));
   const KINDS = {
-    throughput: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"], ["enqueued", "blue", "enqueued", true]], perMinute: true, fill: true },
-    latency: { format: seconds, spans: true, series: [["run p50", "blue", "run_p50"], ["run p95", "amber", "run_p95"], ["wait p95", "violet", "wait_p95", true]] },
-    ended: { format: count, series: [["succeeded", "green"], ["failed", "red"], ["retried", "amber"]], perMinute: true, fill: true },
+    throughput: { format: count, series: [[_("succeeded"), "green", "succeeded"], [_("failed"), "red", "failed"], [_("retried"), "amber", "retried"], [_("enqueued"), "blue", "enqueued", true]], perMinute: true, fill: true },
+    latency: { format: seconds, spans: true, series: [[_("run p50"), "blue", "run_p50"], [_("run p95"), "amber", "run_p95"], [_("wait p95"), "violet", "wait_p95", true]] },
+    ended: { format: count, series: [[_("succeeded"), "green", "succeeded"], [_("failed"), "red", "failed"], [_("retried"), "amber", "retried"]], perMinute: true, fill: true },
     run: { format: seconds, spans: true, series: [["p50", "blue", "run_p50"], ["p95", "amber", "run_p95"], ["p99", "red", "run_p99", true]] },
     wait: { format: seconds, spans: true, series: [["p50", "blue", "wait_p50"], ["p95", "amber", "wait_p95"], ["p99", "red", "wait_p99", true]] },
-    depth: { format: count, series: [["queued", "accent", "depth"]], fill: true },
+    depth: { format: count, series: [[_("queued"), "accent", "depth"]], fill: true },
   };
   // In the zone of the page, as its tables are.
   const timeZone = document.documentElement.dataset.zone || "UTC";
   const hours = new Intl.DateTimeFormat("en-GB", { timeZone, hour: "2-digit", minute: "2-digit" });
-  const days = new Intl.DateTimeFormat("en-GB", { timeZone, day: "numeric", month: "short" });
+  const days = new Intl.DateTimeFormat(document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang, { timeZone, day: "numeric", month: "short" });
   function clock(self, ticks, axis, space, step) {
     return ticks.map((tick) => {
       const at = new Date(tick * 1000), time = hours.format(at);
@@ -71,7 +72,7 @@
       scales: { y: { range: (self, low, high) => [0, Math.max(high * 1.1, high > 0 ? 0 : 1)] } },
       axes: [{ ...axis, space: 64, size: 26, values: clock }, { ...axis, size: 52, values: (self, ticks) => ticks.map(kind.format) }],
       series: [
-        { label: "at" },
+        { label: _("at") },
         ...kind.series.map(([label, name, , dashed]) => ({
           label, stroke: resolve(name), width: 1.6, points: kind.spans ? { size: 4 } : { show: false }, spanGaps: Boolean(kind.spans), dash: dashed ? [5, 4] : undefined,
           fill: kind.fill && !dashed ? resolve(`${name}-soft`) : undefined, value: (self, value) => kind.format(value),
@@ -90,8 +91,8 @@
     for (const element of box.querySelectorAll("[data-chart]")) {
       const kind = KINDS[element.dataset.chart];
       const scale = kind.perMinute ? 60 / data.step : 1;
-      const columns = kind.series.map(([label, , field]) => data.points.map((point) => {
-        const value = point[field || label];
+      const columns = kind.series.map(([, , field]) => data.points.map((point) => {
+        const value = point[field];
         return value == null ? null : value * scale;
       }));
       const known = plots.get(element);

@@ -4,6 +4,7 @@
   const dialog = document.querySelector("#palette"), open = document.querySelector("#palette-open");
   if (!dialog || !open) return;
   const field = dialog.querySelector("input"), list = dialog.querySelector("ul"), said = dialog.querySelector("[role=status]");
+  const _ = window.naqText;
   const PAUSE = 120;  // milliseconds without a key before the server is asked
   let own = [], found = [], shown = [], at = 0, hasMoved = false, asking = null, chooses = false;
 
@@ -18,18 +19,18 @@
   function views() {
     try {
       const kept = JSON.parse(localStorage.getItem(`naq-views:${dialog.dataset.jobs}`) || "[]");
-      return kept.map(({ name, query }) => ({ name, hint: "saved view", go: () => location.assign(`${dialog.dataset.jobs}?${query}`) }));
+      return kept.map(({ name, query }) => ({ name, hint: _("saved view"), go: () => location.assign(`${dialog.dataset.jobs}?${query}`) }));
     } catch (error) { return []; }
   }
   // Pages come first: an Enter too many changes nothing.
   function collect() {
     const every = [
-      ...entries(".side > .nav a", "page"),
+      ...entries(".side > .nav a", _("page")),
       ...views(),
-      ...entries(".head .actions .button", "on this page"),
-      ...[...dialog.querySelectorAll("nav a")].map((each) => entry(each, "action")),
-      ...entries("#live-badge, .side > .foot [popovertarget=keys]", "action"),
-      ...entries(".side > .foot [data-theme-choice]", "colours"),
+      ...entries(".head .actions .button", _("on this page")),
+      ...[...dialog.querySelectorAll("nav a")].map((each) => entry(each, _("action"))),
+      ...entries("#live-badge, .side > .foot [popovertarget=keys]", _("action")),
+      ...entries(".side > .foot [data-theme-choice]", _("colours")),
     ];
     return every.filter((each, place) => every.findIndex((other) => other.name === each.name) === place);
   }
@@ -40,7 +41,7 @@
   }
   function inJobs(text) {
     const address = `${dialog.dataset.jobs}?${new URLSearchParams({ q: text })}`;
-    return { name: text, hint: "search in jobs", isSearch: true, go: () => location.assign(address) };
+    return { name: text, hint: _("search in jobs"), isSearch: true, go: () => location.assign(address) };
   }
   function show(text) {
     const before = shown[at];
@@ -84,7 +85,7 @@
       found = told.map((each) => ({ name: each.name, hint: `${each.hint} · ${each.kind.toLowerCase()}`, go: () => location.assign(each.href) }));
     } catch (error) {
       if (mine.signal.aborted) return;
-      said.textContent = `Queues and ids were not looked up: ${error.message || "the dashboard does not answer"}`;
+      said.textContent = _("Queues and ids were not looked up: %s", error.message || _("the dashboard does not answer"));
     }
     asking = null;
     show(text);

@@ -3,7 +3,7 @@
 (() => {
   const bar = document.querySelector("#views"), dialog = document.querySelector("#views-dialog");
   if (!bar || !dialog) return;
-  const $ = (selector) => dialog.querySelector(selector);
+  const $ = (selector) => dialog.querySelector(selector), _ = window.naqText;
   const jobs = bar.dataset.jobs, key = `naq-views:${jobs}`, MOST = 100, LONGEST_NAME = 60, LONGEST_QUERY = 2000, LARGEST_FILE = 300000;
   const PASSING = ["cursor", "bulk", "search", "tz"];  // parameters that belong to the moment, or to who looks
 
@@ -14,11 +14,11 @@
     return String(found);
   }
   function read(entries) {
-    if (!Array.isArray(entries)) throw new Error("it is not a list of views");
+    if (!Array.isArray(entries)) throw new Error(_("it is not a list of views"));
     return entries.map((each, place) => {
       const name = typeof each?.name === "string" ? each.name.trim() : "";
-      if (!name || name.length > LONGEST_NAME) throw new Error(`entry ${place + 1} needs a name of at most ${LONGEST_NAME} characters`);
-      if (typeof each.query !== "string" || each.query.length > LONGEST_QUERY) throw new Error(`"${name}" needs a query, such as state=dead`);
+      if (!name || name.length > LONGEST_NAME) throw new Error(_("entry %s needs a name of at most %s characters", place + 1, LONGEST_NAME));
+      if (typeof each.query !== "string" || each.query.length > LONGEST_QUERY) throw new Error(_("%s needs a query, such as state=dead", JSON.stringify(name)));
       return { name, query: cleaned(each.query) };
     });
   }
@@ -26,7 +26,7 @@
     try { return read(JSON.parse(localStorage.getItem(key) || "[]")); } catch (error) { return []; }
   }
   function store(views) {
-    if (views.length > MOST) throw new Error(`a browser keeps at most ${MOST} views`);
+    if (views.length > MOST) throw new Error(_("a browser keeps at most %s views", MOST));
     localStorage.setItem(key, JSON.stringify(views));
     show();
   }
@@ -44,7 +44,7 @@
   function row(view) {
     const made = $("template").content.firstElementChild.cloneNode(true), button = made.querySelector("button");
     made.prepend(link(view));
-    button.querySelector(".hidden-text").textContent = `Delete the view ${view.name}`;
+    button.querySelector(".hidden-text").textContent = _("Delete the view %s", view.name);
     button.addEventListener("click", () => attempt(() => store(stored().filter((each) => each.name !== view.name))));
     return made;
   }
@@ -57,7 +57,7 @@
   // What is refused is said in the dialog; storage may be forbidden or full.
   function attempt(what) {
     $("[role=alert]").textContent = "";
-    try { what(); return true; } catch (error) { $("[role=alert]").textContent = `Not saved: ${error.message}.`; return false; }
+    try { what(); return true; } catch (error) { $("[role=alert]").textContent = _("Not saved: %s.", error.message); return false; }
   }
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -78,9 +78,9 @@
     const text = file.size <= LARGEST_FILE ? await file.text() : "";
     event.target.value = "";  // the same file can be chosen again
     attempt(() => {
-      if (file.size > LARGEST_FILE) throw new Error(`${file.name} is too large`);
+      if (file.size > LARGEST_FILE) throw new Error(_("%s is too large", file.name));
       let entries;
-      try { entries = JSON.parse(text); } catch (error) { throw new Error(`${file.name} is not JSON`); }
+      try { entries = JSON.parse(text); } catch (error) { throw new Error(_("%s is not JSON", file.name)); }
       add(read(entries));
     });
   });

@@ -1,0 +1,60 @@
+"""Templates in one language: those of Jinja, with its extension for gettext."""
+
+import gettext
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jinja2
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+
+__all__ = ["environment_in"]
+
+CALL = ("name", "lparen", "string", "rparen")
+
+
+class _Ahead(Extension):
+    """Translates `_("…")` when a template is compiled: no page has to do it again, and in English it costs nothing."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Replace each call of `_` with nothing but a text by the translated text."""
+        held: list[Token] = []
+        for token in stream:
+            held.append(token)
+            if _is_start(held):
+                if len(held) == len(CALL):
+                    translated: str = self.environment.catalogue.gettext(held[2].value) % {}  # type: ignore[attr-defined]
+                    yield Token(held[0].lineno, "string", translated)
+                    held = []
+                continue
+            last = [held.pop()] if len(held) > 1 and _is_start(held[-1:]) else []
+            yield from held
+            held = last
+        yield from held
+
+
+def _is_start(tokens: list[Token]) -> bool:
+    """Whether the tokens are `_("…")`, or the beginning of it."""
+    return tokens[0].value == "_" and all(token.type == kind for token, kind in zip(tokens, CALL, strict=False))
+
+
+def environment_in(catalogue: gettext.NullTranslations, finalize: Callable[[Any], Any]) -> jinja2.Environment:
+    """Return an environment whose templates are written in the language of a catalogue.
+
+    As with Jinja's own extension, a percent sign of a text is written twice, `_("%(count)s of all", count=…)` escapes its values,
+    and `{% trans %}` takes text with elements in it.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("naq_dashboard", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.extend(catalogue=catalogue)
+    made.add_extension(_Ahead)
+    made.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]  # of the extension
+    made.policies["ext.i18n.trimmed"] = True
+    return made
