@@ -20,6 +20,7 @@ from naq_core.storage.deliveries import Delivery
 from naq_core.storage.room import KeyRule
 from naq_core.storage.subjects import Names
 from naq_core.transport.direct import count_many
+from naq_core.transport.many import read_all
 from naq_core.views import JobFilter
 from naq_worker._keys import Keys
 from tests.conftest import RunWorker
@@ -46,6 +47,11 @@ async def numbered(key: str, number: int, seconds: float = 0.0) -> int:
         await asyncio.sleep(seconds)
     finally:
         running[key] -= 1
+    return number
+
+
+async def sized(key: str, number: int, load: bytes) -> int:
+    begun[key].append(number)
     return number
 
 
@@ -229,6 +235,41 @@ async def test_single_enqueues_leave_no_pile_of_bells(queue: Queue, run_worker: 
 
 async def not_any(count: Any) -> bool:
     return not await count()
+
+
+async def test_jobs_that_are_enqueued_together_ring_once_for_all_their_keys(
+    queue: Queue, run_worker: RunWorker, key: str
+) -> None:
+    connection = await queue.connection()
+    many = [queue.options(key=f"{key}-{number % 40}").call(numbered, f"{key}-{number % 40}", number) for number in range(400)]
+    jobs = await queue.enqueue_many(many)
+    assert jobs.atomic
+    bells = connection.names.ready("default", "key:*", "normal").replace("key:*", "*")
+    assert await count_many(connection, connection.names.jobs_stream, [bells]) == [1]
+    async with run_worker(concurrency=8):
+        assert await asyncio.gather(*(job.result(30) for job in jobs)) == list(range(400))
+    assert all(begun[f"{key}-{number}"] == list(range(number, 400, 40)) for number in range(40))
+    await eventually(lambda: is_empty(queue), 10)
+
+
+async def test_large_and_cancelled_jobs_and_those_of_an_earlier_version_keep_the_order_of_their_key(
+    queue: Queue, run_worker: RunWorker, key: str
+) -> None:
+    connection = await queue.connection()
+    sizes = [0, 0, 0, 0, 0, 20_000, 2_000, 0, 0, 20_000, *[0] * 20]
+    many = [queue.options(key=key).call(sized, key, number, b"x" * size) for number, size in enumerate(sizes)]
+    jobs = list(await queue.enqueue_many(many))
+    entries = connection.names.waits_for_key("default", key, "normal")
+    first = await read_all(connection, connection.names.jobs_stream, entries)
+    await connection.publish(entries, jobs[3].job_id.encode(), {})  # an entry without its job, as they were
+    for each in (jobs[4], jobs[12], jobs[13]):
+        assert await each.cancel() == "before_start"
+    async with run_worker(concurrency=4):
+        left = [number for number in range(30) if number not in {4, 12, 13}]
+        assert await asyncio.gather(*(jobs[number].result(30) for number in left)) == left
+    assert len(first) == 30
+    assert begun[key] == left
+    await eventually(lambda: is_empty(queue), 10)
 
 
 async def test_workers_and_clients_that_compete_for_keys_lose_none(queue: Queue, run_worker: RunWorker, key: str) -> None:

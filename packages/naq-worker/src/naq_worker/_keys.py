@@ -34,8 +34,9 @@ GATHER = 0.02
 """Seconds for which tokens gather where they come faster, rather than that each is acted on by itself."""
 SOON = 2.0
 """A start that a rate allows within so many seconds is worth waiting for, in burst mode."""
-LONGEST_WAIT = 0.05
-"""Seconds until a key is tried again for which others were faster."""
+FIRST_WAIT = 0.005
+LONGEST_WAIT = 0.1
+"""Seconds until a key is tried again for which others were faster, at most: what ends meanwhile is done with it."""
 
 
 class _Task:
@@ -61,6 +62,7 @@ class _Task:
         self.work.ended |= later.work.ended
         self.work.starting |= later.work.starting
         self.starts |= later.starts
+        self.work.listed_at = max(self.work.listed_at, later.work.listed_at)
         self.work.checks |= later.work.checks
         self.work.is_rung |= later.work.is_rung
         self.work.has_levels |= later.work.has_levels
@@ -100,6 +102,8 @@ class Keys:
         self._releasing = Releasing(connection)
         self._tasks: dict[Key, _Task] = {}
         self._in_round: dict[Key, _Task] = {}
+        self._bells: dict[Delivery, int] = {}
+        """Bells that are not answered yet, with the number of keys for which that is so."""
         self._has_work = asyncio.Event()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         """When to look at keys again, as their rates allow the next start. The server's bells are for when this worker dies."""
@@ -119,20 +123,23 @@ class Keys:
         except UnreadableError as error:
             log.error("queue %s: dropped a foreign message: %s", delivery.queue, error)  # noqa: TRY400 - the error says it all
             return False
-        task = self._task(delivery.queue, asked.token)
-        task.bells.append(delivery)
-        task.work.is_rung = True
-        task.work.at = max(task.work.at, delivery.ready_at)
-        task.work.has_levels |= delivery.level != NORMAL
-        task.work.checks |= asked.checks
-        task.work.ended |= asked.ended
-        return True
+        self._bells[delivery] = len(asked)
+        for each in asked:
+            task = self._task(delivery.queue, each.token)
+            task.bells.append(delivery)
+            task.work.is_rung = True
+            task.work.at = max(task.work.at, delivery.ready_at)
+            task.work.has_levels |= delivery.level != NORMAL
+            task.work.checks |= each.checks
+            task.work.ended |= each.ended
+        return bool(asked)
 
     def leave(self, ended: Iterable[tuple[Delivery, JobRecord]]) -> None:
         """Take jobs that have ended on record: their places go to the next ones, and then they are acknowledged."""
         for delivery, record in ended:
             task = self._task(delivery.queue, delivery.place)
             task.work.ended[delivery.job_id] = record.run
+            task.work.listed_at = max(task.work.listed_at, delivery.listed_at)
             task.ended.append(delivery)
 
     async def begin(self, delivery: Delivery, token: str, run: str) -> float:
@@ -213,11 +220,25 @@ class Keys:
             task.answer()
             self._wake_at(task.work.key, task.work.wake_at)
         done = [task for task in tasks if task.work.key not in again]
-        await ack_all([delivery for task in done for deliveries in (task.bells, task.ended) for delivery in deliveries])
+        await ack_all([*self._answered(done), *(delivery for task in done for delivery in task.ended)])
         for task in done:
             del self._in_round[task.work.key]
         for task in self._in_round.values():
-            task.due = self._now() + random.uniform(0, min(0.002 * task.work.tries, LONGEST_WAIT))  # noqa: S311 - not for a secret
+            if task.work.tries:
+                wait = min(FIRST_WAIT * 2 ** min(task.work.tries, 10), LONGEST_WAIT)
+                task.due = self._now() + random.uniform(0, wait)  # noqa: S311 - not for a secret
+
+    def _answered(self, done: Iterable[_Task]) -> list[Delivery]:
+        """Return the bells of which all is done with these."""
+        answered: list[Delivery] = []
+        for task in done:
+            for each in task.bells:
+                if each in self._bells:  # else it was handed back for another key
+                    self._bells[each] -= 1
+                    if not self._bells[each]:
+                        del self._bells[each]
+                        answered.append(each)
+        return answered
 
     def _failed(self, error: BrokerError) -> None:
         """Leave those to their next delivery that have failed often; the others are tried again."""
@@ -230,7 +251,8 @@ class Keys:
             task.fail(error)
             log.warning("the next jobs of key %s of queue %s will be started later: %s", key[1], key[0], error)
             for delivery in task.bells:
-                _ = self._connection.background.start(delivery.nak(AGAIN), "naq-nak")
+                if self._bells.pop(delivery, 0):
+                    _ = self._connection.background.start(delivery.nak(AGAIN), "naq-nak")
 
     def _put_back(self, task: _Task) -> None:
         later = self._tasks.pop(task.work.key, None)
@@ -261,9 +283,10 @@ class Keys:
         revision = self._releasing.waiting_at((delivery.queue, token), delivery.job_id)
         if not revision or delivery.level != NORMAL:
             return False
-        subject, body, _ = entry
+        subject, body, headers = entry
         places = self._connection.names.places(delivery.queue, token)
-        return await self._stored([held, (subject, body, {EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: places})])
+        if_unchanged = {**headers, EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: places}
+        return await self._stored([held, (subject, body, if_unchanged)])
 
     async def _stored(self, messages: Sequence[BrokerMessage]) -> bool:
         try:

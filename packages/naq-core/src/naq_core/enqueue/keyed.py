@@ -14,7 +14,7 @@ from naq_core.errors import (
     UnreadableError,
     WrongSequenceError,
 )
-from naq_core.storage.bells import bell
+from naq_core.storage.bells import bell_of_many
 from naq_core.storage.connection import Connection
 from naq_core.storage.keys import decode_places, token_of_key, waiting_pair
 from naq_core.storage.subjects import NORMAL
@@ -49,8 +49,8 @@ async def _store_kept(connection: Connection, job: JobCall[Any]) -> bool:
     if revision is None and connection.rung.is_busy(key):
         revision, is_rung = await _look(connection, *key)
     if revision is not None:
-        held, (subject, body, _) = _messages(connection, job)
-        if_unchanged = {EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: connection.names.places(job.queue, token)}
+        held, (subject, body, headers) = _messages(connection, job)
+        if_unchanged = {**headers, EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: connection.names.places(job.queue, token)}
         bells = [] if is_rung else _bells(connection, [job])
         if await _stored(connection, [held, (subject, body, if_unchanged), *bells]):
             if not is_rung or connection.rung.of(key) is None:
@@ -84,8 +84,8 @@ async def _stored(connection: Connection, messages: Sequence[BrokerMessage]) -> 
 async def store_keyed_many(connection: Connection, jobs: Sequence[JobCall[Any]]) -> bool:
     """Store jobs of which some have a key, in their order.
 
-    A job with a key is two messages, and each key one more. What fits into 1,000 messages is stored all or none; of more, each
-    part of as many.
+    A job with a key is two messages, and each queue and priority one more. What fits into 1,000 messages is stored all or none;
+    of more, each part of as many.
 
     Returns:
         Whether it was atomic.
@@ -124,22 +124,26 @@ def _messages(connection: Connection, job: JobCall[Any]) -> list[BrokerMessage]:
 
 
 def _bells(connection: Connection, jobs: Sequence[JobCall[Any]]) -> list[BrokerMessage]:
-    keys = dict.fromkeys((job.queue, token_of_key(job.options.key), job.options.priority) for job in jobs if _is_kept(job))
-    return [bell(connection, *key) for key in keys]
+    """Return the bells for the keys of these jobs: one for each queue and priority."""
+    keys: dict[tuple[str, str], dict[str, None]] = {}
+    for job in jobs:
+        if _is_kept(job):
+            keys.setdefault((job.queue, job.options.priority), {})[token_of_key(job.options.key)] = None
+    return [bell_of_many(connection, queue, list(tokens), level) for (queue, level), tokens in keys.items()]
 
 
 def _parts(jobs: Sequence[JobCall[Any]]) -> list[list[JobCall[Any]]]:
     parts: list[list[JobCall[Any]]] = [[]]
-    size, keys = 0, set[tuple[str, str, str]]()
+    size, rung = 0, set[tuple[str, str]]()
     for job in jobs:
-        key = (job.queue, job.options.key, job.options.priority)
-        needs = (2 + (key not in keys)) if job.options.key else 1
+        where = job.queue, job.options.priority
+        needs = (2 + (where not in rung)) if job.options.key else 1
         if size + needs > BATCH_LIMIT:
             parts.append([])
-            size, keys = 0, set()
+            size, rung = 0, set()
             needs = 3 if job.options.key else 1
         parts[-1].append(job)
         size += needs
         if job.options.key:
-            keys.add(key)
+            rung.add(where)
     return parts

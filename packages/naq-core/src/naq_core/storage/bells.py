@@ -1,7 +1,7 @@
 """Bells: messages that make a worker start the next jobs of a key (`docs/adr/0054-keys.md`)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ from naq_core.transport.repeat import BrokerMessage
 from naq_core.transport.streams import count_by_subject
 
 _TOKEN = re.compile(r"=?[A-Za-z0-9_-]{1,80}")
-_CHECKED, _LEFT = "check:", "left:"
+_CHECKED, _LEFT, _MANY = "check:", "left:", "many:"
 _encoder = msgspec.msgpack.Encoder()
 _ended = Decoder("a bell", dict[str, str], "msgpack")
+_tokens = Decoder("a bell", list[str], "msgpack")
 
 
 def is_token(text: str) -> bool:
@@ -55,22 +56,31 @@ def timed_bell(connection: Connection, queue: str, token: str, due: float) -> Br
     return connection.names.timed_bell(queue, token), body, {**headers, SCHEDULE: f"@at {at}", SCHEDULE_TARGET: subject}
 
 
+def bell_of_many(connection: Connection, queue: str, tokens: Sequence[str], level: str) -> BrokerMessage:
+    """Return one bell for many keys of a queue, for jobs that were enqueued together."""
+    if len(tokens) == 1:
+        return bell(connection, queue, tokens[0], level)
+    return connection.names.ready(queue, f"{BELL_ID}{_MANY}", level), _encoder.encode(tokens), {BELL: _MANY}
+
+
 def leaving_bell(connection: Connection, queue: str, token: str, level: str, job_id: str, run: str) -> BrokerMessage:
     """Return the bell that says that a job needs its place no more."""
     subject = connection.names.ready(queue, f"{BELL_ID}{token}:{job_id}", level)
     return subject, _encoder.encode({job_id: run}), {BELL: f"{_LEFT}{token}"}
 
 
-def read_bell(text: str, data: bytes) -> Bell:
-    """Return what a bell asks for, from its header and its body.
+def read_bell(text: str, data: bytes) -> list[Bell]:
+    """Return what a bell asks for, of each key that it names, from its header and its body.
 
     Raises:
         UnreadableError: It is not NAQ's.
     """
-    token = text.removeprefix(_CHECKED).removeprefix(_LEFT)
-    if not is_token(token):
-        raise UnreadableError("a bell", f"{text[:200]!r} names no key")
-    return Bell(token, text.startswith(_CHECKED), _ended.decode(data) if text.startswith(_LEFT) else {})
+    tokens = _tokens.decode(data) if text == _MANY else [text.removeprefix(_CHECKED).removeprefix(_LEFT)]
+    for token in tokens:
+        if not is_token(token):
+            raise UnreadableError("a bell", f"{token[:200]!r} names no key")
+    ended = _ended.decode(data) if text.startswith(_LEFT) else {}
+    return [Bell(token, text.startswith(_CHECKED), ended) for token in tokens]
 
 
 async def ring_all(connection: Connection, queue: str, level: str = NORMAL) -> int:

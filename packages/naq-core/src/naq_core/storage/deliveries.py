@@ -15,7 +15,7 @@ from naq_core.errors import BrokerError, JetStreamError
 from naq_core.storage.acks import Acks
 from naq_core.storage.connection import Connection
 from naq_core.storage.first_deliveries import FirstDeliveries, Freshness
-from naq_core.storage.subjects import BELL, NORMAL, PLACE, TURN, WAITS
+from naq_core.storage.subjects import BELL, LIST, NORMAL, PLACE, TURN, WAITS
 from naq_core.transport.client import Subscription
 from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.headers import parse_headers
@@ -53,6 +53,7 @@ class Delivery:
         "job_id",
         "key",
         "level",
+        "listed_at",
         "looks",
         "number",
         "pending",
@@ -72,12 +73,14 @@ class Delivery:
         if headers and _WAITS in headers:
             looks = parse_headers(headers).get(WAITS, "0")
             self.looks = min(whole(looks) or 0, MOST_LOOKS)
-        self.bell = self.place = self.turn = ""
+        self.bell = self.place = self.turn = listed = ""
         """Tokens of keys: of the one whose next jobs are to be started (a bell); of the one in which the job has a place.
         And whether the job was promised a token of its queue's rate."""
+        self.listed_at = 0
+        """The sequence of the list in which it got its place, if known."""
         if headers and _OF_KEY in headers:
             found = parse_headers(headers)
-            self.bell, self.place, self.turn = (found.get(name, "") for name in (BELL, PLACE, TURN))
+            self.bell, self.place, self.turn, listed = (found.get(name, "") for name in (BELL, PLACE, TURN, LIST))
         self.is_first = False
         """Nobody can have been given this job before: its message says so, and nothing speaks against it."""
         self.data = data
@@ -87,6 +90,8 @@ class Delivery:
         """`$JS.ACK.<stream>.<consumer>.…`, or `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15)."""
         self.delivered = int(tokens[at])
         self.sequence = int(tokens[at + 1])
+        if listed:
+            self.listed_at = self.sequence - (whole(listed) or self.sequence)
         self.number = int(tokens[at + 2])
         """Its place among all deliveries of the consumer."""
         self.ready_at = int(tokens[at + 3]) / 1e9

@@ -12,10 +12,12 @@ from naq_core.decoding import Decoder
 from naq_core.names import check_job_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import schedule_headers
-from naq_core.storage.subjects import FOR_KEY
+from naq_core.storage.subjects import ALL, ENTRY, FOR_KEY
 from naq_core.transport.headers import FIRST, SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
 
+SMALL = 1024
+"""Bytes up to which a job lies in its entry, too."""
 _READABLE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -76,6 +78,8 @@ def decode_places(data: bytes) -> KeyPlaces:
 def waiting_pair(connection: Connection, message: BrokerMessage, key: tuple[str, str], token: str) -> list[BrokerMessage]:
     """Return the messages of a job that waits for its key: the job, held, and its entry in the key's order.
 
+    They are stored side by side, so an entry with a whole job says all that is needed to start it.
+
     Args:
         message: What would make it ready, with its precondition.
         key: Its queue and id.
@@ -86,4 +90,7 @@ def waiting_pair(connection: Connection, message: BrokerMessage, key: tuple[str,
     kept = {name: value for name, value in headers.items() if name != FIRST}
     held = {**kept, **schedule_headers(headers.get(SCHEDULE_TARGET, ready), None), FOR_KEY: token}
     names = connection.names
-    return [(names.held(*key), body, held), (names.waits_for_key(key[0], token, level), key[1].encode(), {})]
+    entry = names.waits_for_key(key[0], token, level)
+    if len(body) <= SMALL and token != ALL:  # where a job waits for its queue's rate depends on more
+        return [(names.held(*key), body, held), (entry, body, {ENTRY: key[1]})]
+    return [(names.held(*key), body, held), (entry, key[1].encode(), {})]

@@ -17,10 +17,11 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.edges import forget
 from naq_core.storage.keys import KeyPlaces, decode_places, encode_places
 from naq_core.storage.messages import if_newest, run_of
+from naq_core.storage.next_jobs import NextJobs, remove_started
 from naq_core.storage.presence import read_presence
 from naq_core.storage.records import find_job, read_record
 from naq_core.storage.room import KeyRule, Room
-from naq_core.storage.subjects import ALL, LEVELS, NORMAL, PLACE, TURN
+from naq_core.storage.subjects import ALL, LIST, PLACE, TURN
 from naq_core.storage.waiting_entries import Key, KeyLook, WaitingJob, WantedJobs, read_waiting
 from naq_core.transport.batch import store_batch
 from naq_core.transport.direct import get_many
@@ -35,16 +36,13 @@ MOST_OF_KEY = 100
 MOST_MESSAGES = 500
 """Messages of a batch, about: the server takes 1,000."""
 APART = 8
-"""Batches on their way at the same time, of keys that others write too."""
+"""Batches on their way at the same time."""
 CONTENDED_FOR = 0.5
-"""Seconds for which a key is read before it is written, and written apart from others, after somebody else was faster."""
-AGE = 0.05
-"""Seconds for which jobs that were read ahead are taken to be the next ones: a more important one may have come."""
-FEW_TRIES = 2
-MOST_AHEAD = 32
-MOST_LOOKED_AT = 1000
-LARGE = 16 * 1024
-"""Bytes from which on a job is not read ahead."""
+"""Seconds for which a key is read before it is written, and not written with others, after somebody else was faster."""
+FEW_TRIES = 3
+"""A key for which others were faster more often is written alone."""
+MOST_AHEAD_IN_ALL = 20_000
+"""Jobs of all keys that are read ahead, about."""
 REMEMBERED = 5000
 IDLE_FOR = 300
 """Seconds that the list of a key stays in which no job has a place. Its absence means the same."""
@@ -67,6 +65,8 @@ class Work:
     """When to look again, if not 0: then the rate allows the next start."""
     ended: dict[str, str] = field(default_factory=dict)
     """Ids and run tokens of jobs that have ended, on record: their places are free."""
+    listed_at: int = 0
+    """The sequence of the newest list in which one of those is known to have got its place: what is known from before is old."""
     checks: bool = False
     """Look whether those that have a place are still there."""
     is_rung: bool = False
@@ -88,18 +88,13 @@ class Work:
 class _Known:
     """What is known of a key from the last read or write."""
 
-    __slots__ = ("ahead", "bell", "contended_until", "following", "is_all", "places", "read_at", "revision")
+    __slots__ = ("bell", "contended_until", "jobs", "places", "revision")
 
-    def __init__(self, places: KeyPlaces, revision: int) -> None:
+    def __init__(self, places: KeyPlaces, revision: int, jobs: NextJobs) -> None:
         self.places = places
         self.revision = revision
-        self.following: list[WaitingJob] = []
+        self.jobs = jobs
         """Those that are next, as far as they were read."""
-        self.read_at = 0.0
-        self.is_all = False
-        """Nothing more waited at the last look."""
-        self.ahead = 0
-        """How many jobs more than can start are read, since they will be next soon."""
         self.contended_until = 0.0
         self.bell = 0
         """The sequence of the bell that was stored for a time; 0: none was, or not by this worker."""
@@ -167,8 +162,10 @@ class Releasing:
         known = self._known.get(work.key)
         if work.is_seen and known is not None:
             return False
+        if known is None or known.revision < work.listed_at:
+            return True
         is_guess = bool(work.ended or work.starting)
-        return known is None or not is_guess or work.checks or self._now() < known.contended_until
+        return not is_guess or work.checks or self._now() < known.contended_until
 
     async def _read_lists(self, works: Sequence[Work]) -> None:
         if not works:
@@ -186,9 +183,12 @@ class Releasing:
             known = self._known.get(work.key)
             if known is None or known.revision != revision:
                 was = known
-                known = self._known[work.key] = _Known(_places_of(subject, data), revision)
+                known = self._known[work.key] = _Known(
+                    _places_of(subject, data), revision, NextJobs() if was is None else was.jobs
+                )
+                known.jobs.drop()
                 if was is not None:
-                    known.contended_until, known.ahead, known.bell = was.contended_until, was.ahead, was.bell
+                    known.contended_until, known.bell = was.contended_until, was.bell
             work.is_seen = True
 
     def _taken(self, work: Work) -> dict[str, str]:
@@ -215,22 +215,21 @@ class Releasing:
             known, taken = self._known[work.key], self._taken(work)
             room = min(self._room(work).free, MOST_OF_KEY)
             work.has_more = False
-            if now - known.read_at > AGE:
-                known.ahead = 0
-                known.is_all &= not known.following
-                known.following = []
-            elif room > 0 and not known.following:
-                known.ahead = min(MOST_AHEAD, max(4, 2 * known.ahead))
-            writes_first = known.is_all and len(taken) < len(known.places.taken) and not work.has_written
-            if room > 0 and not known.following and not writes_first:
+            # Each enqueue of another priority stores a bell, and the list says so when it is answered.
+            has_levels = work.has_levels or work.checks or known.places.has_levels
+            known.jobs.drop_old(now, has_levels=has_levels)
+            if known.jobs.is_all and len(taken) < len(known.places.taken) and not work.has_written:  # it writes first
+                known.jobs.look_from_start()
+            elif room > 0 and not known.jobs.following:
                 reading.append(work)
-                # Each enqueue of another priority stores a bell, and the list says so when it is answered.
-                is_any = work.is_rung or work.checks or known.revision == 0 or known.places.has_levels
-                most = min(room + known.ahead + work.passed, MOST_LOOKED_AT)
-                wanted.append(WantedJobs(work.key, most, LEVELS if is_any else (NORMAL,)))
+                most_ahead = MOST_AHEAD_IN_ALL // len(self._known)
+                wanted.append(known.jobs.look(work.key, room, most_ahead, work.passed, has_levels=has_levels))
         if not wanted:
             return
         looks = await read_waiting(self._connection, wanted)
+        for number, (work, found) in enumerate(zip(reading, looks, strict=True)):
+            if not wanted[number].is_certain and any(each.job_id in self._taken(work) for each in found.jobs):
+                (looks[number],) = await read_waiting(self._connection, [wanted[number]._replace(is_certain=True)])
         await asyncio.gather(*(self._note(work, found, now) for work, found in zip(reading, looks, strict=True)))
         await forget(self._connection, [entry for found in looks for entry in found.stale])
 
@@ -243,10 +242,7 @@ class Releasing:
             if run is not None and not await _needs_place(self._connection, work.key, each.job_id, run):
                 work.ended[each.job_id] = run
                 del taken[each.job_id]
-        jobs = {each.job_id: each for each in reversed(found.jobs) if each.job_id not in taken}
-        known.following = list(reversed(jobs.values()))
-        known.read_at, known.is_all = now, found.is_all
-        work.has_more = not known.following and not found.is_all
+        work.has_more = known.jobs.note(found, taken, now)
         if work.has_more:
             work.passed += len(found.jobs) + len(found.stale)
 
@@ -255,10 +251,7 @@ class Releasing:
         known, room = self._known[work.key], self._room(work)
         answers = {job_id: room.begin(job_id, run) for job_id, run in work.starting.items()}
         free = min(room.free, MOST_OF_KEY)
-        following: list[WaitingJob] = []
-        if free > 0:
-            following = [each for each in known.following[:free] if each.job_id not in room.taken]
-            known.following = [each for each in known.following[free:] if len(each.data) <= LARGE]
+        following = known.jobs.take(free, room.taken) if free > 0 else []
         for each in following:
             room.admit(each.job_id, each.run)
         places = room.stored(has_levels=work.has_levels or known.places.has_levels)
@@ -281,15 +274,19 @@ class Releasing:
     async def _write(self, plans: Sequence[_KeyPlan]) -> list[Work]:
         """Write lists and jobs; return what is to be looked at again."""
         now = self._now()
-        together = [plan for plan in plans if now >= plan.known.contended_until]
-        groups = [[plan] for plan in plans if now < plan.known.contended_until]
-        size = MOST_MESSAGES
-        for plan in together:
-            if size + 2 + len(plan.following) > MOST_MESSAGES:
-                groups.append([])
-                size = 0
-            groups[-1].append(plan)
-            size += 2 + len(plan.following)
+        groups = [[plan] for plan in plans if plan.work.tries > FEW_TRIES]
+        kept = [plan for plan in plans if plan.work.tries <= FEW_TRIES]
+        for together in (
+            [plan for plan in kept if now >= plan.known.contended_until],
+            [plan for plan in kept if now < plan.known.contended_until],
+        ):
+            size = MOST_MESSAGES
+            for plan in together:
+                if size + 2 + len(plan.following) > MOST_MESSAGES:
+                    groups.append([])
+                    size = 0
+                groups[-1].append(plan)
+                size += 2 + len(plan.following)
         done = await asyncio.gather(*(self._write_group(group) for group in groups))
         return [work for some in done for work in some]
 
@@ -298,7 +295,9 @@ class Releasing:
         batch = [self._list_of(plan) for plan in plans]
         rung = [plan for plan in plans if plan.rings]
         batch += [timed_bell(self._connection, *plan.work.key, plan.places.bell_at) for plan in rung]
-        batch += [self._moved(plan.work.key[1], each) for plan in plans for each in plan.following]
+        for number, plan in enumerate(plans):
+            for each in plan.following:
+                batch.append(self._moved(plan.work.key[1], each, len(batch) - number))
         try:
             async with self._turn:
                 last, is_last = await store_batch(self._connection, batch)
@@ -306,13 +305,12 @@ class Releasing:
             return await self._refused(plans)
         first = last - len(batch) + 1
         again: list[Work] = []
-        done = [each.entry for plan in plans for each in plan.following]
+        started = [(plan.work.key, plan.known.jobs.note_started(plan.following)) for plan in plans]
+        done: list[int] = []
         for number, plan in enumerate(plans):
             work, known = plan.work, plan.known
             work.has_written = work.is_seen = True
             self._answer(work, plan.answers)
-            if plan.places.taken and known.revision:
-                done.append(known.revision)
             if not plan.places.bell_at and known.bell:
                 done.append(known.bell)  # it would ring for nothing
                 known.bell = 0
@@ -321,12 +319,12 @@ class Releasing:
             else:
                 self._known.pop(work.key, None)
             if plan.is_open or not is_last:
-                known.following = []
-                known.is_all = False
+                known.jobs.drop()
                 again.append(work)
         for number, plan in enumerate(rung, first + len(plans)):
             plan.known.bell = number if is_last else 0
         await forget(self._connection, done)
+        await remove_started(self._connection, started)
         return again
 
     async def _refused(self, plans: Sequence[_KeyPlan]) -> list[Work]:
@@ -334,31 +332,40 @@ class Releasing:
         for plan in plans:
             plan.work.is_seen = False
             plan.work.tries += 1
-            plan.known.following, plan.known.is_all = [], False
+            plan.known.jobs.drop()
         before = [plan.known.revision for plan in plans]
         await self._read_lists([plan.work for plan in plans])
-        for plan, revision in zip(plans, before, strict=True):
+        changed = [
+            plan.work.key for plan, revision in zip(plans, before, strict=True) if self._known[plan.work.key].revision != revision
+        ]
+        for plan in plans:
             known = self._known[plan.work.key]
-            if known.revision != revision or plan.work.tries > FEW_TRIES:
+            known.jobs.is_doubted |= not changed or plan.work.tries > FEW_TRIES  # then it was for a job that waits no more
+            if plan.work.key in changed or plan.work.tries > FEW_TRIES:
                 known.contended_until = self._now() + CONTENDED_FOR
         return [plan.work for plan in plans]
 
     def _list_of(self, plan: _KeyPlan) -> BrokerMessage:
-        """Return a list as stored. The version before is deleted after this; an empty one removes all, as it expires."""
+        """Return a list as stored, in the place of the version before; an empty one expires."""
         headers = {EXPECTED_SEQUENCE: str(plan.known.revision)}
+        if plan.known.revision:
+            headers[ROLLUP] = "sub"
         if not plan.places.taken:
             idle = max(0.0, plan.places.full_at - self._connection.clock.now()) + IDLE_FOR
-            headers |= {ROLLUP: "sub", TTL: ttl_text(idle)}
+            headers[TTL] = ttl_text(idle)
         return self._connection.names.places(*plan.work.key), encode_places(self._connection, plan.places), headers
 
-    def _moved(self, token: str, job: WaitingJob) -> BrokerMessage:
+    def _moved(self, token: str, job: WaitingJob, after_list: int) -> BrokerMessage:
         queue = job.ready.rsplit(".", 2)[1]
         headers = {
             **if_newest(self._connection, queue, job.job_id, job.sequence),
             SCHEDULER: self._connection.names.held(queue, job.job_id),
             SCHEDULE_NEXT: "purge",
-            **({TURN: "1", **({PLACE: job.place} if job.place else {})} if token == ALL else {PLACE: token}),
         }
+        if token != ALL:
+            headers |= {PLACE: token, LIST: str(after_list)}
+        else:
+            headers |= {TURN: "1", **({PLACE: job.place} if job.place else {})}
         return job.ready, job.data, headers
 
 

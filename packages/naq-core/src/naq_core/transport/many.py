@@ -80,15 +80,15 @@ async def read_all(
         begin = {"seq": found[-1].sequence + 1}
 
 
-async def read_some(connection: JetStream, stream: str, subject: str, most: int) -> Batch:
-    """Read the first messages of a subject, and how many more there are; any replica answers.
+async def read_some(connection: JetStream, stream: str, subject: str, most: int, start: int = 1) -> Batch:
+    """Read the first messages of a subject from a sequence on, and how many more there are; any replica answers.
 
     The server counts those: that is cheap where few subjects match, however many messages these have.
 
     Raises:
         BrokerTimeoutError, BrokerUnavailableError: The server did not answer in time.
     """
-    request = {"seq": 1, "next_by_subj": subject, "batch": most}
+    request = {"seq": start, "next_by_subj": subject, "batch": most}
     return await _get(connection, stream, request, connection.budget()) or Batch([], 0)
 
 
