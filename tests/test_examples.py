@@ -27,6 +27,12 @@ EXPECTED = {
         r"tried again: 3 jobs\ncheapest: 12",
         r"added: .*announce",
     ],
+    "approval.py": [
+        r"state: held\nwaiting: invoice-7:decided, invoice-8:decided\n",
+        r"invoice 7 is paid: looks right \(ada\)\ninvoice 8 is not paid: wrong amount \(ben\)\nsent twice: False\n",
+        r"order 3 is shipped, paid by visa\na reminder of invoice 9 is sent\n",
+        r"expired: .*signal invoice-9:decided was not sent in time",
+    ],
     "audit_trail.py": [
         r"ada cancel-job nobody: refused job nobody: no such job",
         r"ada resume-queue default: done",

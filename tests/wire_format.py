@@ -22,6 +22,7 @@ from naq_core.metrics.figures import Figures, Stretch
 from naq_core.retry import RetryPolicy
 from naq_core.schedules.document import ScheduleDocument
 from naq_core.schedules.spec import ScheduleSpec
+from naq_core.sent_signal import SentSignal
 from naq_core.settings import Settings
 from naq_core.source_text import SourceText
 from naq_core.storage import control, edges, lease, presence, queues, slots, workflows
@@ -50,6 +51,7 @@ DOCUMENTS = (
     Document("Job", envelope.Envelope, "naq.jobs.*.<queue>.<job_id>", "msgpack"),
     Document("JobRecord", record.JobRecord, "$KV.naq_results.<queue>.<job_id>"),
     Document("Edge", edges._Body, "naq.edges.<parent_id>.<queue>.<child_id>", "msgpack"),
+    Document("Signal", SentSignal, "naq.edges.signal:<signal>"),
     Document("Presence", presence.Presence, "$KV.naq_workers.<worker_id>"),
     Document("QueueSettings", queues.QueueSettings, "$KV.naq_queues.setting.<queue>"),
     Document("SlotHolder", slots.Holder, "$KV.naq_queues.slot.<queue>.<number>"),
@@ -82,6 +84,8 @@ WORDS: dict[Any, str] = {Instant: "time", Duration: "seconds", Count: "number", 
 SHOWN = {
     "object_info": "$O.naq_objects.M.<base64url of name>",
     "archive": "naq.jobs.kept.<queue>.<job_id>",
+    "signal_edge": "naq.edges.signal:<signal>.<queue>.<child_id>.signal",
+    "signal": "naq.edges.signal:<signal>",
     "job_event": "naq.event.jobs.<place>.<queue>.<job_id>",
 }
 """Subjects that are not made by putting placeholders into names."""

@@ -44,6 +44,7 @@ PATHS = (
     "/functions/tests.integration.work:fail",
     "/errors",
     "/delayed",
+    "/signals",
     "/schedules",
     "/schedules/nightly",
     "/schedules/nightly?since=3d",

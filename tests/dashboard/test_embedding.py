@@ -28,6 +28,7 @@ PAGES = (
     "/jobs",
     "/errors",
     "/delayed",
+    "/signals",
     "/schedules",
     "/workflows",
     "/workers",

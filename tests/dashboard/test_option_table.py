@@ -58,6 +58,7 @@ VALUES: dict[str, tuple[Any, str, Any, str]] = {
     "throttle": (60, "60s", 0.5, "0.5"),
     "on_clash": (Clash.RETURN, "return", "ignore", "ignore"),
     "debounce": (5, "5s", 0, "0"),
+    "wait_for": ("invoice-7:approved", "invoice-7:approved", "a b", "a b"),
     "allow_failure": (True, "true", "maybe", "maybe"),
     "parent_results": (True, "true", "maybe", "maybe"),
     "publish_budget": (2, "2s", "soon", "soon"),

@@ -36,7 +36,7 @@ async def failed(queue: Queue, naq_worker: WorkerRunner) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/queues", "/jobs", "/errors", "/delayed", "/schedules", "/workflows", "/workers", "/events"]
+    "path", ["/", "/queues", "/jobs", "/errors", "/delayed", "/signals", "/schedules", "/workflows", "/workers", "/events"]
 )
 async def test_pages_have_something_to_say_when_there_is_nothing(dashboard: Client, path: str) -> None:
     assert "<h1>" in await shown(dashboard, path)

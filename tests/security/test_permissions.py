@@ -109,11 +109,14 @@ async def test_producer_and_worker_can_do_their_work(
     large = await mail.enqueue(twice, LARGE)
     child = await other.enqueue(twice, result_of(large))
     unique = await mail.options(unique="one").enqueue(work.add, 4)
+    gates = [await each.options(wait_for="approved").enqueue(work.add, 5) for each in (mail, other)]
+    assert await mail.signal("approved")
     many = await mail.enqueue_many([mail.call(work.add, n) for n in range(3)])
     async with running(provisioned):
         assert await plain.result(20) == 7
         assert [await job.result(20) for job in (urgent, later, process, unique, *many)] == [1, 2, 3, 4, 0, 1, 2]
         assert await retried.result(20) == 2
+        assert [await job.result(20) for job in gates] == [5, 5]
         with pytest.raises(JobFailedError):
             await dead.result(20)
         assert await child.result(20) == LARGE * 4
@@ -153,10 +156,13 @@ async def test_a_viewer_sees_everything(provisioned: EmbeddedServer, open_as: Op
     assert {each.queue for each in await inspect.list_queues(viewer)} >= {"mail"}
     assert (await inspect.get_queue(viewer, "mail")).queue == "mail"
     assert (await inspect.broker_info(viewer)).streams
+    assert (await inspect.waiting_for_signals(viewer)).jobs == []
     await inspect.list_workflows(viewer)
     assert await inspect.list_workers(viewer) == []
     await schedules.list_schedules(viewer)
     assert "may not" not in caplog.text
+    with pytest.raises(PermissionDeniedError):
+        await manage.send_signal(viewer, "seen")
 
 
 async def test_an_operator_acts(provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,11 +174,14 @@ async def test_an_operator_acts(provisioned: EmbeddedServer, open_as: Open, capl
     assert await cancelled.status() is JobState.CANCELLED
     assert await manage.purge_queue(operator, "mail") == 1, purged
     held = await mail.enqueue_in(3600, work.add, 2)
+    gate = await mail.options(wait_for="checked").enqueue(work.add, 6)
+    assert [job.signal for job in (await inspect.waiting_for_signals(operator)).jobs] == ["checked"]
+    assert await manage.send_signal(operator, "checked")
     await manage.run_now(operator, held.job_id)
     await manage.resume_queue(operator, "mail")
     dead = await mail.enqueue(work.fail, "no")
     async with running(provisioned) as worker:
-        assert await held.result(20) == 2
+        assert (await held.result(20), await gate.result(20)) == (2, 6)
         await eventually(lambda: _is(dead, JobState.DEAD))
         await manage.retry_job(operator, dead.job_id)
         await eventually(lambda: _is(dead, JobState.DEAD))

@@ -28,6 +28,7 @@ COMMANDS = {
     "queue": Command(LOOK, "List, show, pause, limit, purge and delete queues.", "naq_cli.commands.queue:app"),
     "schedule": Command(LOOK, "List, add, pause, trigger and backfill recurring schedules.", "naq_cli.commands.schedule:app"),
     "workflow": Command(LOOK, "List, show, cancel and retry workflows.", "naq_cli.commands.workflow:app"),
+    "signal": Command(LOOK, "Send a signal to the jobs that wait for it, and list them.", "naq_cli.commands.signal:signal"),
     "workers": Command(LOOK, "List, show, quiet, resize and stop worker processes.", "naq_cli.commands.workers:app"),
     "events": Command(LOOK, "Print job events as they happen.", "naq_cli.commands.events:events"),
     "audit": Command(LOOK, "Show who did what with the dashboard and this command.", "naq_cli.commands.audit:audit"),

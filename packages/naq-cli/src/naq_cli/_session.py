@@ -38,6 +38,11 @@ class Session:
         """The settings the connection was made with."""
         return self.connection.settings
 
+    @property
+    def user(self) -> str:
+        """Who sits at this terminal, as the audit trail has it."""
+        return _who().name
+
     def acting(self, action: str, target: str, **details: object) -> AbstractAsyncContextManager[Recording]:
         """Note a change in the audit trail before it is made, and its outcome afterwards.
 

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from naq_core.events import Event, events
 from naq_core.manage import (
@@ -16,6 +17,7 @@ from naq_core.manage import (
     purge_queue,
     resume_queue,
     retry_job,
+    send_signal,
     set_queue_limit,
     set_queue_policy,
 )
@@ -67,6 +69,24 @@ class ManagedQueue(ABC):
             JobStateError: It is running: cancel it first.
         """
         await delete_job(await self.connection(), job_id, queue=self.name)
+
+    async def signal(self, name: str, data: Any = None, *, sender: str = "", ttl: float | timedelta = timedelta(days=7)) -> bool:
+        """Send a signal to the jobs of any queue that wait for it (`wait_for=name`), those to come included.
+
+        Args:
+            name: Of the signal: 1 to 128 letters, digits, `_`, `-`, `=`, `:`, `@`, `.` or `+`.
+            data: Values of JSON; a job reads them as `current_job().signal.data`.
+            sender: Who sends it, for people; at most 200 characters.
+            ttl: How long it is kept for jobs that come later, in seconds; by default 7 days.
+
+        Returns:
+            Whether it is new: the first signal of a name counts, as long as it is kept.
+
+        Raises:
+            InvalidNameError, InvalidOptionError, EncodeError, PayloadTooLargeError: It cannot be sent; nothing was.
+            BrokerError: It is unknown whether it was sent; send it again.
+        """
+        return await send_signal(await self.connection(), name, data, sender=sender, ttl=ttl)
 
     async def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of this queue's jobs to all workers; running ones go on.

@@ -162,6 +162,10 @@ class SyncQueue:
         """Delete a job and its record; see `Queue.delete`."""
         blocking_loop().run(self._queue.delete(job_id))
 
+    def signal(self, name: str, data: Any = None, *, sender: str = "", ttl: float | timedelta = timedelta(days=7)) -> bool:
+        """Send a signal to the jobs that wait for it; see `Queue.signal`."""
+        return blocking_loop().run(self._queue.signal(name, data, sender=sender, ttl=ttl))
+
     def pause(self, until: datetime | None = None) -> None:
         """Stop the delivery of jobs; see `Queue.pause`."""
         blocking_loop().run(self._queue.pause(until))

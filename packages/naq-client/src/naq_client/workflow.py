@@ -21,7 +21,7 @@ from naq_core.errors import InvalidOptionError, NaqError, WorkflowError, Workflo
 from naq_core.inspect import get_workflow
 from naq_core.job import Job
 from naq_core.manage import cancel_workflow, retry_workflow
-from naq_core.names import check_workflow_id, new_id
+from naq_core.names import check_workflow_id, is_signal, new_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.workflows import Head, Member, add_members, read_workflow, write_head
 from naq_core.values import patience, text
@@ -144,7 +144,10 @@ class Workflow:
 
 
 def _members(jobs: list[Job[Any]]) -> list[Member]:
-    return [Member(job.job_id, job.queue, job.function_name, [parent.id for parent in job.wiring.after]) for job in jobs]
+    return [
+        Member(job.job_id, job.queue, job.function_name, [each.id for each in job.wiring.after if not is_signal(each.id)])
+        for job in jobs
+    ]
 
 
 def _jobs(connection: Connection, members: Iterable[Member]) -> list[Job[Any]]:

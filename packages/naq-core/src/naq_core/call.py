@@ -119,9 +119,9 @@ class JobCall(Generic[R_co]):
             job_options = msgspec.structs.replace(job_options, key=made_key(job_options.key, args, kwargs))
         self.wiring = NO_WIRING
         """What it waits for."""
-        depends_on, lenient, tell = options.wiring
-        if depends_on is not None or tell or is_wired(args, kwargs):
-            self.wiring, args, kwargs = wire(depends_on or (), args, kwargs, allow_failure=lenient, tell=tell)
+        depends_on, lenient, tell, wait_for = options.wiring
+        if depends_on is not None or tell or wait_for is not None or is_wired(args, kwargs):
+            self.wiring, args, kwargs = wire(depends_on or (), args, kwargs, allow_failure=lenient, tell=tell, wait_for=wait_for)
         self._function: Callable[..., Any] | str = unwrap(function) if callable(function) else function
         self._args = args
         self._kwargs: Mapping[str, Any] = kwargs

@@ -75,7 +75,9 @@ def _callback_of(job: JobCall[Any], queue: str, name: str, serializer: str, *, t
 
 def _check_options(job: JobCall[Any], name: str) -> None:
     if job.wiring is not NO_WIRING:
-        raise InvalidOptionError(name, f"{job.function_name} cannot depend on other jobs: it starts when the job has ended")
+        raise InvalidOptionError(
+            name, f"{job.function_name} cannot depend on other jobs or wait for a signal: it starts when the job has ended"
+        )
     if job.delivery._replace(expires_in=0.0) != NO_DELIVERY_OPTIONS:
         raise InvalidOptionError(
             name, f"{job.function_name} cannot have at, delay, unique or debounce, and of expires only a duration"

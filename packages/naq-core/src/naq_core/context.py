@@ -13,9 +13,11 @@ import msgspec
 from naq_core.control import JobControl, Retry
 from naq_core.dependency import ParentOutcome
 from naq_core.errors import AttemptTimeoutError, JobCancelledError, NaqError
+from naq_core.names import SIGNAL, is_signal
 from naq_core.previews import clean_text
 from naq_core.record import LogLine
 from naq_core.retry import RetryPolicy
+from naq_core.sent_signal import Signal, read_signal
 
 LONGEST_LINE = 2000
 REPORT_INTERVAL = 0.1
@@ -106,7 +108,22 @@ class JobContext(msgspec.Struct, frozen=True):
         """
         if self._parents is None:
             raise NaqError("the outcomes of the parents are not available: enqueue the job with parent_results=True")
-        return {parent.job_id: parent for parent in self._parents}
+        return {parent.job_id: parent for parent in self._parents if not is_signal(parent.job_id)}
+
+    @property
+    def signal(self) -> Signal:
+        """The signal that the job has waited for: its data, and who has sent it.
+
+        Raises:
+            NaqError: The job was enqueued without `wait_for`, or the signal is not kept any more.
+        """
+        for each in self._parents or ():
+            if is_signal(each.job_id):
+                name = each.job_id.removeprefix(SIGNAL)
+                if each.state is None:
+                    raise NaqError(f"the data of signal {name} has expired: send the signal with a longer ttl")
+                return read_signal(name, each.stored)
+        raise NaqError("this job waits for no signal: enqueue it with wait_for=…")
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Report progress; kept in the job's record, at most a few times a second, and readable while the job runs.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from naq_core.envelope import Envelope, Fill, JobOptions, Parent
 from naq_core.errors import DecodeError, EncodeError, InvalidOptionError, NaqError
-from naq_core.names import check_job_id, check_place, check_queue
+from naq_core.names import SIGNAL, check_job_id, check_place, check_queue, check_signal
+from naq_core.queue_policy import made_of
 from naq_core.record import JobState
 from naq_core.serialization import decode_result
 from naq_core.values import flag, members
@@ -115,6 +116,11 @@ class ParentOutcome:
     _serializer: str = field(default="pickle", repr=False)
 
     @property
+    def stored(self) -> bytes:
+        """Its result as stored; of a signal the whole of it."""
+        return self._result
+
+    @property
     def size(self) -> int:
         """Bytes of its result as stored."""
         return len(self._result)
@@ -143,17 +149,24 @@ NO_WIRING = Wiring()
 
 
 def wire(
-    depends_on: DependsOn, args: Sequence[Any], kwargs: Mapping[str, Any], *, allow_failure: bool = False, tell: bool = False
+    depends_on: DependsOn,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    allow_failure: bool = False,
+    tell: bool = False,
+    wait_for: Callable[..., Any] | str | None = None,
 ) -> tuple[Wiring, Sequence[Any], Mapping[str, Any]]:
     """Return the wiring of a call, and its arguments with None in the place of each result to come.
 
     Raises:
-        InvalidOptionError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record.
+        InvalidOptionError, InvalidNameError: `depends_on` names something that is no job, or one that leaves no record;
+            `wait_for` is no name of a signal, or returns none.
     """
     tell = flag(tell, "parent_results")
     parents: dict[tuple[str, str], Parent] = {}
-    for each in _listed(depends_on):
-        parent = _parent(each, allow_failure=allow_failure)
+    signals = () if wait_for is None else (_signal(wait_for, args, kwargs),)
+    for parent in (*signals, *(_parent(each, allow_failure=allow_failure) for each in _listed(depends_on))):
         parents[parent.queue, parent.id] = parent
     for value in (*args, *kwargs.values()):
         if isinstance(value, ResultOf):
@@ -235,6 +248,11 @@ def _listed(depends_on: Any) -> list[Any]:
         return list(depends_on)
     except TypeError:
         raise InvalidOptionError("depends_on", f"{depends_on!r} is not a job, an id, a Dependency or a list of them") from None
+
+
+def _signal(wait_for: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Parent:
+    name = made_of("wait_for", wait_for, args, kwargs) if callable(wait_for) else wait_for
+    return Parent(SIGNAL + check_signal(name))
 
 
 def _parent(given: Any, *, allow_failure: bool) -> Parent:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from naq_core.dependency import ParentOutcome
 from naq_core.envelope import Envelope, Parent, decode_envelope
 from naq_core.errors import DecodeError, PermissionDeniedError, WrongSequenceError
+from naq_core.names import SIGNAL, is_signal
 from naq_core.record import JobRecord, JobState
 from naq_core.results import result_bytes
 from naq_core.storage.connection import Connection
@@ -63,9 +64,28 @@ class Dependents:
             edges = await edges_of(self.connection, [record.job_id for record in ended])
             if not edges:
                 break
-            ended = await self._act(edges, ended, spent)
+            known: dict[Key, ParentStatus] = {}
+            for record in ended:
+                known[record.queue, record.job_id] = known["*", record.job_id] = status_of(record)
+            ended = await self._act(edges, known, spent)
         # Last, and the deepest first: while an edge is there, the duty can be found again.
         await forget(self.connection, reversed(spent))
+
+    async def release_for_signal(self, name: str) -> set[str]:
+        """Act upon a signal that is stored, as upon a parent that has succeeded; it may be done twice.
+
+        The edges stay until the jobs run, or the scheduler sweeps them: a producer, who sends signals, may not delete anything.
+
+        Returns:
+            The queues of the jobs that waited for it.
+
+        Raises:
+            BrokerError: Not all could be done: do it again. Until then a worker or a scheduler does it, when it looks at the job.
+        """
+        signal = f"{SIGNAL}{name}"
+        edges = await edges_of(self.connection, [signal])
+        await self.release(await self._act(edges, {("*", signal): ParentStatus(ParentState.DONE)}, []))
+        return {edge.child[0] for edge in edges}
 
     async def look(self, children: Sequence[tuple[Key, Sequence[Parent]]]) -> None:
         """Look at the parents of jobs that were just stored, and act if they have ended already.
@@ -103,8 +123,8 @@ class Dependents:
         known = dict(known or {})
         asked = [key for _, after in children for key in _keys(after) if key not in known]
         known |= await parent_statuses(self.connection, asked, recheck=recheck)
-        gone = [(key[1], child) for child, after in children for key in _keys(after) if known[key].kind is ParentState.GONE]
-        # A parent whose success was acted upon has no edge any more; its record may have expired since.
+        gone = [(key[1], child) for child, after in children for key in _keys(after) if _may_have_served(key, known[key])]
+        # A parent whose success was acted upon has no edge any more; its record, or the signal, may have expired since.
         edges = await read_edges(self.connection, gone) if gone else {}
         return [self._verdict(child, after, known, edges) for child, after in children]
 
@@ -115,6 +135,9 @@ class Dependents:
         for parent in after:
             key = (parent.queue, parent.id)
             status = known[key]
+            has_edge = bool(edges) and self.connection.names.edge(parent.id, *child) in edges
+            if is_signal(parent.id) and status.kind is ParentState.ALIVE and not has_edge:
+                continue  # it came, and is not kept any more
             if status.kind is ParentState.DONE:
                 done.append(parent.id)
             else:
@@ -122,7 +145,7 @@ class Dependents:
             if status.kind is ParentState.ALIVE:
                 witness = key
             elif status.kind is ParentState.GONE:
-                if not parent.lenient and self.connection.names.edge(parent.id, *child) in edges:
+                if not parent.lenient and has_edge:
                     return Verdict(reason=status.why)
             elif status.kind is ParentState.FAILED and not parent.lenient:
                 return Verdict(reason=status.why)
@@ -132,11 +155,8 @@ class Dependents:
         """Delete what is left of a job's edges."""
         await forget(self.connection, (await read_edges(self.connection, [(parent.id, child) for parent in after])).values())
 
-    async def _act(self, edges: list[Edge], ended: list[JobRecord], spent: list[int]) -> list[JobRecord]:
+    async def _act(self, edges: list[Edge], known: dict[Key, ParentStatus], spent: list[int]) -> list[JobRecord]:
         """Act upon one round of ends, note the edges that have served, and return the ends that follow from them."""
-        known: dict[Key, ParentStatus] = {}
-        for record in ended:
-            known[record.queue, record.job_id] = known["*", record.job_id] = status_of(record)
         children: dict[Key, list[Edge]] = {}
         for edge in edges:
             if edge.parent in known:  # otherwise a job of the same id on another queue is meant
@@ -291,17 +311,25 @@ async def read_outcomes(connection: Connection, parents: Sequence[Parent]) -> tu
     for parent in parents:
         status = found[parent.queue, parent.id]
         record = status.record
-        if record is None:
+        if is_signal(parent.id):
+            state = JobState.SUCCEEDED if status.kind is ParentState.DONE else None
+            outcomes.append(ParentOutcome(parent.id, state, _result=status.signal))
+        elif record is None:
             outcomes.append(ParentOutcome(parent.id, None, status.why))
-            continue
-        result = await result_bytes(connection, record) if record.state is JobState.SUCCEEDED else b""
-        serializer = connection.settings.job_serializer
-        outcomes.append(ParentOutcome(parent.id, record.state, status.why, record.result_type, result, serializer))
+        else:
+            result = await result_bytes(connection, record) if record.state is JobState.SUCCEEDED else b""
+            serializer = connection.settings.job_serializer
+            outcomes.append(ParentOutcome(parent.id, record.state, status.why, record.result_type, result, serializer))
     return tuple(outcomes)
 
 
 def _served(verdict: Verdict) -> tuple[str, ...]:
     return verdict.served if verdict.witness is not None else ()  # a job that waits no more loses all its edges
+
+
+def _may_have_served(key: Key, status: ParentStatus) -> bool:
+    """Whether the edge has to tell if a parent has succeeded: what is known of it does not."""
+    return status.kind is ParentState.GONE or (status.kind is ParentState.ALIVE and is_signal(key[1]))
 
 
 def _is_waiting(message: Message) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 from naq_core.decoding import Count, Decoder, Duration, Instant
 from naq_core.errors import UnknownWireVersionError, UnreadableError
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import SIGNAL, check_parent_id, check_queue, is_signal
 from naq_core.retry import RetryPolicy
 from naq_core.signing import unsealed
 from naq_core.source_text import SourceText
@@ -82,9 +82,10 @@ NO_OPTIONS = JobOptions()
 
 
 class Parent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A job that another one waits for."""
+    """A job that another one waits for, or a signal (`docs/adr/0058-signals.md`)."""
 
     id: str
+    """Of a signal its name, after `signal:`."""
     queue: str = "*"
     """`*` where only the id was given."""
     lenient: bool = False
@@ -168,7 +169,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     given: tuple[str, ...] | None = None
     """Of a job that was enqueued by a name: the run options that were given; the others are the task's. None: `opt` is all."""
     after: tuple[Parent, ...] = ()
-    """The jobs it waits for."""
+    """The jobs it waits for, and the signal, which comes first."""
     fill: tuple[Fill, ...] = ()
     """Arguments to fill with results of the parents."""
     tell: bool = False
@@ -188,7 +189,12 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def parents(self) -> list[str]:
         """Ids of the jobs it waits for."""
-        return [parent.id for parent in self.after]
+        return [parent.id for parent in self.after if not is_signal(parent.id)]
+
+    @property
+    def signal(self) -> str:
+        """Name of the signal it waits for; empty without one."""
+        return next((parent.id.removeprefix(SIGNAL) for parent in self.after if is_signal(parent.id)), "")
 
 
 _LARGE = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_=-]{1,128}\.(?:args|result)\.[0-9a-f]{1,64}")
@@ -212,7 +218,7 @@ def _check(envelope: Envelope) -> None:
     if envelope.end is not None and envelope.end.large is not None:
         check_large(envelope.end.large)
     for parent in envelope.after:
-        check_job_id(parent.id)
+        check_parent_id(parent.id)
         if parent.queue != "*":
             check_queue(parent.queue)
     for fill in envelope.fill:

@@ -27,6 +27,7 @@ def masked(view: JobView, mask: Mask | None) -> JobView:
         callbacks={event: [mask(call) for call in calls] for event, calls in view.callbacks.items()},
         errors=[replace(each, message=mask(each.message), traceback=mask(each.traceback)) for each in view.errors],
         logs=[replace(each, message=mask(each.message)) for each in view.logs],
+        signal=mask(view.signal),
         progress=None if progress is None else replace(progress, note=mask(progress.note)),
     )
 

@@ -16,7 +16,10 @@ _NEW_ID = re.compile(r"[0-9a-f]{28}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 _WORKER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SCHEDULE_ID = re.compile(r"[A-Za-z0-9_-]{1,90}")
+_SIGNAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_=:@.+-]{0,127}")
 
+SIGNAL = "signal:"
+"""Before the name of a signal where the id of a parent may stand; no id can begin so."""
 MOST_LISTED = 10
 """Names that `listed` writes out."""
 
@@ -131,6 +134,39 @@ def check_schedule_id(schedule_id: object) -> str:
         InvalidNameError: It is not 1 to 90 letters, digits, `_` or `-`.
     """
     return _checked("schedule id", schedule_id, _SCHEDULE_ID, "use 1 to 90 letters, digits, '_' or '-'")
+
+
+def check_signal(name: object) -> str:
+    """Return `name` as a plain `str` if it can name a signal.
+
+    Raises:
+        InvalidNameError: It is not 1 to 128 letters, digits, `_`, `-`, `=`, `:`, `@`, `.` or `+`, with a letter or digit first.
+    """
+    rule = "use 1 to 128 letters, digits, '_', '-', '=', ':', '@', '.' or '+', beginning with a letter or a digit"
+    return _checked("signal name", name, _SIGNAL, rule)
+
+
+def is_signal(parent_id: str) -> bool:
+    """Return whether what stands in the place of a parent's id is a signal."""
+    return parent_id.startswith(SIGNAL)
+
+
+def check_parent_id(parent_id: str) -> str:
+    """Return the id of a job, or a signal in its place.
+
+    Raises:
+        InvalidNameError: It is neither.
+    """
+    return check_signal_id(parent_id) if is_signal(parent_id) else check_job_id(parent_id)
+
+
+def check_signal_id(parent_id: str) -> str:
+    """Return what stands for a signal in the place of a parent's id.
+
+    Raises:
+        InvalidNameError: It is something else.
+    """
+    return SIGNAL + check_signal(parent_id.removeprefix(SIGNAL) if is_signal(parent_id) else "")
 
 
 def check_worker_name(name: object) -> str:

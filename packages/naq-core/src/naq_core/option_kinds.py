@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from naq_core._settings_values import parse_duration
 from naq_core.errors import InvalidOptionError, shown
-from naq_core.names import check_job_id, check_queue, check_schedule_id
+from naq_core.names import check_job_id, check_queue, check_schedule_id, check_signal
 from naq_core.queue_policy import LONGEST_KEY
 from naq_core.values import aware, exact_text, flag, seconds, text, whole
 
@@ -225,8 +225,14 @@ def _key(value: Any, name: str) -> str:
     return key
 
 
-def _owner(value: Any, name: str) -> Any:
-    return value if callable(value) else _key(value, name)
+def _named(check: Callable[[Any], str]) -> Callable[[Any, str], str]:
+    """Return the check of a name as that of an option."""
+    return lambda value, _: check(value)
+
+
+def _or_made(check: Callable[[Any, str], str]) -> Callable[[Any, str], Any]:
+    """Return a check that a function passes, which makes the value of a job's arguments."""
+    return lambda value, name: value if callable(value) else check(value, name)
 
 
 def _class_names(value: Any, name: str) -> tuple[str, ...]:
@@ -322,21 +328,6 @@ def _any(value: Any, name: str) -> Any:
     return value
 
 
-def _job_id(value: Any, name: str) -> str:
-    del name
-    return check_job_id(value)
-
-
-def _queue(value: Any, name: str) -> str:
-    del name
-    return check_queue(value)
-
-
-def _schedule_id(value: Any, name: str) -> str:
-    del name
-    return check_schedule_id(value)
-
-
 def _cron(value: Any, name: str) -> str:
     return " ".join(text(value, name).split())
 
@@ -376,15 +367,17 @@ MOMENT = Kind(instant, _read_time, example="2026-11-24T12:30:00Z, or 2h from now
 EXPIRY = Kind(_expiry, _read_expiry, _TIME, example="2h or 2026-11-24T12:30:00Z")
 KEY = Kind(_key, schema={"type": "string", "maxLength": LONGEST_KEY})
 CHOSEN = Kind(_chosen, _read_names, _LIST, is_list=True, example="order_id,customer")
-OWNER = Kind(_owner, schema={"type": "string", "maxLength": LONGEST_KEY})
+OWNER = Kind(_or_made(_key), schema={"type": "string", "maxLength": LONGEST_KEY})
 """A key, or a function that makes one of a job's arguments."""
+SIGNAL = Kind(_or_made(_named(check_signal)), schema={"type": "string", "maxLength": 128}, example="invoice-7:approved")
+"""The name of a signal, or a function that makes one of a job's arguments."""
 EXCEPTIONS = Kind(_class_names, _read_names, _LIST, is_list=True, example="OSError,shop.errors.Busy")
 TAGS = Kind(_tags, _read_names, _LIST, is_list=True, example="billing,vip")
 HEADERS = Kind(_headers, _read_headers, _MAPPING, is_list=True, example="customer=4711")
 JOBS = Kind(_any, _read_names, _LIST, is_list=True)
 """Jobs and their ids; checked when the dependency is made."""
-JOB_ID = Kind(_job_id)
-QUEUE = Kind(_queue)
+JOB_ID = Kind(_named(check_job_id))
+QUEUE = Kind(_named(check_queue))
 COUNT = Kind(_count, _read_whole, {"type": "integer", "minimum": 1})
 CRON = Kind(_cron, example="30 9 * * mon-fri or @daily")
 """An expression; it is parsed where its time zone is known."""
@@ -392,4 +385,4 @@ ZONE = Kind(text, example="Europe/Berlin")
 INTERVAL = Kind(_interval, _read_duration, _TIME, example=_SPANS)
 SPAN = Kind(_span, _read_duration, _TIME, example=_SPANS)
 TIME = Kind(_time, _read_time, example=MOMENT.example)
-SCHEDULE_ID = Kind(_schedule_id)
+SCHEDULE_ID = Kind(_named(check_schedule_id))

@@ -64,10 +64,11 @@ class OptionSet:
         """How the job is run."""
         self.delivery = _together(delivery, self.job_id) if delivery else NO_DELIVERY_OPTIONS
         """When it may start, until when, and which others it excludes."""
-        self.wiring: tuple[DependsOn | None, bool, bool] = (
+        self.wiring: tuple[DependsOn | None, bool, bool, Callable[..., Any] | str | None] = (
             own.get("depends_on"),
             own.get("allow_failure", False),
             own.get("parent_results", False),
+            own.get("wait_for"),
         )
         self._merged: tuple[OptionSet, OptionSet] | None = None
 

@@ -196,6 +196,14 @@ class TaskOptions(RepeatedOptions, total=False):
             "Start after this time without another job of the same unique key; a newer one replaces this one.",
         ),
     ]
+    wait_for: Annotated[
+        str | Callable[..., str] | None,
+        Option(
+            kinds.SIGNAL,
+            "Hold the job until the signal of this name is sent, such as by a person who approves. In programs also a function "
+            "of the job's arguments.",
+        ),
+    ]
     allow_failure: Annotated[bool, Option(kinds.FLAG, "Start once the jobs of depends_on have ended, even if they failed.")]
     parent_results: Annotated[bool, Option(kinds.FLAG, "Let the job read its parents' outcomes in current_job().parents.")]
     publish_budget: Annotated[

@@ -200,6 +200,8 @@ def _producer(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.window(queue, "*") for queue in queues),
         *(names.waits_for_key(queue, "*") for queue in queues),
         *(names.edge("*", queue, "*") for queue in queues),
+        *(f"{names.edges}.*.{queue}.*.signal" for queue in queues),
+        f"{names.edges}.*",  # signals
         f"{names.workflows}.>",
         *(names.tally(queue, "*", "enqueued") for queue in queues),
         *_objects(names, queues, "args"),

@@ -97,12 +97,20 @@ def made_key(make: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     Raises:
         InvalidOptionError: It returns none, or does not take these arguments.
     """
-    try:
-        key = make(*args, **kwargs)
-    except TypeError as error:
-        raise InvalidOptionError("key", f"{function_name(make)} does not take the arguments of this job: {error}") from error
-    text = exact_text(key)
+    text = exact_text(key := made_of("key", make, args, kwargs))
     if text is None or not 0 < len(text) <= LONGEST_KEY:
         problem = f"{function_name(make)} returned {shown(key)}: a key is text of 1 to {LONGEST_KEY} characters"
         raise InvalidOptionError("key", problem)
     return text
+
+
+def made_of(option: str, make: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return what the function that was given for an option makes of a job's arguments.
+
+    Raises:
+        InvalidOptionError: It does not take these arguments.
+    """
+    try:
+        return make(*args, **kwargs)
+    except TypeError as error:
+        raise InvalidOptionError(option, f"{function_name(make)} does not take the arguments of this job: {error}") from error

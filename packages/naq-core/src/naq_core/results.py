@@ -58,7 +58,7 @@ async def outcome(connection: Connection, record: JobRecord, serializer: str | N
         case JobState.CANCELLED:
             raise JobCancelledError(record.job_id, record.reason)
         case JobState.EXPIRED:
-            raise JobExpiredError(record.job_id)
+            raise JobExpiredError(record.job_id, record.reason)
         case _:
             last = record.errors[-1] if record.errors else None
             if last is None:

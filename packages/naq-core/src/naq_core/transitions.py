@@ -219,13 +219,13 @@ def cancelled(record: JobRecord, now: float, reason: str) -> None:
     record.ended_at, record.next_at, record.reason = now, 0.0, reason
 
 
-def expired(record: JobRecord, now: float) -> None:
+def expired(record: JobRecord, now: float, reason: str = "") -> None:
     """The job was not started before its expiry: any state that is not final → EXPIRED. A claim that comes too late is undone."""
     is_claim = record.state is _RUNNING
     _move(record, _EXPIRED, _TO[_EXPIRED])
     if is_claim:
         record.attempt, record.worker, record.started_at = record.attempt - 1, "", 0.0
-    record.ended_at, record.next_at = now, 0.0
+    record.ended_at, record.next_at, record.reason = now, 0.0, reason
 
 
 def put_back(record: JobRecord, reason: str) -> None:

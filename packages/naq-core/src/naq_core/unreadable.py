@@ -15,6 +15,7 @@ from naq_core.storage.lease import decode_lease
 from naq_core.storage.messages import NO_SUCH_SEQUENCE
 from naq_core.storage.presence import decode_presence
 from naq_core.storage.queues import check_queue_document
+from naq_core.storage.signals import check_signal_message
 from naq_core.storage.subjects import ASIDE, is_place
 from naq_core.storage.windows import check_window
 from naq_core.storage.workflows import check_part
@@ -111,7 +112,8 @@ def _check(connection: Connection, kind: str, entry: Entry) -> None:
 def _check_job(connection: Connection, entry: Entry) -> None:
     names = connection.names
     if entry.subject.startswith(f"{names.edges}."):
-        check_edge(entry)
+        if not check_signal_message(entry.subject, entry.data, names.edges):
+            check_edge(entry)
         return
     if check_window(names, entry.subject, entry.data):
         return

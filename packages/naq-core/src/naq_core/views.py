@@ -57,6 +57,8 @@ class JobView(msgspec.Struct, kw_only=True):
     callbacks: dict[str, list[str]] = {}
     """The calls that are enqueued at its end, as text, by `on_success`, `on_failure` and `on_dead`. Only those that were given at
     the enqueue, and not known of a job of which only the record is left."""
+    signal: str = ""
+    """The signal that it waits for, or has waited for. Not known of a job of which only the record is left."""
     sequence: int = 0
     """The stream sequence it was read at: the order of lists, and what pages continue from."""
 
@@ -106,6 +108,14 @@ class JobPage(msgspec.Struct, kw_only=True):
     """Hand it back for the next page; None after the last one."""
     scanned: int = 0
     """How many entries were looked at to find these: a search is bounded, and says so."""
+
+
+class SignalPage(msgspec.Struct, kw_only=True):
+    """Jobs that wait for a signal, the one that has waited longest first."""
+
+    jobs: list[JobView]
+    has_more: bool = False
+    """There are more than were asked for."""
 
 
 class JobCount(msgspec.Struct, kw_only=True):

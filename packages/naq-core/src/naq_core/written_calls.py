@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-__all__ = ["WrittenCall", "read_function", "read_json_arguments"]
+__all__ = ["WrittenCall", "read_function", "read_json", "read_json_arguments"]
 
 WrittenCall: TypeAlias = tuple[list[Any], dict[str, Any]]
 """Positional and keyword arguments."""
@@ -22,6 +22,18 @@ def read_function(text: str) -> str:
         guess = ":".join(name.rsplit(".", 1)) if "." in name and not colon else "shop.mail:send"
         raise ValueError(f"{name[:100]!r} does not name a function: write module:function, such as {guess[:100]}")
     return name
+
+
+def read_json(text: str) -> Any:
+    """Return a value that is written as JSON.
+
+    Raises:
+        ValueError: It is not JSON. The message begins with a verb.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"must be JSON, and text in quotes: {error}") from error
 
 
 def read_json_arguments(text: str | bytes) -> WrittenCall:

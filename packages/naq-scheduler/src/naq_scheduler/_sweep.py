@@ -21,6 +21,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.messages import target_of
 from naq_core.storage.presence import is_worker_id, read_presence, remove_presence
 from naq_core.storage.records import find_job, read_record, stored_of
+from naq_core.storage.signals import drop_served, waiter_of
 from naq_core.storage.subjects import FOR_KEY, is_place, state_of_subject
 from naq_core.storage.unattended import KeyLevel, ring_unattended
 from naq_core.transport.buckets import list_documents
@@ -91,7 +92,7 @@ class Sweeper:
         log.debug("swept %s in %.3f s", name, self._loop.time() - began)
 
     async def _sweep_jobs(self, done: dict[str, int]) -> None:
-        """Expired jobs that no worker has looked at, and held ones whose parents have ended unseen."""
+        """Expired jobs that no worker has looked at, and held ones whose parents have ended, or whose signal was sent, unseen."""
         for _ in range(STEPS):
             entries, is_last = await self._jobs.step()
             waiting: list[tuple[tuple[str, str], tuple[Parent, ...]]] = []
@@ -99,6 +100,7 @@ class Sweeper:
             for entry in entries:
                 await self._look_at(entry, waiting, done)
             await self._look_at_parents(waiting, done)
+            await self._drop_served(entries)
             if is_last:
                 return
 
@@ -139,6 +141,12 @@ class Sweeper:
         if ready:
             await self._dependents.look(ready)
             _count(done, "jobs whose parents had ended", len(ready))
+
+    async def _drop_served(self, entries: Sequence[Entry]) -> None:
+        """Delete the edges of signals that nobody deletes else, such as of a job that was cancelled while it waited."""
+        waiters = [waiter for entry in entries if (waiter := waiter_of(entry)) is not None]
+        if waiters and (dropped := await drop_served(self._connection, waiters)):
+            log.debug("dropped %d edges of signals", dropped)
 
     async def _sweep_claims(self, done: dict[str, int]) -> None:
         """Records of running jobs of which neither worker nor message is left: nothing else would ever end them."""

@@ -10,6 +10,7 @@ import msgspec
 from naq_core import transitions
 from naq_core.envelope import Envelope
 from naq_core.record import AttemptError, JobRecord, JobState, UnreadableRecord
+from naq_core.sent_signal import reason_of_expiry
 from naq_core.storage.bells import leaving_bell, ring
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
@@ -80,7 +81,7 @@ class Claims:
         record = transitions.claimed(envelope, delivery.queue, self._worker_id, active.started_at, delivery.sequence)
         is_late = is_expired(envelope, self._connection)
         if delivery.delivered == 1:  # a first delivery nearly always finds no record: try without reading
-            claim = await self._write(self._too_late(record) if is_late else record, 0)
+            claim = await self._write(self._too_late(record, delivery, envelope) if is_late else record, 0)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if is_late else claim
         while True:
@@ -99,7 +100,7 @@ class Claims:
                     return None
                 decision.alone, decision.started_at = True, self._now()
             if is_expired(envelope, self._connection) and not decision.state.is_final:
-                decision = self._too_late(decision)
+                decision = self._too_late(decision, delivery, envelope)
             claim = await self._write(decision, revision)
             if claim is not None:
                 return Stored(claim.record, claim.revision) if decision.state.is_final else claim
@@ -160,10 +161,10 @@ class Claims:
             return None
         return fresh
 
-    def _too_late(self, claim: JobRecord) -> JobRecord:
+    def _too_late(self, claim: JobRecord, delivery: Delivery, envelope: Envelope) -> JobRecord:
         """Return the end of a job in place of the claim."""
         record = msgspec.structs.replace(claim)
-        transitions.expired(record, self._now())
+        transitions.expired(record, self._now(), reason_of_expiry(envelope, waits=delivery.looks is not None))
         return record
 
     def _take_over(self, old: JobRecord, fresh: JobRecord, reason: str) -> JobRecord:

@@ -8,7 +8,7 @@ from naq_core import transitions
 from naq_core.dependency import ParentOutcome
 from naq_core.dependents import Dependents, read_outcomes
 from naq_core.enqueue.callback import enqueue_callbacks
-from naq_core.envelope import Envelope, JobOptions
+from naq_core.envelope import Envelope, JobOptions, Parent
 from naq_core.errors import (
     BrokerError,
     JetStreamError,
@@ -16,7 +16,7 @@ from naq_core.errors import (
     SignatureError,
     WrongSequenceError,
 )
-from naq_core.names import is_new_id
+from naq_core.names import is_new_id, is_signal
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
@@ -144,23 +144,31 @@ class Finisher:
         except WrongSequenceError:
             log.debug("job %s was already requeued or moved", delivery.job_id)
 
-    async def outcomes(self, envelope: Envelope) -> tuple[ParentOutcome, ...] | Failed:
-        """Return the outcomes of a job's parents, in order, or what makes that impossible."""
-        known = [self._outcomes.get((parent.queue, parent.id)) for parent in envelope.after]
+    async def outcomes(self, envelope: Envelope, queue: str) -> tuple[ParentOutcome, ...] | Failed:
+        """Return the outcomes of a job's parents, in order, or what makes that impossible.
+
+        Args:
+            queue: The job's.
+        """
+        # Only a signal is read for jobs that do not ask for the results of their parents.
+        after = envelope.after if envelope.fill or envelope.tell else [each for each in envelope.after if is_signal(each.id)]
+        known = [self._outcomes.get((parent.queue, parent.id)) for parent in after]
         if all(known):
             return tuple(each for each in known if each is not None)
         try:
-            outcomes = await read_outcomes(self._connection, envelope.after)
+            outcomes = await read_outcomes(self._connection, after)
         except (SignatureError, LargePayloadError) as error:
             return Failed(f"naq_core.errors.{type(error).__name__}", f"a parent's result: {error}", retry=False)
-        self._remember(envelope, outcomes)
+        if envelope.signal:  # its sender could not do that
+            await self._dependents.forget_edges((queue, envelope.id), after)
+        self._remember(after, outcomes)
         return outcomes
 
-    def _remember(self, envelope: Envelope, outcomes: Sequence[ParentOutcome]) -> None:
+    def _remember(self, after: Sequence[Parent], outcomes: Sequence[ParentOutcome]) -> None:
         """Keep results that a wide fan-out reads again and again; only of ids that are never used twice."""
         if len(outcomes) > FEW:
             return
-        for parent, outcome in zip(envelope.after, outcomes, strict=True):
+        for parent, outcome in zip(after, outcomes, strict=True):
             if outcome.state is JobState.SUCCEEDED and outcome.size <= SMALL and is_new_id(parent.id) and parent.queue != "*":
                 self._outcomes[parent.queue, parent.id] = outcome
         while len(self._outcomes) > REMEMBERED:

@@ -263,7 +263,8 @@ class Processor:
 
         if envelope.end is not None and envelope.end.large is not None:
             return self._run_with_result(envelope, envelope.end, envelope.end.large, run)
-        return self._run_told(envelope, partial(run, envelope)) if envelope.fill or envelope.tell else run(envelope)
+        is_told = envelope.fill or envelope.tell or envelope.signal
+        return self._run_told(envelope, active.delivery.queue, partial(run, envelope)) if is_told else run(envelope)
 
     async def _run_with_result(
         self, envelope: Envelope, end: EndedJob, large: Large, run: Callable[[Envelope], Awaitable[Outcome]]
@@ -275,9 +276,11 @@ class Processor:
             return Failed("naq_core.errors.LargePayloadError", f"the result of job {end.id}: {error}", retry=False)
         return await run(msgspec.structs.replace(envelope, end=msgspec.structs.replace(end, result=result, large=None)))
 
-    async def _run_told(self, envelope: Envelope, run: Callable[[tuple[ParentOutcome, ...]], Awaitable[Outcome]]) -> Outcome:
+    async def _run_told(
+        self, envelope: Envelope, queue: str, run: Callable[[tuple[ParentOutcome, ...]], Awaitable[Outcome]]
+    ) -> Outcome:
         """Run an attempt that needs the outcomes of the parents."""
-        parents = await self.finisher.outcomes(envelope)
+        parents = await self.finisher.outcomes(envelope, queue)
         return parents if isinstance(parents, Failed) else await run(parents)
 
     def _declared(self, envelope: Envelope) -> Envelope:

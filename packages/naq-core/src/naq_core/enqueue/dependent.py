@@ -11,6 +11,7 @@ from naq_core.enqueue.message import waiting_messages
 from naq_core.enqueue.order import in_order
 from naq_core.envelope import Parent
 from naq_core.errors import BrokerError, BrokerTimeoutError, DuplicateJobError, EnqueueUnknownError, WrongSequenceError
+from naq_core.names import is_signal
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import queues_of, the_queue
 from naq_core.storage.topology import ensure_queue
@@ -33,7 +34,7 @@ async def find_parents(connection: Connection, jobs: Sequence[JobCall[Any]]) -> 
     Raises:
         AmbiguousJobError: Not the child's queue, but several others have a job of that id; nothing was sent.
     """
-    ids = list(dict.fromkeys(parent.id for job in jobs for parent in job.wiring.after if parent.queue == "*"))
+    ids = list(dict.fromkeys(parent.id for job in jobs for parent in job.wiring.after if _is_sought(parent)))
     if not ids:
         return
     queues: dict[str, set[str]] = {job_id: set() for job_id in ids}
@@ -46,12 +47,16 @@ async def find_parents(connection: Connection, jobs: Sequence[JobCall[Any]]) -> 
             queues[job.job_id].add(job.queue)
     for job in jobs:
         after = job.wiring.after
-        if any(parent.queue == "*" for parent in after):
+        if any(map(_is_sought, after)):
             job.wiring = job.wiring._replace(after=tuple(_placed(parent, queues, job.queue) for parent in after))
 
 
+def _is_sought(parent: Parent) -> bool:
+    return parent.queue == "*" and not is_signal(parent.id)
+
+
 def _placed(parent: Parent, queues: Mapping[str, Iterable[str]], preferred: str) -> Parent:
-    if parent.queue != "*":
+    if not _is_sought(parent):
         return parent
     return Parent(parent.id, the_queue(parent.id, sorted(queues[parent.id]), preferred) or "*", parent.lenient)
 

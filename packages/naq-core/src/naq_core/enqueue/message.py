@@ -6,6 +6,7 @@ from typing import Any
 from naq_core.call import JobCall
 from naq_core.enqueue import hooks
 from naq_core.envelope import Parent
+from naq_core.names import is_signal
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key, edge_messages, waiting_headers
 from naq_core.storage.messages import schedule_headers
@@ -78,7 +79,10 @@ def waiting_messages(
         expires: When it is too late to run it (seconds since the epoch); 0 means never.
     """
     subject, body, headers = message
-    held = {**headers, **waiting_headers(headers.get(SCHEDULE_TARGET, subject), connection.clock.now(), expires)}
+    ready, now = headers.get(SCHEDULE_TARGET, subject), connection.clock.now()
+    # A person's answer takes longer than a job: no worker looks before a quarter of an hour.
+    looks = 2 if all(is_signal(parent.id) for parent in after) else 0
+    held = {**headers, **waiting_headers(ready, now, expires, looks)}
     return [(connection.names.held(*key), body, held), *edge_messages(connection, key, after)]
 
 

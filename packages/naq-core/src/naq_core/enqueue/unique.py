@@ -19,6 +19,7 @@ from naq_core.errors import (
     InvalidOptionError,
     WrongSequenceError,
 )
+from naq_core.names import is_signal
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import free_place, remove, remove_arguments
@@ -40,13 +41,15 @@ def check_ties(job: JobCall[Any]) -> None:
         InvalidOptionError: The job's options say something else.
     """
     delivery = job.delivery
+    is_held = all(is_signal(parent.id) for parent in job.wiring.after)
+    what, when = ("wait_for", "its signal is sent") if is_held else ("depends_on", "its parents have ended")
     for name, given in (("at", delivery.at), ("delay", delivery.delay), ("debounce", delivery.debounce)):
         if given:
-            raise InvalidOptionError(name, "cannot be combined with depends_on: the job starts when its parents have ended")
+            raise InvalidOptionError(name, f"cannot be combined with {what}: the job starts when {when}")
     if delivery.unique_for:
-        raise InvalidOptionError("unique_for", "cannot be combined with depends_on, as throttle")
+        raise InvalidOptionError("unique_for", f"cannot be combined with {what}, as throttle")
     if delivery.on_clash is not Clash.REFUSE:
-        raise InvalidOptionError("on_clash", "a job with depends_on supports 'refuse' only")
+        raise InvalidOptionError("on_clash", f"a job with {what} supports 'refuse' only")
 
 
 def check_many(job: JobCall[Any]) -> None:

@@ -104,8 +104,8 @@ class JobCancelledError(JobError):
 class JobExpiredError(JobError):
     """The job was not started before its expiry."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, "expired before it was started")
+    def __init__(self, job_id: str, reason: str = "") -> None:
+        super().__init__(job_id, f"expired before it was started{reason and ': '}{reason}")
 
 
 class AttemptTimeoutError(JobError, TimeoutError):

@@ -4,6 +4,7 @@ from naq_core.inspect.broker import broker_info
 from naq_core.inspect.jobs import count_jobs, get_arguments, get_call, get_job, list_jobs
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.schedulers import leading_scheduler
+from naq_core.inspect.signals import waiting_for_signals
 from naq_core.inspect.state import job_state
 from naq_core.inspect.trust import Trust, read_trust
 from naq_core.inspect.waiting import read_json_result, wait_for_job
@@ -32,4 +33,5 @@ __all__ = [
     "read_json_result",
     "read_trust",
     "wait_for_job",
+    "waiting_for_signals",
 ]

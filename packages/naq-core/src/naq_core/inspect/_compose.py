@@ -109,6 +109,7 @@ def _add_message(view: JobView, message: Entry, envelope: Envelope | None) -> No
     view.tags, view.headers = envelope.opt.tags, envelope.opt.headers
     if envelope.opt.has_callbacks:
         view.callbacks = _calls(envelope.opt)
+    view.signal = envelope.signal
     token = message.headers.get(FOR_KEY, "") if view.state is JobState.HELD else ""
     view.key, view.waits_for_key, view.waits_for_rate = envelope.opt.key, token not in {"", ALL}, token == ALL
 

@@ -14,6 +14,7 @@ from naq_core.manage.queues import (
     set_queue_limit,
     set_queue_policy,
 )
+from naq_core.manage.signals import send_signal
 from naq_core.manage.workers import quiet_worker, resize_worker, resume_worker, stop_worker, worker_stacks
 from naq_core.manage.workflows import cancel_workflow, retry_workflow
 from naq_core.storage.drift import apply_topology
@@ -39,6 +40,7 @@ __all__ = [
     "retry_job",
     "retry_workflow",
     "run_now",
+    "send_signal",
     "set_queue_limit",
     "set_queue_policy",
     "stop_worker",

@@ -16,6 +16,7 @@ from naq_core import transitions
 from naq_core.dependents import release
 from naq_core.errors import QueueFullError
 from naq_core.manage.cancel import Found, found_of
+from naq_core.names import SIGNAL
 from naq_core.record import UNREADABLE, JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import edges_of
@@ -54,7 +55,7 @@ async def waiting_parents(connection: Connection, queue: str, reason: str) -> li
     """Return the ends of a queue's waiting jobs that others wait for; also of those that an earlier removal has left over."""
     names = connection.names
     edges = await count_by_subject(connection, names.jobs_stream, f"{names.edges}.>")
-    ids = sorted({subject.split(".")[-3] for subject in edges})
+    ids = sorted({subject.split(".")[-3] for subject in edges if f".{SIGNAL}" not in subject})
     found: list[Removed] = []
     for start in range(0, len(ids), CHUNK):
         found += await _waiting_among(connection, queue, ids[start : start + CHUNK], reason)

@@ -115,6 +115,12 @@ class Found(msgspec.Struct):
         return self.is_live and self.envelope is not None and self.envelope.opt.fast
 
     @property
+    def waits_for(self) -> str:
+        """What a held job without a time waits for, as a sentence."""
+        signal = "" if self.envelope is None else self.envelope.signal
+        return f"it is waiting for the signal {signal}" if signal else "it is waiting for other jobs"
+
+    @property
     def is_of_record(self) -> bool:
         """The message belongs to the run in the record, not to a later one of the same id."""
         if self.stored is None:

@@ -125,7 +125,7 @@ async def _hurry(connection: Connection, found: Found) -> bool:
         whom = "the rate of its queue" if token == ALL else f"its key ({token}) to have room"
         raise JobStateError(job_id, JobState.HELD, f"it is waiting for {whom}: it starts by itself")
     if state == "held" and due_of(message) is None:
-        raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
+        raise JobStateError(job_id, JobState.HELD, found.waits_for)
     if stored is not None and stored.record.state is JobState.RETRYING and stored.record.next_at > connection.clock.now():
         record = msgspec.structs.replace(stored.record, next_at=connection.clock.now())
         ttl = connection.settings.failure_ttl.total_seconds()

@@ -12,13 +12,14 @@ from naq_core.manage.cancel import Found, find, store_end
 from naq_core.names import check_place
 from naq_core.option_kinds import instant
 from naq_core.record import JobRecord, JobState, encode_record
+from naq_core.sent_signal import reason_of_expiry
 from naq_core.storage.connection import Connection
 from naq_core.storage.end_waiting import leave_to_worker
 from naq_core.storage.events import record_headers
 from naq_core.storage.messages import Moved, due_of, remove, run_of
 from naq_core.storage.messages import reschedule as reschedule_message
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import ALL, ASIDE, FOR_KEY, state_of_subject
+from naq_core.storage.subjects import ALL, ASIDE, FOR_KEY, WAITS, state_of_subject
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ async def _give_time(connection: Connection, job_id: str, queue: str, due: float
             whom = "the rate of its queue" if message.headers[FOR_KEY] == ALL else "its key to have room"
             raise JobStateError(job_id, JobState.HELD, f"it is waiting for {whom}: it starts by itself")
         if due_of(message) is None:
-            raise JobStateError(job_id, JobState.HELD, "it is waiting for other jobs")
+            raise JobStateError(job_id, JobState.HELD, found.waits_for)
         record = found.stored
         if record is not None and record.record.state is JobState.RETRYING and not await _move_retry(connection, found, due):
             continue
@@ -129,7 +130,9 @@ async def expire_job(connection: Connection, job_id: str, *, queue: str = "*", n
             return ended.state is JobState.EXPIRED
         if record.state is JobState.RUNNING or not 0 < found.envelope.expires < (connection.clock.now() if now is None else now):
             return False
-        transitions.expired(record, connection.clock.now())
+        transitions.expired(
+            record, connection.clock.now(), reason_of_expiry(found.envelope, waits=WAITS in found.message.headers)
+        )
         if await store_end(connection, record, revision):
             log.info("job %s (%s) has expired", job_id, record.function)
             await _conclude(connection, record)

@@ -217,7 +217,7 @@ def _anonymous(template: bytes) -> bytes:
 
 def _check_options(job: Job[Any]) -> None:
     if job.wiring.after:
-        raise InvalidScheduleError("depends_on", job.function_name, "a schedule's jobs cannot depend on others")
+        raise InvalidScheduleError("depends_on or wait_for", job.function_name, "a schedule's jobs cannot wait for others")
     if job.options.fast:
         raise InvalidScheduleError("fast", True, "without a record a run could be repeated; remove it")
     if job.delivery._replace(expires_in=0.0) != NO_DELIVERY_OPTIONS:

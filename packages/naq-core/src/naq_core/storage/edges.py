@@ -1,4 +1,7 @@
-"""Edges: which jobs wait for which. One message for each parent and child, on `<ns>.edges.<parent>.<queue>.<child>`."""
+"""Edges: which jobs wait for which. One message for each parent and child, on `<ns>.edges.<parent>.<queue>.<child>`.
+
+A signal is a parent that is no job; it is never a witness, as nobody looks at a signal again when its time is over.
+"""
 
 import asyncio
 import logging
@@ -10,10 +13,10 @@ import msgspec
 from naq_core.decoding import Decoder, complain, reason_of
 from naq_core.envelope import Parent
 from naq_core.errors import UnreadableError
-from naq_core.names import check_job_id, check_queue
+from naq_core.names import check_job_id, check_queue, check_signal_id, is_signal
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import schedule_headers
-from naq_core.storage.subjects import WAITS
+from naq_core.storage.subjects import WAITS, text_of
 from naq_core.transport.direct import Entry
 from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.many import read_many
@@ -70,12 +73,13 @@ def edge_messages(connection: Connection, child: Key, after: Sequence[Parent]) -
         else:
             queue = parent.queue if parent.queue == other.queue else "*"
             named[parent.id] = Parent(parent.id, queue, parent.lenient and other.lenient)
-    last = (after[-1].queue, after[-1].id)
-    before = (after[-2].queue, after[-2].id) if len(after) > 1 else None
+    jobs = [(parent.queue, parent.id) for parent in after if not is_signal(parent.id)]
+    last = jobs[-1] if jobs else None
+    before = jobs[-2] if len(jobs) > 1 else None
     return [
         (
             connection.names.edge(parent.id, *child),
-            _encoder.encode(_Body(parent.queue, parent.lenient, before if parent.id == last[1] else last)),
+            _encoder.encode(_Body(parent.queue, parent.lenient, before if last is not None and parent.id == last[1] else last)),
             {},
         )
         for parent in named.values()
@@ -104,7 +108,7 @@ async def edges_of(connection: Connection, parents: Iterable[str]) -> list[Edge]
     """Return the edges of jobs that have ended, by their ids: one request for many jobs."""
     names = connection.names
     ids = set(parents)
-    found = await read_many(connection, names.jobs_stream, [f"{names.edges}.{each}.>" for each in ids], f"{names.edges}.>")
+    found = await read_many(connection, names.jobs_stream, [names.edge(each, "*", "*") for each in ids], f"{names.edges}.>")
     return [edge for edge in map(_edge, found) if edge is not None and edge.parent[1] in ids]
 
 
@@ -134,8 +138,10 @@ def edge_key(subject: str) -> tuple[str, str, str]:
         UnreadableError: It is not the subject of an edge.
     """
     try:
-        parent, queue, child = subject.partition(".edges.")[2].split(".")
-        return check_job_id(parent), check_queue(queue), check_job_id(child)
+        tokens = subject.partition(".edges.")[2]
+        parent, queue, child = tokens.removesuffix(".signal").split(".")
+        check = check_job_id if tokens.count(".") == 2 else check_signal_id
+        return check(text_of(parent)), check_queue(queue), check_job_id(child)
     except ValueError as error:
         raise UnreadableError("the subject of an edge", reason_of(error)) from error
 

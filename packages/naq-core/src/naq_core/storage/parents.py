@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from naq_core.envelope import decode_envelope
 from naq_core.errors import DecodeError
+from naq_core.names import SIGNAL, is_signal
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
@@ -32,6 +33,8 @@ class ParentStatus:
     kind: ParentState
     why: str = ""
     record: JobRecord | None = None
+    signal: bytes = b""
+    """Of a signal that has come: what is stored of it."""
 
 
 def status_of(record: JobRecord) -> ParentStatus:
@@ -54,7 +57,27 @@ async def parent_statuses(connection: Connection, parents: Iterable[Key], *, rec
     Args:
         recheck: Do not trust a record alone that says a job is waiting or retrying: its message may have been purged.
     """
-    keys = list(dict.fromkeys(parents))
+    known = await _of_signals(connection, [key for key in dict.fromkeys(parents) if is_signal(key[1])])
+    keys = [key for key in dict.fromkeys(parents) if key not in known]
+    if not keys:
+        return known
+    return known | await _of_jobs(connection, keys, recheck=recheck)
+
+
+async def _of_signals(connection: Connection, keys: list[Key]) -> dict[Key, ParentStatus]:
+    """Return whether signals have come; one that is not stored, or not any more, counts as one that may come."""
+    if not keys:
+        return {}
+    names = connection.names
+    subjects = {names.signal(key[1].removeprefix(SIGNAL)): key for key in keys}
+    known = {key: ParentStatus(ParentState.ALIVE) for key in keys}
+    for found in await read_many(connection, names.jobs_stream, list(subjects), f"{names.edges}.>"):
+        if found.subject in subjects:
+            known[subjects[found.subject]] = ParentStatus(ParentState.DONE, signal=found.data)
+    return known
+
+
+async def _of_jobs(connection: Connection, keys: list[Key], *, recheck: bool) -> dict[Key, ParentStatus]:
     known = await _from_records(connection, keys)
     unsure = [key for key in keys if key not in known or (recheck and _may_be_purged(known[key]))]
     if not unsure:

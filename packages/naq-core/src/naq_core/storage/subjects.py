@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
-from naq_core.names import is_job_id, is_queue
+from naq_core.names import SIGNAL, is_job_id, is_queue, is_signal
 
 STATE = "Naq-State"
 """Our own header on a record: its state. Events are headers only, so waiters learn the end without a read."""
@@ -191,7 +191,17 @@ class Names:
 
     def edge(self, parent_id: str, queue: str, child_id: str) -> str:
         """A dependency: the end of the parent concerns the child, a job of that queue."""
+        if is_signal(parent_id):
+            return self.signal_edge(parent_id.removeprefix(SIGNAL), queue, child_id)
         return f"{self.edges}.{parent_id}.{queue}.{child_id}"
+
+    def signal_edge(self, signal: str, queue: str, child_id: str) -> str:
+        """A job waits for a signal; with a token of its own, by which those that do are listed."""
+        return f"{self.edges}.{SIGNAL}{token_of(signal)}.{queue}.{child_id}.signal"
+
+    def signal(self, signal: str) -> str:
+        """A signal that was sent, for as long as it is kept."""
+        return f"{self.edges}.{SIGNAL}{token_of(signal)}"
 
     def workflow(self, workflow_id: str, part: str) -> str:
         """A part of a workflow's list of jobs."""

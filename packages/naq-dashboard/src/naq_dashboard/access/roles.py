@@ -28,6 +28,7 @@ class Action(StrEnum):
     DELETE_SCHEDULE = "delete-schedule"
     RETRY_WORKFLOW = "retry-workflow"
     CANCEL_WORKFLOW = "cancel-workflow"
+    SEND_SIGNAL = "send-signal"
     MARK_DEPLOY = "mark-deploy"
 
 
@@ -48,10 +49,12 @@ OPERATOR: Access = frozenset(
         Action.PAUSE_SCHEDULE,
         Action.RETRY_WORKFLOW,
         Action.CANCEL_WORKFLOW,
+        Action.SEND_SIGNAL,
         Action.MARK_DEPLOY,
     }
 )
-"""What can be undone, or has been done before. Not enqueueing: who names the function can let workers run anything."""
+"""What can be undone, or has been done before, and the answers for which jobs wait. Not enqueueing: who names the function can
+let workers run anything."""
 ADMIN: Access = frozenset(Action)
 
 ROLES: dict[str, Access] = {"viewer": VIEWER, "operator": OPERATOR, "admin": ADMIN}

@@ -54,7 +54,7 @@ class Audit:
         Raises:
             NaqError: It cannot be noted, so it must not be done.
         """
-        name, queue = target if isinstance(target, Target) else (target, "")
+        name, queue = (target.name, target.queue) if isinstance(target, Target) else (target, "")
         given = order if isinstance(order, Mapping) else {each: getattr(order, each, None) for each in NOTED}
         details = {"queue": queue, **{each: given[each] for each in NOTED if given.get(each)}}
         return recorded(connection, _actor(viewer), action, name, details, refusals=(NaqError, HTTPException))

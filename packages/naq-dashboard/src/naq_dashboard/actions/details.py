@@ -17,9 +17,11 @@ class Target(NamedTuple):
     """What an action is done to."""
 
     name: str
-    """The id of a job, worker, schedule or workflow, or the name of a queue."""
+    """The id of a job, worker, schedule or workflow, or the name of a queue or signal."""
     queue: str = ""
     """Of a job whose id alone may not tell it."""
+    by: str = ""
+    """Who acts."""
 
     @property
     def job_id(self) -> str:

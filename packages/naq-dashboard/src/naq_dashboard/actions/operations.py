@@ -82,7 +82,7 @@ class Operations:
         async with self._audit.recorded(connection, viewer, verb, target, order) as entry:
             if not target.name and not verb.startswith("create-"):
                 raise ValidationException(f"{TARGETS[verb.rpartition('-')[2]]} is missing")
-            told = await known.do(connection, target, order)
+            told = await known.do(connection, target._replace(by=viewer.name), order)
             entry.reason = str(told)
         self._changed()
         queue = target.queue if verb == "enqueue-job" and not is_new_id(target.name) else ""

@@ -24,6 +24,7 @@ from naq_dashboard.actions.schedules import (
     resume_schedule,
     trigger_schedule,
 )
+from naq_dashboard.actions.signals import NewSignal, send_signal
 from naq_dashboard.actions.workers import quiet_worker, resize_worker, resume_worker, stop_worker
 from naq_dashboard.actions.workflows import cancel_workflow, retry_workflow
 from naq_dashboard.languages import Sentence
@@ -37,6 +38,7 @@ TARGETS = {
     "schedule": "schedule_id",
     "workflow": "workflow_id",
     "deploy": "version",
+    "signal": "signal",
 }
 """The field or parameter that names the target, by the kind of the target."""
 
@@ -81,6 +83,7 @@ VERBS: dict[str, Verb] = {
     "delete-schedule": Verb(Action.DELETE_SCHEDULE, delete_schedule, leads_to="schedules"),
     "retry-workflow": Verb(Action.RETRY_WORKFLOW, retry_workflow),
     "cancel-workflow": Verb(Action.CANCEL_WORKFLOW, cancel_workflow),
+    "send-signal": Verb(Action.SEND_SIGNAL, send_signal, NewSignal),
     "mark-deploy": Verb(Action.MARK_DEPLOY, mark_deploy),
 }
 

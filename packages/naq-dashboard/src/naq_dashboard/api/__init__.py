@@ -13,6 +13,7 @@ from naq_dashboard.api.metrics import METRICS
 from naq_dashboard.api.queues import QUEUES
 from naq_dashboard.api.results import RESULTS
 from naq_dashboard.api.schedules import SCHEDULES
+from naq_dashboard.api.signals import SIGNALS
 from naq_dashboard.api.workers import WORKERS
 from naq_dashboard.api.workflows import WORKFLOWS
 
@@ -25,6 +26,7 @@ API_HANDLERS: list[Any] = [
     *ERRORS,
     *SCHEDULES,
     *WORKFLOWS,
+    *SIGNALS,
     *EVENTS,
     *METRICS,
     *FUNCTIONS,

@@ -230,6 +230,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "timezone": "Europe/Berlin",
     },
     "edit_schedule": {"cron": "0 10 * * mon-fri"},
+    "send_signal": {"data": {"approved": True}},
     "cancel_workflow": {"reason": "wrong month"},
 }
 """What stands in the `curl` lines: a body that means something."""

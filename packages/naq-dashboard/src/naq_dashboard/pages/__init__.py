@@ -9,6 +9,7 @@ from naq_dashboard.pages.overview import overview
 from naq_dashboard.pages.page import Page
 from naq_dashboard.pages.queues import queue, queues
 from naq_dashboard.pages.schedules import edit_schedule, new_schedule, schedule, schedules
+from naq_dashboard.pages.signals import signals
 from naq_dashboard.pages.workers import worker, workers
 from naq_dashboard.pages.workflows import workflow, workflows
 
@@ -29,6 +30,7 @@ PAGES: tuple[Page, ...] = (
     Page("schedule-edit", "schedules/{schedule_id:str}/edit", edit_schedule),
     Page("workflows", "workflows", workflows),
     Page("workflow", "workflows/{workflow_id:str}", workflow),
+    Page("signals", "signals", signals),
     Page("events", "events", events),
     Page("audit", "audit", audit),
     Page("workers", "workers", workers),

@@ -11,7 +11,7 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromPath
 from litestar.response import Response
 
-from naq_core.written_calls import read_json_arguments
+from naq_core.written_calls import read_json, read_json_arguments
 from naq_dashboard.access.roles import Action, Viewer
 from naq_dashboard.actions.details import Target
 from naq_dashboard.actions.enqueue import NewJob, target_of
@@ -103,6 +103,11 @@ def decode(takes: type[T], fields: Mapping[str, str]) -> T:
             given["args"], given["kwargs"] = read_json_arguments(fields.get("arguments") or "[]")
         except ValueError as error:
             raise ValidationException(f"arguments {error}") from error
+    if "data" in given:
+        try:
+            given["data"] = read_json(given["data"])
+        except ValueError as error:
+            raise ValidationException(f"data {error}") from error
     if options := {name.removeprefix(OPTION): text for name, text in fields.items() if name.startswith(OPTION) and text}:
         given["options"] = options
     try:

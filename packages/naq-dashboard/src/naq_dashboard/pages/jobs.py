@@ -307,6 +307,8 @@ def timeline(view: JobView) -> list[dict[str, Any]]:
 def _waits(view: JobView) -> str:
     if view.waits_for_key:
         return _("Waiting for its key")
+    if view.signal:
+        return _("Waiting for signal %(signal)s") % {"signal": view.signal}
     return _("Waiting for its queue's rate") if view.waits_for_rate else _("Waiting for other jobs")
 
 

@@ -71,6 +71,7 @@ def _facts(job: JobView) -> list[tuple[str, Any]]:
         ("On success", job.callbacks.get("on_success")),
         ("On failure", job.callbacks.get("on_failure")),
         ("On dead", job.callbacks.get("on_dead")),
+        ("Signal", job.signal),
         ("Parents", job.parents),
         ("Children", job.children),
         ("Log lines", len(job.logs) or None),
