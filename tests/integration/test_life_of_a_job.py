@@ -328,7 +328,7 @@ async def test_workers_are_listed_while_they_live(settings: Settings, run_worker
 async def test_the_traceback_of_a_wrong_call_is_the_call_and_nothing_around_it(queue: Queue, run_worker: RunWorker) -> None:
     job = await queue.enqueue("math:sqrt", -1)
     async with run_worker():
-        with pytest.raises(JobFailedError, match="math domain error|expected a nonnegative") as caught:
+        with pytest.raises(JobFailedError, match=r"math domain error|expected a nonnegative") as caught:
             await job.result(10)
     assert caught.value.error_traceback.count("File ") == 1
 
