@@ -16,7 +16,6 @@ from tests.support.forms import short_and_long
 from tests.support.history import Event, History
 from tests.support.processes import Fleet
 
-
 AT_ONCE = 500
 """Results that are waited for together."""
 
