@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import pairwise
 
 from naq_cli.bench.measures import percentile
 from naq_client import Queue, QueuePolicy
@@ -22,6 +23,8 @@ DEPTHS = (1_000, 100_000)
 FIRSTS = 30
 MANY_KEYS = 100_000
 PART = 10_000
+LATE_RATE = 20
+LATE_JOBS = 200
 ENQUEUES = 2_000
 
 
@@ -48,11 +51,28 @@ async def keys_apart(lab: Lab) -> None:
     lab.results.add(f"drain, one job of each of {MANY_KEYS:,} keys", "jobs/s", rate)
 
 
-async def _drain(lab: Lab, key: Callable[[int], str | None], limit: int, workers: int, count: int = DRAIN) -> float:
+async def rates(lab: Lab) -> None:
+    """Work off no-op jobs under a rate that is not reached, and measure by how much starts are later than a rate allows."""
+    plain = await _drain(lab, lambda slot: None, 1, 1)
+    rate = await _drain(lab, lambda slot: None, 1, 1, policy=QueuePolicy(rate="10000/s", burst=500))
+    lab.results.add("drain, a rate that is not reached", "jobs/s", rate, plain, "the same jobs without a rate")
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        await queue.set_policy(QueuePolicy(key_rate=f"{LATE_RATE}/s", key_burst=1, key_limit=20))
+        found = await queue.enqueue_many(queue.options(key="one").call(time.time) for _ in range(LATE_JOBS))
+        with lab.worker(space.settings):
+            starts = sorted([await job.result(timeout=120) for job in found])
+    late = [1e3 * (after - before - 1 / LATE_RATE) for before, after in pairwise(starts)]
+    lab.results.add(f"{LATE_RATE} a second, one at once: start after it was allowed, median", "ms", statistics.median(late))
+    lab.results.add(f"{LATE_RATE} a second, one at once: start after it was allowed, p99", "ms", percentile(late, 0.99))
+
+
+async def _drain(
+    lab: Lab, key: Callable[[int], str | None], limit: int, workers: int, count: int = DRAIN, policy: QueuePolicy | None = None
+) -> float:
     stamps = lab.stamps(count)
     async with Namespace(lab) as space:
         async with Queue(QUEUE, settings=space.settings) as queue:
-            await queue.set_policy(QueuePolicy(key_limit=limit))
+            await queue.set_policy(policy or QueuePolicy(key_limit=limit))
             for start in range(0, count, PART):
                 calls = [queue.options(key=key(slot)).call(jobs.noop, slot) for slot in range(start, min(count, start + PART))]
                 await queue.enqueue_many(calls)

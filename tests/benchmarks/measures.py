@@ -19,7 +19,7 @@ from tests.benchmarks.curves import curves
 from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live
 from tests.benchmarks.delays import delays, delays_started
-from tests.benchmarks.keys import keys, keys_apart
+from tests.benchmarks.keys import keys, keys_apart, rates
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, rss_mb, until
 from tests.benchmarks.queues import queues
 from tests.benchmarks.schedules import schedules, schedules_burst
@@ -255,7 +255,8 @@ MEASURES: dict[str, Measure] = {
     "curves": curves,
     "keys": keys,
     "keys-apart": keys_apart,
+    "rates": rates,
 }
 
-HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues", "curves", "keys", "keys-apart"})
+HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues", "curves", "keys", "keys-apart", "rates"})
 """Those that fill the server first, which takes minutes."""
