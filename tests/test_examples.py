@@ -229,7 +229,7 @@ def environment() -> dict[str, str]:
 
 def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=55, env=environment(), check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment(), check=False)
 
 
 def test_every_example_is_tested() -> None:
