@@ -50,6 +50,9 @@ TRACEBACK = "".join(
     f'  File "/srv/shop/module_{number}.py", line {100 + number}, in step_{number}\n    await step_{number + 1}(order)\n'
     for number in range(9)
 )
+TAGGED = 50_000
+"""One of so many jobs has the tag `vip`."""
+CUSTOMERS = 100_000
 AT_ONCE = 100
 """Jobs in hand of the imagined worker: so many claims lie between a claim and its end."""
 WINDOW = 4000
@@ -121,13 +124,15 @@ def _envelopes(count: int, first_at: float, last_at: float) -> Iterator[tuple[st
     chosen = chance.choices(templates, [share for *_, share in FUNCTIONS], k=count)
     for number, (queue, template) in enumerate(chosen):
         name = chance.choice(("anna", "bert", "cora", "dirk", "eva"))
+        tags = () if number % TAGGED else ("vip",)
         yield (
             queue,
             msgspec.structs.replace(
                 template,
                 id=new_id(),
                 at=first_at + (last_at - first_at) * number / count,
-                args=f"{number}, '{name}{number % 5000}@example.org', retries=3",
+                args=f"{number}, '{name}{number % 5000}@example.org', retries=3, customer={number % CUSTOMERS}",
+                opt=msgspec.structs.replace(template.opt, tags=tags),
             ),
         )
 
@@ -153,6 +158,7 @@ async def _ended(connection: Connection, crowd: Crowd, count: int) -> None:
             enqueued_at=envelope.at,
             started_at=envelope.at + 1,
             arguments=envelope.args,
+            tags=envelope.opt.tags,
             sequence=sequence,
         )
         await sender.send(names.result(queue, envelope.id), encode_record(record), record_headers(record, 0))

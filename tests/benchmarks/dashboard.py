@@ -8,6 +8,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from urllib.parse import urlencode
 
 import httpx
 
@@ -18,16 +20,17 @@ from tests.benchmarks.crowd import Crowd, fill
 from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, rss_mb
 from tests.support.eventually import eventually
 
-VISITS = 40
+VISITS = 20
 APART = 3.2
 """Seconds between two visits of a page: longer than anything is shared among viewers, so each pays for its own."""
 BLINK = 0.02
+KEY = "invoice-4711"
 
 Address = Callable[[], str]
 
 
 async def dashboard_pages(lab: Lab) -> None:
-    """Visit every page, list, search and API address of a dashboard, 40 times each, with a million jobs and as many records."""
+    """Visit every page, list, search and API address of a dashboard, 20 times each, with a million jobs and as many records."""
     async with crowded(lab) as (space, crowd), Queue(QUEUE, settings=space.settings) as queue:
         await plans(queue)
         with lab.worker(space.settings), lab.dashboard(space.settings) as board:
@@ -43,6 +46,7 @@ async def crowded(lab: Lab) -> AsyncIterator[tuple[Namespace, Crowd]]:
 
 async def plans(queue: Queue) -> None:
     """Make some schedules and workflows, through the API."""
+    await queue.options(unique=KEY, delay=timedelta(days=1)).enqueue(jobs.answer, 0)
     for number in range(20):
         await queue.schedule(jobs.answer, number, schedule_id=f"plan-{number}", cron="0 6 * * *")
     for number in range(30):
@@ -132,9 +136,28 @@ async def _addresses(client: httpx.AsyncClient, crowd: Crowd) -> dict[str, Addre
     rare = ("/jobs?queue=webhooks&state=expired", "/jobs?function=hooks", "/jobs?q=error:TimeoutError", "/jobs?q=since:2h")
     others = ("/errors", "/errors?queue=mail", "/delayed", "/delayed?queue=webhooks", "/schedules", "/schedules/plan-1")
     plans = ("/schedules/plan-1/edit", "/new-schedule", "/workflows", "/workflows/flow-1", "/workers", "/events", "/metrics")
+    more_pages = (
+        "/functions",
+        "/functions?range=72h",
+        "/functions/shop.mail:send_receipt",
+        "/audit",
+        "/new-job",
+        "/find?q=mail",
+        "/api",
+    )
+    labels = ("tag:vip", "arg.customer:4711", f"key:{KEY}", "tag:vip state:dead", "arg.customer:4711 state:queued")
     api = ("overview", "queues", "queues/mail", "jobs", "errors", "workers", "schedules", "workflows", "jobs/count")
-    more = ("jobs/count?state=succeeded", "jobs/count?state=dead", "jobs/count?queue=webhooks", "metrics/series?hours=1")
-    for address in (*plain, *(f"/jobs?state={state}" for state in states), *rare, *others, *plans):
+    more = (
+        "functions",
+        "attention",
+        "deploys",
+        "audit",
+        "jobs/count?state=succeeded",
+        "jobs/count?state=dead",
+        "jobs/count?queue=webhooks",
+        "metrics/series?hours=1",
+    )
+    for address in (*plain, *(f"/jobs?state={state}" for state in states), *rare, *others, *plans, *more_pages):
         found[address] = fixed(address)
     for address in (*api, *more, "metrics/series?hours=6", "metrics/series?hours=72"):
         found[f"/api/{address}"] = fixed(f"/api/{address}")
@@ -143,6 +166,10 @@ async def _addresses(client: httpx.AsyncClient, crowd: Crowd) -> dict[str, Addre
         found[f"/jobs/{{one that is {kind}}}"] = one(kind, "/jobs/{}")
     found["/api/jobs/{one}"] = one("dead", "/api/jobs/{}")
     found["/jobs?q={an id}"] = one("succeeded", "/jobs?q={}")
+    for words in labels:
+        found[f"/jobs?q={words}"] = fixed(f"/jobs?{urlencode({'q': words})}")
+    found["/jobs?q=tag:{nothing like it}"] = absent("/jobs?q=tag:{}")
+    found["/new-job?like={one that is dead}"] = one("dead", "/new-job?like={}")
     found["/jobs?q=anna"] = fixed("/jobs?q=anna")
     found["/jobs?q={nothing like it}"] = absent("/jobs?q={}")
     found["/jobs?state=dead&q={nothing like it}"] = absent("/jobs?state=dead&q={}")

@@ -24,7 +24,7 @@ from tests.benchmarks import jobs
 from tests.benchmarks.dashboard import crowded, other_viewer
 from tests.benchmarks.lab import QUEUE, Board, Lab, rss_mb
 
-JOBS_A_SECOND = 500
+JOBS_A_SECOND, FEWER_JOBS_A_SECOND = 500, 200
 """Each starts and ends: two events."""
 PROBES_A_SECOND = 4
 PROBES = "probe"
@@ -67,18 +67,27 @@ class Stream:
 
 async def dashboard_live(lab: Lab) -> None:
     """Keep 20 pages open on a million jobs and records while a worker makes 1,000 events a second."""
+    await _with_pages_open(lab, JOBS_A_SECOND, OPEN)
+
+
+async def dashboard_tabs(lab: Lab) -> None:
+    """Keep three pages open on a million jobs and records while a worker runs 200 jobs a second."""
+    await _with_pages_open(lab, FEWER_JOBS_A_SECOND, ())
+
+
+async def _with_pages_open(lab: Lab, rate: int, others: Sequence[str]) -> None:
     async with crowded(lab) as (space, _), Queue(QUEUE, settings=space.settings) as queue:
         with lab.worker(space.settings, QUEUE, PROBES), lab.dashboard(space.settings) as board:
-            await watch(lab, board, queue, SECONDS)
+            await watch(lab, board, queue, SECONDS, rate, others)
 
 
-async def watch(lab: Lab, board: Board, queue: Queue, seconds: float) -> None:
-    """Make events, and see them arrive on pages."""
+async def watch(lab: Lab, board: Board, queue: Queue, seconds: float, rate: int, others: Sequence[str]) -> None:
+    """Make events, and see them arrive on pages, with others open that nobody looks at."""
     watched = {name: Stream(address, is_read=True) for name, address in WATCHED.items()}
-    streams = [*watched.values(), *(Stream(address, is_read=False) for address in OPEN)]
+    streams = [*watched.values(), *(Stream(address, is_read=False) for address in others)]
     seen: list[Event] = []
     deaf: list[float] = []
-    async with _under_way(queue, board, streams, seen):
+    async with _under_way(queue, board, streams, seen, rate):
         await asyncio.sleep(WARM_SECONDS)
         since, used, before = time.time(), _cpu_seconds(board.pid), rss_mb(board.pid)
         async with other_viewer(board, deaf):
@@ -94,8 +103,8 @@ async def watch(lab: Lab, board: Board, queue: Queue, seconds: float) -> None:
         sys.stderr.write(f"{name}: {len(late)} seen, the latest after {max(late):.0f} ms\n")
     lab.results.add("frames of a page in a second, most", "", max(each.most_in_a_second(since) for each in streams))
     for each in streams:
-        rate = sum(at >= since for at, _ in each.frames) / (time.time() - since)
-        sys.stderr.write(f"{each.address}: {rate:.2f} frames/s\n")
+        frames = sum(at >= since for at, _ in each.frames) / (time.time() - since)
+        sys.stderr.write(f"{each.address}: {frames:.2f} frames/s\n")
     lab.results.add("dashboard CPU", "%", 100 * used / seconds)
     lab.results.add("another viewer meanwhile, p95", "ms", percentile(deaf, 0.95), percentile(deaf, 0.5), "its p50")
     lab.results.add("another viewer meanwhile, longest", "ms", max(deaf))
@@ -103,7 +112,7 @@ async def watch(lab: Lab, board: Board, queue: Queue, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def _under_way(queue: Queue, board: Board, streams: Sequence[Stream], seen: list[Event]) -> AsyncIterator[None]:
+async def _under_way(queue: Queue, board: Board, streams: Sequence[Stream], seen: list[Event], rate: int) -> AsyncIterator[None]:
     connection = await queue.connection()
     limits = httpx.Limits(max_connections=None)
     async with (
@@ -112,7 +121,7 @@ async def _under_way(queue: Queue, board: Board, streams: Sequence[Stream], seen
     ):
         duties = [
             _collect(connection, seen),
-            _enqueue(queue, JOBS_A_SECOND),
+            _enqueue(queue, rate),
             _enqueue(probes, PROBES_A_SECOND),
             *(each.follow(client) for each in streams),
         ]

@@ -17,7 +17,7 @@ from naq_core.options import Priority
 from tests.benchmarks import floor_client, jobs
 from tests.benchmarks.curves import curves
 from tests.benchmarks.dashboard import dashboard_pages
-from tests.benchmarks.dashboard_live import dashboard_live
+from tests.benchmarks.dashboard_live import dashboard_live, dashboard_tabs
 from tests.benchmarks.delays import delays, delays_started
 from tests.benchmarks.keys import keys, keys_apart, rates
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, rss_mb, until
@@ -249,6 +249,7 @@ MEASURES: dict[str, Measure] = {
     "schedules-burst": schedules_burst,
     "dashboard-pages": dashboard_pages,
     "dashboard-live": dashboard_live,
+    "dashboard-tabs": dashboard_tabs,
     "memory": memory,
     "imports": imports,
     "queues": queues,
@@ -258,5 +259,5 @@ MEASURES: dict[str, Measure] = {
     "rates": rates,
 }
 
-HEAVY = frozenset({"dashboard-pages", "dashboard-live", "queues", "curves", "keys", "keys-apart", "rates"})
+HEAVY = frozenset({"dashboard-pages", "dashboard-live", "dashboard-tabs", "queues", "curves", "keys", "keys-apart", "rates"})
 """Those that fill the server first, which takes minutes."""

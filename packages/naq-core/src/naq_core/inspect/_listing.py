@@ -221,7 +221,7 @@ class Listing:
             if (queue, job_id) == self._skip or not is_job_id(job_id):
                 continue  # the latter is a bell, which is no job
             if not source.is_records:
-                if may_match(self._filter, view_of(None, entry)):
+                if self._may_come_to_match(entry):
                     messages[number] = entry
                     requests.append({"last_by_subj": names.result(queue, job_id)})
                 continue
@@ -238,6 +238,13 @@ class Listing:
                 view = view_of(record, found, sequence=batch[number][1].sequence)
                 views[number] = masked(view, self._mask) if self._has_arguments(view, envelope) else None
         return views
+
+    def _may_come_to_match(self, message: Entry) -> bool:
+        """Return whether a message's job may match, whatever its record says: most records need not be asked for."""
+        view = view_of(None, message)
+        if not may_match(self._filter, view, self._mask):
+            return False
+        return not self._filter.arguments or has_arguments(self._filter, view, envelope_of(message), self._mask) is True
 
     def _read_if_wanted(self, entry: Entry) -> JobRecord | None:
         """Return a record, None of one that cannot match: most of what a search passes is decided without reading it."""

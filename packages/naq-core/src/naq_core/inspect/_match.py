@@ -11,14 +11,19 @@ _ANY = r'(?:[^"\\]|\\.)*'
 """What may come before something within a JSON string."""
 
 
-def may_match(wanted: JobFilter, view: JobView) -> bool:
-    """Return whether what is the same all through a job's life matches."""
+def may_match(wanted: JobFilter, view: JobView, mask: Mask | None = None) -> bool:
+    """Return whether what is the same all through a job's life matches.
+
+    Args:
+        mask: As of `matches`.
+    """
     return (
         (not wanted.queue or view.queue in wanted.queues)
         and (not wanted.function or wanted.function in view.function)
         and (not wanted.workflow or view.workflow == wanted.workflow)
         and (not wanted.schedule or view.schedule == wanted.schedule)
         and _is_within(wanted, view.enqueued_at)
+        and (not (wanted.tags or wanted.headers) or _has_labels(wanted, view, mask))
     )
 
 
@@ -32,10 +37,9 @@ def matches(wanted: JobFilter, view: JobView, mask: Mask | None = None) -> bool:
     return (
         (not wanted.states or view.state in wanted.states)
         and (not wanted.worker or view.worker == wanted.worker)
-        and may_match(wanted, view)
+        and may_match(wanted, view, mask)
         and (not wanted.error or (bool(view.errors) and _is_type(wanted.error, view.errors[-1].type)))
         and (not wanted.text or has_text(view, wanted.text, mask))
-        and (not (wanted.tags or wanted.headers) or _has_labels(wanted, view, mask))
     )
 
 
