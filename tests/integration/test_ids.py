@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from naq_client import Queue, Workflow
-from naq_core import AmbiguousJobError, InvalidNameError, Job, JobNotFoundError, JobState, Settings
+from naq_core import AmbiguousJobError, Connection, InvalidNameError, Job, JobNotFoundError, JobState, Settings
 from naq_core.inspect import get_job, list_jobs, read_json_result, wait_for_job
 from naq_core.manage import cancel_job, delete_job
+from naq_core.storage import records
 from naq_core.storage.shared import shared_connections
 from naq_core.views import JobFilter
 from tests.conftest import RunWorker
@@ -127,3 +129,24 @@ async def test_look_ups_share_the_connection_of_their_event_loop(queue: Queue, r
     assert results == [1] * 10
     assert await shared_connections(settings).get() is before
     assert not before.is_over
+
+
+@pytest.mark.parametrize("queue_name", ["*", "default"])
+async def test_a_job_that_ends_between_the_two_reads_of_a_look_up_is_found(
+    queue_name: str, queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the jobs stream changes its leader: its answer comes late, and the one about the record is old by then."""
+    job = await queue.enqueue(work.add, 1)
+    async with Connection(queue.settings) as connection:
+        request = connection.api
+
+        async def late(subject: str, *args: Any, **options: Any) -> Any:
+            if subject.endswith(connection.names.jobs_stream):
+                async with run_worker():
+                    await job.result(30)
+            return await request(subject, *args, **options)
+
+        monkeypatch.setattr(connection, "api", late)
+        stored, _ = await records.look_up(connection, job.job_id, queue_name)
+    assert stored is not None
+    assert stored.record.state is JobState.SUCCEEDED

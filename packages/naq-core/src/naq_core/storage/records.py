@@ -97,7 +97,10 @@ async def look_up(connection: Connection, job_id: str, queue: str = "*") -> tupl
         if found is None:
             return None, None
         queue = found
-    return await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+    stored, message = await asyncio.gather(read_record(connection, queue, job_id), find_job(connection, job_id, queue))
+    if stored is None and message is None:
+        stored = await read_record(connection, queue, job_id)  # it may have ended between the two reads
+    return stored, message
 
 
 def the_queue(job_id: str, queues: Sequence[str], preferred: str = "") -> str | None:
@@ -119,14 +122,17 @@ def the_queue(job_id: str, queues: Sequence[str], preferred: str = "") -> str | 
 async def queues_of(connection: Connection, job_id: str) -> list[str]:
     """Return the queues that have a job or a record of this id, in the order of their names.
 
-    Two requests, whose cost grows with the number of queues, not with that of jobs.
+    Two requests, and a third if there is no such job. Their cost grows with the number of queues, not with that of jobs.
     """
     names = connection.names
-    found = await asyncio.gather(
-        count_by_subject(connection, names.results_stream, names.result("*", job_id)),
+    records = names.results_stream, names.result("*", job_id)
+    ended, live = await asyncio.gather(
+        count_by_subject(connection, *records),
         count_by_subject(connection, names.jobs_stream, names.any_state("*", job_id)),
     )
-    return sorted({subject.split(".")[-2] for subjects in found for subject in subjects})
+    if not ended and not live:
+        ended = await count_by_subject(connection, *records)  # it may have ended between the two reads
+    return sorted({subject.split(".")[-2] for subject in (*ended, *live)})
 
 
 async def not_found(connection: Connection, job_id: str, queue: str) -> JobNotFoundError:
