@@ -9,12 +9,17 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
-from naq_core import QueuePolicy, Settings
+import pytest
+
+from naq_core import Connection, QueuePolicy, Settings
 from naq_core.manage import cancel_job, set_queue_policy
 from naq_core.server import EmbeddedServer
+from naq_core.storage.keys import decode_places
+from naq_core.transport.streams import count_by_subject, read_last
 from tests.faults.test_workers import busy_workers
 from tests.support import jobs
 from tests.support.checker import Limits, verify
@@ -24,6 +29,7 @@ from tests.support.history import Event, History
 from tests.support.load import Load
 from tests.support.processes import Fleet
 
+LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KEYS = [f"customer-{number}" for number in range(6)]
 Accepted = Mapping[str, Sequence[str]]
 """The jobs of each key, in the order in which they were accepted."""
@@ -73,12 +79,36 @@ def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
 def check_keys(events: list[Event], accepted: Accepted, limit: int) -> None:
     """Hold the history of each key against its limit, and with the limit 1 against the order of its enqueues."""
     for key, job_ids in accepted.items():
+        ids = set(job_ids)
         assert most_at_once(spans(events, job_ids)) <= limit, (
             f"{key}: {sorted(runs_of(events, job_ids), key=lambda run: run.start)}"
         )
         if limit == 1:
-            starts = dict.fromkeys(event.job for event in events if event.kind == "start" and event.job in set(job_ids))
+            starts = dict.fromkeys(event.job for event in events if event.kind == "start" and event.job in ids)
             assert list(starts) == [each for each in job_ids if each in starts], key
+
+
+async def nothing_is_left(connection: Connection, queue: str = "default") -> None:
+    """Assert that nothing waits in the order of a key, and that no job has a place."""
+    names, stream = connection.names, connection.names.jobs_stream
+    entries = await count_by_subject(connection, stream, names.waits_for_key(queue, "*"))
+    assert not entries
+    for subject in await count_by_subject(connection, stream, names.places(queue, "*")):
+        found = await read_last(connection, stream, subject)
+        taken = {} if found is None else decode_places(found.data).taken
+        assert not taken, f"{subject}: {taken}"
+
+
+async def what_is_left(connection: Connection, queue: str = "default") -> str:
+    """Return what lies in the jobs stream of live jobs and their keys, for a failure message."""
+    names, stream = connection.names, connection.names.jobs_stream
+    lines = [str(await connection.api(f"CONSUMER.INFO.{stream}.{names.consumer(queue)}"))]
+    for subject in await count_by_subject(connection, stream, f"{names.jobs}.>"):
+        found = None if ".kept." in subject else await read_last(connection, stream, subject)
+        if found is not None:
+            data = decode_places(found.data) if ".places." in subject else found.data[:60]
+            lines.append(f"{subject} {found.sequence} {found.headers} {data!r}")
+    return "\n".join(lines)
 
 
 async def begin(load: Load) -> None:
@@ -110,20 +140,26 @@ async def producers(load: Load, accepted: dict[str, list[str]], rng: random.Rand
             over.set()
 
 
-@short_and_long(4, 40)
+@pytest.mark.parametrize(
+    ("faults", "limit"),
+    [
+        pytest.param(4, 1, id="short"),
+        pytest.param(200, 1, id="long-in-order", marks=LONG),
+        pytest.param(50, 3, id="long-three-at-once", marks=LONG),
+    ],
+)
 async def test_killed_and_frozen_workers_neither_exceed_the_limit_of_a_key_nor_keep_its_place(
-    form: int, fleet: Fleet, load: Load, history: History, settings: Settings
+    faults: int, limit: int, fleet: Fleet, load: Load, history: History, settings: Settings
 ) -> None:
     rng = random.Random(8)
     accepted: dict[str, list[str]] = defaultdict(list)
-    limit = rng.choice([1, 2]) if form > 10 else 1
     await set_queue_policy(await load.queue.connection(), "default", QueuePolicy(key_limit=limit))
     patient = dataclasses.replace(settings, max_crashes=100)
     for _ in range(3):
         fleet.start(settings=patient)
     await begin(load)
     async with producers(load, accepted, rng, cancels=0.2):
-        for number in range(form):
+        for number in range(faults):
             victim = rng.choice(await eventually(lambda: busy_workers(history, fleet), 15))
             if number % 4 == 3:
                 victim.freeze()
@@ -133,7 +169,12 @@ async def test_killed_and_frozen_workers_neither_exceed_the_limit_of_a_key_nor_k
                 victim.kill(history)
                 fleet.start(settings=patient)
             await asyncio.sleep(0.8)
-    await load.finish(60)
+    try:
+        await load.finish(60)
+    except AssertionError as error:
+        connection = await load.queue.connection()
+        raise AssertionError(f"{error}\n{await what_is_left(connection)}\n{fleet.outputs()}") from error
+    await eventually(partial(nothing_is_left, await load.queue.connection()), 20)
     events = history.events()
     lease = settings.ack_wait.total_seconds()
     check_keys(events, accepted, limit)
@@ -156,5 +197,6 @@ async def test_a_killed_server_leaves_no_key_standing_still_and_none_out_of_orde
                 own_server.kill()
                 own_server.restart()
     await own_load.finish(60)
+    await eventually(partial(nothing_is_left, await own_load.queue.connection()), 20)
     check_keys(history.events(), accepted, 1)
     verify(history.events(), Limits(drain=60))

@@ -28,12 +28,8 @@ class Kills(NamedTuple):
 
 def busy_workers(history: History, fleet: Fleet) -> list[WorkerProcess]:
     """Return the living workers that have started something and not ended it."""
-    running: dict[int, int] = {}
-    for event in history.events():
-        if event.kind in {"start", "end"}:
-            change = 1 if event.kind == "start" else -1
-            running[event.fields["worker"]] = running.get(event.fields["worker"], 0) + change
-    busy = [worker for worker in fleet.alive() if running.get(worker.pid, 0) > 0]
+    running = history.running()
+    busy = [worker for worker in fleet.alive() if running[worker.pid] > 0]
     assert busy, f"no worker is busy\n{fleet.outputs()}"
     return busy
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class History:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._running: Counter[int] = Counter()
+        self._counted = 0
 
     def record(self, kind: str, **fields: Any) -> None:
         """Append one event, stamped now."""
@@ -75,6 +78,19 @@ class History:
         """Return the events so far, oldest first, of one kind and one job if given."""
         found = [event for event in load(self.path) if kind in (None, event.kind) and job in (None, event.fields.get("job"))]
         return sorted(found, key=lambda event: event.at)
+
+    def running(self) -> Counter[int]:
+        """Return how many runs each worker process has begun and not ended; reads only what is new since the last call."""
+        with self.path.open("rb") as file:
+            file.seek(self._counted)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._counted += len(line)
+                fields = json.loads(line)
+                if fields["kind"] in {"start", "end"}:
+                    self._running[fields["worker"]] += 1 if fields["kind"] == "start" else -1
+        return self._running
 
     def close(self) -> None:
         """Close the file."""
