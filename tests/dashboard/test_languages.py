@@ -30,7 +30,7 @@ DATA = re.compile(
     | \b[0-9a-zA-Z]{6}…[0-9a-zA-Z]{6}\b | \b(?=\w*\d)\w{8,}\b
     | \b\d+(\.\d+)?(ms|s|m|h|d)\b | \b[KMGT]?i?B\b
     | \b(DEBUG|INFO|WARNING|ERROR|CRITICAL|Info|Warning|Error|Critical)\b
-    | \b[a-z]+-(job|jobs|queue|worker|schedule|workflow|deploy|in|out)\b  # actions, as the audit trail calls them
+    | \b[a-z]+-(job|jobs|queue|worker|schedule|workflow|deploy|signal|in|out)\b  # actions, as the audit trail calls them
     | \b(since|until|duration|queue|function|from|session|limit|reason|count|interval|cron)(?=:[ ])  # details of its entries
     # values of options
     | \b(allow|skip|cancel|once|all|fixed|linear|exponential|first|late|refuse|return|replace|high|normal|low)\b
@@ -107,7 +107,7 @@ async def _everything(queue: Queue, worker: WorkerRunner, client: Client) -> lis
             "/schedules/q-schedule",
         ),
         *("/schedules/q-schedule/edit", "/schedules/q-schedule?since=2h", "/workflows", f"/workflows/{flow.workflow_id}"),
-        *("/events", "/audit", "/audit?by=nobody", "/workers", "/nothing", "/jobs/nothing", "/api"),
+        *("/events", "/signals", "/audit", "/audit?by=nobody", "/workers", "/nothing", "/jobs/nothing", "/api"),
     ]
 
 

@@ -13,7 +13,7 @@ READ_ALOUD = ("title", "aria-label", "placeholder", "alt", "data-question", "dat
 NO_TEXT = ("script", "style", "code", "pre", "kbd")
 """Elements whose text is not translated: what is typed, or read by programs."""
 SAME_EVERYWHERE = re.compile(
-    r"\b(curl|NAQ|NATS|UTC|API|JSON|KEDA|Python|openapi\.json|module:function|p(50|95|99)|v12|Ctrl K|K)\b"
+    r"\b(curl|approved|invoice|NAQ|NATS|UTC|API|JSON|KEDA|Python|openapi\.json|module:function|true|p(50|95|99)|v12|Ctrl K|K)\b"
 )
 GAP = "\ufffc"
 """Stands for what a template fills in."""
