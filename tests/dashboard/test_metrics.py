@@ -79,6 +79,7 @@ async def test_series_and_prometheus_agree(dashboard: Client, queue: Queue, naq_
     for state, count in {"queued": 1, "dead": 1, "held": 0, "running": 0}.items():
         assert value(samples, "naq_queue_depth", queue="default", state=state) == count
     assert value(samples, "naq_queue_oldest_job_age_seconds", queue="default") > 0
+    assert value(samples, "naq_queue_waiting_for_key", queue="default") == 0
 
 
 async def test_counters_survive_the_dashboard(open_dashboard: OpenDashboard, queue: Queue, naq_worker: WorkerRunner) -> None:

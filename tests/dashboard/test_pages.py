@@ -53,6 +53,21 @@ async def test_a_queue_is_shown_with_what_waits(dashboard: Client, queue: Queue)
     assert 'href="/queues/default"' in await shown(dashboard, "/queues")
 
 
+async def test_jobs_that_wait_for_their_key_are_counted_by_key(dashboard: Client, queue: Queue) -> None:
+    for key, count in {"customer-7": 3, "Müller & Söhne": 2}.items():
+        await queue.enqueue_many(queue.options(key=key).call(work.add, number, 1) for number in range(count))
+    view = (await dashboard.get("/api/queues/default")).json()
+    assert (view["held"], view["waiting_for_key"]) == (5, 5)
+    assert [(each["key"], each["waiting"]) for each in view["keys"]] == [("customer-7", 3), ("Müller & Söhne", 2)]
+    assert [each["waiting_for_key"] for each in (await dashboard.get("/api/queues")).json()] == [5]
+    text = await shown(dashboard, "/queues/default")
+    assert "Keys for which jobs wait" in text
+    assert "Müller &amp; Söhne" in text
+    assert "5 for their key" in text
+    assert "5 for their key" in await shown(dashboard, "/queues")
+    assert "5 for their key" in await shown(dashboard, "/")
+
+
 async def test_a_job_is_found_by_state_function_text_and_id(dashboard: Client, queue: Queue) -> None:
     job = await queue.enqueue(work.add, 4711, 1)
     await queue.enqueue(work.add, 8, 1)

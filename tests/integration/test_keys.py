@@ -118,7 +118,8 @@ async def test_a_key_does_not_wait_for_another(queue: Queue, run_worker: RunWork
         assert await plain.result(10) == 2
         view = await get_queue(await queue.connection(), "default")
         assert view.waiting == 0  # what waits for its key is in no consumer's lag
-        assert view.held == 2499
+        assert view.held == view.waiting_for_key == 2499
+        assert [(each.key, each.waiting, each.ahead) for each in view.keys] == [(key, 2499, [jobs[0].job_id])]
         gates[key].set()
         await asyncio.gather(*(job.result(30) for job in jobs[:50]))
         await queue.purge()

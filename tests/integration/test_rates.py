@@ -105,6 +105,7 @@ async def test_a_job_that_waits_for_a_rate_is_no_attempt_and_can_be_cancelled_an
         async def all_wait() -> None:
             view = await get_queue(connection, "default")
             assert (view.held, view.waiting, view.running) == (4, 0, 0)
+            assert (view.waiting_for_rate, view.waiting_for_key) == ((4, 0) if of_queue else (0, 4))
 
         await eventually(all_wait, 10)
         view = await get_job(connection, jobs[1].job_id)

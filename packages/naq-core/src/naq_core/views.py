@@ -127,6 +127,16 @@ class JobCount(msgspec.Struct, kw_only=True):
     scanned: int = 0
 
 
+class WaitingKey(msgspec.Struct, kw_only=True):
+    """A key for which jobs wait."""
+
+    key: str
+    waiting: int
+    """How many jobs wait for it. Those that were cancelled meanwhile count until its next job starts."""
+    ahead: list[str] = []
+    """The ids of the jobs they wait for: those that have its places. Empty where they wait for a worker or a rate."""
+
+
 class QueueView(msgspec.Struct, kw_only=True):
     """A queue: how many jobs it has in each state, and what the server says of its consumers."""
 
@@ -139,6 +149,13 @@ class QueueView(msgspec.Struct, kw_only=True):
     running: int = 0
     """Delivered and not yet settled, including short back-offs."""
     held: int = 0
+    """Jobs that wait for their time, for other jobs, for their key, for a rate or in a back-off."""
+    waiting_for_key: int = 0
+    """How many of these wait for their key, or the rate of it."""
+    waiting_for_rate: int = 0
+    """How many of these wait for the rate of the queue."""
+    keys: list[WaitingKey] = []
+    """Some of the keys for which jobs wait: those of the jobs that wait longest. Of a single queue, not in lists."""
     dead: int = 0
     redelivered: int = 0
     paused: bool = False

@@ -26,7 +26,7 @@ from naq_core.manage import (
 )
 from naq_core.queue_policy import policy_text, rate_text
 from naq_core.record import JobState
-from naq_core.views import JobFilter, QueueView
+from naq_core.views import JobFilter, QueueView, WaitingKey
 from naq_core.wording import counted, were
 
 app = App(name="queue", help="List, show, pause, limit, purge and delete queues.")
@@ -39,12 +39,19 @@ def state_of(queue: QueueView) -> str:
     return f"paused until {iso(queue.paused_until)}" if queue.paused_until else "paused"
 
 
+def waiting_text(key: WaitingKey) -> str:
+    """Return how many jobs wait for a key, and for which jobs."""
+    jobs = ", ".join(key.ahead) or "a worker or a rate"
+    return f"{counted(key.waiting, 'job')} {'wait' if key.waiting != 1 else 'waits'} for {jobs}"
+
+
 COLUMNS = (
     Column("Queue", lambda queue: queue.queue),
     Column("State", lambda queue: "paused" if queue.paused else "open"),
     Column("Queued", lambda queue: queue.queued, right=True),
     Column("Running", lambda queue: queue.running, right=True),
     Column("Held", lambda queue: queue.held, right=True),
+    Column("Wait for key", lambda queue: queue.waiting_for_key, rank=3, right=True),
     Column("Dead", lambda queue: queue.dead, right=True),
     Column("Oldest", lambda queue: queue.oldest_at, right=True),
     Column("Workers", lambda queue: queue.workers, right=True),
@@ -77,6 +84,9 @@ async def show(session: Session, queue: str, /) -> None:
         ("By priority", view.by_priority),
         ("Running", view.running),
         ("Held", view.held),
+        ("Wait for their key", view.waiting_for_key),
+        ("Wait for the rate", view.waiting_for_rate),
+        *((f"Key {each.key}", waiting_text(each)) for each in view.keys),
         ("Dead", view.dead),
         ("Oldest queued", view.oldest_at),
         ("Workers", view.workers),

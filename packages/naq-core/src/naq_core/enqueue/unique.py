@@ -47,7 +47,7 @@ def check_ties(job: JobCall[Any]) -> None:
         if given:
             raise InvalidOptionError(name, f"cannot be combined with {what}: the job starts when {when}")
     if delivery.unique_for:
-        raise InvalidOptionError("unique_for", f"cannot be combined with {what}, as throttle")
+        raise InvalidOptionError("unique_for", f"cannot be combined with {what}, and neither can throttle")
     if delivery.on_clash is not Clash.REFUSE:
         raise InvalidOptionError("on_clash", f"a job with {what} supports 'refuse' only")
 
@@ -59,7 +59,7 @@ def check_many(job: JobCall[Any]) -> None:
         InvalidOptionError: The job's options ask for it.
     """
     if job.delivery.unique_for:
-        raise InvalidOptionError("unique_for", "enqueue_many does not support it, nor throttle: enqueue this job separately")
+        raise InvalidOptionError("unique_for", "cannot be used in enqueue_many, and neither can throttle: enqueue it alone")
     if job.delivery.debounce or job.delivery.on_clash is not Clash.REFUSE:
         name = "debounce" if job.delivery.debounce else "on_clash"
         raise InvalidOptionError(name, "enqueue_many stores all jobs or none and can only refuse: enqueue this job separately")

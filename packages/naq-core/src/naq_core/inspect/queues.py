@@ -5,13 +5,14 @@ from typing import Any
 
 from naq_core.decoding import parse_instant
 from naq_core.errors import QueueNotFoundError
+from naq_core.inspect.keys import waiting_keys
 from naq_core.inspect.workers import list_workers
 from naq_core.names import check_queue
 from naq_core.queue_policy import QueuePolicy
 from naq_core.storage.connection import Connection
 from naq_core.storage.consumers import ConsumerFacts, list_consumers
 from naq_core.storage.queues import QueueSettings, decode_queue_settings
-from naq_core.storage.subjects import FAR_FUTURE, state_of_subject
+from naq_core.storage.subjects import ALL, FAR_FUTURE, state_of_subject
 from naq_core.transport.direct import Entry, count_many, get_many
 from naq_core.views import QueueView
 
@@ -38,7 +39,10 @@ async def get_queue(connection: Connection, queue: str) -> QueueView:
     views = await _views(connection, await list_consumers(connection, queue))
     if not views:
         raise QueueNotFoundError(queue)
-    return views[0]
+    (view,) = views
+    if view.waiting_for_key:
+        view.keys = await waiting_keys(connection, queue)
+    return view
 
 
 async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> list[QueueView]:
@@ -57,8 +61,14 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
         view.by_priority[each.level] = each.pending
     held = await _count_each(connection, names.held, queues)
     dead = await _count_each(connection, names.dead, queues)
-    for queue, delayed, buried in zip(queues, held, dead, strict=True):
-        views[queue].held, views[queue].dead = delayed, buried
+    keyed = await _count_each(connection, names.waits_for_key, queues)
+    rated = await _count_each(connection, lambda queue, _: names.waits_for_key(queue, ALL), queues) if any(keyed) else keyed
+    for queue, waiting, buried, entries, of_all in zip(queues, held, dead, keyed, rated, strict=True):
+        view = views[queue]
+        view.held, view.dead = waiting, buried
+        # Entries of cancelled jobs stay for a while.
+        view.waiting_for_rate = min(waiting, of_all)
+        view.waiting_for_key = max(0, min(waiting - view.waiting_for_rate, entries - of_all))
     await _add_oldest(connection, consumers, views)
     await _add_settings(connection, views)
     for worker in await list_workers(connection):

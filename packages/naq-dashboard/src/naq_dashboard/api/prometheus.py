@@ -99,6 +99,8 @@ class Facts(Collector):
         now, queue = self.now, ("queue",)
         depths = [((each.queue, state), count(each)) for each in self.queues for state, count in STATES]
         yield _labelled("naq_queue_depth", "Jobs of a queue by state.", ("queue", "state"), depths)
+        waiting = [((each.queue,), each.waiting_for_key) for each in self.queues]
+        yield _labelled("naq_queue_waiting_for_key", "Held jobs that wait for their key.", queue, waiting)
         ages = [((each.queue,), _age(each, now)) for each in self.queues]
         yield _labelled("naq_queue_oldest_job_age_seconds", "Age of the oldest queued job.", queue, ages)
         pauses = [((each.queue,), int(each.paused)) for each in self.queues]

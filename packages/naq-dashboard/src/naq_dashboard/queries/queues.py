@@ -12,7 +12,7 @@ ATTENTION_FRESH = 3.0
 
 def totals(queues: Sequence[QueueView]) -> dict[str, int]:
     """Return how many jobs are queued, running, held, dead and redelivered over all queues, and how many queues are paused."""
-    names = ("queued", "running", "held", "dead", "redelivered")
+    names = ("queued", "running", "held", "waiting_for_key", "dead", "redelivered")
     found = {name: sum(getattr(each, name) for each in queues) for name in names}
     return found | {
         "paused": sum(each.paused for each in queues),
