@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from naq_client import Queue
+from naq_client import Queue, QueuePolicy
 from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from tests.cli.commands import run, started, wait_for_line
@@ -84,6 +84,24 @@ class TestWorker:
         assert done.returncode == 4
         assert "cannot import broken" in done.stderr
         assert "no luck" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_it_gives_its_queues_the_policies_of_the_settings_file(workers: str, settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "naq.toml"
+    variables = {"NAQ_NATS_URL": settings.nats_url, "NAQ_NAMESPACE": settings.namespace}
+    command = ("naq_worker", "emails", "--burst", "--workers", workers)
+    async with Queue("emails", settings=settings) as queue:
+        await queue.set_policy(QueuePolicy(limit=9))
+        job = await queue.options(key="customer-7").enqueue(pow, 2, 5)
+        file.write_text("[queues.emails]\nkey-limit = 4\n[queues.other]\nlimit = 5\n")
+        done = await asyncio.to_thread(run, *command, cwd=tmp_path, **variables)
+        assert done.returncode == 0, done.stderr
+        assert await job.result(timeout=10) == 32
+        assert await queue.policy() == QueuePolicy(limit=9, key_limit=4)
+    file.write_text("[queues.emails]\nkey-limit = 0\n")
+    done = await asyncio.to_thread(run, *command, cwd=tmp_path, **variables)
+    assert (done.returncode, "key_limit" in done.stderr, done.stderr.count("naq.toml")) == (2, True, 1), done.stderr
 
 
 async def test_what_only_several_processes_need_is_not_imported(settings: Settings, tmp_path: Path) -> None:
