@@ -101,7 +101,8 @@ async def test_it_gives_its_queues_the_policies_of_the_settings_file(workers: st
         assert await queue.policy() == QueuePolicy(limit=9, key_limit=4)
     file.write_text("[queues.emails]\nkey-limit = 0\n")
     done = await asyncio.to_thread(run, *command, cwd=tmp_path, **variables)
-    assert (done.returncode, "key_limit" in done.stderr, done.stderr.count("naq.toml")) == (2, True, 1), done.stderr
+    assert done.returncode == 2
+    assert "key_limit (from " in done.stderr
 
 
 async def test_what_only_several_processes_need_is_not_imported(settings: Settings, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from naq_core.names import is_job_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.keys import decode_places
 from naq_core.storage.subjects import ALL, BELL_ID
+from naq_core.storage.waiting_entries import id_of_entry
 from naq_core.transport.direct import Entry, count_many, get_many
 from naq_core.transport.many import read_some
 from naq_core.views import WaitingKey
@@ -23,7 +24,7 @@ async def waiting_keys(connection: Connection, queue: str) -> list[WaitingKey]:
     names, stream = connection.names, connection.names.jobs_stream
     oldest: dict[str, str] = {}
     for entry in (await read_some(connection, stream, names.waits_for_key(queue, "*"), LOOKED_AT)).messages:
-        oldest.setdefault(entry.subject.rsplit(".", 2)[1], entry.data.decode(errors="replace"))
+        oldest.setdefault(entry.subject.rsplit(".", 2)[1], id_of_entry(entry))
     tokens = [token for token in oldest if token != ALL][:MOST]
     if not tokens:
         return []

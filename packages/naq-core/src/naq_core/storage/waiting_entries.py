@@ -14,7 +14,6 @@ from naq_core.storage.records import find_job
 from naq_core.storage.subjects import BELL_ID, ENTRY, FOR_KEY, LEVELS, NORMAL, PLACE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
 from naq_core.transport.errors import CLIENT_ERRORS
-from naq_core.transport.headers import parse_headers
 from naq_core.transport.many import read_some
 from naq_core.transport.message import Message, header_block
 from naq_core.transport.streams import read_next
@@ -100,12 +99,15 @@ async def read_waiting(connection: Connection, wanted: Sequence[WantedJobs]) -> 
     return result
 
 
+def id_of_entry(entry: Message) -> str:
+    """Return the id of an entry's job, as it is stored: foreign data may be anything."""
+    return entry.headers.get(ENTRY) or entry.data.decode(errors="replace")
+
+
 def _of_entry(connection: Connection, wanted: WantedJobs, entry: Message) -> tuple[str, WaitingJob | None]:
     """Return the id of an entry's job, and the job where it is in the entry and is to be believed."""
-    job_id = parse_headers(entry.raw_headers).get(ENTRY, "")
-    if not job_id:
-        return entry.data.decode(errors="replace"), None
-    if wanted.is_certain or not is_job_id(job_id):
+    job_id = id_of_entry(entry)
+    if wanted.is_certain or not is_job_id(job_id) or ENTRY not in entry.headers:
         return job_id, None
     level, queue = entry.subject.rpartition(".")[2], wanted.key[0]
     if level not in LEVELS:
