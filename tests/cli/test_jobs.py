@@ -288,7 +288,7 @@ class TestWorkers:
         assert naq("workers", "stop", worker, **here).returncode == 5
 
 
-def test_a_job_shows_its_callbacks(here: dict[str, str]) -> None:
+def test_a_job_shows_its_callbacks(here: dict[str, Any]) -> None:
     calls = [
         "--on-success",
         "shop.orders:ship",
