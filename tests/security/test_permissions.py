@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from naq_client import Queue, chain
+from naq_client import Queue, QueuePolicy, chain
 from naq_core import JobFailedError, JobState, PermissionDeniedError, Settings, current_job, inspect, manage, result_of, schedules
 from naq_core.audit import Actor, activity, note_refusal, read_trail, recorded
 from naq_core.connection import Connection
@@ -21,6 +22,7 @@ from naq_core.permissions import Role, inbox_of, role_permissions, server_config
 from naq_core.record import JobRecord, encode_record
 from naq_core.server import EmbeddedServer
 from naq_core.storage.records import read_record
+from naq_core.transport.direct import count_many
 from naq_core.views import JobFilter
 from naq_scheduler import Scheduler
 from naq_worker import Worker, _settle
@@ -139,6 +141,26 @@ async def test_limits_and_presence_need_no_more(
     finally:
         await manage.set_queue_limit(operator, "mail", None)
     assert "may not" not in caplog.text
+
+
+async def test_keys_and_rates_need_no_more(provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture) -> None:
+    operator, producer = await open_as(Role.OPERATOR), await open_as(Role.PRODUCER)
+    mail = Queue("mail", connection=producer)
+    await manage.set_queue_policy(operator, "mail", QueuePolicy(key_limit=8, rate="1000/s", key_rate="1000/s"))
+    try:
+        jobs = await mail.enqueue_many(mail.options(key="one").call(work.add, n) for n in range(24))
+        jobs.append(await mail.options(key="other", priority="high").enqueue(work.add, 24))
+        async with running(provisioned):
+            assert [await job.result(20) for job in jobs] == list(range(25))
+            await eventually(partial(_nothing_waits, operator))
+    finally:
+        await manage.set_queue_policy(operator, "mail", QueuePolicy())
+    assert "may not" not in caplog.text
+
+
+async def _nothing_waits(operator: Connection) -> None:
+    stream, entries = operator.names.jobs_stream, operator.names.waits_for_key("mail", "*")
+    assert (await count_many(operator, stream, [entries])) == [0]
 
 
 async def test_a_viewer_sees_everything(provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture) -> None:

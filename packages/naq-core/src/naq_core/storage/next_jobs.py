@@ -1,22 +1,18 @@
 """Which jobs of a key are next: what a worker has read of its entries, and what it reads when (`docs/adr/0054-keys.md`)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from naq_core.storage.connection import Connection
-from naq_core.storage.edges import forget
 from naq_core.storage.subjects import LEVELS, NORMAL
-from naq_core.storage.waiting_entries import Key, KeyLook, WaitingJob, WantedJobs, remove_entries
+from naq_core.storage.waiting_entries import Key, KeyLook, WaitingJob, WantedJobs
 
 AGE = 5.0
 """Seconds for which jobs that were read ahead are taken to be the next ones."""
 AGE_WITH_LEVELS = 0.05
 """The same for keys whose jobs have different priorities: a more important one may have come."""
 NEAR = 100
-"""Sequences between two entries that lie close together. To read some of them, or to remove them with one request, the server
-looks at every message between the first and the last."""
-FEW_ENTRIES = 4
-"""Fewer are removed one by one."""
+"""Sequences between two entries that lie close together. To read some of them, the server looks at every message between the
+first and the last."""
 MOST_AHEAD = 32
 MOST_LOOKED_AT = 1000
 LARGE = 16 * 1024
@@ -103,32 +99,13 @@ class NextJobs:
         self.following = list(takewhile(lambda each: len(each.data) <= LARGE, self.following[room:]))
         return started
 
-    def note_started(self, started: Sequence[WaitingJob]) -> tuple[list[int], int]:
-        """Take note of jobs that were started.
-
-        Returns:
-            The sequences of the entries to delete; or none, and that of the last of those that can be removed together.
-        """
+    def note_started(self, started: Sequence[WaitingJob]) -> list[int]:
+        """Take note of jobs that were started, and return the sequences of their entries, which are to be deleted."""
         self.is_doubted = False
-        entries = [each.entry for each in started]
-        if self._has_gaps or not entries:
-            return entries, 0
-        normal = [each.entry for each in started if each.level == NORMAL]
-        self._served = max([self._served, *normal])
-        if len(normal) == len(entries) >= FEW_ENTRIES and _are_near(entries):
-            return [], entries[-1]
-        return entries, 0
+        if not self._has_gaps:
+            self._served = max([self._served, *(each.entry for each in started if each.level == NORMAL)])
+        return [each.entry for each in started]
 
 
 def _are_near(entries: Sequence[int]) -> bool:
     return entries[-1] - entries[0] < NEAR * len(entries)
-
-
-async def remove_started(connection: Connection, started: Iterable[tuple[Key, tuple[list[int], int]]]) -> None:
-    """Remove the entries of jobs that were started, as `NextJobs.note_started` says."""
-    single: list[int] = []
-    for key, (entries, last) in started:
-        single += entries
-        if last:
-            await remove_entries(connection, *key, last)
-    await forget(connection, single)

@@ -17,7 +17,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.edges import forget
 from naq_core.storage.keys import KeyPlaces, decode_places, encode_places
 from naq_core.storage.messages import if_newest, run_of
-from naq_core.storage.next_jobs import NextJobs, remove_started
+from naq_core.storage.next_jobs import NextJobs
 from naq_core.storage.presence import read_presence
 from naq_core.storage.records import find_job, read_record
 from naq_core.storage.room import KeyRule, Room
@@ -305,8 +305,7 @@ class Releasing:
             return await self._refused(plans)
         first = last - len(batch) + 1
         again: list[Work] = []
-        started = [(plan.work.key, plan.known.jobs.note_started(plan.following)) for plan in plans]
-        done: list[int] = []
+        done = [entry for plan in plans for entry in plan.known.jobs.note_started(plan.following)]
         for number, plan in enumerate(plans):
             work, known = plan.work, plan.known
             work.has_written = work.is_seen = True
@@ -324,7 +323,6 @@ class Releasing:
         for number, plan in enumerate(rung, first + len(plans)):
             plan.known.bell = number if is_last else 0
         await forget(self._connection, done)
-        await remove_started(self._connection, started)
         return again
 
     async def _refused(self, plans: Sequence[_KeyPlan]) -> list[Work]:

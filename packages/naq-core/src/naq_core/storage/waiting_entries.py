@@ -5,15 +5,12 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-import msgspec
-
 from naq_core.names import is_job_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import run_of, target_of
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import BELL_ID, ENTRY, FOR_KEY, LEVELS, NORMAL, PLACE, state_of_subject
+from naq_core.storage.subjects import BELL_ID, ENTRY, FOR_KEY, LEVELS, PLACE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
-from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.many import read_some
 from naq_core.transport.message import Message, header_block
 from naq_core.transport.streams import read_next
@@ -155,16 +152,6 @@ async def _look(connection: Connection, wanted: Sequence[WantedJobs]) -> list[tu
             found = [] if last is None else [last]
         looks.append((found[:most], not left and (most > 1 or not found) and len(found) <= most))
     return looks
-
-
-async def remove_entries(connection: Connection, queue: str, token: str, last: int) -> None:
-    """Remove the entries of a key's normal priority up to one. A reader deletes an old entry that is left."""
-    names = connection.names
-    request = {"filter": names.waits_for_key(queue, token, NORMAL), "seq": last + 1}
-    try:
-        await connection.client.publish(f"$JS.API.STREAM.PURGE.{names.jobs_stream}", msgspec.json.encode(request))
-    except CLIENT_ERRORS as error:
-        log.info("old entries were not removed: %r", error)
 
 
 def _waiting(entry: Message, job: Entry | None, token: str) -> WaitingJob | None:
