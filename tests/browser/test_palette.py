@@ -26,7 +26,7 @@ def test_the_palette_leads_everywhere_by_keyboard(address: str, settings: Settin
     page.locator(".brand").focus()
     page.keyboard.press("Control+k")
     dialog = page.get_by_role("dialog", name=re.compile("Go to"))
-    field = page.get_by_role("combobox", name="Page, queue, id of a job, or action")
+    field = page.get_by_role("combobox", name="Page, name, id of a job, or action")
     expect(field).to_be_focused()
     field.fill("<b>ail-eu")
     expect(dialog.get_by_role("option")).to_have_text(["<b>ail-eusearch in jobs"])

@@ -1,4 +1,4 @@
-// The command palette: Ctrl-K, some letters, Enter. Pages and actions are the links and buttons of the page; the server adds queues and a job.
+// The command palette: Ctrl-K, some letters, Enter. Pages and actions are the links and buttons of the page; the server adds what else has a name.
 "use strict";
 (() => {
   const dialog = document.querySelector("#palette"), open = document.querySelector("#palette-open");
@@ -85,7 +85,7 @@
       found = told.map((each) => ({ name: each.name, hint: `${each.hint} · ${each.kind.toLowerCase()}`, go: () => location.assign(each.href) }));
     } catch (error) {
       if (mine.signal.aborted) return;
-      said.textContent = _("Queues and ids were not looked up: %s", error.message || _("the dashboard does not answer"));
+      said.textContent = _("Names and ids were not looked up: %s", error.message || _("the dashboard does not answer"));
     }
     asking = null;
     show(text);
