@@ -101,7 +101,7 @@ def packed(value: Any) -> bytes:
 
 
 def enqueue(server: Plain, job_id: str, function: str, *args: Any, delay: float = 0.0) -> bool:
-    """Store a job; return whether it is new. Storing it again changes nothing."""
+    """Store a job; return whether it is new. Storing it again changes nothing: after its end, a worker finds its record."""
     body = json.dumps([args, {}]).encode()
     job = {"v": 1, "id": job_id, "fn": function, "ct": "json", "body": body, "at": time.time(), "given": []}
     headers: dict[str, object] = {
@@ -185,11 +185,12 @@ def main(url: str) -> None:
     """Enqueue, await and cancel."""
     server = Plain(url)
     job_id = uuid.uuid4().hex
-    print("new:", enqueue(server, job_id, "operator:mul", 6, 7), "and again:", enqueue(server, job_id, "operator:mul", 6, 7))
+    print("new:", enqueue(server, job_id, "operator:mul", 6, 7))
     record = wait_for(server, job_id)
     print("result:", record["state"], record["result_type"], record["result"], "by", record["function"])
 
-    enqueue(server, "tomorrow", "operator:mul", 1, 1, delay=86400)
+    print("stored:", enqueue(server, "tomorrow", "operator:mul", 1, 1, delay=86400), "and again:", end=" ")
+    print(enqueue(server, "tomorrow", "operator:mul", 1, 1, delay=86400))
     print("cancelled:", cancel(server, "tomorrow", "operator:mul"), "and again:", cancel(server, "tomorrow", "operator:mul"))
     print("its record:", wait_for(server, "tomorrow")["reason"], "and it still waits:", bool(waiting(server, "tomorrow").body))
 

@@ -158,7 +158,7 @@ EXPECTED = {
         r"'cleaned up for globex'",
     ],
     "plain_protocol.py": [
-        r"new: True and again: False\nresult: succeeded json NDI= by operator:mul\n",
+        r"new: True\nresult: succeeded json NDI= by operator:mul\nstored: True and again: False\n",
         r"cancelled: True and again: False\nits record: not needed and it still waits: False",
     ],
     "queue_patterns.py": [r"ada has 7\.0\ngrace has 7\.0", r"\['cust-\*'\] now means cust-grace"],

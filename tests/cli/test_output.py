@@ -58,6 +58,8 @@ queue policy default
 queue policy default --rate 10/s --burst 2 --weight vip=3
 queue purge none
 queue delete none
+signal
+signal approved --data true
 check worker
 check queue --age 1h
 check schedule

@@ -126,8 +126,7 @@ async def test_a_filter_chooses_jobs_and_a_selected_one_stays_selected(naq_conne
         table = pilot.app.query_one("#jobs-table", DataTable)
         assert selected_key(table) == "job-1@default"
         await add(3)
-        await until(pilot, lambda: len(rows(pilot, "jobs")) == 4)
-        assert selected_key(table) == "job-1@default"
+        await until(pilot, lambda: len(rows(pilot, "jobs")) == 4 and selected_key(table) == "job-1@default")
 
 
 async def test_a_server_that_goes_away_is_said_and_what_was_read_stays(namespace: str) -> None:

@@ -170,7 +170,7 @@ async def test_a_lost_answer_is_no_clash_with_oneself(queue: Queue, settings: Se
 
 async def test_what_a_window_does_not_support_is_refused(queue: Queue) -> None:
     once = queue.options(unique="k", unique_for=HOUR)
-    with pytest.raises(InvalidOptionError, match="enqueue this job separately"):
+    with pytest.raises(InvalidOptionError, match="enqueue it alone"):
         await queue.enqueue_many([once.call(work.add, 1)])
     parent = await queue.enqueue(work.add, 1)
     with pytest.raises(InvalidOptionError, match="cannot be combined with depends_on"):

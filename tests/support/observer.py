@@ -90,8 +90,9 @@ class Observer:
 
     async def workers(self) -> int:
         """Count the workers that have announced themselves."""
-        info = await self._api(f"STREAM.INFO.{self.names.workers_stream}", {})
-        return int(info["state"].get("messages", 0))
+        presences = {"subjects_filter": self.names.worker("*")}  # beside what is kept of workers that have ended
+        info = await self._api(f"STREAM.INFO.{self.names.workers_stream}", presences)
+        return len(info["state"].get("subjects") or ())
 
     async def gauges(self, queue: str) -> dict[str, int]:
         """Return what must be back at its base line after a test."""
