@@ -33,6 +33,7 @@ class Outage(NamedTuple):
 
 
 KINDS = ("permission", "full", "no responders")
+IN_HAND = 8
 SHORT = [pytest.param(Outage(kind, 3, 40), id=f"{kind}-short") for kind in KINDS]
 # Longer than the budget and two leases: ends are lost, and the jobs run again.
 LONG = [
@@ -110,7 +111,7 @@ async def test_nothing_is_lost_while_records_are_refused_and_nothing_stops_in_si
         await own_load.finish(15)
         await eventually(lambda: _are_up(own_load.observer, len(started)), 15)
         original = await records.config()
-        for _ in range(8):  # in hand when the outage begins, done in the middle of it
+        for _ in range(IN_HAND):  # in hand when the outage begins, done in the middle of it
             await own_load.enqueue(jobs.work, min(1.0, form.seconds / 3))
         await eventually(lambda: _have_started(history, own_load.accepted), 15)
         with history.fault("records refused"):
@@ -126,7 +127,8 @@ async def test_nothing_is_lost_while_records_are_refused_and_nothing_stops_in_si
     assert {record.crashes for record in ended.values()} == {0}, "nobody died"
     assert REASONS[form.kind](said), said[-3000:]
     report = verify(history.events())
-    assert report.extra_runs <= 16, report
+    in_hand = IN_HAND + len(started) * (1.5 * own_settings.concurrency + 1)  # its slots, what it orders ahead, and a probe
+    assert report.extra_runs <= in_hand, report
     if form.seconds < own_settings.publish_budget.total_seconds():
         assert report.extra_runs == 0, f"an end that could be recorded within the budget was thrown away: {report}"
 

@@ -30,6 +30,7 @@ from naq_core.storage.room import KeyRule
 from naq_core.storage.subjects import STATE, WAITS, state_of_subject
 from naq_core.transport.reader import BatchReader
 from naq_worker._active import Counters
+from naq_worker._backpressure import Backpressure
 from naq_worker._finisher import Finisher
 from naq_worker._keys import Keys
 from naq_worker._settle import Settler
@@ -160,7 +161,9 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     if ended is True:
         return
     if isinstance(ended, JobRecord):
-        await Settler(connection, Counters(), lambda *_: None, lambda _: False).end_unrun(delivery, ended, NO_OPTIONS)
+        await Settler(connection, Counters(), Backpressure(lambda: None), lambda *_: None, lambda _: False).end_unrun(
+            delivery, ended, NO_OPTIONS
+        )
         await release(connection, ended)
     await connection.api(f"STREAM.MSG.DELETE.{names.jobs_stream}", {"seq": found.sequence, "no_erase": True})  # acknowledged
 

@@ -17,6 +17,7 @@ from naq_core.errors import JetStreamError, WrongSequenceError
 from naq_core.record import AttemptError
 from naq_worker import _record_writer
 from naq_worker._active import Claim
+from naq_worker._backpressure import Backpressure
 from naq_worker._record_writer import LostError, RecordWriter
 from tests.support.eventually import eventually
 from tests.support.hands import Hands, open_hands
@@ -32,7 +33,7 @@ async def hands(queue: Queue) -> AsyncIterator[Hands]:
 
 @pytest.fixture
 def writer(hands: Hands) -> RecordWriter:
-    return RecordWriter(hands.connection)
+    return RecordWriter(hands.connection, Backpressure(lambda: None))
 
 
 @pytest.mark.parametrize(("ttl", "shown"), [(None, ""), (1.5, "2s")])

@@ -24,6 +24,7 @@ from naq_core.storage.messages import due_of
 from naq_core.transport.streams import read_last
 from naq_worker import _settle
 from naq_worker._active import Claim, Counters
+from naq_worker._backpressure import Backpressure
 from naq_worker._settle import Settler
 from naq_worker.outcome import Cancelled, Completed, Crashed, Failed, Interrupted, Outcome, Short, Snoozed
 from tests.support.hands import ME, Hands, nak, open_hands
@@ -46,7 +47,9 @@ class Desk:
         self.ended: list[tuple[str, JobState]] = []
         """The jobs whose duties are to be done, with their states."""
         self.is_limited = False
-        self.settler = Settler(hands.connection, self.counters, self._finish, lambda _: self.is_limited)
+        self.settler = Settler(
+            hands.connection, self.counters, Backpressure(lambda: None), self._finish, lambda _: self.is_limited
+        )
 
     def _finish(self, delivery: Delivery, record: JobRecord, _options: JobOptions) -> None:
         self.ended.append((delivery.job_id, record.state))

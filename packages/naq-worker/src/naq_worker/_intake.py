@@ -10,6 +10,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery
 from naq_core.tasks import Background
 from naq_worker._active import Active
+from naq_worker._backpressure import Backpressure
 from naq_worker._fair_share import FairShare
 from naq_worker._fetch import Fetch
 from naq_worker._places import Places
@@ -67,12 +68,13 @@ class Intake:
         self.wake = asyncio.Event()
         """Set when it is worth looking whether more can be ordered."""
         self.isolation = Isolation(lambda: len(self.active) <= 1, self._fill)
+        self.backpressure = Backpressure(self._fill)
         self.fetch = Fetch(
             connection,
             shares,
             slots,
             burst=burst,
-            busy=lambda: self.slots_taken if self.isolation.is_open else 2 * self._slots,
+            busy=self._busy,
             held=lambda: len(self.active) + len(self.places.waiting),
             room=places.room,
             on_delivery=self._on_delivery,
@@ -191,7 +193,7 @@ class Intake:
             self._note_again(active)
         elif self.is_stopping or self.is_quiet:
             _ = self._background.start(delivery.nak(), "naq-nak")
-        elif self.slots_taken < self._slots and self.isolation.is_open:
+        elif self.slots_taken < self._slots and self._is_open:
             self._begin(active)
         else:
             self.fetch.wait(active)
@@ -205,10 +207,22 @@ class Intake:
             self.has_put_off = True
             _ = self._background.start(active.delivery.nak(SECOND_MESSAGE_DELAY), "naq-nak")
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether a job may begin in a free slot."""
+        return self.isolation.is_open and self.backpressure.is_open
+
+    def _busy(self) -> int:
+        """Return how many slots have no use for a delivery."""
+        if not self._is_open:
+            return 2 * self._slots
+        return max(self.slots_taken, self._slots - 1) if self.backpressure.is_probing else self.slots_taken
+
     def _begin(self, active: Active) -> None:
         self.active[active.delivery.key] = active
         active.has_slot = True
         self.slots_taken += 1
+        self.backpressure.note_begin()
         active.task = self._background.start(self._work_off(active), "naq-job", context=self.context.copy())
 
     async def _work_off(self, active: Active) -> None:
@@ -244,7 +258,7 @@ class Intake:
         while self.slots_taken < self._slots:
             if self.begin_batch():
                 continue
-            may_begin = self.isolation.is_open and not self.is_stopping
+            may_begin = self._is_open and not self.is_stopping
             following = (self.places.next() or self.fetch.next()) if may_begin else None
             if following is None:
                 if not self.fetch.is_content:

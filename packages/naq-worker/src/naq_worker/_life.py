@@ -149,7 +149,7 @@ class Life:
         self._patterns = PatternQueues(
             connection, self._shares, intake.fetch, self._limits, intake.wake.set, self._keepalive.beat_soon
         )
-        settler = Settler(connection, worker.counters, self._finisher.finish, self._limits.is_limited)
+        settler = Settler(connection, worker.counters, intake.backpressure, self._finisher.finish, self._limits.is_limited)
         self._processor = Processor(
             connection=connection,
             counters=worker.counters,

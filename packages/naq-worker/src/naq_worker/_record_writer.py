@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from naq_core.transport.headers import EXPECTED_SEQUENCE, TTL, ttl_text
 from naq_core.transport.message import Message
 from naq_core.transport.streams import read_last
 from naq_worker._active import Claim
+from naq_worker._backpressure import Backpressure
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 INSIST = 0.1
 """Seconds after which what the server has refused is tried again, the first time."""
+REFUSED = (JetStreamError, MissingError, PermissionDeniedError)
 
 
 class LostError(Exception):
@@ -33,8 +36,9 @@ class LostError(Exception):
 class RecordWriter:
     """Writes records for one worker."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, backpressure: Backpressure) -> None:
         self._connection = connection
+        self._backpressure = backpressure
 
     async def write(self, claim: Claim, ttl: float | None, *, progress: bool = False, insists: bool = True) -> None:
         """Compare-and-set the record.
@@ -100,21 +104,34 @@ class RecordWriter:
 
         The work is done and only its record is missing: giving up before the budget is used up would throw it away.
         """
-        deadline, pause, is_logged = self._connection.budget(), INSIST, False
+        deadline = self._connection.budget()
+        try:
+            stored = await store()
+        except WrongSequenceError:
+            raise
+        except REFUSED as error:
+            if self._connection.is_past(deadline):
+                raise
+            problem = "job %s finished, but its outcome cannot be stored yet: %s; retrying"
+            log.error(problem, record.job_id, error)  # noqa: TRY400 - the error says it all
+            # A right is lacking for a claim as well as for an end, and perhaps for one queue alone: claims hold jobs back then.
+            with nullcontext() if isinstance(error, PermissionDeniedError) else self._backpressure.retrying():
+                return await self._store_again(store, deadline)
+        self._backpressure.note_stored()
+        return stored
+
+    async def _store_again(self, store: Callable[[], Awaitable[T]], deadline: float) -> T:
+        pause = INSIST
         while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
             try:
                 return await store()
             except WrongSequenceError:
                 raise
-            except (JetStreamError, MissingError, PermissionDeniedError) as error:
+            except REFUSED:
                 if self._connection.is_past(deadline):
                     raise
-                if not is_logged:
-                    is_logged = True
-                    problem = "job %s finished, but its outcome cannot be stored yet: %s; retrying"
-                    log.error(problem, record.job_id, error)  # noqa: TRY400 - the error says it all
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 1.0)
 
 
 def _is_own(found: Message, record: JobRecord) -> bool:

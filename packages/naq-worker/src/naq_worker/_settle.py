@@ -19,6 +19,7 @@ from naq_core.storage.subjects import PLACE, TURN
 from naq_core.transport.headers import TTL, ttl_text
 from naq_worker import _attempt_log
 from naq_worker._active import Claim, Counters
+from naq_worker._backpressure import Backpressure
 from naq_worker._record_writer import LostError, RecordWriter
 from naq_worker._shortage import ShortageError
 from naq_worker._suspects import acquit, is_condemned
@@ -43,14 +44,21 @@ Finish: TypeAlias = Callable[[Delivery, JobRecord, JobOptions], None]
 class Settler:
     """Ends attempts for one worker."""
 
-    def __init__(self, connection: Connection, counters: Counters, finish: Finish, is_limited: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        counters: Counters,
+        backpressure: Backpressure,
+        finish: Finish,
+        is_limited: Callable[[str], bool],
+    ) -> None:
         self._connection = connection
         self._settings = connection.settings
         self._now = connection.clock.now
         self._counters = counters
         self._finish = finish
         self._is_limited = is_limited
-        self._records = RecordWriter(connection)
+        self._records = RecordWriter(connection, backpressure)
         self.handed_back = 0
         """How many jobs were handed back as the worker was short of something."""
 
