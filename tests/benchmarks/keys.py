@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
-from itertools import pairwise
+from typing import Any
 
 from naq_cli.bench.measures import percentile
 from naq_client import Queue, QueuePolicy
 from tests.benchmarks import jobs
-from tests.benchmarks.lab import QUEUE, Lab, Namespace, until
+from tests.benchmarks.lab import LIMIT, QUEUE, Lab, Namespace, until
 
 DRAIN = 20_000
-SHAPES = ((1000, 1), (10, 10))
+SHAPES = ((200, 1), (10, 10))
 """Keys, and how many jobs of each may run at once."""
 WORKERS = (1, 2)
 DEPTHS = (1_000, 100_000)
 """Jobs of one key that wait while another key's jobs come; and the number of `--size`."""
-FIRSTS = 30
+FIRSTS = 100
 MANY_KEYS = 100_000
+SLOWEST = 100
+"""Jobs a second: with fewer a drain is given up."""
 PART = 10_000
-LATE_RATE = 20
-LATE_JOBS = 200
+BUSY_KEYS = 10
+NEXT_JOBS = 600
 ENQUEUES = 2_000
+_ONE_OF_A_KEY = QueuePolicy()
 
 
 async def keys(lab: Lab) -> None:
     """Work off 20,000 no-op jobs with and without keys, by one and by two workers."""
     for workers in WORKERS:
-        plain = await _drain(lab, lambda slot: None, 1, workers)
+        plain = await drain_of(lab, lambda slot: None, workers=workers)
         for count, limit in SHAPES:
-            rate = await _drain(lab, partial(_one_of, count), limit, workers)
+            rate = await drain_of(lab, partial(_one_of, count), QueuePolicy(key_limit=limit), workers=workers)
             name = f"drain, {count:,} keys, {limit} of each at once, {workers} worker{'s' if workers > 1 else ''}"
             lab.results.add(name, "jobs/s", rate, plain, "the same jobs without keys")
     await _enqueue(lab)
@@ -43,45 +46,54 @@ def _one_of(count: int, slot: int) -> str:
     return f"key-{slot % count}"
 
 
-async def keys_apart(lab: Lab) -> None:
-    """Let many jobs of one key wait, and run the first job of another key; and work off one job of each of 100,000 keys."""
+async def start_latency(lab: Lab) -> None:
+    """Measure from the end of a job to the start of the next one of its key: ten keys, one job of 50 ms of each at once."""
+    stamps = lab.stamps(NEXT_JOBS)
+    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
+        await queue.enqueue_many(queue.options(key=f"key-{slot % BUSY_KEYS}").call(jobs.sleep, slot) for slot in range(NEXT_JOBS))
+        with lab.worker(space.settings):
+            await until(lambda: stamps.count() >= NEXT_JOBS, "jobs with keys")
+    late = [1e3 * (stamps.start[slot] - stamps.end[slot - BUSY_KEYS]) for slot in range(BUSY_KEYS, NEXT_JOBS)]
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        lab.results.add(f"next job of a key, start after it was allowed, {name}", "ms", percentile(late, share))
+
+
+async def fairness(lab: Lab) -> None:
+    """Let 1,000, 100,000 and `--size` jobs of one key wait, and run the first job of another key."""
+    floor = await _beside(lab, 0)
     for depth in sorted({*DEPTHS, lab.size}):
-        await _beside(lab, depth)
-    rate = await _drain(lab, lambda slot: f"key-{slot}", 1, 1, MANY_KEYS)
+        found = await _beside(lab, depth)
+        for (name, value), alone in zip(found.items(), floor.values(), strict=True):
+            lab.results.add(f"{depth:,} jobs of a key wait: first job of another, {name}", "ms", value, alone, "none waits")
+
+
+async def many_keys(lab: Lab) -> None:
+    """Work off one job of each of 100,000 keys."""
+    rate = await drain_of(lab, lambda slot: f"key-{slot}", count=MANY_KEYS)
     lab.results.add(f"drain, one job of each of {MANY_KEYS:,} keys", "jobs/s", rate)
 
 
-async def rates(lab: Lab) -> None:
-    """Work off no-op jobs under a rate that is not reached, and measure by how much starts are later than a rate allows."""
-    plain = await _drain(lab, lambda slot: None, 1, 1)
-    rate = await _drain(lab, lambda slot: None, 1, 1, policy=QueuePolicy(rate="10000/s", burst=500))
-    lab.results.add("drain, a rate that is not reached", "jobs/s", rate, plain, "the same jobs without a rate")
-    async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
-        await queue.set_policy(QueuePolicy(key_rate=f"{LATE_RATE}/s", key_burst=1, key_limit=20))
-        found = await queue.enqueue_many(queue.options(key="one").call(time.time) for _ in range(LATE_JOBS))
-        with lab.worker(space.settings):
-            starts = sorted([await job.result(timeout=120) for job in found])
-    late = [1e3 * (after - before - 1 / LATE_RATE) for before, after in pairwise(starts)]
-    lab.results.add(f"{LATE_RATE} a second, one at once: start after it was allowed, median", "ms", statistics.median(late))
-    lab.results.add(f"{LATE_RATE} a second, one at once: start after it was allowed, p99", "ms", percentile(late, 0.99))
-
-
-async def _drain(
-    lab: Lab, key: Callable[[int], str | None], limit: int, workers: int, count: int = DRAIN, policy: QueuePolicy | None = None
+async def drain_of(
+    lab: Lab,
+    key: Callable[[int], str | None],
+    policy: QueuePolicy = _ONE_OF_A_KEY,
+    *,
+    workers: int = 1,
+    count: int = DRAIN,
+    function: Callable[[int], Any] = jobs.noop,
 ) -> float:
+    """Work off no-op jobs with these keys, and return how many ran in a second."""
     stamps = lab.stamps(count)
     async with Namespace(lab) as space:
         async with Queue(QUEUE, settings=space.settings) as queue:
-            await queue.set_policy(policy or QueuePolicy(key_limit=limit))
+            await queue.set_policy(policy)
             for start in range(0, count, PART):
-                calls = [queue.options(key=key(slot)).call(jobs.noop, slot) for slot in range(start, min(count, start + PART))]
+                calls = [queue.options(key=key(slot)).call(function, slot) for slot in range(start, min(count, start + PART))]
                 await queue.enqueue_many(calls)
-        if workers == 1:
-            with lab.worker(space.settings):
-                await until(lambda: stamps.count() >= count, "drain")
-        else:
-            with lab.worker(space.settings), lab.worker(space.settings):
-                await until(lambda: stamps.count() >= count, "drain")
+        with ExitStack() as stack:
+            for _ in range(workers):
+                stack.enter_context(lab.worker(space.settings))
+            await until(lambda: stamps.count() >= count, "drain", limit=max(LIMIT, count / SLOWEST))
     assert not stamps.extra_runs()
     return stamps.rate()
 
@@ -103,8 +115,8 @@ async def _enqueue(lab: Lab) -> None:
         lab.results.add(f"enqueue one after the other, {name}", "jobs/s", value, plain, "without keys")
 
 
-async def _beside(lab: Lab, depth: int) -> None:
-    """Measure from the enqueue of another key's first job to its result, with so many jobs of one key waiting."""
+async def _beside(lab: Lab, depth: int) -> dict[str, float]:
+    """Measure in milliseconds from the enqueue of another key's first job to its result, with so many jobs of one key waiting."""
     async with Namespace(lab) as space, Queue(QUEUE, settings=space.settings) as queue:
         took: list[float] = []
         for start in range(0, depth, PART):
@@ -117,5 +129,4 @@ async def _beside(lab: Lab, depth: int) -> None:
                 await job.result(timeout=60)
                 took.append(1e3 * (time.perf_counter() - began))
                 await asyncio.sleep(0.05)
-    lab.results.add(f"{depth:,} jobs of a key wait: first job of another, median", "ms", statistics.median(took))
-    lab.results.add(f"{depth:,} jobs of a key wait: first job of another, p99", "ms", percentile(took, 0.99))
+    return {"p50": percentile(took, 0.5), "p99": percentile(took, 0.99)}

@@ -178,16 +178,16 @@ class Namespace:
         await self.connection.close()
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
+async def until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
     """Wait for a condition.
 
     Raises:
         TimeoutError: It did not come true; says what was awaited.
     """
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + limit
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {LIMIT:g} s")
+            raise TimeoutError(f"{what}: not within {limit:g} s")
         await asyncio.sleep(0.02)
 
 

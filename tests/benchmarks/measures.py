@@ -15,13 +15,15 @@ from naq_cli.bench.measures import percentile
 from naq_client import Queue, chain, gather, group
 from naq_core.options import Priority
 from tests.benchmarks import floor_client, jobs
+from tests.benchmarks.batches import batches
 from tests.benchmarks.curves import curves
 from tests.benchmarks.dashboard import dashboard_pages
 from tests.benchmarks.dashboard_live import dashboard_live, dashboard_tabs
 from tests.benchmarks.delays import delays, delays_started
-from tests.benchmarks.keys import keys, keys_apart, rates
+from tests.benchmarks.keys import fairness, keys, many_keys, start_latency
 from tests.benchmarks.lab import QUEUE, Lab, Measure, Namespace, rss_mb, until
 from tests.benchmarks.queues import queues
+from tests.benchmarks.rates import rates
 from tests.benchmarks.schedules import schedules, schedules_burst
 
 DRAIN = 20_000
@@ -255,9 +257,14 @@ MEASURES: dict[str, Measure] = {
     "queues": queues,
     "curves": curves,
     "keys": keys,
-    "keys-apart": keys_apart,
+    "start-latency": start_latency,
+    "fairness": fairness,
+    "many-keys": many_keys,
     "rates": rates,
+    "batches": batches,
 }
 
-HEAVY = frozenset({"dashboard-pages", "dashboard-live", "dashboard-tabs", "queues", "curves", "keys", "keys-apart", "rates"})
+HEAVY = frozenset(
+    {"dashboard-pages", "dashboard-live", "dashboard-tabs", "queues", "curves", "keys", "fairness", "many-keys", "rates"}
+)
 """Those that fill the server first, which takes minutes."""
