@@ -16,6 +16,7 @@ from naq_core.inspect import get_job, get_queue
 from naq_core.manage import run_now
 from naq_core.storage.keys import decode_places
 from naq_core.storage.subjects import ALL
+from naq_core.transport.headers import BATCH_ID, parse_headers
 from naq_core.transport.streams import read_next
 from tests.conftest import RunWorker
 from tests.integration.test_keys import is_empty
@@ -187,6 +188,24 @@ async def test_shares_of_keys_are_in_proportion_to_their_weights(queue: Queue, r
         others = order[: len(order) - order[::-1].index(1)].count(0)
         assert 5 <= others <= 16, order  # a third of 30
         await queue.purge()
+
+
+async def test_jobs_that_have_to_wait_are_put_there_together(queue: Queue, run_worker: RunWorker, key: str) -> None:
+    """Each batch costs the server a small file store; a queue with a backlog would be slower than its rate."""
+    await queue.set_policy(QueuePolicy(rate="1/h"))
+    connection = await queue.connection()
+    batches: Counter[str] = Counter()
+
+    def note(_subject: bytes, _reply: bytes, _data: bytes, headers: bytes) -> None:
+        batches[parse_headers(headers)[BATCH_ID]] += 1
+
+    subscription = await connection.client.listen(connection.names.held("default", "*"), note)
+    await queue.enqueue_many(queue.call(noted, key, number) for number in range(100))
+    async with run_worker(concurrency=50):
+        await eventually(lambda: holds(queue, 99), 10)
+    connection.client.unlisten(subscription)
+    assert batches.total() >= 99
+    assert len(batches) <= 20
 
 
 async def test_a_rate_of_the_queue_leaves_no_list_when_it_is_lifted(queue: Queue, run_worker: RunWorker, key: str) -> None:

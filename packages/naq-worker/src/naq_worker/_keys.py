@@ -6,20 +6,16 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from naq_core.errors import BrokerError, JetStreamError, UnreadableError, WrongSequenceError
+from naq_core.errors import BrokerError, JetStreamError, UnreadableError
 from naq_core.record import JobRecord
-from naq_core.storage.bells import bell, read_bell
+from naq_core.storage.bells import read_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
-from naq_core.storage.keys import waiting_pair
-from naq_core.storage.messages import if_newest
 from naq_core.storage.releasing import Releasing, Work
 from naq_core.storage.room import KeyRule
-from naq_core.storage.subjects import NORMAL, PLACE
+from naq_core.storage.subjects import NORMAL
 from naq_core.storage.waiting_entries import Key
-from naq_core.transport.batch import publish_batch
-from naq_core.transport.headers import EXPECTED_SEQUENCE, EXPECTED_SUBJECT
-from naq_core.transport.repeat import BrokerMessage
+from naq_worker._waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +96,7 @@ class Keys:
         self._key_rule = key_rule
         self._on_idle = on_idle
         self._releasing = Releasing(connection)
+        self._waits = Waits(connection, self._releasing.waiting_at)
         self._tasks: dict[Key, _Task] = {}
         self._in_round: dict[Key, _Task] = {}
         self._bells: dict[Delivery, int] = {}
@@ -265,35 +262,11 @@ class Keys:
         """Put a job where the jobs of its key wait, or those of its queue: it has no place there.
 
         It was delayed, waited for others, or is a requeued one; or the queue has a rate, of which its client knew nothing.
+
+        Raises:
+            BrokerError: It is unknown whether that was stored.
         """
-        queue, job_id = delivery.key
-        headers = if_newest(self._connection, queue, job_id, delivery.sequence)
-        if delivery.place:
-            headers[PLACE] = delivery.place
-        held, entry = waiting_pair(self._connection, (delivery.subject, delivery.data, headers), delivery.key, token)
-        if not await self._stored_silently(held, entry, delivery, token):
-            # With a check: the job may be on the list from before, as one that was to wait for its retry.
-            rung = bell(self._connection, queue, token, delivery.level, checks=True)
-            if not await self._stored([held, entry, rung]):
-                log.debug("job %s waits for its key already, or was moved", job_id)
-        await delivery.ack()
-
-    async def _stored_silently(self, held: BrokerMessage, entry: BrokerMessage, delivery: Delivery, token: str) -> bool:
-        """Store a job that is to wait without a bell: who changes a list that lets none start looks for the next ones."""
-        revision = self._releasing.waiting_at((delivery.queue, token), delivery.job_id)
-        if not revision or delivery.level != NORMAL:
-            return False
-        subject, body, headers = entry
-        places = self._connection.names.places(delivery.queue, token)
-        if_unchanged = {**headers, EXPECTED_SEQUENCE: str(revision), EXPECTED_SUBJECT: places}
-        return await self._stored([held, (subject, body, if_unchanged)])
-
-    async def _stored(self, messages: Sequence[BrokerMessage]) -> bool:
-        try:
-            await publish_batch(self._connection, messages)
-        except WrongSequenceError:
-            return False
-        return True
+        await self._waits.add(delivery, token)
 
     def waits(self, delivery: Delivery, token: str) -> bool:
         """Whether no job of a key more can start, as far as is known, so that a job without a place has to wait."""
