@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from naq_core.server import EmbeddedServer
+from naq_core.server import EmbeddedServer, tie_to_this_process
 
 HERE = Path(__file__).parent
 
@@ -55,8 +55,9 @@ def scheduler(*arguments: str) -> Iterator[int]:
 @contextmanager
 def _process(module: str, *arguments: str) -> Iterator[int]:
     # The folder of the examples is the current one, so that the process can import their modules. A session of
-    # its own keeps the terminal's Ctrl-C away: the process is stopped below, once.
-    process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=HERE, start_new_session=True)
+    # its own keeps the terminal's Ctrl-C away: the process is stopped below, once. If the example is killed, it ends too.
+    command = [*tie_to_this_process(), sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, cwd=HERE, start_new_session=True)
     try:
         yield process.pid
     finally:

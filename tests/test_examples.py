@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from naq_core.platforms import IS_LINUX
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXPECTED = {
     "chord.py": [r"chain: 3 words", r"group: \[4, 2, 4\]", r"chord: 10", r"all of it: 10 words in all", r"'succeeded': 5"],
@@ -222,6 +224,15 @@ NOT_PROGRAMS = {
     "priority_tasks.py",
 }
 
+RUNS_A_JOB_AND_WAITS = """
+import math
+from local import naq
+from naq_client import SyncQueue
+with naq(), SyncQueue() as queue:
+    print(queue.enqueue(math.isqrt, 4).result(), flush=True)
+    input()
+"""
+
 
 def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(("NAQ_", "NATS_"))}
@@ -294,11 +305,31 @@ def test_the_demo_leaves_nothing_behind_when_it_is_interrupted(line: str, number
         _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130
     assert "Traceback" not in errors
-    deadline = time.monotonic() + 10
+    assert_all_end(mark)
+    assert list(tmp_path.glob("naq-server-*")) == []
+
+
+@pytest.mark.skipif(not IS_LINUX, reason="ends with a killed parent on Linux only")
+def test_the_worker_and_the_server_of_an_example_end_with_it() -> None:
+    mark = secrets.token_hex(8)
+    marked = {**environment(), "NAQ_TEST_MARK": mark}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNS_A_JOB_AND_WAITS], cwd=EXAMPLES, stdin=pipe, stdout=pipe, env=marked
+    ) as example:
+        assert example.stdout is not None
+        assert example.stdout.readline() == b"2\n"
+        assert len(processes_marked(mark)) == 3
+        example.kill()
+    assert_all_end(mark)
+
+
+def assert_all_end(mark: str) -> None:
+    """Fail if processes whose environment carries the mark are left after a while."""
+    deadline = time.monotonic() + 60
     while (left := processes_marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
-    assert list(tmp_path.glob("naq-server-*")) == []
 
 
 def processes_marked(mark: str) -> list[str]:
