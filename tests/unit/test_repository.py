@@ -41,6 +41,11 @@ class TestEveryWorkflow:
         assert checkouts
         assert [step for step in checkouts if step["with"]["persist-credentials"] is not False] == []
 
+    def test_pins_actions_by_their_commit(self, path: Path) -> None:
+        used = re.findall(r"uses: (.+)", path.read_text(encoding="utf-8"))
+        assert used
+        assert [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)] == []
+
     def test_reads_only_and_ends(self, path: Path) -> None:
         workflow = load(path)
         assert workflow["permissions"] == {"contents": "read"}
