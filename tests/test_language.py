@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [path for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "coming-from") for path in sorted(folder.glob("*.md"))]
 SOURCES = sorted((ROOT / "packages").glob("*/src/**/*.py"))
 ADVICE = "say it as the section 'How we write' of CONTRIBUTING.md asks"
 TEMPLATES = sorted((ROOT / "packages").glob("*/src/**/*.html"))
