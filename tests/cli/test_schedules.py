@@ -77,3 +77,21 @@ def test_the_list_fits_the_terminal(here: dict[str, Any], width: int) -> None:
     shown, _ = screen("schedule", "list", width=width, **here)
     assert max(map(len, plain(shown).splitlines())) <= width
     assert "daily" in shown
+
+
+def test_a_backfill_says_which_runs_and_which_had_been_enqueued_before(here: dict[str, Any]) -> None:
+    add("math:sqrt", "2", "--cron", "30 9 * * *", "--id", "daily", **here)
+    backfill = ("schedule", "backfill", "daily", "--since")
+    one_day = ("2026-03-05T10:00Z", "--until", "2026-03-06T10:00Z")
+    asked = naq(*backfill, *one_day, **here)
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "The run of daily of 2026-03-06 09:30:00 UTC would be enqueued if it has no job yet." in asked.stderr
+    assert naq(*backfill, *one_day, "--yes", **here).stdout == "1 run enqueued.\n"
+    asked = naq(*backfill, "2026-03-04T10:00Z", "--until", "2026-03-06T10:00Z", **here)
+    assert "2 runs of daily, from 2026-03-05 09:30:00 to 2026-03-06 09:30:00 UTC, would be enqueued at once" in asked.stderr
+    done = naq(*backfill, "2026-03-04T10:00Z", "--until", "2026-03-06T10:00Z", "--yes", **here)
+    assert done.stdout == "1 run enqueued. 1 of 2 times had a job already.\n"
+    none = naq(*backfill, "2026-03-04T10:00Z", "--until", "2026-03-04T11:00Z", **here)
+    assert (none.returncode, none.stdout) == (0, "daily has no time between 2026-03-04 10:00:00 and 2026-03-04 11:00:00 UTC.\n")
+    many = naq(*backfill, "2001-01-01", **here)
+    assert (many.returncode, "such as until 2003-09-27T09:30:00Z" in many.stderr) == (2, True)

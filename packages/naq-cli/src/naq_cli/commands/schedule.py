@@ -1,5 +1,6 @@
 """`naq schedule`: recurring schedules."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -75,7 +76,7 @@ COLUMNS = (
 )
 HISTORY = (
     Column("At", lambda firing: firing.at),
-    Column("Kind", lambda firing: firing.kind),
+    Column("Kind", lambda firing: f"{firing.kind} \N{MULTIPLICATION SIGN} {firing.count}" if firing.count > 1 else firing.kind),
     Column("Job", lambda firing: firing.job_id),
     Column("State", lambda firing: getattr(firing, "state", None)),
     Column("Late", lambda firing: timedelta(seconds=firing.late) if firing.late else None, right=True),
@@ -285,7 +286,7 @@ async def trigger(session: Session, schedule: str, /) -> None:
 
 @app.command
 @connected("schedule backfill", Destroying)
-async def backfill(session: Session, schedule: str, /, *, since: str, until: str = "0s") -> None:
+async def backfill(session: Session, schedule: str, /, *, since: str, until: str | None = None) -> None:
     """Enqueue a schedule's runs of times that have passed and have no job, at most 1,000.
 
     Pause and overlap policy are not regarded: all are enqueued at once.
@@ -293,20 +294,33 @@ async def backfill(session: Session, schedule: str, /, *, since: str, until: str
     Args:
         schedule: Its id.
         since: From when on: a duration before now (7d), a time of day in UTC (08:00), or a time (2026-11-24T12:30:00Z).
-        until: The end of the range. Default: now.
+        until: The end of the range, written alike. Default: now.
     """
-    connection = session.connection
-    begin, end = (
-        parse_instant(text, now=connection.clock.utc(), setting=name) for name, text in (("since", since), ("until", until))
-    )
+    connection, now = session.connection, session.connection.clock.utc()
+    begin = parse_instant(since, now=now, setting="since")
+    end = now if until is None else parse_instant(until, now=now, setting="until")
     times = await schedules.backfill_times(connection, schedule, begin, end)
-    session.output.confirm(
-        f"{counted(len(times), 'run')} of {schedule} would be enqueued, as far as they have no job.", yes=not times
-    )
+    if not times:
+        session.output.done(f"{schedule} has no time between {_second(begin)} and {_second(end)} UTC.", names=[])
+        return
+    session.output.confirm(_question(schedule, times))
     async with session.acting("backfill-schedule", schedule, since=iso(begin), until=iso(end)) as entry:
         made = await schedules.backfill_schedule(connection, schedule, times)
         entry.reason = f"{counted(len(made), 'run')} enqueued"
-    session.output.done(f"{entry.reason}.", names=made, document={"schedule_id": schedule, "jobs": made})
+    known = len(times) - len(made)
+    had = f" {known:,} of {counted(len(times), 'time')} had a job already." if known else ""
+    session.output.done(f"{entry.reason}.{had}", names=made)
+
+
+def _question(schedule: str, times: Sequence[datetime]) -> str:
+    if len(times) == 1:
+        return f"The run of {schedule} of {_second(times[0])} UTC would be enqueued if it has no job yet."
+    number, first, last = f"{len(times):,} runs", _second(times[0]), _second(times[-1])
+    return f"{number} of {schedule}, from {first} to {last} UTC, would be enqueued at once, except those that have a job already."
+
+
+def _second(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @app.command

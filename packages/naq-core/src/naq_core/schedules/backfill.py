@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 import msgspec
@@ -74,15 +74,20 @@ def _times(document: ScheduleDocument, since: datetime, until: datetime) -> list
     spec = document.spec
     since = aware(since, "since")
     if since >= until:
-        raise InvalidScheduleError("since", since.isoformat(), f"must be before until ({until.isoformat()}), and before now")
+        raise InvalidScheduleError("since", _second(since), f"must be before until ({_second(until)}), and before now")
     after = since - timedelta(microseconds=1)
     within = takewhile(lambda at: at <= until, spec.times(_anchor(spec, document.anchor, after), after))
     found = list(islice(within, MOST_RUNS + 1))
     if len(found) > MOST_RUNS:
+        last = _second(found[MOST_RUNS - 1])
         raise InvalidScheduleError(
-            "since", since.isoformat(), f"from then on it has more than {MOST_RUNS:,} times: take a shorter range"
+            "since", _second(since), f"the range has more than {MOST_RUNS:,} times: take a shorter one, such as until {last}"
         )
     return found
+
+
+def _second(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _anchor(spec: ScheduleSpec, anchor: datetime, after: datetime) -> datetime:
