@@ -127,7 +127,8 @@ class OidcProvider:
             raise self._unreachable(error) from error
         except AuthlibBaseError as error:
             log.warning("the identity provider refused a code: %s", error)
-            raise IdentityError(f"The identity provider refuses the login: {str(error)[:200]}") from error
+            told = str(error.description or error.error)[:200]
+            raise IdentityError(f"The identity provider refuses the login: {told}") from error
         claims = await self._claims(provider, str(token.get("id_token", "")), flow.nonce)
         return self._user(claims), flow.target
 
