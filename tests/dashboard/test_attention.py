@@ -1,6 +1,7 @@
 """What is broken shows on the overview, in the API and as a metric: one list, the same as that of `naq doctor`."""
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -72,3 +73,26 @@ async def test_a_worker_that_vanished_with_a_job(queue: Queue, naq_worker: Worke
 
         await eventually(is_gone)
         worker.stop_now()
+
+
+async def test_a_signal_that_was_not_sent_while_the_time_of_its_jobs_runs_out(
+    dashboard: Client, queue: Queue, naq_connection: Connection
+) -> None:
+    for name, seconds in (("invoice-7:paid", 1), ("invoice-7:paid", 1), ("token=hunter2", 1), ("invoice-8:paid", 3600)):
+        await queue.options(wait_for=name, expires=seconds).enqueue(work.add, 1, 1)
+
+    async def is_due() -> None:
+        told = [each for each in await needs_attention(naq_connection) if each.kind == "signal-due"]
+        assert {each.name for each in told} == {"invoice-7:paid", "token=hunter2"}
+        assert {each.severity for each in told} == {"warning"}
+
+    await eventually(is_due)  # nobody ends them: no worker runs
+    told = {
+        each["name"]: each["found"] for each in (await dashboard.get("/api/attention")).json() if each["kind"] == "signal-due"
+    }
+    assert told.keys() == {"invoice-7:paid", "token=•••"}
+    assert told["invoice-7:paid"].startswith("was not sent: 2 jobs wait for it; the first expires at ")
+    assert told["token=•••"].startswith("was not sent: 1 job waits for it and expires at ")
+    text = (await dashboard.get("/", headers={"Accept": "text/html"})).text
+    assert "hunter2" not in text
+    assert re.search(r'href="/signals">\s*<span class="label">.*?Signals</span>\s*<span class="value">4<', text)

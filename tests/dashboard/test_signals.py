@@ -77,6 +77,7 @@ async def test_the_command_lists_and_sends(queue: Queue, settings: Settings, run
     job = await queue.options(wait_for=NAME).enqueue(answer)
     listed = json.loads(naq("signal", "--json", **env).stdout)
     assert [(each["job_id"], each["signal"]) for each in listed["jobs"]] == [(job.job_id, NAME)]
+    assert "1 waiting job: naq signal lists them" in naq("doctor", **env).stdout
     wrong = naq("signal", NAME, "--data", "yes", **env)
     assert (wrong.returncode, "must be JSON" in wrong.stderr) == (2, True)
     assert naq("signal", NAME, "--data", '{"ok": 1}', "--ttl", "1h", **env).stdout == f"Signal {NAME} is sent.\n"

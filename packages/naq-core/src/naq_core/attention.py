@@ -11,7 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from naq_core.errors import ScheduleNotFoundError
-from naq_core.inspect import leading_scheduler, list_jobs, list_past_workers, list_queues, list_workers
+from naq_core.inspect import (
+    leading_scheduler,
+    list_jobs,
+    list_past_workers,
+    list_queues,
+    list_workers,
+    waiting_for_signals,
+)
+from naq_core.masks import Mask
 from naq_core.record import JobState
 from naq_core.schedules import list_schedules, schedule_history, scheduler_view
 from naq_core.schedules.document import AHEAD
@@ -20,7 +28,7 @@ from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
 from naq_core.views import Firing, JobFilter, JobView, Problem, QueueView, SchedulerView, ScheduleView
 from naq_core.wording import counted, span
 
-__all__ = ["needs_attention", "queue_problems", "schedule_problems", "worker_problems"]
+__all__ = ["needs_attention", "queue_problems", "schedule_problems", "signal_problems", "worker_problems"]
 
 MOST_EACH = 20
 """Problems of one kind that are named; of the others only the number is told."""
@@ -36,18 +44,28 @@ REMEMBERED = timedelta(hours=1)
 """How long a worker that has vanished without a job in progress is told."""
 UNSERVED = timedelta(seconds=30)
 """A queue may be without a worker for so long: a deployment exchanges them."""
+MOST_WAITING = 1000
+"""Jobs that wait for signals, of which the deadlines are looked at."""
+LAST_PART = 0.1
+"""A signal is urgent in this last part of the time that a job waits for it at most: it waits for a person, who may need hours."""
 
 
-async def needs_attention(connection: Connection) -> list[Problem]:
+async def needs_attention(connection: Connection, mask: Mask | None = None) -> list[Problem]:
     """Return everything that needs somebody, what is worst first.
+
+    Args:
+        mask: As of `list_jobs`; for the names of signals, which may have a secret in them.
 
     Raises:
         BrokerError: The server does not answer.
     """
-    queues, workers, schedules = await asyncio.gather(
-        queue_problems(connection), worker_problems(connection), schedule_problems(connection)
+    queues, workers, schedules, signals = await asyncio.gather(
+        queue_problems(connection),
+        worker_problems(connection),
+        schedule_problems(connection),
+        signal_problems(connection, mask),
     )
-    return sorted([*schedules, *workers, *queues], key=_urgency)
+    return sorted([*schedules, *workers, *queues, *signals], key=_urgency)
 
 
 def _urgency(problem: Problem) -> tuple[bool, datetime]:
@@ -275,6 +293,35 @@ def _of_history(schedule_id: str, history: Sequence[Firing]) -> Iterator[Problem
             advice=f"naq job show {ended[0].job_id} says why. naq schedule pause {schedule_id} pauses it until that is repaired.",
             since=ended[dead - 1].at,
         )
+
+
+async def signal_problems(connection: Connection, mask: Mask | None = None) -> list[Problem]:
+    """Return signals that have not been sent and whose jobs expire soon. That a job waits for a signal is no problem."""
+    page = await waiting_for_signals(connection, MOST_WAITING, mask)
+    urgent: dict[str, list[JobView]] = {}
+    for job in page.jobs:
+        if _is_urgent(job, connection.clock.utc()):
+            urgent.setdefault(job.signal, []).append(job)
+    return _shortened(_of_signal(name, jobs) for name, jobs in urgent.items())
+
+
+def _is_urgent(job: JobView, now: datetime) -> bool:
+    begin, end = job.enqueued_at, job.expires_at
+    return begin is not None and end is not None and end - now < (end - begin) * LAST_PART
+
+
+def _of_signal(name: str, jobs: Sequence[JobView]) -> Problem:
+    first = min(job.expires_at for job in jobs if job.expires_at is not None)
+    waits = "1 job waits for it and" if len(jobs) == 1 else f"{len(jobs):,} jobs wait for it; the first"
+    return Problem(
+        kind="signal-due",
+        subject="signal",
+        name=name,
+        severity="warning",
+        found=f"was not sent: {waits} expires at {first:%Y-%m-%d %H:%M} UTC",
+        advice="naq signal lists the jobs that wait; naq signal NAME sends a signal.",
+        since=min((job.enqueued_at for job in jobs if job.enqueued_at), default=None),
+    )
 
 
 def _shortened(problems: Iterable[Problem]) -> list[Problem]:

@@ -184,9 +184,9 @@ class Problem(msgspec.Struct, kw_only=True):
 
     kind: str
     """What is wrong, as a word for programs: no-leader, schedule-late, schedule-dying, schedule-ahead, no-worker, worker-silent,
-    worker-gone, worker-versions, worker-clock, queue-unserved, queue-paused, queue-dead."""
+    worker-gone, worker-versions, worker-clock, queue-unserved, queue-paused, queue-dead, signal-due."""
     subject: str
-    """What it concerns: queue, schedule, worker; scheduler, workers, versions."""
+    """What it concerns: queue, schedule, worker, signal; scheduler, workers, versions."""
     name: str = ""
     """Which one; empty where it concerns all."""
     severity: str

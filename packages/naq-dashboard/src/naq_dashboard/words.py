@@ -63,6 +63,8 @@ WORDS = (
     N_("schedules"),
     N_("scheduler"),
     N_("versions"),
+    N_("signal"),
+    N_("signals"),
     N_("state"),
     N_("function"),
     N_("workflow"),

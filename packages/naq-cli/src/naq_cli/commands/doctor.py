@@ -19,9 +19,9 @@ from naq_cli._schedule_findings import schedule_findings
 from naq_cli._session import Session, connected
 from naq_cli.exit_codes import ExitCode
 from naq_core import unreadable
-from naq_core.attention import queue_problems, worker_problems
+from naq_core.attention import queue_problems, signal_problems, worker_problems
 from naq_core.errors import NaqError
-from naq_core.inspect import check_topology, list_workers, read_trust
+from naq_core.inspect import check_topology, list_workers, read_trust, waiting_for_signals
 from naq_core.settings import redact_url
 from naq_core.storage.subjects import NORMAL
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
@@ -122,7 +122,13 @@ async def _checks(session: Session, queues: list[str], monitor_url: str | None) 
         yield _elsewhere(session.settings.jetstream_domain)
     else:
         yield await asyncio.to_thread(_sync_interval, session.settings.nats_url, monitor_url, session.connection.server_id)
-    for name, check in (("workers", _workers), ("queues", _queues), ("scheduler", schedule_findings), ("stored", _stored)):
+    for name, check in (
+        ("workers", _workers),
+        ("queues", _queues),
+        ("scheduler", schedule_findings),
+        ("signals", _signals),
+        ("stored", _stored),
+    ):
         try:
             async for finding in check(session):
                 yield finding
@@ -340,4 +346,13 @@ async def _workers(session: Session) -> AsyncIterator[Finding]:
 
 async def _queues(session: Session) -> AsyncIterator[Finding]:
     for problem in await queue_problems(session.connection):
+        yield finding_of(problem)
+
+
+async def _signals(session: Session) -> AsyncIterator[Finding]:
+    page = await waiting_for_signals(session.connection)
+    if page.jobs:
+        number = f"{len(page.jobs)} or more waiting jobs" if page.has_more else counted(len(page.jobs), "waiting job")
+        yield Finding(check="signals", status="ok", found=f"{number}: naq signal lists them")
+    for problem in await signal_problems(session.connection):
         yield finding_of(problem)

@@ -59,7 +59,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         state.read(list_workers),
         state.read(list_schedules, fresh=SCHEDULES_FRESH),
         state.read(leading_scheduler),
-        state.read(needs_attention, fresh=ATTENTION_FRESH),
+        state.read(needs_attention, state.mask, fresh=ATTENTION_FRESH),
     )
     facts = Facts(
         now=connection.clock.now(),

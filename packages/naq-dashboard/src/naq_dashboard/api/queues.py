@@ -38,7 +38,8 @@ async def overview(request: AnyRequest) -> Overview:
 @get("/api/attention", tags=["overview"])
 async def attention(request: AnyRequest) -> list[Problem]:
     """List what is broken, the worst first: each with its cause, since when, and what to do. `naq doctor` says the same."""
-    return await state_of(request).read(needs_attention, fresh=ATTENTION_FRESH)
+    state = state_of(request)
+    return await state.read(needs_attention, state.mask, fresh=ATTENTION_FRESH)
 
 
 @get("/api/queues", tags=["queues"])
