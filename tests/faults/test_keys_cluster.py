@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ async def test_leaders_that_change_leave_no_key_standing_still_and_none_out_of_o
         async with producers(load, accepted, rng, cancels=0.1):
             for number in range(changes):
                 await change_a_leader(KINDS[number % len(KINDS)], cluster, connection, load, rng)
-        await load.finish(60)
+        await load.finish(60, is_long=True)
         await eventually(partial(nothing_is_left, connection), 20)
         assert len(fleet.alive()) == 2, fleet.outputs()
     check_keys(history.events(), accepted, limit)
-    verify(history.events(), Limits(lease=4, drain=60))
+    verify(history.events(), Limits(lease=4, drain=inf))

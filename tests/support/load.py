@@ -132,21 +132,27 @@ class Load:
             finally:
                 over.set()
 
-    async def finish(self, within: float) -> dict[str, JobRecord]:
+    async def finish(self, within: float, *, is_long: bool = False) -> dict[str, JobRecord]:
         """Wait until every accepted job has ended and the queue is empty; note it all.
 
         The gauges of the first call are the base line to which those of a later one are held.
+
+        Args:
+            is_long: There may be a backlog of any length: it is enough that something of it ends `within` so many seconds.
 
         Raises:
             AssertionError: Some did not `within` so many seconds.
         """
         records: dict[str, JobRecord] = {}
+        stored = -1
 
         async def all_ended() -> None:
+            nonlocal stored
             live = await self.observer.live(self.name)
             for place in ("dead", "kept"):
                 live.pop(place, None)
-            assert not live.total(), f"still stored: {live}"
+            stored = live.total()
+            assert not stored, f"still stored: {live}"
             assert await self.observer.ack_pending(self.name) == 0
             waiting = [job_id for job_id in self.accepted if job_id not in records]
             found = await self.observer.records(self.name, waiting)
@@ -155,7 +161,7 @@ class Load:
             assert not left, f"gone without an end: {len(left)} of {len(self.accepted)}: {left[:5]}"
 
         try:
-            await eventually(all_ended, within, interval=0.1)
+            await eventually(all_ended, within, interval=0.1, progress=(lambda: stored) if is_long else None)
             self.history.record("drained")
             self.history.record("gauge", values=await self.observer.gauges(self.name))
         finally:
