@@ -2,9 +2,12 @@
 
 import gettext
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jinja2
+from jinja2.bccache import Bucket
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
@@ -13,6 +16,9 @@ __all__ = ["environment_in"]
 
 CALL = ("name", "lparen", "string")
 FILTER = "filled"
+
+_compiled: WeakKeyDictionary[gettext.NullTranslations, dict[tuple[str, str], CodeType]] = WeakKeyDictionary()
+"""The templates that have been compiled in the language of a catalogue, by name and content."""
 
 
 class _Ahead(Extension):
@@ -57,6 +63,22 @@ def _filled(text: str, **values: Any) -> str:
     return text % values
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """Compiles each template once in a language: that takes far longer than a page, and further servers have the same ones."""
+
+    def __init__(self, catalogue: gettext.NullTranslations) -> None:
+        self._codes = _compiled.setdefault(catalogue, {})
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take the code of a template that has been compiled before."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template."""
+        if bucket.code is not None:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
 def environment_in(catalogue: gettext.NullTranslations, finalize: Callable[[Any], Any]) -> jinja2.Environment:
     """Return an environment whose templates are written in the language of a catalogue.
 
@@ -71,6 +93,7 @@ def environment_in(catalogue: gettext.NullTranslations, finalize: Callable[[Any]
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        bytecode_cache=_Compiled(catalogue),
     )
     made.extend(catalogue=catalogue)
     made.add_extension(_Ahead)
