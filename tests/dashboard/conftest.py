@@ -9,10 +9,13 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 import pytest_asyncio
+from litestar.datastructures import State
 
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app, nats
+from naq_dashboard.app import Dashboard
 from naq_dashboard.queries import search
+from naq_dashboard.state import AppState
 from tests.support.eventually import PATIENCE
 
 Client: TypeAlias = httpx.AsyncClient
@@ -31,17 +34,31 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "COUNT_SECONDS", LONG)
 
 
+_idle: list[Dashboard] = []
+"""Applications of tests that have ended. To make one takes longer than most tests, and its routes know nothing of settings."""
+
+
+def _application(naq: Settings, own: DashboardSettings) -> Dashboard:
+    if own.servers or not _idle:
+        return create_app(naq, own)
+    app = _idle.pop()
+    app.state = State({"naq_dashboard": AppState(naq, own)})
+    return app
+
+
 @pytest.fixture
 def open_dashboard(settings: Settings) -> OpenDashboard:
     """Give an async context manager that opens a client of a dashboard with the given settings of its own."""
 
     @asynccontextmanager
     async def opened(naq: Settings | None = None, **own: Any) -> AsyncIterator[Client]:
-        app = create_app(naq or settings, DashboardSettings(**{"secret": SECRET, **own}))
+        app = _application(naq or settings, DashboardSettings(**{"secret": SECRET, **own}))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=20) as client:
             yield client
         await app.state.naq_dashboard.aclose()
+        if not app.others:
+            _idle.append(app)
 
     return opened
 

@@ -10,6 +10,7 @@ from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.dashboard.test_actions import BROWSER, USERS, token_of
 from tests.integration.test_signals import answer
+from tests.support.eventually import eventually
 
 NAME = "invoice-7:approved"
 PAGE = {"Accept": "text/html"}
@@ -19,8 +20,12 @@ OLGA, VERA = (("olga", "pw"), ("vera", "pw"))
 async def test_a_page_lists_what_waits_and_its_form_sends(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
     assert "No job waits for a signal" in (await dashboard.get("/signals", headers=PAGE)).text
     job = await queue.options(wait_for=NAME, expires=3600).enqueue(answer)
-    page = (await dashboard.get("/signals", headers=PAGE)).text
-    assert all(text in page for text in (NAME, job.job_id, "1 job waits", "Approve", "Send…"))
+
+    async def it_is_listed() -> None:  # what was read is shared for a moment
+        page = (await dashboard.get("/signals", headers=PAGE)).text
+        assert all(text in page for text in (NAME, job.job_id, "1 job waits", "Approve", "Send…"))
+
+    await eventually(it_is_listed)
     assert "when its signal is sent" in (await dashboard.get("/delayed", headers=PAGE)).text
     assert f"Waiting for signal {NAME}" in (await dashboard.get(f"/jobs/{job.job_id}", headers=PAGE)).text
     (found,) = (await dashboard.get("/api/signals")).json()["jobs"]

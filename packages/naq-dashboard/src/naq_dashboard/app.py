@@ -18,7 +18,7 @@ from naq_dashboard.api.conditional import ConditionalGet
 from naq_dashboard.api.strict import check_query
 from naq_dashboard.docs.page import REFERENCE
 from naq_dashboard.errors import EXCEPTION_HANDLERS
-from naq_dashboard.guard.guard import check_action, marked
+from naq_dashboard.guard.guard import Entrance, check_action, marked
 from naq_dashboard.guard.login import Identify
 from naq_dashboard.guard.peers import is_from_proxy, is_here
 from naq_dashboard.pages import PAGES
@@ -180,7 +180,7 @@ def _of(kind: type[App], state: AppState, *lifespan: Any) -> App:
     return kind(
         route_handlers=[*HANDLERS, *REFERENCE, api],
         guards=[check_action],
-        middleware=[state.guard],
+        middleware=[Entrance()],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
         logging_config=None,  # the log is the program's that runs it

@@ -23,7 +23,7 @@ from naq_dashboard.guard.login import Login
 from naq_dashboard.guard.peers import address_of, home_of, is_here
 from naq_dashboard.settings import DashboardSettings
 
-__all__ = ["SAFE_METHODS", "Guard", "check_action", "marked", "problem", "viewer_of"]
+__all__ = ["SAFE_METHODS", "Entrance", "Guard", "check_action", "marked", "problem", "viewer_of"]
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,19 @@ VIEWER_KEY = "naq_dashboard_viewer"
 NOBODY = Viewer("", VIEWER)
 
 
-class Guard(ASGIMiddleware):
-    """Refuses what must not reach a handler."""
+class Entrance(ASGIMiddleware):
+    """Leads every request to the guard of its application: the routes themselves know nothing of settings."""
 
     scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Ask the guard."""
+        guard: Guard = scope["app"].state.naq_dashboard.guard
+        await guard.handle(scope, receive, send, next_app)
+
+
+class Guard:
+    """Refuses what must not reach a handler."""
 
     def __init__(self, settings: DashboardSettings, login: Login, *, is_embedded: bool) -> None:
         self._settings = settings
