@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, ViewportSize, expect
 
 from naq_client import Queue, Workflow
 from naq_core.settings import Settings
 
 LATE = 0.4
 """Seconds by which a file comes later over a slow line."""
+DESK: ViewportSize = {"width": 1280, "height": 900}
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=20_000)  # milliseconds: on a busy machine a browser takes its time
 
@@ -96,23 +97,45 @@ def _deliver_late(route: Route) -> None:
     route.continue_()
 
 
-class Watched:
-    """Pages whose console, errors and requests are kept: a clean run has none that it should not have."""
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """Open the context in which each test opens its first page.
 
-    def __init__(self, browser: Browser) -> None:
+    A context of its own means a process of its own for the test's pages, which costs more than the pages do. The process of
+    this one is kept by a page of the same host that stays open.
+    """
+    context = browser.new_context(viewport=DESK)
+    kept = context.new_page()
+    kept.route("**/*", lambda route: route.fulfill(body="stays open"))
+    kept.goto("http://127.0.0.1/")
+    yield context
+    context.close()
+
+
+class Watched:
+    """Pages whose console, errors and requests are kept: a clean run has none that it should not have.
+
+    Args:
+        browser: For further contexts: each is like another browser, which shares nothing with the first one.
+        window: For the first page, and for others beside it; it is left as it was.
+    """
+
+    def __init__(self, browser: Browser, window: BrowserContext) -> None:
         self._browser = browser
+        self._window = window
+        self._before = window.pages
         self._contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
-    def open(self, address: str, *, late: str = "", beside: Page | None = None, **options: Any) -> Page:
-        """Open an address in a fresh context, or `beside` another page; a script named `late` comes later than the others."""
-        if beside is None:
-            context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-            self._contexts.append(context)
-        else:
-            context = beside.context
+    def open(
+        self, address: str, *, late: str = "", beside: Page | None = None, viewport: ViewportSize = DESK, **options: Any
+    ) -> Page:
+        """Open an address like another browser, or `beside` another page; a script named `late` comes later than the others."""
+        context = self._context(**options) if beside is None else beside.context
         page = context.new_page()
+        if viewport != DESK:
+            page.set_viewport_size(viewport)
         page.set_default_timeout(15_000)
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -123,6 +146,13 @@ class Watched:
         page.goto(address)
         return page
 
+    def _context(self, **options: Any) -> BrowserContext:
+        if not options and self._window.pages == self._before:
+            return self._window
+        context = self._browser.new_context(viewport=DESK, **options)
+        self._contexts.append(context)
+        return context
+
     def _refuse(self, dialog: Dialog) -> None:
         self.complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()
@@ -131,11 +161,15 @@ class Watched:
         """Close everything that was opened."""
         for context in self._contexts:
             context.close()
+        for page in self._window.pages:
+            if page not in self._before:
+                page.close()
+        self._window.clear_cookies()
 
 
 @pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
+def watched(browser: Browser, window: BrowserContext) -> Iterator[Watched]:
     """Open pages and watch them."""
-    opened = Watched(browser)
+    opened = Watched(browser, window)
     yield opened
     opened.close()

@@ -96,6 +96,7 @@ def test_a_worker_goes_quiet_comes_back_and_stops(address: str, settings: Settin
         page.get_by_role("button", name="Resume").click()
         expect(page.locator("tbody .chip")).to_have_text("up")
         page.locator("tbody td.main a").click()
+        expect(page.locator("#live-about")).to_be_visible()  # the page that is left has such a button, too
         page.get_by_role("button", name="Stop").first.click()
         page.get_by_role("button", name="Stop the worker").click()
         expect(page.locator("main")).to_contain_text("It has ended.")
