@@ -43,17 +43,23 @@ class Environment:
         return run([str(self.python), *arguments], cwd=cwd)
 
 
-def run(command: Sequence[str], cwd: Path | None = None) -> str:
+def run(command: Sequence[str], cwd: Path | None = None, *, shown: bool = False) -> str:
     """Run a command without the settings of this process, and return what it prints.
+
+    Args:
+        command: The program and its arguments.
+        cwd: Where it runs.
+        shown: It takes long, so let it print here instead.
 
     Raises:
         ReleaseError: It failed.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NAQ_", "NATS_", "PYTHONPATH"))}
-    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=not shown, text=True, check=False)
     if done.returncode:
-        raise ReleaseError(f"{' '.join(command)}\nfailed with code {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+        printed = " (see above)" if shown else f":\n{done.stdout}{done.stderr}"
+        raise ReleaseError(f"{' '.join(command)}\nfailed with code {done.returncode}{printed}")
+    return done.stdout or ""
 
 
 def alone(root: Path, folder: Path, name: str, version: str, wheels: Sequence[Path]) -> Environment:
@@ -83,4 +89,5 @@ def examples(root: Path, folder: Path, wheels: Sequence[Path]) -> None:
     made.install(*map(str, wheels), "--group", f"{root / 'pyproject.toml'}:test")
     made.run("-c", ALONE, "naq_client", wheels[0].name.split("-")[1], cwd=folder)
     tests = ["tests/test_examples.py", "tests/test_embedding.py"]
-    made.run("-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", "-p", "no:cacheprovider", *tests, cwd=root)
+    several = ["-n", "auto", "--dist", "worksteal"]
+    run([str(made.python), "-m", "pytest", "-q", *several, "-p", "no:cacheprovider", *tests], root, shown=True)
