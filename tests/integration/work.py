@@ -186,6 +186,12 @@ def fail_unless(path: str) -> str:
     return "there"
 
 
+def fail_for(customer: str, path: str) -> None:
+    """Fail until a file is there, with an error for each customer."""
+    if not Path(path).exists():
+        raise ValueError(f"the card of {customer} was declined")
+
+
 def kill_process() -> None:
     os._exit(7)
 
@@ -273,3 +279,11 @@ def become_tenant_here(name: str) -> str:
 async def move_in() -> None:
     """Be a start-up hook that leaves something behind in the context."""
     tenant.set("house")
+
+
+def fail_twice() -> None:
+    """Log a line and fail, each time with another error."""
+    logging.getLogger("app").warning("attempt %d", current_job().attempt)
+    if current_job().attempt == 1:
+        raise OSError("the shop does not answer")
+    raise ValueError("the order is lost")

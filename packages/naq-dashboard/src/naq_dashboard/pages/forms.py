@@ -46,8 +46,8 @@ async def do(request: AnyRequest, verb: FromPath[str]) -> Response[Any]:
     form = asked_by(request, pairs)
     location, undo = "", None
     match verb:
-        case "bulk" if form.get("scope") == "all":
-            action = form.get("verb")
+        case "bulk" if form.get("every") or form.get("scope") == "all":
+            action = form.get("every") or form.get("verb")
             run = await state.operations.bulk(viewer, action, filter_of(form, state.now()))
             result = ActionResult(STARTED[run.verb])
             location = links("jobs", bulk=run.run_id, **terms_of(form))

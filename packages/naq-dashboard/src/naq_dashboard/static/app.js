@@ -284,9 +284,12 @@
     for (const box of boxes) box.closest("tr")?.classList.toggle("chosen", box.checked);
     const scope = $("#bulk input[name=scope]"), label = scope?.checked ? scope.dataset.every : count && _("%s selected", count);
     for (const each of $$("[data-chosen-count]")) each.textContent = label || each.dataset.chosenCount;
+    // A question has one answer: for what is chosen, or for all that match the filter.
+    for (const all of $$("[name=every]")) [all.hidden, all.previousElementSibling.hidden] = [!!label, !label];
     const all = $("#choose-all");
     if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
   }
+  recount();
   document.addEventListener("click", (event) => {
     const box = event.target.closest("input[name=chosen], #choose-all, #bulk input[name=scope]");
     if (!box) return;
