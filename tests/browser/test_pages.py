@@ -59,6 +59,8 @@ PATHS = (
     "/new-job?like={waiting}",
     "/api",
     "/audit",
+    "/s/other",
+    "/s/other/signals",
     NOWHERE,
 )
 
@@ -103,9 +105,10 @@ def site(nats_server: EmbeddedServer) -> Iterator[Site]:
                     job.result(timeout=60)
         waiting = queue.enqueue(work.anything, *HOSTILE, note=HOSTILE[0])
         queue.options(depends_on=[waiting]).enqueue(print, "child")
+        queue.options(wait_for="invoice-7:approved", expires=3600).enqueue(work.anything, *HOSTILE)
     workflow_id = enqueue_workflow(settings, HOSTILE[0], *HOSTILE)
     note_workers(settings)
-    with dashboard(settings) as address:
+    with dashboard(settings, servers=f"other=?namespace={settings.namespace}x") as address:
         yield Site(address, {"failed": failing[0].job_id, "waiting": waiting.job_id, "workflow": workflow_id})
 
 

@@ -1,8 +1,6 @@
 """Logging in at an identity provider, a small one over real HTTP; and sessions that end when somebody logs out."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +13,7 @@ from naq_core import ConfigurationError
 from naq_dashboard import ADMIN, OPERATOR, DashboardSettings
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.support.eventually import eventually
-from tests.support.oidc import CLIENT, SECRET
+from tests.support.oidc import CLIENT, SECRET, provider
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 PAGE = {"Accept": "text/html"}
@@ -25,10 +23,8 @@ ROLES = {"ada@example.org": ADMIN, "group:ops": OPERATOR}
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
     """Run a provider."""
-    with subprocess.Popen([sys.executable, "-m", "tests.support.oidc"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+    with provider() as address:
+        yield address
 
 
 def options(issuer: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """A small OpenID Connect provider: a program that prints its address, and logs in whoever `/become` named last."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import secrets
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -74,6 +77,15 @@ class Provider(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@contextlib.contextmanager
+def provider() -> Iterator[str]:
+    """Run the program, and give its address."""
+    with subprocess.Popen([sys.executable, "-m", "tests.support.oidc"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
 
 
 if __name__ == "__main__":
