@@ -85,12 +85,14 @@ def test_the_reference_says_what_the_code_does(reference_pages: dict[str, str]) 
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
-    links = '<a id="top" href="b.html#here"></a><a href="#top"></a><a href="https://example.org"></a><img src="c.png">'
+    links = '<a id="top" href="b.html#here"></a><a href="#top"></a><a href="https://example.org"></a>'
+    links += '<img src="c.png"><source srcset="d.png">'
     (tmp_path / "a.html").write_text(links, encoding="utf-8")
     (tmp_path / "b.html").write_text('<h1 id="there"></h1><a href="a.html"></a>', encoding="utf-8")
     assert list(broken_links(tmp_path)) == [
         "a.html: b.html#here leads to no place of that page",
         "a.html: c.png leads nowhere",
+        "a.html: d.png leads nowhere",
     ]
 
 

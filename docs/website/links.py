@@ -23,13 +23,15 @@ class _Page(HTMLParser):
         """Note links, what is loaded, and ids."""
         values = dict(attrs)
         is_loaded = tag == "link" and not _LOADED.isdisjoint((values.get("rel") or "").split())
-        self.loaded += [values[name] or "" for name in ("src", "href") if name in values and (name == "src" or is_loaded)]
+        self.loaded += [
+            values[name] or "" for name in ("src", "srcset", "href") if name in values and (name != "href" or is_loaded)
+        ]
         if "mermaid" in (values.get("class") or "").split():
             self.loaded.append("https://unpkg.com/mermaid")  # by the theme's script, which then draws it
         for name, value in attrs:
             if name in {"id", "name"} and value:
                 self.places.add(value)
-            elif value and (name == "src" or (name == "href" and tag in {"a", "link"})):
+            elif value and (name in {"src", "srcset"} or (name == "href" and tag in {"a", "link"})):
                 self.links.append(value)
 
 

@@ -23,7 +23,7 @@ OWN_PLACES = {
 """Where pages are that are not below `docs/`."""
 LANGUAGES = {".py": "python", ".js": "javascript", ".mjs": "javascript", ".ts": "typescript", ".html": "html", ".yml": "yaml"}
 LANGUAGES |= {".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash", ".conf": "text", ".css": "css"}
-_LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]+)?(?=\))")
+_LINK = re.compile(r"""(?:(?<=\]\()|(?<=src=")|(?<=srcset="))(?!https?:|mailto:|#)([^)#\s"]+)(#[^)\s"]+)?(?=[)"])""")
 _DIAGRAM = re.compile(r"^```mermaid\nstateDiagram-v2\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
