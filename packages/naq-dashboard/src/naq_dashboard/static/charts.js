@@ -64,7 +64,7 @@
     const axis = { stroke: muted, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     return {
       width, height,
-      padding: [10, 8, 0, 0],
+      padding: [10, 20, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), timeZone),
       legend: { show: true, live: true },
       hooks: { draw: [mark] },
