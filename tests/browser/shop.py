@@ -105,6 +105,7 @@ class Shop:
             for number in range(BULK):
                 await flood.options(job_id=f"flood-{way}-{number}").enqueue(work.add, number)
             await self.queue.schedule(work.add, 1, cron="0 3 * * *", schedule_id=f"nightly-{way}")
+        await self.queue.schedule(work.add, 1, cron="0 3 * * mon", schedule_id="weekly")
         await at(job_id="order").enqueue(work.anything, customer=4711)
         workflow = Workflow("warehouse", workflow_id="warehouse")
         read = workflow.add(at(job_id="read").call(work.add, 1, 1))
@@ -132,7 +133,5 @@ def opened(settings: Settings, paid: str) -> Iterator[Shop]:
     worker = program("-m", "naq_worker", "shop", "-c", "12", settings=settings, ready="takes jobs from", NAQ_SHUTDOWN_GRACE="0.1")
     with shop.connected(), worker, dashboard(settings) as shop.address:
         shop.fill(paid)
-        shop.post("queues/stop-mouse/pause")
-        shop.post("queues/stop-mouse/resume")
         shop.post("deploys", version="v12")
         yield shop
