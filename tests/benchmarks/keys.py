@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -90,9 +89,7 @@ async def drain_of(
             for start in range(0, count, PART):
                 calls = [queue.options(key=key(slot)).call(function, slot) for slot in range(start, min(count, start + PART))]
                 await queue.enqueue_many(calls)
-        with ExitStack() as stack:
-            for _ in range(workers):
-                stack.enter_context(lab.worker(space.settings))
+        with lab.workers(space.settings, workers):
             await until(lambda: stamps.count() >= count, "drain", limit=max(LIMIT, count / SLOWEST))
     assert not stamps.extra_runs()
     return stamps.rate()

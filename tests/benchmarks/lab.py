@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -110,6 +110,14 @@ class Lab:
         }
         with _process(command, environment) as pid:
             yield pid
+
+    @contextmanager
+    def workers(self, settings: Settings, count: int) -> Iterator[None]:
+        """Run so many of them."""
+        with ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(self.worker(settings))
+            yield
 
     @contextmanager
     def dashboard(self, settings: Settings) -> Iterator[Board]:

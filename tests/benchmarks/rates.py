@@ -18,16 +18,20 @@ KEYS = 10
 
 
 async def rates(lab: Lab) -> None:
-    """Work off no-op jobs at 20, 100 and 1,000 a second, without keys and of ten keys; and under a rate that is not reached."""
+    """Work off no-op jobs at 20, 100 and 1,000 a second, without keys and of ten keys; and under a rate that is not reached.
+
+    And at 100 a second by four workers, which share its list.
+    """
     plain = await drain_of(lab, lambda slot: None)
     rate = await drain_of(lab, lambda slot: None, QueuePolicy(rate="10000/s", burst=500))
     lab.results.add("drain, a rate that is not reached", "jobs/s", rate, plain, "the same jobs without a rate")
     for per_second in RATES:
         await _paced(lab, per_second, keys=0)
         await _paced(lab, per_second, keys=KEYS)
+    await _paced(lab, 100, keys=0, workers=4)
 
 
-async def _paced(lab: Lab, per_second: int, keys: int) -> None:
+async def _paced(lab: Lab, per_second: int, *, keys: int, workers: int = 1) -> None:
     count = SECONDS * per_second
     policy = QueuePolicy(rate=f"{per_second}/s", key_limit=per_second)
     rate, _ = policy.rates
@@ -38,9 +42,9 @@ async def _paced(lab: Lab, per_second: int, keys: int) -> None:
         await queue.enqueue_many(
             queue.options(key=f"key-{slot % keys}" if keys else None).call(jobs.noop, slot) for slot in range(count)
         )
-        with lab.worker(space.settings):
+        with lab.workers(space.settings, workers):
             await until(lambda: stamps.count() >= count, "jobs under a rate")
-    name = f"{per_second:,} a second, {keys or 'no'} keys"
+    name = f"{per_second:,} a second, {keys or 'no'} keys" + (f", {workers} workers" if workers > 1 else "")
     lab.results.add(f"{name}: rate", "jobs/s", stamps.rate(), per_second, "what was asked for")
     late = lateness(sorted(stamps.start), rate)
     for share, which in ((0.5, "p50"), (0.99, "p99")):
