@@ -52,11 +52,15 @@ async def _paced(lab: Lab, per_second: int, *, keys: int, workers: int = 1) -> N
 
 
 def lateness(starts: Iterable[float], rate: Rate) -> list[float]:
-    """Return by how many seconds each start was later than a bucket allows from which all those before took their tokens."""
+    """Return by how many seconds starts were later than a bucket allows from which all those before took their tokens.
+
+    A job takes its token before it starts, and the first one does so at an unknown time: the least late one counts as in time.
+    """
     late: list[float] = []
     full_at = 0.0
     for at in starts:
         allowed = full_at - (rate.burst - 1) * rate.interval
         late.append(at - allowed if allowed > 0 else 0.0)
         full_at = max(full_at, at) + rate.interval
-    return late[rate.burst :]
+    least = min(late[rate.burst :])
+    return [each - least for each in late[rate.burst :]]

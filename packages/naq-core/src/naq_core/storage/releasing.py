@@ -228,7 +228,8 @@ class Releasing:
             return
         looks = await read_waiting(self._connection, wanted)
         for number, (work, found) in enumerate(zip(reading, looks, strict=True)):
-            if not wanted[number].is_certain and any(each.job_id in self._taken(work) for each in found.jobs):
+            taken = self._taken(work)
+            if not wanted[number].is_certain and any(each.job_id in taken for each in found.jobs):
                 (looks[number],) = await read_waiting(self._connection, [wanted[number]._replace(is_certain=True)])
         await asyncio.gather(*(self._note(work, found, now) for work, found in zip(reading, looks, strict=True)))
         await forget(self._connection, [entry for found in looks for entry in found.stale])
