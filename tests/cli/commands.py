@@ -18,9 +18,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 def naq(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `naq` in a process of its own, forked off one that has the imports behind it where that is possible."""
-    if hasattr(os, "fork"):
-        return ZYGOTE.run(arguments, environment(**variables), cwd)
-    return run("naq_cli", *arguments, cwd=cwd, **variables)
+    return ZYGOTE.run(arguments, environment(**variables), cwd)
 
 
 def run(module: str, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

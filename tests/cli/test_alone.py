@@ -1,34 +1,25 @@
 """naq-cli beside naq-core alone: everything but the services works."""
 
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from tests.cli.commands import environment
+from tests.cli.zygote import Zygote
 
 SIBLINGS = ("naq_client", "naq_worker", "naq_scheduler", "naq_dashboard")
-ALONE = f"""
+ALONE = Zygote(f"""
 import sys
 for name in {SIBLINGS!r}:
     sys.modules[name] = None  # as if it were not installed
 from naq_cli import _plugins
 _plugins.find_plugins = dict
-from naq_cli import app
-app.main(sys.argv[1:])
-"""
+""")
 
 
 def alone(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", ALONE, *words],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=45,
-        check=False,
-    )
+    return ALONE.run(words, environment(**variables), None)
 
 
 @pytest.mark.parametrize(

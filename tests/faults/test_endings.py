@@ -118,22 +118,25 @@ async def test_a_program_that_ends_over_a_worker_hands_its_jobs_back(
     await handed_back(load, *running)
 
 
-@pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError", "Unusual"])
+NAMES = ["KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError", "Unusual"]
+
+
 @pytest.mark.parametrize(
     "function",
     [jobs.raise_in_a_thread, jobs.raise_on_the_loop, jobs.raise_in_a_future, jobs.raise_in_a_task, jobs.raise_in_a_callback],
 )
 async def test_whatever_a_job_raises_is_its_failure_and_nobody_elses(
-    function: Callable[..., Any], name: str, fleet: Fleet, load: Load, history: History
+    function: Callable[..., Any], fleet: Fleet, load: Load, history: History
 ) -> None:
     worker = fleet.start()
     neighbours = [await load.enqueue(jobs.work, 1.0) for _ in range(3)]
     await started(history, *neighbours)
-    raising = await load.enqueue(function, name, timeout=3)
+    raising = {name: await load.enqueue(function, name, timeout=3) for name in NAMES}
     records = await load.finish(FORCE)
-    last = records[raising].errors[-1]
-    assert records[raising].state is JobState.DEAD
-    assert name in last.type or name in last.message or last.type.endswith("AttemptTimeoutError"), last
+    for name, job_id in raising.items():
+        last = records[job_id].errors[-1]
+        assert records[job_id].state is JobState.DEAD
+        assert name in last.type or name in last.message or last.type.endswith("AttemptTimeoutError"), last
     assert [(records[each].state, records[each].attempt) for each in neighbours] == [(JobState.SUCCEEDED, 1)] * 3
     assert worker.is_alive, worker.output()
     worker.terminate()

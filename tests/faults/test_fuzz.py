@@ -7,7 +7,6 @@ import os
 import pathlib
 import random
 import re
-import sys
 import time
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from naq_core.manage import set_queue_limit
 from naq_core.server import EmbeddedServer
 from naq_core.storage.connection import Connection
 from naq_core.unreadable import find_unreadable, remove_unreadable
+from tests.cli.zygote import ZYGOTE
 from tests.support import jobs
 from tests.support.documents import FIXED, MARKER, ODD_KEYS, Document, planned, plant, real_documents
 from tests.support.eventually import eventually
@@ -72,13 +72,8 @@ class Scene:
                 if answer.status_code >= 500:
                     self.faults.append(f"{page}: {answer.status_code} {answer.text[-300:]}")
         for command in COMMANDS:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "naq_cli", *command.split()),
-                env=environment(self.settings),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output = (await process.communicate())[0].decode()
+            done = await asyncio.to_thread(ZYGOTE.run, tuple(command.split()), environment(self.settings), None)
+            output = done.stdout + done.stderr
             if "bug in NAQ" in output or "Traceback" in output:
                 self.faults.append(f"naq {command}: {output[-500:]}")
 

@@ -215,7 +215,7 @@ async def test_a_burst_ends_when_the_queues_are_empty(fleet: Fleet, load: Load, 
 
 
 async def test_processes_are_replaced_after_so_many_jobs(fleet: Fleet, load: Load, history: History) -> None:
-    await load.enqueue_many(100, jobs.work, 0.02)
+    await load.enqueue_many(40, jobs.work, 0.02)
     supervisor = fleet.start("default", "--workers", "2", "--max-jobs", "8", "--concurrency", "2")
     await load.finish(60)
     said = await stop(supervisor)
