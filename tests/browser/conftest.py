@@ -1,26 +1,31 @@
-"""The dashboard as people see it: its own process, a real server, real workers, and Chromium."""
+"""The dashboard as people see it: served over HTTP, with a real server, real workers, and Chromium."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest import mock
 
 import pytest
+import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route, ViewportSize, expect
 
 from naq_client import Queue, Workflow
 from naq_core.settings import Settings
+from naq_dashboard import DashboardSettings, create_app
+from naq_dashboard.command import GRACE, Server
 
 LATE = 0.4
 """Seconds by which a file comes later over a slow line."""
@@ -69,14 +74,24 @@ def enqueue_workflow(settings: Settings, name: str, *arguments: str) -> str:
 
 @contextmanager
 def dashboard(settings: Settings, **own: str) -> Iterator[str]:
-    """Run a dashboard and give its address; keywords are `NAQ_DASHBOARD_*` variables."""
-    port = own.pop("port", "0")
-    variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in own.items()}
-    words = ("-m", "naq_dashboard", "--port", port)
-    with program(*words, settings=settings, ready="naq dashboard: http", **variables) as (_, line):
-        found = re.search(r"http://\S+", line)
-        assert found is not None
-        yield found[0].rstrip("/")
+    """Run a dashboard in a thread and give its address; keywords are `NAQ_DASHBOARD_*` variables.
+
+    A process of its own would import for longer than most tests take; `tests/cli` starts those.
+    """
+    variables = {f"NAQ_DASHBOARD_{name.upper()}": value for name, value in {"port": "0", **own}.items()}
+    with mock.patch.dict(os.environ, variables):
+        chosen = DashboardSettings.load()
+    app = create_app(settings, chosen)
+    config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
+    server, loop = Server(config, app.state.naq_dashboard), asyncio.new_event_loop()
+    with socket.create_server(("127.0.0.1", chosen.port)) as listener, closing(loop):
+        thread = threading.Thread(target=loop.run_until_complete, args=(server.serve([listener]),), name="dashboard")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None)
+            thread.join()
 
 
 @pytest.fixture
