@@ -132,8 +132,13 @@ class Zygote:
                 text=True,
                 env=clean,
             )
-            atexit.register(self._process.kill)
+            atexit.register(self._end)
         return self._process
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
 
 
 ZYGOTE = Zygote()
