@@ -251,8 +251,8 @@ def _nowhere(target: str) -> Iterator[int]:
 def _answers(url: str) -> None:
     try:
         urllib.request.urlopen(url, timeout=5).close()
-    except urllib.error.HTTPError:
-        pass
+    except urllib.error.HTTPError as error:
+        error.close()
     except OSError as error:
         raise AssertionError(url) from error
 

@@ -43,8 +43,9 @@ def child(task):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdin = open(0, closefd=False)
     encoding = task["encoding"]
-    sys.stdout = stream(1, task["out"], encoding=encoding, errors="surrogateescape")
-    sys.stderr = stream(2, task["err"], encoding=encoding, errors="backslashreplace", buffering=1)
+    # As at a start, both names refer to the stream: Python 3.14 complains when one with text that cannot be written is collected.
+    sys.stdout = sys.__stdout__ = stream(1, task["out"], encoding=encoding, errors="surrogateescape")
+    sys.stderr = sys.__stderr__ = stream(2, task["err"], encoding=encoding, errors="backslashreplace", buffering=1)
     try:
         naq_cli.app.main(task["words"])
     except SystemExit as end:

@@ -288,7 +288,8 @@ def get(url: str) -> tuple[int, str]:
         with urllib.request.urlopen(url, timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
 
 
 def write_version(fleet: Fleet, number: int | None) -> None:
