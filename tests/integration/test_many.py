@@ -11,7 +11,8 @@ from naq_core import Connection, JobRecord, JobState, Settings
 from naq_core.storage.records import write_record
 from naq_core.storage.topology import ensure_queue
 from naq_core.transport.buckets import list_documents
-from naq_core.transport.many import read_many
+from naq_core.transport.direct import count_many, get_many
+from naq_core.transport.many import read_all, read_many, read_some
 
 PARENTS = 290
 SIZE = 240 * 1024
@@ -57,3 +58,14 @@ async def test_large_messages_under_one_wildcard_are_all_read(connection: Connec
 
     listed = await list_documents(connection, names.results_stream, names.result("default", "*"))
     assert {entry.subject for entry in listed} == subjects
+
+
+async def test_nothing_is_found_in_a_stream_that_does_not_exist(naq_connection: Connection) -> None:
+    """The reader has not created the namespace, and nobody else has: there is nothing to wait for."""
+    names = naq_connection.names
+    stream, subject = names.jobs_stream, names.dead("default", "*")
+    assert await count_many(naq_connection, stream, [subject]) == [0]
+    assert await get_many(naq_connection, stream, [{"seq": 1}, {"last_by_subj": subject}]) == [None, None]
+    assert await read_many(naq_connection, stream, [subject], subject) == []
+    assert await read_all(naq_connection, stream, subject) == []
+    assert (await read_some(naq_connection, stream, subject, 10)).messages == []

@@ -164,6 +164,8 @@ class Load:
             await eventually(all_ended, within, interval=0.1, progress=(lambda: stored) if is_long else None)
             self.history.record("drained")
             self.history.record("gauge", values=await self.observer.gauges(self.name))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{await self.observer.leftovers(self.name)}") from error
         finally:
             offset = boottime() - time.time()
             for job_id in records.keys() - self._noted:

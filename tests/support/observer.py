@@ -88,6 +88,18 @@ class Observer:
         info = await self._api(f"CONSUMER.INFO.{name}", {})
         return int(info["num_ack_pending"])
 
+    async def leftovers(self, queue: str, most: int = 5) -> str:
+        """Say what is known of the first jobs that are still stored, and of the consumer that should deliver them."""
+        stream = self.names.jobs_stream
+        consumer = await self._api(f"CONSUMER.INFO.{stream}.{self.names.consumer(queue)}", {})
+        told = [", ".join(f"{name}: {consumer[name]}" for name in ("delivered", "ack_floor", "num_ack_pending", "num_pending"))]
+        info = await self._api(f"STREAM.INFO.{stream}", {"subjects_filter": f"{self.names.jobs}.*.{queue}.*"})
+        for subject in list(info["state"].get("subjects") or ())[:most]:
+            message = (await self._api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}))["message"]
+            record = await self.record(queue, subject.rpartition(".")[2])
+            told.append(f"{subject} (sequence {message['seq']}): {record and (record.state, record.attempt, record.worker)}")
+        return "\n".join(told)
+
     async def workers(self) -> int:
         """Count the workers that have announced themselves."""
         presences = {"subjects_filter": self.names.worker("*")}  # beside what is kept of workers that have ended

@@ -60,8 +60,11 @@ async def _repeated(connection: JetStream, stream: str, requests: Sequence[dict[
         try:
             return await _get(connection, stream, requests)
         except (NotReadyError, DisconnectedError, TimeoutError, *CLIENT_ERRORS) as error:  # lost, or no leader: read again
-            if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
-                continue
+            if isinstance(error, NobodyThereError):
+                if await connection.keeper.restore(stream):
+                    continue
+                if await connection.keeper.lacks(stream):
+                    return [None] * len(requests)
             if connection.is_past(deadline):
                 raise BrokerTimeoutError(f"{len(requests)} direct gets from {stream} ({error})", TIMEOUT) from error
         await asyncio.sleep(0.1)

@@ -110,6 +110,18 @@ class Keeper:
                 self._not_before[name] = self._loop.time() + pause
         return is_made
 
+    async def lacks(self, stream: str) -> bool:
+        """Whether a stream that is not kept does not exist, as the server says: nothing of it can be read."""
+        if stream in self._streams:
+            return False
+        try:
+            await self._ask(f"STREAM.INFO.{stream}")
+        except JetStreamError as error:
+            return error.err_code == STREAM_NOT_FOUND
+        except (NaqError, *CLIENT_ERRORS) as error:
+            log.debug("cannot check whether %s exists: %r", stream, error)
+        return False
+
     async def _restore(self, name: str) -> bool:
         is_stream = name in self._streams
         try:

@@ -101,8 +101,11 @@ async def _get(connection: JetStream, stream: str, request: dict[str, Any], dead
         except TooManyError:
             return None
         except (NotReadyError, DisconnectedError, BrokerTimeoutError) as error:
-            if isinstance(error, NobodyThereError) and await connection.keeper.restore(stream):
-                continue
+            if isinstance(error, NobodyThereError):
+                if await connection.keeper.restore(stream):
+                    continue
+                if await connection.keeper.lacks(stream):
+                    return Batch([], 0)
             if connection.is_past(deadline):
                 raise
         await asyncio.sleep(PAUSE)
