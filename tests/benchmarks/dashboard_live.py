@@ -174,7 +174,7 @@ def _on_lists(stream: Stream, seen: Sequence[Event]) -> list[float]:
     for event in seen:
         if event.queue != PROBES or event.kind != "succeeded":
             continue
-        row = re.compile(rf'id="j-{event.job_id}"(?:(?!</tr>).)*s-succeeded', re.DOTALL)
+        row = re.compile(rf'id=\\"j-{event.job_id}[-\\](?:(?!</tr>).)*s-succeeded', re.DOTALL)
         shown = (at for at, text in stream.frames if at >= event.at.timestamp() and row.search(text))
         late.append((next(shown, float("inf")) - event.at.timestamp()) * 1e3)
     return late

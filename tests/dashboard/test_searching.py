@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
 from naq_client import Queue
+from naq_core import inspect
+from naq_core.views import JobPage
 from naq_dashboard.queries import search, searches
 from tests.dashboard.conftest import Client
 from tests.integration import work
@@ -105,3 +108,28 @@ async def test_an_id_is_found_at_once(dashboard: Client, queue: Queue) -> None:
         text = await shown(dashboard, f"/jobs?q={words}")
         assert [each.removesuffix("-default") for each in found(text)] == [job_id], words
         assert "Found by its id" in text
+
+
+async def test_searches_take_turns(dashboard: Client, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = most = 0
+    list_jobs = inspect.list_jobs
+
+    async def counted(*args: Any) -> JobPage:
+        nonlocal looking, most
+        looking += 1
+        most = max(most, looking)
+        try:
+            return await list_jobs(*args)
+        finally:
+            looking -= 1
+
+    monkeypatch.setattr(searches, "list_jobs", counted)
+    await queue.enqueue_many([queue.call(work.add, number, 1) for number in range(JOBS)])
+    paths = [f"/jobs?q=nobody-{number}" for number in range(3)]
+
+    async def are_through() -> None:
+        for text in await asyncio.gather(*(shown(dashboard, path) for path in paths)):
+            assert "No job matches" in text
+
+    await eventually(are_through)
+    assert most == 1
