@@ -238,6 +238,8 @@ def schema() -> dict[str, Any]:
             case {"$ref": str() as reference}:
                 name = reference.rpartition("/")[2]
                 return {**value, "$ref": f"#/$defs/{renamed.get(name, name)}"}
+            case {"anyOf": list() as kinds, **rest}:  # releases of msgspec differ in their order
+                return {"anyOf": sorted(map(refer, kinds), key=json.dumps), **refer(rest)}
             case dict():
                 return {key: refer(each) for key, each in value.items() if key != "title"}
             case list():
