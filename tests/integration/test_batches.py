@@ -86,7 +86,7 @@ def by_id(words: list[str]) -> dict[str, str | Exception]:
     return results
 
 
-@task(batch=3, window=SOON, max_retries=1)
+@task(batch=3, window=LONG, max_retries=1)
 async def all_fail(numbers: list[int]) -> list[int]:
     calls.append(list(numbers))
     if current_batch().jobs[0].attempt == 1:
@@ -94,7 +94,6 @@ async def all_fail(numbers: list[int]) -> list[int]:
     return numbers
 
 
-@task(batch=10, window=SOON)
 async def wait(names: list[str]) -> None:
     calls.append(list(names))
     try:
@@ -103,6 +102,16 @@ async def wait(names: list[str]) -> None:
         events.append("cancelled")
         raise
     events.append(f"cancelled: {[job.is_cancelled for job in current_batch().jobs]}")
+
+
+@task(batch=2, window=LONG)
+async def wait_in_pairs(names: list[str]) -> None:
+    await wait(names)
+
+
+@task(batch=3, window=LONG)
+async def wait_in_threes(names: list[str]) -> None:
+    await wait(names)
 
 
 @task(batch=2, window=LONG, middleware=[Seen])
@@ -164,7 +173,7 @@ async def test_what_cannot_be_matched_fails_all(queue: Queue, run_worker: RunWor
 async def test_a_cancelled_job_leaves_the_others_to_the_call(queue: Queue, run_worker: RunWorker) -> None:
     connection = await queue.connection()
     async with run_worker():
-        jobs = [await queue.enqueue(wait, name) for name in "abc"]
+        jobs = [await queue.enqueue(wait_in_threes, name) for name in "abc"]
         await eventually(lambda: _has_called(3))
         await manage.cancel_job(connection, jobs[1].job_id)
         with pytest.raises(JobCancelledError):
@@ -181,7 +190,7 @@ async def _has_called(count: int) -> None:
 
 async def test_a_time_out_counts_from_the_call_and_cancels_it_when_nobody_is_left(queue: Queue, run_worker: RunWorker) -> None:
     async with run_worker():
-        jobs = [await queue.options(timeout=0.2).enqueue(wait, name) for name in "ab"]
+        jobs = [await queue.options(timeout=0.2).enqueue(wait_in_pairs, name) for name in "ab"]
         for job in jobs:
             with pytest.raises(JobFailedError, match=AttemptTimeoutError.__name__):
                 await job.result(30)
@@ -190,7 +199,7 @@ async def test_a_time_out_counts_from_the_call_and_cancels_it_when_nobody_is_lef
 
 async def test_a_stop_makes_the_call_at_once_and_hands_back_what_does_not_end(queue: Queue, settings: Settings) -> None:
     gathered = [await queue.enqueue(double, number) for number in (1, 2)]  # two more are awaited for 20 s
-    held = [await queue.enqueue(wait, name) for name in "ab"]
+    held = [await queue.enqueue(wait_in_pairs, name) for name in "ab"]
     worker = Worker("default", settings=settings, shutdown_grace=0.5)
     running = asyncio.create_task(worker.run())
     await eventually(_are_waiting)

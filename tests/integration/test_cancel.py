@@ -51,7 +51,8 @@ async def test_a_job_cancelled_before_its_start_never_runs(queue: Queue, run_wor
     assert (record.state, record.function, record.reason) == (JobState.CANCELLED, "tests.integration.work:sleep", "not needed")
 
 
-async def test_a_cancelled_job_can_be_put_back_to_work(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_cancelled_job_can_be_put_back_to_work(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     waiting = await queue.enqueue(work.add, 1)
     await waiting.cancel()
     assert (await get_queue(await queue.connection(), "default")).dead == 0
@@ -59,11 +60,12 @@ async def test_a_cancelled_job_can_be_put_back_to_work(queue: Queue, run_worker:
     work.started.clear()
     async with run_worker():
         assert await waiting.result(10) == 1
-        running = await queue.enqueue(work.sleep, 1)
+        running = await queue.enqueue(work.hold, gate)
         await work.has_started()
         await running.cancel()
         await queue.retry(running.job_id)  # at once: its worker may still be about to give the cancelled run up
-        assert await running.result(20) == "slept"
+        gate.touch()
+        assert await running.result(20) == "held"
 
 
 async def test_a_message_left_behind_by_a_cancel_is_cleared_away_by_its_delivery(queue: Queue, run_worker: RunWorker) -> None:
@@ -187,12 +189,16 @@ async def cancel_behind_its_back(queue: Queue, job: Job[Any]) -> None:
 
 
 @pytest.mark.naq(ack_wait="300s")
-async def test_a_running_job_whose_canceller_died_is_cleared_away_by_its_worker(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_running_job_whose_canceller_died_is_cleared_away_by_its_worker(
+    queue: Queue, run_worker: RunWorker, tmp_path: Path
+) -> None:
     work.started.clear()
+    gate = tmp_path / "gate"
     async with run_worker():
-        job = await queue.enqueue(work.sleep, 0.5)
+        job = await queue.enqueue(work.hold, gate)
         await work.has_started()
         await cancel_behind_its_back(queue, job)
+        gate.touch()
         await eventually(lambda: is_removed(queue, job.job_id), timeout=20)  # long before the lease ends
     assert await job.status() == JobState.CANCELLED
 

@@ -189,16 +189,18 @@ async def test_a_retry_that_waits_is_run_now(queue: Queue, run_worker: RunWorker
         await eventually(lambda: is_removed(queue, job.job_id))
 
 
-async def test_what_cannot_be_put_back_says_why(queue: Queue, run_worker: RunWorker) -> None:
+async def test_what_cannot_be_put_back_says_why(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     connection = await queue.connection()
     work.started.clear()
-    waiting = await queue.enqueue(work.sleep, 0.5)
+    waiting = await queue.enqueue(work.hold, gate)
     with pytest.raises(JobStateError, match="waiting for a worker"):
         await queue.retry(waiting.job_id)
     async with run_worker():
         await work.has_started()
         with pytest.raises(JobStateError, match="running"):
             await queue.retry(waiting.job_id)
+        gate.touch()
         await waiting.result(10)
         await eventually(lambda: is_removed(queue, waiting.job_id))
         with pytest.raises(JobStateError, match="succeeded"):
@@ -237,19 +239,23 @@ async def test_a_deleted_job_id_can_be_used_again(queue: Queue, run_worker: RunW
         assert await second.result(10) == 2
 
 
-async def test_a_waiting_job_is_deleted_and_never_runs_a_running_one_is_not(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_waiting_job_is_deleted_and_never_runs_a_running_one_is_not(
+    queue: Queue, run_worker: RunWorker, tmp_path: Path
+) -> None:
     work.started.clear()
+    gate = tmp_path / "gate"
     waiting = await queue.enqueue(work.sleep, 0)
     await queue.delete(waiting.job_id)
     await is_removed(queue, waiting.job_id)
     async with run_worker():
         assert await (await queue.enqueue(work.add, 1)).result(10) == 1
         assert not work.started.is_set()
-        running = await queue.enqueue(work.sleep, 0.5)
+        running = await queue.enqueue(work.hold, gate)
         await eventually(lambda: _is_running(running))
         with pytest.raises(JobStateError, match="cancel it first"):
             await queue.delete(running.job_id)
-        assert await running.result(10) == "slept"
+        gate.touch()
+        assert await running.result(10) == "held"
 
 
 async def _is_running(job: Job[str]) -> None:

@@ -1,6 +1,7 @@
 """Jobs that wait for others, on the real server with real workers."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,9 +199,10 @@ async def test_an_id_on_two_queues_is_two_jobs(queue: Queue, settings: Settings,
 
 
 async def test_the_server_has_a_forgotten_job_looked_at(
-    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As if the enqueuer had died between storing the job and looking at its parents."""
+    gate = tmp_path / "gate"
     monkeypatch.setattr("naq_core.storage.edges.FIRST_LOOK", 0.5)
     monkeypatch.setattr("naq_core.enqueue.dependent._look", lambda *_: asyncio.sleep(0))
     async with run_worker():
@@ -210,12 +212,13 @@ async def test_the_server_has_a_forgotten_job_looked_at(
             await bad.result(10)
         runs = await queue.options(depends_on=good).enqueue(work.add, 5)
         ends = await queue.options(depends_on=bad).enqueue(work.add, 5)
-        slow = await queue.enqueue(work.sleep, 2)
+        slow = await queue.enqueue(work.hold, gate)
         waits = await queue.options(depends_on=slow).enqueue(work.add, 6)
         assert await runs.result(10) == 5
         with pytest.raises(JobCancelledError, match="failed"):
             await ends.result(10)
         assert await waits.status() == JobState.HELD
+        gate.touch()
         assert await waits.result(10) == 6
         record = await waits.record()
         assert record is not None

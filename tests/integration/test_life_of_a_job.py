@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,12 +260,14 @@ async def test_bad_calls_are_refused_before_anything_is_sent(queue: Queue) -> No
     assert await queue.purge() == 0
 
 
-async def test_waiting_gives_up_in_time_and_the_job_goes_on(queue: Queue, run_worker: RunWorker) -> None:
-    job = await queue.enqueue(work.sleep, 0.3)
+async def test_waiting_gives_up_in_time_and_the_job_goes_on(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    job = await queue.enqueue(work.hold, gate)
     async with run_worker():
         with pytest.raises(JobTimeoutError):
             await job.result(0.05)
-        assert await job.result(10) == "slept"
+        gate.touch()
+        assert await job.result(10) == "held"
 
 
 async def test_a_stopping_worker_hands_its_jobs_back_at_once(queue: Queue, settings: Settings, run_worker: RunWorker) -> None:

@@ -66,15 +66,16 @@ async def places(queue: Queue, token: str) -> Any:
 
 
 async def test_jobs_of_a_key_start_at_its_rate_and_others_at_theirs(queue: Queue, run_worker: RunWorker, key: str) -> None:
-    await queue.set_policy(QueuePolicy(key_rate="20/s", key_limit=5))
-    before = time.monotonic()
+    await queue.set_policy(QueuePolicy(key_rate="1/h", key_burst=3, key_limit=5))
     jobs = list(await queue.enqueue_many(queue.options(key=key).call(noted, key, number) for number in range(8)))
     jobs += [await queue.options(key=key).enqueue(noted, key, number) for number in range(8, 16)]
     other = f"{key}-other"
     others = [await queue.options(key=other).enqueue(noted, other, number) for number in range(3)]
     async with run_worker(concurrency=8), run_worker(concurrency=8):
         assert await results(others) == [0, 1, 2]
-        assert len(begun[key]) < 16
+        assert len(begun[key]) <= 3
+        before = time.monotonic()
+        await queue.set_policy(QueuePolicy(key_rate="20/s", key_burst=3, key_limit=5))
         assert await results(jobs) == list(range(16))
         assert begun[key][-1][0] - before >= (16 - 3) / 20
         await eventually(lambda: is_empty(queue), 10)
@@ -142,7 +143,7 @@ async def test_a_retry_takes_a_token(queue: Queue, run_worker: RunWorker, key: s
     jobs = [await options.enqueue(fails_once, key, number) for number in range(2)]
     async with run_worker(concurrency=4):
         assert await results(jobs) == [0, 1]
-        assert [number for _, number in begun[key]] == [0, 0, 1, 1]
+        assert sorted(number for _, number in begun[key]) == [0, 0, 1, 1]
         assert begun[key][-1][0] - before >= 3 / 4
         await eventually(lambda: is_empty(queue), 10)
 

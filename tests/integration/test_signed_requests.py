@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -98,15 +99,17 @@ async def test_an_answer_that_is_not_the_workers_is_not_believed(queue: Queue, s
 
 
 async def test_a_running_job_is_cancelled_without_the_key_in_its_record_only(
-    queue: Queue, run_worker: RunWorker, caplog: pytest.LogCaptureFixture
+    queue: Queue, run_worker: RunWorker, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     work.started.clear()
+    gate = tmp_path / "gate"
     async with run_worker(), Connection(replace(queue.settings, signing_key=())) as operator:
-        job = await queue.enqueue(work.sleep, 0.5)
+        job = await queue.enqueue(work.hold, gate)
         await work.has_started()
         await manage.cancel_job(operator, job.job_id)
         assert await job.status() is JobState.CANCELLED
         assert "continues until its worker reports" in caplog.text
+        gate.touch()
 
 
 async def test_a_worker_without_keys_obeys_a_signed_request(queue: Queue, run_worker: RunWorker, settings: Settings) -> None:

@@ -1,8 +1,10 @@
 """One live job for each key, on the real server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from naq_client import Queue
 from naq_core import Connection, DuplicateJobError, JobFailedError, JobState, Settings
 from naq_core.errors import ConfigurationError
 from naq_core.inspect import get_job
+from naq_core.manage import run_now
 from naq_core.options import Priority
 from naq_core.storage.records import find_job, read_record
 from naq_core.storage.unique import find_place
@@ -76,17 +79,15 @@ async def _open(settings: Settings) -> Connection:
 
 
 async def test_it_is_refused_while_queued_held_and_running_and_accepted_after_the_end(
-    queue: Queue, run_worker: RunWorker
+    queue: Queue, run_worker: RunWorker, tmp_path: Path
 ) -> None:
     unique = queue.options(unique="k")
-    held = await unique.enqueue_in(0.5, work.sleep, 0.5)
+    gate = tmp_path / "gate"
+    held = await unique.enqueue_in(HOUR, work.hold, gate)
     with pytest.raises(DuplicateJobError, match="unique=k"):
         await unique.enqueue(work.add, 1)
-
-    async def is_ready() -> None:
-        assert await held.status() == JobState.QUEUED
-
-    await eventually(is_ready)
+    await run_now(await queue.connection(), held.job_id)
+    assert await held.status() == JobState.QUEUED
     with pytest.raises(DuplicateJobError):
         await unique.enqueue(work.add, 1)
     async with run_worker():
@@ -97,7 +98,8 @@ async def test_it_is_refused_while_queued_held_and_running_and_accepted_after_th
         await eventually(runs)
         with pytest.raises(DuplicateJobError):
             await unique.enqueue(work.add, 1)
-        assert await held.result(10) == "slept"
+        gate.touch()
+        assert await held.result(10) == "held"
         for number in range(20):  # right after the end: its acknowledgement may still be on the way
             job = await unique.enqueue(work.add, number)
             assert await job.result(10) == number
@@ -187,9 +189,10 @@ async def test_of_many_replacements_one_is_left(queue: Queue, settings: Settings
     assert await messages(queue) == 0
 
 
-async def test_a_running_job_is_not_replaced(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_running_job_is_not_replaced(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     async with run_worker():
-        job = await queue.options(unique="k").enqueue(work.sleep, 1)
+        job = await queue.options(unique="k").enqueue(work.hold, gate)
 
         async def runs() -> None:
             assert await job.status() == JobState.RUNNING
@@ -197,7 +200,8 @@ async def test_a_running_job_is_not_replaced(queue: Queue, run_worker: RunWorker
         await eventually(runs)
         with pytest.raises(DuplicateJobError):
             await queue.options(unique="k", on_clash="replace").enqueue(work.add, 1)
-        assert await job.result(10) == "slept"
+        gate.touch()
+        assert await job.result(10) == "held"
 
 
 async def test_replacements_race_with_workers_and_nothing_runs_twice_or_is_lost(queue: Queue, run_worker: RunWorker) -> None:
@@ -225,27 +229,39 @@ async def test_replacements_race_with_workers_and_nothing_runs_twice_or_is_lost(
 async def test_of_a_burst_only_the_last_runs_after_the_calls_have_ended(queue: Queue, run_worker: RunWorker) -> None:
     work.order.clear()
     debounced = queue.options(unique="doc-7", debounce=0.5)
+    jobs = [await debounced.enqueue(work.note, str(number)) for number in range(9)]
+    last_call = time.time()
+    jobs.append(await debounced.enqueue(work.note, "9"))
+    assert await messages(queue) == 1
     async with run_worker():
-        jobs = [await debounced.enqueue(work.note, str(number)) for number in range(10)]
-        assert await messages(queue) == 1
         for job in jobs:
             await job.result(10)
         assert work.order == ["9"]
+        record = await jobs[-1].record()
+        assert record is not None
+        assert record.started_at > last_call + 0.4
         again = await debounced.enqueue(work.note, "again")
         await again.result(10)
     assert work.order == ["9", "again"]
 
 
-async def test_a_call_while_the_debounced_job_runs_is_run_after_it(queue: Queue, run_worker: RunWorker) -> None:
+async def test_a_call_while_the_debounced_job_runs_is_run_after_it(queue: Queue, run_worker: RunWorker, tmp_path: Path) -> None:
     work.order.clear()
+    gate = tmp_path / "gate"
+
+    async def is_due() -> None:
+        assert await messages(queue, "held") == 0
+
     async with run_worker():
-        first = await queue.options(unique="doc-7", debounce=0.1).enqueue(work.nap, "first", 1.5)
+        first = await queue.options(unique="doc-7", debounce=0.1).enqueue(work.hold, gate, "first")
 
         async def runs() -> None:
             assert await first.status() == JobState.RUNNING
 
         await eventually(runs)
         second = await queue.options(unique="doc-7", debounce=0.1).enqueue(work.note, "second")
+        await eventually(is_due)
+        gate.touch()
         await first.result(10)
         await second.result(10)
     assert work.order == ["first", "second"]
@@ -335,7 +351,7 @@ async def test_a_producer_that_dies_while_replacing_leaves_one_job_to_run(
     queue: Queue, settings: Settings, steps: int, old: str
 ) -> None:
     work.order.clear()
-    first = await queue.options(unique="k", delay=0.3 if old == "held" else 0).enqueue(
+    first = await queue.options(unique="k", delay=HOUR if old == "held" else 0).enqueue(
         work.fail if old == "dead" else work.note, "old"
     )
     if old == "dead":
@@ -347,11 +363,7 @@ async def test_a_producer_that_dies_while_replacing_leaves_one_job_to_run(
     finally:
         await producer.close()
     if old == "held" and steps == 0:
-
-        async def is_ready() -> None:
-            assert await first.status() == JobState.QUEUED
-
-        await eventually(is_ready)
+        await run_now(await queue.connection(), first.job_id)
     await burst(settings)
     allowed = {"queued": [["old"], ["old", "new"], ["new"]], "held": [["old"], ["new"]], "dead": [[], ["new"]]}
     assert work.order in allowed[old]

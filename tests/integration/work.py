@@ -98,6 +98,16 @@ async def sleep(seconds: float) -> str:
     return "slept"
 
 
+async def hold(gate: Path, name: str = "") -> str:
+    """Run until that file is there, and note the name then."""
+    started.set()
+    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - a test creates it
+        await asyncio.sleep(0.01)
+    if name:
+        order.append(name)
+    return "held"
+
+
 async def has_started() -> None:
     """Wait, in a test, until a job has set `started`."""
     assert await asyncio.to_thread(started.wait, 10)
