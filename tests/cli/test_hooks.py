@@ -12,6 +12,7 @@ from tests.cli.commands import naq, run, started
 from tests.support.eventually import eventually
 
 SHOP = """
+import asyncio
 import os
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def warm_up():
 
 def state():
     return [pool, os.getpid()]
+
+async def wait():
+    note("wait")
+    await asyncio.Event().wait()
 
 def broken():
     raise OSError("no database")
@@ -72,10 +77,24 @@ def test_workers_and_their_child_processes_call_them(project: Path, here: dict[s
 async def test_a_scheduler_calls_them(project: Path, here: dict[str, Any]) -> None:
     variables = {"PYTHONPATH": str(project), "NAQ_HOOKS": "shop:open_pool, shop:warm_up", "NOTES": str(project / "notes")}
     with started("naq_scheduler", **variables, **here) as scheduler:
-        await eventually(lambda: (project / "notes").exists() and "warm" in (project / "notes").read_text(), 60)
+        await eventually(lambda: has_noted(project, "warm open"), 60)
         scheduler.send_signal(signal.SIGTERM)
         assert scheduler.wait(60) == 0
     assert notes(project) == {str(scheduler.pid): ["open", "warm open", "close"]}
+
+
+def has_noted(project: Path, what: str) -> bool:
+    return (project / "notes").exists() and f"{what} " in (project / "notes").read_text()
+
+
+@pytest.mark.parametrize("module", ["naq_worker", "naq_scheduler"])
+async def test_a_signal_during_their_start_ends_those_that_have_begun(module: str, project: Path, here: dict[str, Any]) -> None:
+    variables = {"PYTHONPATH": str(project), "NAQ_HOOKS": "shop:open_pool, shop:wait", "NOTES": str(project / "notes")}
+    with started(module, **variables, **here) as service:
+        await eventually(lambda: has_noted(project, "wait"), 60)
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(60) == 0
+    assert notes(project) == {str(service.pid): ["open", "wait", "close"]}
 
 
 def test_one_that_fails_is_named(project: Path, here: dict[str, Any]) -> None:

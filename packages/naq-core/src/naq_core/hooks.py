@@ -3,6 +3,7 @@
 `docs/workers.md` explains them. Child processes and schedulers call the same ones as workers.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -16,6 +17,7 @@ from naq_core.errors import ConfigurationError, HookError, InvalidOptionError, s
 from naq_core.functions import function_name
 from naq_core.references import import_reference
 from naq_core.settings import Settings
+from naq_core.tasks import beside, hide
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,27 @@ class Hooks:
                 raise failure from error
             self._begun.append((name, made))
 
+    async def start_unless(self, stop: asyncio.Event) -> None:
+        """Call all of them as `start` does; where the event is set meanwhile, the one that waits is cancelled and the others end.
+
+        Raises:
+            HookError: One has failed.
+        """
+        if stop.is_set():
+            return
+        async with beside(stop.wait()) as is_set:
+            hide(is_set)
+            try:
+                async with asyncio.timeout(None) as scope:
+                    give_up = partial(_give_up, scope)
+                    is_set.add_done_callback(give_up)
+                    try:
+                        await self.start()
+                    finally:
+                        is_set.remove_done_callback(give_up)
+            except TimeoutError:
+                log.info("the start of the hooks was given up")
+
     async def stop(self) -> BaseException | None:
         """Let those with a `yield` go on after it, the last one first, whatever they raise; return the first error."""
         first: BaseException | None = None
@@ -97,6 +120,10 @@ def with_start_and_end(settings: Settings, start: Iterable[Hook], end: Iterable[
         return replace(settings, hooks=(*at_end, *settings.hooks, *hooks(start)))
     except ValueError as error:
         raise InvalidOptionError("on_startup, on_shutdown", str(error)) from error
+
+
+def _give_up(scope: asyncio.Timeout, _: object) -> None:
+    scope.reschedule(0)
 
 
 async def _at_end(function: Hook) -> AsyncIterator[None]:

@@ -163,11 +163,12 @@ class Scheduler:
         hooks = Hooks(self.settings.hooks, self.settings.source("hooks"))
         name = f"naq-scheduler-{self.instance_id}"
         async with Connection(self.settings, name=name, keeps=True, is_hidden=True) as connection:
-            if not await until(self._stop, self._prepare(connection)):
-                return
-            await hooks.start()
             try:
-                await self._take_part(connection)
+                with self._signals:  # before the hooks, which are to end as they have begun
+                    if await until(self._stop, self._prepare(connection)):
+                        await hooks.start_unless(self._stop)
+                    if not self._stop.is_set():
+                        await self._take_part(connection)
             finally:
                 failure = await hooks.stop()
             if failure is not None:
@@ -179,8 +180,7 @@ class Scheduler:
         kind = Lease if self.enable_ha else Solo
         lease = self._lease = kind(connection, self.instance_id, self._on_leadership)
         try:
-            with self._signals:
-                await self._serve(connection, lease)
+            await self._serve(connection, lease)
         finally:
             await lease.release()
 

@@ -206,7 +206,7 @@ class Life:
             return
         if policies := self._worker.policies:
             await self._until_stopped(apply_policies(self._connection, filter(self._shares.covers, policies), policies))
-        await self._hooks.start()
+        await self._hooks.start_unless(self._orders.stop)
         self._intake.context = self._resources.context = copy_context()
 
     async def serve(self) -> None:

@@ -241,9 +241,9 @@ class Worker:
                 hooks=hooks,
                 each_turn=self._take_turn,
             )
-            await life.prepare()
             try:
-                with self._signals:  # before its presence: who sees the worker may stop it
+                with self._signals:  # before the hooks, which are to end as they have begun
+                    await life.prepare()
                     self.is_serving = True
                     await life.serve()
             finally:
