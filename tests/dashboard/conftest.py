@@ -13,6 +13,7 @@ from litestar.datastructures import State
 
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app, nats
+from naq_dashboard.actions import audit
 from naq_dashboard.app import Dashboard
 from naq_dashboard.queries import search
 from naq_dashboard.state import AppState
@@ -30,6 +31,7 @@ SECRET = "a secret that is long enough"
 def budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a dashboard wait longer for the server, and look longer for rows, than usual: other tests may keep both busy."""
     monkeypatch.setattr(nats, "BUDGET", PATIENCE * nats.BUDGET)
+    monkeypatch.setattr(audit, "MOMENT", LONG)
     monkeypatch.setattr(search, "LIST_SECONDS", LONG)
     monkeypatch.setattr(search, "COUNT_SECONDS", LONG)
 

@@ -21,6 +21,9 @@ __all__ = ["Audit"]
 
 log = logging.getLogger("naq.audit")
 
+MOMENT = 1.0
+"""Seconds for which a dashboard that ends waits for what is still to be noted."""
+
 NOTED = (
     "reason",
     "duration",
@@ -93,7 +96,7 @@ class Audit:
         """Wait for a moment for what is to be noted."""
         self._refusals.close()
         if self._background.tasks:
-            await asyncio.wait(self._background.tasks, timeout=1)
+            await asyncio.wait(self._background.tasks, timeout=MOMENT)
         await self._background.close()
 
     def _later(self, work: Awaitable[None]) -> None:
