@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from naq_client import Queue
-from naq_core import JobRecord, JobState, Settings
+from naq_core import JobFailedError, JobRecord, JobState, Settings
 from naq_core.manage import set_queue_limit
 from tests.support import jobs
 from tests.support.eventually import eventually
@@ -173,3 +173,13 @@ async def test_a_burst_worker_runs_its_suspects_before_it_leaves(fleet: Fleet, l
     records = await load.finish(5)
     assert {record.state for record in records.values()} == {JobState.SUCCEEDED}
     assert {record.crashes - record.excused for record in records.values()} == {0}
+
+
+async def test_a_module_whose_import_ends_the_worker_is_found_by_the_claim(fleet: Fleet, settings: Settings) -> None:
+    """The task of a job that was enqueued by name is also loaded once before the claim, and once when the job has ended."""
+    few = dataclasses.replace(settings, max_crashes=2)
+    async with Queue(settings=few) as queue, kept_up(fleet, 1, few):
+        job = await queue.enqueue("tests.support.deadly:pay", 7)
+        with pytest.raises(JobFailedError, match="WorkerLost"):
+            await job.result(90)
+    assert deaths(fleet) <= few.max_crashes + 2

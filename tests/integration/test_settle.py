@@ -375,13 +375,13 @@ class TestALostJob:
 async def test_a_job_that_took_down_its_workers_ends_with_the_last_crash(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     errors = [AttemptError("WorkerLost", "first"), AttemptError("WorkerLost", "last")]
     delivery, claim = await desk.hands.claim(errors=errors, attempt=3)
-    await desk.settler.die_of_crashes(delivery, NO_OPTIONS, claim)
+    await desk.settler.die_of_crashes(delivery, lambda: NO_OPTIONS, claim)
     assert (await desk.hands.stored(delivery))[0].state is JobState.DEAD
     assert lines(caplog, delivery) == ["failed for good at attempt 3: WorkerLost: last"]
     assert desk.ended == [(delivery.job_id, JobState.DEAD)]
     delivery, claim = await desk.hands.claim(errors=errors)
     await desk.hands.store(desk.hands.record(delivery, worker="other"))
-    await desk.settler.die_of_crashes(delivery, NO_OPTIONS, claim)
+    await desk.settler.die_of_crashes(delivery, lambda: NO_OPTIONS, claim)
     assert (await desk.hands.stored(delivery))[0].state is JobState.RUNNING
 
 

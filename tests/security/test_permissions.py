@@ -143,15 +143,19 @@ async def test_limits_and_presence_need_no_more(
     assert "may not" not in caplog.text
 
 
-async def test_keys_and_rates_need_no_more(provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture) -> None:
+async def test_keys_rates_and_signals_need_no_more(
+    provisioned: EmbeddedServer, open_as: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     operator, producer = await open_as(Role.OPERATOR), await open_as(Role.PRODUCER)
     mail = Queue("mail", connection=producer)
     await manage.set_queue_policy(operator, "mail", QueuePolicy(key_limit=8, rate="1000/s", key_rate="1000/s"))
     try:
         jobs = await mail.enqueue_many(mail.options(key="one").call(work.add, n) for n in range(24))
         jobs.append(await mail.options(key="other", priority="high").enqueue(work.add, 24))
+        jobs.append(await mail.enqueue("tests.integration.test_by_name:go", 25))
+        assert await mail.signal("go")
         async with running(provisioned):
-            assert [await job.result(20) for job in jobs] == list(range(25))
+            assert [await job.result(20) for job in jobs] == [*range(25), [25, 2]]
             await eventually(partial(_nothing_waits, operator))
     finally:
         await manage.set_queue_policy(operator, "mail", QueuePolicy())

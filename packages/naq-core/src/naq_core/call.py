@@ -158,7 +158,7 @@ class JobCall(Generic[R_co]):
         self.options = job_options
         self.budget = options.budget
         """Seconds its enqueue may be repeated; None: as the settings say."""
-        self._given = options.run_options if isinstance(function, str) else None
+        self._given = options.worker_options if isinstance(function, str) else None
         self._is_checked = False
 
     def __repr__(self) -> str:

@@ -165,7 +165,7 @@ def wire(
     """
     tell = flag(tell, "parent_results")
     parents: dict[tuple[str, str], Parent] = {}
-    signals = () if wait_for is None else (_signal(wait_for, args, kwargs),)
+    signals = () if wait_for is None else (signal_parent(wait_for, args, kwargs),)
     for parent in (*signals, *(_parent(each, allow_failure=allow_failure) for each in _listed(depends_on))):
         parents[parent.queue, parent.id] = parent
     for value in (*args, *kwargs.values()):
@@ -250,7 +250,12 @@ def _listed(depends_on: Any) -> list[Any]:
         raise InvalidOptionError("depends_on", f"{depends_on!r} is not a job, an id, a Dependency or a list of them") from None
 
 
-def _signal(wait_for: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Parent:
+def signal_parent(wait_for: Callable[..., Any] | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Parent:
+    """Return the signal that a job waits for.
+
+    Raises:
+        InvalidOptionError, InvalidNameError: As `wire`.
+    """
     name = made_of("wait_for", wait_for, args, kwargs) if callable(wait_for) else wait_for
     return Parent(SIGNAL + check_signal(name))
 

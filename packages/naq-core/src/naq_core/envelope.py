@@ -167,7 +167,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A preview of the arguments."""
     opt: JobOptions = NO_OPTIONS
     given: tuple[str, ...] | None = None
-    """Of a job that was enqueued by a name: the run options that were given; the others are the task's. None: `opt` is all."""
+    """Of a job that was enqueued by a name: which of the options that a worker takes from the task were given. None: all."""
     after: tuple[Parent, ...] = ()
     """The jobs it waits for, and the signal, which comes first."""
     fill: tuple[Fill, ...] = ()

@@ -11,7 +11,7 @@ from naq_core.envelope import NO_OPTIONS, JobOptions
 from naq_core.errors import InvalidOptionError
 from naq_core.functions import task_of
 from naq_core.option_kinds import LatestStart
-from naq_core.options import HOLDERS, OPTIONS, RUN_OPTIONS
+from naq_core.options import HOLDERS, OPTIONS, WORKER_OPTIONS
 from naq_core.retry import RetryPolicy
 
 _REPLACES = {
@@ -78,9 +78,9 @@ class OptionSet:
         return bool(self.delivery.at or self.delivery.delay or self.delivery.debounce)
 
     @property
-    def run_options(self) -> tuple[str, ...]:
-        """The names of the run options that were given."""
-        return tuple(sorted(RUN_OPTIONS.intersection(self.given)))
+    def worker_options(self) -> tuple[str, ...]:
+        """The names of those options that were given which a worker would else take from the task."""
+        return tuple(sorted(WORKER_OPTIONS.intersection(self.given)))
 
     def over(self, declared: "OptionSet | None") -> "OptionSet":
         """Return these options, with the declared ones for what they leave open."""
@@ -168,6 +168,6 @@ def declared_options(function: Callable[..., Any]) -> OptionSet | None:
 def options_for(function: Callable[..., Any] | str, given: OptionSet = NO_OPTION_SET) -> OptionSet:
     """Return the options of a job: those given where it is enqueued, then those that its task declares.
 
-    Of a function that is only named nothing is known here: the worker adds the task's run options (`with_declared_options`).
+    Of a function that is only named nothing is known here: the worker takes `WORKER_OPTIONS` from the task.
     """
     return given if isinstance(function, str) else given.over(declared_options(function))

@@ -51,7 +51,7 @@ class Option(NamedTuple):
 
 
 class RunOptions(TypedDict, total=False):
-    """How attempts are run. A worker applies those of the task also to a job that was enqueued by the function's name.
+    """How attempts are run.
 
     Delays and times to live are seconds or a `timedelta`.
     """
@@ -306,6 +306,10 @@ def _listed(table: Any) -> dict[str, Option]:
 OPTIONS: Mapping[str, Option] = _listed(CallOptions)
 """Every option of a job, by its name."""
 RUN_OPTIONS = names(RunOptions)
+WORKER_OPTIONS = RUN_OPTIONS | {"claim", "expires", "key", "wait_for"}
+"""What a worker takes from the task for a job that was enqueued by the function's name."""
+UNKNOWN_BY_NAME = frozenset({"at", "delay", "debounce", "throttle", "unique", "unique_by"})
+"""What decides at the enqueue whether and when a job is stored: a worker comes too late for it."""
 REPEATED_OPTIONS = names(RepeatedOptions)
 ENQUEUE_OPTIONS = names(EnqueueOptions)
 SCHEDULE_KEYWORDS: Mapping[str, str] = {name: option.field for name, option in _listed(ScheduleOptions).items()}
@@ -372,8 +376,8 @@ def read_options(written: Mapping[str, object], now: datetime, table: Mapping[st
 
 
 def with_given(given: tuple[str, ...] | None, names: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the names of the run options that an enqueuer gave, with more; None stays None, as all count as given then."""
-    return None if given is None else tuple(sorted({*given, *RUN_OPTIONS.intersection(names)}))
+    """Return the names of the worker options that an enqueuer gave, with more; None stays None, as all count as given then."""
+    return None if given is None else tuple(sorted({*given, *WORKER_OPTIONS.intersection(names)}))
 
 
 def changed_options(options: JobOptions, other: JobOptions, names: Iterable[str]) -> JobOptions:
@@ -388,8 +392,8 @@ def fill_options(options: JobOptions, given: Collection[str], declared: JobOptio
     """Return the options of a job with what its task declares for those that the enqueuer did not give.
 
     Args:
-        given: Names of the run options that the enqueuer gave.
+        given: Names of the worker options that the enqueuer gave.
         declares: Names of the options that the task declares.
     """
-    left = [name for name in declares if name in RUN_OPTIONS and name not in given]
+    left = [name for name in declares if name in WORKER_OPTIONS and name not in given]
     return changed_options(options, declared, left)

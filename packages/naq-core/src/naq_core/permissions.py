@@ -223,6 +223,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.window(queue, "*") for queue in queues),
         *(subject for queue in queues for subject in (names.waits_for_key(queue, "*"), names.places(queue, "*"))),
         *(names.timed_bell(queue, "*") for queue in queues),
+        *(f"{names.edges}.*.{queue}.*.signal" for queue in queues),  # of jobs that were enqueued by name
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
         names.worker("*"),

@@ -67,7 +67,7 @@ def webhook(url: str, *, queue: str | None = None, **options: Unpack[RunOptions]
         queue="" if queue is None else check_queue(queue),
         args=repr(url),
         opt=given.job,
-        given=given.run_options,
+        given=given.worker_options,
     )
 
 

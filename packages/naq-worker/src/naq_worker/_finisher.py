@@ -20,9 +20,11 @@ from naq_core.names import is_new_id, is_signal
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
-from naq_core.storage.edges import waiting_headers
+from naq_core.storage.edges import edge_messages, waiting_headers
 from naq_core.storage.end_waiting import record_end, unrun_record
 from naq_core.storage.messages import if_newest
+from naq_core.transport.batch import publish_batch
+from naq_core.transport.repeat import BrokerMessage
 from naq_worker._claim import is_expired
 from naq_worker._keys import Keys
 from naq_worker.outcome import Failed
@@ -127,12 +129,15 @@ class Finisher:
             await self._dependents.forget_edges(child, envelope.after)
             return record
         await self._put_back(delivery, envelope)
-        await delivery.ack()
-        # A parent may have ended since, and have found nothing that waits.
-        await self._dependents.look([(child, envelope.after)])
         return False
 
-    async def _put_back(self, delivery: Delivery, envelope: Envelope) -> None:
+    async def hold(self, delivery: Delivery, envelope: Envelope) -> None:
+        """Let a job wait for its signal that could be started, as its enqueuer did not know the signal."""
+        delivery.looks = max(delivery.looks or 0, 1)  # as `waiting_messages`: a person takes longer than a job
+        await self._put_back(delivery, envelope, edge_messages(self._connection, delivery.key, envelope.after[:1]))
+
+    async def _put_back(self, delivery: Delivery, envelope: Envelope, edges: Sequence[BrokerMessage] = ()) -> None:
+        """Let a job wait for its parents, and acknowledge its delivery."""
         names = self._connection.names
         ready = names.ready(delivery.queue, delivery.job_id, delivery.level)
         headers = {
@@ -140,9 +145,12 @@ class Finisher:
             **waiting_headers(ready, self._connection.clock.now(), envelope.expires, (delivery.looks or 0) + 1),
         }
         try:
-            await self._connection.publish(names.held(delivery.queue, delivery.job_id), delivery.data, headers)
+            await publish_batch(self._connection, [(names.held(*delivery.key), delivery.data, headers), *edges])
         except WrongSequenceError:
             log.debug("job %s was already requeued or moved", delivery.job_id)
+        await delivery.ack()
+        # A parent may have ended since, and have found nothing that waits.
+        await self._dependents.look([(delivery.key, envelope.after)])
 
     async def outcomes(self, envelope: Envelope, queue: str) -> tuple[ParentOutcome, ...] | Failed:
         """Return the outcomes of a job's parents, in order, or what makes that impossible.

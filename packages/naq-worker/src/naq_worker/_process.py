@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from naq_core.dependency import ParentOutcome
-from naq_core.envelope import EndedJob, Envelope, Large, decode_envelope
+from naq_core.envelope import EndedJob, Envelope, JobOptions, Large, decode_envelope, encode_envelope
 from naq_core.errors import BrokerError, DecodeError, InvalidNameError, LargePayloadError, UnknownWireVersionError
 from naq_core.names import check_job_id
 from naq_core.record import FINAL, JobRecord, JobState
@@ -24,7 +24,7 @@ from naq_worker import _attempt_log
 from naq_worker._active import Active, Claim, Counters
 from naq_worker._attempt import Attempts
 from naq_worker._claim import Claims, is_expired
-from naq_worker._declared import with_declared_options
+from naq_worker._declared import ByName
 from naq_worker._finisher import Finisher
 from naq_worker._keys import Keys
 from naq_worker._limits import Limits
@@ -33,7 +33,7 @@ from naq_worker._report import Reporter, Reports
 from naq_worker._settle import Settler
 from naq_worker._shortage import lack_of
 from naq_worker._suspects import Isolation, is_condemned, window
-from naq_worker.outcome import Completed, Failed, Outcome
+from naq_worker.outcome import Completed, Failed, Outcome, Short
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ class Processor:
     """Called when the function has ended, with the seconds it took."""
     on_given_up: Callable[[Active, Coroutine[Any, Any, None]], None]
     """Called when the function goes on after its cancellation, with what settles the job without it."""
+
+    by_name: ByName = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_name = ByName(self.connection.settings)
 
     def process(self, active: Active) -> Coroutine[Any, Any, None]:
         """Take one delivery from claim to acknowledgement."""
@@ -102,6 +107,36 @@ class Processor:
             return self._leave_to_newer(delivery, error)
         except DecodeError as error:
             return self._bury(delivery, error)
+        if envelope.given is not None and (delivery.delivered == 1 or envelope.fn in self.by_name.found):
+            return self._begin_as_declared(active, envelope)  # else after the claim, which counts the crashes of an import
+        return self._begin_known(active, envelope)
+
+    async def _begin_as_declared(self, active: Active, envelope: Envelope) -> None:
+        """Go on with a job that was enqueued by name as its task declares it: it may have to wait for a key or a signal first."""
+        gates = self.by_name.gates(envelope)
+        envelope = self.by_name.with_options(envelope)
+        if gates:
+            delivery = active.delivery
+            try:
+                body = envelope.body if envelope.large is None else await objects.get(self.connection, envelope.large)
+                envelope = self.by_name.with_gates(envelope, body, gates)
+                delivery.data = self.connection.signer.seal(encode_envelope(envelope), *delivery.key)
+                self.connection.check_size(f"the call of {envelope.fn}", len(delivery.data))
+            except BrokerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a function of the task raises
+                message = f"its task declares {' and '.join(gates)}, which does not work for this call by name: {error}"
+                await self._attempt(active, envelope, Failed("naq_core.errors.InvalidOptionError", message, retry=False))
+                return
+            if "wait_for" in gates:
+                await self.finisher.hold(delivery, envelope)
+                return
+        if (work := self._begin_known(active, envelope)) is not None:
+            await work
+
+    def _begin_known(self, active: Active, envelope: Envelope) -> Awaitable[object] | None:
+        """Return what is to be done with a job whose options are known; None where it was put back."""
+        delivery = active.delivery
         if envelope.opt.key and not delivery.place:
             return self._wait_for_key(delivery, envelope)
         if envelope.opt.process and not self.finds_place(active):
@@ -172,14 +207,16 @@ class Processor:
         if await self._attempt(active, envelope, failure):
             await objects.remove(self.connection, large)
 
-    async def _attempt(self, active: Active, envelope: Envelope, failure: Failed | None = None) -> bool:
-        """Claim a job, run it (unless it has failed already) and settle it; return whether it is gone for good."""
+    async def _attempt(self, active: Active, envelope: Envelope, instead: Outcome | None = None) -> bool:
+        """Claim a job, run it (unless it has an outcome already) and settle it; return whether it is gone for good."""
         fast = envelope.opt.fast and active.delivery.delivered == 1 and not is_expired(envelope, self.connection)
         claim: Claim | None = None
         if not fast:
             claim = self.claims.late.begin(active, envelope) or await self._claim(active, envelope)
             if claim is None:
                 return False
+        if envelope.given is not None and self.by_name.gates(envelope):
+            instead = instead or Short("its task is loaded now, and says what the job has to wait for")
         envelope = self._declared(envelope)
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
@@ -197,7 +234,7 @@ class Processor:
             conclude = partial(self._conclude, active, envelope, claim, reporter, outcome, begun)
             self.on_given_up(active, self._guarded(active, conclude))
 
-        outcome: Outcome = failure or await self._run(active, envelope, claim, reporter, give_up)
+        outcome: Outcome = instead or await self._run(active, envelope, claim, reporter, give_up)
         if active.is_given_up:
             return False
         return await self._conclude(active, envelope, claim, reporter, outcome, begun)
@@ -284,17 +321,23 @@ class Processor:
         return parents if isinstance(parents, Failed) else await run(parents)
 
     def _declared(self, envelope: Envelope) -> Envelope:
-        return envelope if envelope.given is None else with_declared_options(envelope, self.connection.settings)
+        return envelope if envelope.given is None else self.by_name.with_options(envelope)
+
+    def _options_of_ended(self, envelope: Envelope, record: JobRecord) -> JobOptions:
+        """Return the options of a job whose end is on record; if it has ended its workers, so may the import of its task."""
+        if is_condemned(record, self.connection.settings.max_crashes) and envelope.fn not in self.by_name.found:
+            return envelope.opt
+        return self._declared(envelope).opt
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self.claims.claim(active, envelope)
         if isinstance(claim, Stored):
-            await self.settler.finish_duties(active.delivery, claim.record, self._declared(envelope).opt)
+            await self.settler.finish_duties(active.delivery, claim.record, self._options_of_ended(envelope, claim.record))
             return None
         if claim is None:
             self.counters.skipped += 1
         elif claim.record.crashes and is_condemned(claim.record, self.connection.settings.max_crashes):
-            await self.settler.die_of_crashes(active.delivery, self._declared(envelope).opt, claim)
+            await self.settler.die_of_crashes(active.delivery, lambda: self._declared(envelope).opt, claim)
             self.metrics.note(active.delivery.queue, envelope.fn, "dead")
             return None
         return claim

@@ -159,18 +159,24 @@ class Settler:
         record.crashes += 1
         self._note(record, "WorkerLost", reason)
         if is_condemned(record, self._settings.max_crashes):
-            await self._die(delivery, options, claim, Failed("WorkerLost", reason))
+            await self._die(delivery, options, claim, Failed("WorkerLost", reason), None)
         else:
             await self._again(delivery, claim, 0)
             _attempt_log.will_retry(record, Failed("WorkerLost", reason), None, 0)
 
-    async def die_of_crashes(self, delivery: Delivery, options: JobOptions, claim: Claim) -> None:
-        """End a job that has taken its workers down too often, without running it again."""
+    async def die_of_crashes(self, delivery: Delivery, options: Callable[[], JobOptions], claim: Claim) -> None:
+        """End a job that has taken its workers down too often, without running it again.
+
+        Args:
+            options: Returns the job's options; called when the job has ended, as the import of its task may be what kills.
+        """
         last = claim.record.errors[-1]
         try:
-            await self._die(delivery, options, claim, Failed(last.type, last.message))
+            await self._bury(delivery, claim, Failed(last.type, last.message))
         except LostError:
             log.info("job %s: taken over by another worker", claim.record.job_id)
+        else:
+            self._finish(delivery, claim.record, options())
 
     async def dead_letter(self, delivery: Delivery, error: Exception) -> None:
         """Move a message that is no job to the dead ones, with the reason."""
@@ -230,14 +236,18 @@ class Settler:
             await self.archive(delivery, JobState.CANCELLED)
         self._finish(delivery, claim.record, options)
 
-    async def _die(self, delivery: Delivery, options: JobOptions, claim: Claim, failure: Failed, most: int | None = None) -> None:
+    async def _die(self, delivery: Delivery, options: JobOptions, claim: Claim, failure: Failed, most: int | None) -> None:
+        await self._bury(delivery, claim, failure, most)
+        self._finish(delivery, claim.record, options)
+
+    async def _bury(self, delivery: Delivery, claim: Claim, failure: Failed, most: int | None = None) -> None:
+        """Store that the job has failed for good."""
         record = claim.record
         transitions.dead(record, self._now())
         await self._records.write(claim, self._settings.failure_ttl.total_seconds())
         self._counters.failed += 1
         _attempt_log.failed_for_good(record, failure, most)
         await self.archive(delivery, JobState.DEAD)
-        self._finish(delivery, record, options)
 
     async def archive(self, delivery: Delivery, state: JobState) -> None:
         """Keep the whole message for requeue: a schedule for a far future, which the server removes at its TTL.
