@@ -5,12 +5,14 @@ from naq_dashboard import OPERATOR, VIEWER, User
 from tests.conftest import RunWorker
 from tests.dashboard.conftest import Client, OpenDashboard
 from tests.dashboard.test_actions import BROWSER, token_of
+from tests.support.eventually import eventually
 
 USERS = (User(name="olga", access=OPERATOR, password="pw"), User(name="vera", access=VIEWER, password="pw"))
 
 
 async def test_a_worker_is_resized_and_says_what_it_is_doing(dashboard: Client, queue: Queue, run_worker: RunWorker) -> None:
     async with run_worker() as worker:
+        await eventually(lambda: worker.is_ready)
         path = f"/api/workers/{worker.worker_id}"
         answer = await dashboard.post(f"{path}/resize", json={"concurrency": 3})
         assert answer.json() == {"notice": "The worker runs 3 jobs at a time, until it is restarted."}
