@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from naq_client import Queue
 from naq_core.record import JobState
 from naq_core.storage.connection import Connection
 from naq_core.storage.worker_history import note_worker
 from naq_core.testing import WorkerRunner
+from naq_core.views import JobPage
+from naq_dashboard.queries import search
 from tests.dashboard.conftest import Client
 from tests.dashboard.test_actions import BROWSER, token_of
 from tests.integration import work
@@ -53,6 +57,26 @@ async def test_each_function_has_its_figures_and_a_page(dashboard: Client, queue
     assert "mark-deploy" in lately
     assert (await dashboard.post("/api/deploys", json={"version": ""})).status_code == 400
     assert (await dashboard.post("/api/deploys", json={"version": "x" * 99})).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/errors", f"/functions/{FAIL}"])
+async def test_where_not_all_dead_jobs_were_looked_at_it_does_not_say_that_there_are_none(
+    path: str, dashboard: Client, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue.enqueue(work.add, 1)
+    assert "No dead jobs" in await shown(dashboard, path)
+
+    async def cut_short(*_: object) -> JobPage:
+        return JobPage(jobs=[], cursor="1.0", scanned=123)
+
+    monkeypatch.setattr(search, "list_jobs", cut_short)
+
+    async def says_so() -> None:  # what was read before is kept for a moment
+        text = await shown(dashboard, path)
+        assert "No dead jobs" not in text
+        assert "None of the 123 searched so far." in text
+
+    await eventually(says_so)
 
 
 async def test_a_job_tells_its_course_and_is_enqueued_again(dashboard: Client, queue: Queue, naq_worker: WorkerRunner) -> None:

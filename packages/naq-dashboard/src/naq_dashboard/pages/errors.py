@@ -22,6 +22,7 @@ async def errors(state: AppState, query: Query) -> dict[str, Any]:
     return {
         "title": _("Errors"),
         "groups": groups,
+        "found": page,
         "queue": queue,
         "looked_at": len(page.jobs),
         "count": count,

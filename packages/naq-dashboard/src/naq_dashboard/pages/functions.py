@@ -5,9 +5,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from naq_core.metrics import FunctionFigures
 from naq_core.record import JobState
-from naq_core.views import JobFilter, JobView
+from naq_core.views import JobFilter, JobPage, JobView
 from naq_dashboard.languages import _
 from naq_dashboard.pages.charts import RANGES, charts, range_of
 from naq_dashboard.pages.page import Query
@@ -69,22 +71,22 @@ async def function(state: AppState, query: Query) -> dict[str, Any]:
         _jobs(state, name, frozenset({JobState.DEAD}), MOST_JOBS),
     )
     figures = next((each for each in every if each.function == name), FunctionFigures(function=name, queues=[]))
-    slowest = sorted((job for job in newest if _took(job)), key=_took, reverse=True)
+    slowest = sorted((job for job in newest.jobs if _took(job)), key=_took, reverse=True)
     return {
         **drawn,
         "title": name,
         "function": name,
         "figures": figures,
         "slowest": slowest[:MOST_JOBS],
-        "looked_at": len(newest),
-        "failures": dead,
+        "looked_at": len(newest.jobs),
+        "dead": dead,
     }
 
 
-async def _jobs(state: AppState, name: str, states: frozenset[JobState], limit: int) -> list[JobView]:
+async def _jobs(state: AppState, name: str, states: frozenset[JobState], limit: int) -> JobPage:
     """Return the newest jobs of exactly this function."""
     page = await search.find(state.read, JobFilter(states=states, function=name), limit, fresh=FRESH)
-    return [job for job in page.jobs if job.function == name]
+    return msgspec.structs.replace(page, jobs=[job for job in page.jobs if job.function == name])
 
 
 def _took(job: JobView) -> timedelta:

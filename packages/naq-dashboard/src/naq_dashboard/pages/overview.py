@@ -52,7 +52,7 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         "stale": sum(each.is_stale for each in workers),
         "slots": sum(each.concurrency for each in workers),
         "busy": sum(len(each.jobs) for each in workers),
-        "failures": failures.jobs,
+        "failures": failures,
         "problems": problems,
         "plans": plans,
         "most_problems": MOST_PROBLEMS,
