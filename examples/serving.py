@@ -33,7 +33,7 @@ def ask(address: str, **headers: str) -> tuple[int, Message, str]:
     """Return status, headers and text of what is at an address."""
     request = Request(address, headers=headers)  # noqa: S310 - it is our own server's
     try:
-        with urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+        with urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
             return answer.status, answer.headers, answer.read().decode()
     except HTTPError as error:
         with error:
@@ -42,5 +42,5 @@ def ask(address: str, **headers: str) -> tuple[int, Message, str]:
 
 def first_line(address: str, **headers: str) -> str:
     """Return the first line of a stream that does not end by itself."""
-    with urlopen(Request(address, headers=headers), timeout=10) as answer:  # noqa: S310 - as above
+    with urlopen(Request(address, headers=headers), timeout=30) as answer:  # noqa: S310 - as above
         return str(answer.readline().decode().strip())

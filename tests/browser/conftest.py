@@ -26,14 +26,24 @@ from naq_client import Queue, Workflow
 from naq_core.settings import Settings
 from naq_dashboard import DashboardSettings, create_app
 from naq_dashboard.command import GRACE, Server
+from naq_dashboard.queries import search
 
 LATE = 0.4
 """Seconds by which a file comes later over a slow line."""
 DESK: ViewportSize = {"width": 1280, "height": 900}
 ROOT = Path(__file__).parents[2]
+LONG = 10.0
+"""Seconds for a list or a count, which without other work take some milliseconds."""
 expect.set_options(timeout=20_000)  # milliseconds: on a busy machine a browser takes its time
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture(autouse=True)
+def _time_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a dashboard look longer for rows than usual: the browser keeps the machine busy."""
+    monkeypatch.setattr(search, "LIST_SECONDS", LONG)
+    monkeypatch.setattr(search, "COUNT_SECONDS", LONG)
 
 
 @contextmanager

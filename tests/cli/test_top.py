@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Static
 
 from naq_cli._output import Output
 from naq_cli._session import Session
+from naq_cli.top import reading
 from naq_cli.top.screen import Top, selected_key
 from naq_client import Queue
 from naq_core import Connection, JobState
@@ -29,6 +30,12 @@ from tests.support.eventually import eventually
 
 Pilots: TypeAlias = Pilot[None]
 EVERYTHING = JobFilter()
+
+
+@pytest.fixture(autouse=True)
+def _time_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it look longer for jobs than usual: on a busy machine a list would end before it has found any."""
+    monkeypatch.setattr(reading, "SECONDS", 10.0)
 
 
 def bake(loaves: int) -> int:
