@@ -12,18 +12,20 @@ import pytest
 from naq_client import Queue
 from naq_core import JobRecord, JobState, Settings
 from naq_core.record import encode_record
+from naq_core.storage.messages import released
 from naq_core.storage.presence import read_presence
 from naq_core.storage.records import find_job, read_record
-from naq_core.storage.subjects import state_of_subject
+from naq_core.storage.subjects import NORMAL, WAITS, state_of_subject
+from naq_core.storage.topology import create_consumer
 from naq_core.transport.walk import STEP, Walk
-from naq_scheduler import Scheduler
+from naq_scheduler import Scheduler, _stranded
 from naq_scheduler._metrics import SchedulerMetrics
 from naq_scheduler._sweep import Sweeper
 from tests.conftest import RunWorker
 from tests.integration import work
 from tests.support.eventually import eventually
 
-pytestmark = pytest.mark.naq(worker_ttl=1, heartbeat_interval="300ms", scheduler_ttl=2)
+pytestmark = pytest.mark.naq(ack_wait=2, worker_ttl=1, heartbeat_interval="300ms", scheduler_ttl=2)
 
 
 class Leads:
@@ -138,6 +140,73 @@ async def test_garbage_in_the_streams_stops_no_sweep(queue: Queue, sweeper: Swee
         assert await late.status() is JobState.EXPIRED
 
     await eventually(expired, interval=0.2)
+
+
+async def strand(queue: Queue) -> None:
+    """Make the consumer forget what it has delivered, as the server did in faults (ADR 54, ADR 68)."""
+    connection = await queue.connection()
+    stream, consumer = connection.names.jobs_stream, connection.names.consumer("default", NORMAL)
+    await create_consumer(connection, "default")
+    config = (await connection.api(f"CONSUMER.INFO.{stream}.{consumer}"))["config"]
+    update = f"CONSUMER.CREATE.{stream}.{consumer}.{config['filter_subject']}"
+    once = {**config, "ack_wait": 100_000_000, "max_deliver": 1}
+    await connection.api(update, {"stream_name": stream, "config": once, "action": "update"})
+    inbox = connection.client.new_inbox()
+    await connection.client.listen(inbox, lambda *_: None)
+    request = msgspec.json.encode({"batch": 10, "expires": 200_000_000})
+    await connection.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", request, reply=inbox)
+
+    async def is_forgotten() -> None:
+        info = await connection.api(f"CONSUMER.INFO.{stream}.{consumer}")
+        assert (info["num_pending"], info["num_ack_pending"]) == (0, 0)
+
+    await eventually(is_forgotten)
+    await connection.api(update, {"stream_name": stream, "config": config, "action": "update"})
+
+
+async def test_a_job_that_its_consumer_has_forgotten_is_delivered_again(
+    queue: Queue, sweeper: Sweeper, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Any] = [await queue.enqueue(work.add, number, 0) for number in range(3)]
+    jobs += [await queue.options(key="one").enqueue(work.add, number, 0) for number in range(3, 5)]  # with bells
+    await strand(queue)
+    async with run_worker():
+        assert await (await queue.enqueue(work.add, 7, 0)).result(20) == 7
+        assert await sweeper.sweep() == {}, "they are young"
+        monkeypatch.setattr(_stranded, "AGE", -1.0)
+        assert await sweeper.sweep() == {}, "they may be on their way out"
+        waiting = await queue.enqueue(work.sleep, 30)
+
+        async def runs() -> None:
+            assert await waiting.status() is JobState.RUNNING
+
+        await eventually(runs)
+        assert (await sweeper.sweep())["jobs that were no longer delivered"] >= 3
+        assert [await job.result(20) for job in jobs] == list(range(5))
+        assert await sweeper.sweep() == {}
+        await waiting.cancel()
+
+
+async def test_a_job_that_waits_for_others_still_does_when_it_was_stranded(
+    queue: Queue, sweeper: Sweeper, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await queue.options(delay=3600).enqueue(work.add, 1, 2)
+    child = await queue.options(depends_on=[parent]).enqueue(work.add, 3, 4)
+    connection = await queue.connection()
+    held = await find_job(connection, child.job_id)
+    assert held is not None
+    subject, body, headers = released(connection, held)
+    await connection.publish(subject, body, {**headers, WAITS: "1"})  # as the server's timer does
+    await strand(queue)
+    monkeypatch.setattr(_stranded, "AGE", -1.0)
+    await sweeper.sweep()
+    assert await sweeper.sweep() == {"jobs that were no longer delivered": 1}
+    async with run_worker():
+
+        async def is_held() -> None:
+            assert await child.status() is JobState.HELD
+
+        await eventually(is_held)
 
 
 async def test_a_walk_sees_every_message_once_across_gaps(queue: Queue) -> None:

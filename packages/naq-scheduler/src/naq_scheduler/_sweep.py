@@ -30,6 +30,7 @@ from naq_core.transport.message import Message, header_block
 from naq_core.transport.walk import Walk
 from naq_scheduler._fire import Leadership
 from naq_scheduler._metrics import SchedulerMetrics
+from naq_scheduler._stranded import Stranded
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Sweeper:
         self._interval = interval
         self._dependents = Dependents(connection)
         names = connection.names
+        self._stranded = Stranded(connection)
         self._jobs = Walk(connection, names.jobs_stream)
         self._records = Walk(connection, names.results_stream)
         self._presences: dict[str, tuple[int, float]] = {}
@@ -101,6 +103,8 @@ class Sweeper:
                 await self._look_at(entry, waiting, done)
             await self._look_at_parents(waiting, done)
             await self._drop_served(entries)
+            if stranded := await self._stranded.look(entries):
+                _count(done, "jobs that were no longer delivered", stranded)
             if is_last:
                 return
 

@@ -16,7 +16,19 @@ from naq_core.storage import objects
 from naq_core.storage.bells import leaving_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.records import find_job
-from naq_core.storage.subjects import ALL, ASIDE, FAR_FUTURE, LEVELS, NORMAL, PLACE, SCHEDULED, TURN, WAITS, state_of_subject
+from naq_core.storage.subjects import (
+    ALL,
+    ASIDE,
+    BELL,
+    FAR_FUTURE,
+    LEVELS,
+    NORMAL,
+    PLACE,
+    SCHEDULED,
+    TURN,
+    WAITS,
+    state_of_subject,
+)
 from naq_core.transport.headers import (
     EXPECTED_SEQUENCE,
     EXPECTED_SUBJECT,
@@ -189,13 +201,13 @@ async def reschedule(connection: Connection, source: Message, due: float | None,
 
 
 async def deliver_again(connection: Connection, message: Message) -> bool:
-    """Replace a ready message by a copy, which is delivered at once; False where it is not the newest of its job any more.
+    """Replace a ready message by a copy, which is delivered at once; return False if it is not the newest of its job.
 
     Between the two steps there are two messages of the job; its claim lets one of them run.
     """
     _, queue, job_id = state_of_subject(message.subject)
     headers = if_newest(connection, queue, job_id, message.sequence)
-    headers |= kept_headers(message.headers)
+    headers |= {name: value for name, value in message.headers.items() if name in {PLACE, TURN, WAITS, BELL}}
     try:
         await connection.publish(message.subject, message.data, headers)
     except WrongSequenceError:
