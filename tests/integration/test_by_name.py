@@ -145,7 +145,7 @@ async def test_what_was_given_holds(queue: Queue, run_worker: RunWorker) -> None
 async def test_one_whose_signal_cannot_be_told_fails_and_does_not_run(queue: Queue, run_worker: RunWorker) -> None:
     async with run_worker():
         for arguments, reason in (((), "missing 1 required positional argument"), (("a b",), "'invoice-a b:approved'")):
-            with pytest.raises(JobFailedError, match=r"its task declares wait_for.*by name") as caught:
+            with pytest.raises(JobFailedError, match=r"the wait_for that its task declares cannot be applied") as caught:
                 await (await queue.enqueue(f"{HERE}:pay", *arguments)).result(20)
             assert reason in str(caught.value)
 

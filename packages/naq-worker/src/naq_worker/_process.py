@@ -125,7 +125,7 @@ class Processor:
             except BrokerError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a function of the task raises
-                message = f"its task declares {' and '.join(gates)}, which does not work for this call by name: {error}"
+                message = f"the {' and the '.join(gates)} that its task declares cannot be applied to this call by name: {error}"
                 await self._attempt(active, envelope, Failed("naq_core.errors.InvalidOptionError", message, retry=False))
                 return
             if "wait_for" in gates:
