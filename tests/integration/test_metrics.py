@@ -52,8 +52,10 @@ async def test_a_reader_reads_only_what_is_new(queue: Queue) -> None:
         recorder.note("default", "m:f", "succeeded", 0.1)
         await recorder.store(connection)
         await reader.refresh(connection, LEVELS[-1])
-        points = reader.series(LEVELS[-1], 72).points
-        assert sum(point.succeeded for point in points) == expected
+        for asked in (("", ""), ("default", ""), ("", "m:f")):
+            assert sum(point.succeeded for point in reader.series(LEVELS[-1], 72, *asked).points) == expected
+        assert not any(point.succeeded for point in reader.series(LEVELS[-1], 72, "other").points)
+        assert [each.succeeded for each in reader.by_function(LEVELS[-1], 72)] == [expected]
 
 
 async def test_what_ended_is_told_for_each_queue(queue: Queue) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,6 +17,8 @@ from naq_core.transport.streams import stream_span
 
 AT_ONCE = 100
 """Messages of figures that are read without a pause."""
+MOST_SERIES = 20
+"""Series of which the points are kept."""
 
 
 _decoder = Decoder("the figures", Stretch)
@@ -61,7 +64,12 @@ class SeriesReader:
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {level.step: 1 for level in LEVELS}
-        self._known: dict[int, dict[tuple[int, str], Stretch]] = {level.step: {} for level in LEVELS}
+        self._known: dict[int, dict[int, dict[tuple[int, str], Stretch]]] = {level.step: {} for level in LEVELS}
+        """Of each length of stretches and begin of one, what each source has stored."""
+        self._sums: dict[int, dict[int, Stretch]] = {level.step: {} for level in LEVELS}
+        """The same over all sources, as far as it was asked for since it has changed: most of the past changes no more."""
+        self._points: dict[tuple[int, str, str], dict[int, SeriesPoint]] = {}
+        """The points of the series that were asked for last, by length, queue and function."""
         self._created = ""
         """When the stream was created that the sequences are of."""
 
@@ -84,56 +92,87 @@ class SeriesReader:
                 stretch = _decoder.decode(each.data)
             except UnreadableError:
                 continue  # foreign, or written by a newer version
-            known[each.at, each.source] = stretch
+            begin = each.at // level.step * level.step
+            known.setdefault(begin, {})[each.at, each.source] = stretch
+            self._forget(level, begin)
         oldest = connection.clock.now() - level.keep
-        for key in [key for key in known if key[0] < oldest]:
-            del known[key]
+        for begin in [begin for begin in known if begin < oldest]:
+            del known[begin]
+            self._forget(level, begin)
+
+    def _forget(self, level: Level, begin: int) -> None:
+        """Let a stretch be added up again."""
+        self._sums[level.step].pop(begin, None)
+        for (step, _, _), points in self._points.items():
+            if step == level.step:
+                points.pop(begin, None)
+
+    def _sum(self, level: Level, begin: int) -> Stretch:
+        """Return what all sources have stored of a stretch."""
+        sums = self._sums[level.step]
+        if begin not in sums:
+            sums[begin] = _added_up(list(self._known[level.step].get(begin, {}).values()))
+        return sums[begin]
 
     def series(self, level: Level, hours: float, queue: str = "", function: str = "", now: float | None = None) -> Series:
         """Add up what was read, over all sources."""
-        now = time.time() if now is None else now
-        first = int((now - hours * 3600) // level.step + 1) * level.step
-        count = int(now // level.step - first // level.step) + 1
-        sums = [Figures("", "", wait={}, run={}) for _ in range(count)]
-        looks = [Stretch(depth={}, enqueued={}) for _ in range(count)]
-        for (at, _), stretch in self._known[level.step].items():
-            place = (at - first) // level.step
-            if not 0 <= place < count:
-                continue
-            for row in stretch.rows:
-                if (not queue or row.queue == queue) and (not function or row.function == function):
-                    sums[place].add(row)
-            _merge(looks[place], stretch, queue)
-        points = [_point(first + place * level.step, figures, looks[place]) for place, figures in enumerate(sums)]
-        return Series(step=level.step, since=_instant(first), until=_instant(first + count * level.step), points=points)
+        begins = _begins(level, hours, now)
+        points = self._points.setdefault((level.step, queue, function), {})
+        if len(self._points) > MOST_SERIES:
+            del self._points[next(iter(self._points))]
+        for begin in begins:
+            if begin not in points:
+                points[begin] = _point(begin, self._sum(level, begin), queue, function)
+        since, until = _instant(begins.start), _instant(begins.stop)
+        return Series(step=level.step, since=since, until=until, points=[points[begin] for begin in begins])
 
     def ended_by_queue(self, level: Level, hours: float, now: float | None = None) -> dict[str, list[int]]:
         """Return how many jobs of each queue ended for good within each step, oldest first; queues without any are left out."""
-        now = time.time() if now is None else now
-        first = int((now - hours * 3600) // level.step + 1) * level.step
-        count = int(now // level.step - first // level.step) + 1
+        begins = _begins(level, hours, now)
         found: dict[str, list[int]] = {}
-        for (at, _), stretch in self._known[level.step].items():
-            place = (at - first) // level.step
-            if 0 <= place < count:
-                for row in stretch.rows:
-                    if row.ended:
-                        found.setdefault(row.queue, [0] * count)[place] += row.ended
+        for place, begin in enumerate(begins):
+            for row in self._sum(level, begin).rows:
+                if row.ended:
+                    found.setdefault(row.queue, [0] * len(begins))[place] += row.ended
         return found
 
     def by_function(self, level: Level, hours: float, queue: str = "", now: float | None = None) -> list[FunctionFigures]:
         """Add up what was read for each function, the one that took most time first."""
-        now = time.time() if now is None else now
-        first = int((now - hours * 3600) // level.step + 1) * level.step
-        length = now + level.step - first
+        begins = _begins(level, hours, now)
         rows = (
-            ((at - first) / length, row)
-            for (at, _), stretch in self._known[level.step].items()
-            if first <= at <= now
-            for row in stretch.rows
+            (place / len(begins), row)
+            for place, begin in enumerate(begins)
+            for row in self._sum(level, begin).rows
             if not queue or row.queue == queue
         )
         return add_up(rows)
+
+
+def _begins(level: Level, hours: float, now: float | None) -> range:
+    """Return when the stretches of the latest hours begin."""
+    now = time.time() if now is None else now
+    first = int((now - hours * 3600) // level.step + 1) * level.step
+    return range(first, int(now // level.step + 1) * level.step, level.step)
+
+
+def _added_up(stretches: Sequence[Stretch]) -> Stretch:
+    """Put together what several sources saw of the same queues."""
+    if len(stretches) == 1:
+        return stretches[0]
+    rows: dict[tuple[str, str], Figures] = {}
+    into = Stretch(depth={}, enqueued={})
+    for stretch in stretches:
+        for row in stretch.rows:
+            key = row.queue, row.function
+            if key not in rows:
+                rows[key] = Figures(*key, wait={}, run={})
+            rows[key].add(row)
+        for name, waiting in stretch.depth.items():
+            into.depth[name] = max(waiting, into.depth.get(name, 0))
+        for name, span in stretch.enqueued.items():
+            into.note_enqueued(name, *span)
+    into.rows = list(rows.values())
+    return into
 
 
 async def read_functions(connection: Connection, hours: float = 1.0, queue: str = "") -> list[FunctionFigures]:
@@ -171,20 +210,17 @@ async def read_series(connection: Connection, hours: float = 1.0, queue: str = "
     return reader.series(level, hours, queue, function)
 
 
-def _merge(into: Stretch, stretch: Stretch, queue: str) -> None:
-    """Put together what several sources saw of the same queues; only of one where `queue` names it."""
-    for name, waiting in stretch.depth.items():
-        if not queue or name == queue:
-            into.depth[name] = max(waiting, into.depth.get(name, 0))
-    for name, span in stretch.enqueued.items():
-        if not queue or name == queue:
-            into.note_enqueued(name, *span)
-
-
-def _point(at: int, figures: Figures, seen: Stretch) -> SeriesPoint:
+def _point(at: int, seen: Stretch, queue: str, function: str) -> SeriesPoint:
+    """Return what happened within a stretch; only what concerns a queue or a function, where they are named."""
+    figures = Figures(queue, function, wait={}, run={})
+    for row in seen.rows:
+        if queue in {"", row.queue} and function in {"", row.function}:
+            figures.add(row)
+    spans = [span for name, span in seen.enqueued.items() if queue in {"", name}]
+    depths = [depth for name, depth in seen.depth.items() if queue in {"", name}]
     return SeriesPoint(
         at=_instant(at),
-        enqueued=sum(high - low for low, high in seen.enqueued.values()),
+        enqueued=sum(high - low for low, high in spans),
         started=figures.started,
         succeeded=figures.succeeded,
         failed=figures.failed + figures.timed_out + figures.dead,
@@ -196,7 +232,7 @@ def _point(at: int, figures: Figures, seen: Stretch) -> SeriesPoint:
         run_p50=quantile(figures.run, 0.5),
         run_p95=quantile(figures.run, 0.95),
         run_p99=quantile(figures.run, 0.99),
-        depth=sum(seen.depth.values()) if seen.depth else None,
+        depth=sum(depths) if depths else None,
     )
 
 
