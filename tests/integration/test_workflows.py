@@ -31,7 +31,7 @@ from naq_core import (
     WorkflowError,
     WorkflowNotFoundError,
 )
-from naq_core.inspect import get_workflow, list_workflows
+from naq_core.inspect import get_workflow, list_workflows, workflows
 from naq_core.manage import cancel_workflow
 from naq_core.testing import WorkerRunner
 from tests.conftest import RunWorker
@@ -206,7 +206,7 @@ async def test_jobs_are_added_from_inside(
             await (await queue.enqueue(add_more, 1)).result(10)
 
 
-async def test_workflows_are_listed_newest_first(queue: Queue, run_worker: RunWorker) -> None:
+async def test_workflows_are_listed_newest_first(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = await queue.connection()
     handles = [await chain(double.s(n), double.s()).enqueue(queue, name=f"w{n}") for n in range(3)]
     page = await list_workflows(connection, limit=2)
@@ -216,6 +216,10 @@ async def test_workflows_are_listed_newest_first(queue: Queue, run_worker: RunWo
     rest = await list_workflows(connection, limit=2, cursor=page.cursor)
     assert [(view.workflow_id, view.name) for view in rest.workflows] == [(handles[0].workflow_id, "w0")]
     assert rest.cursor is None
+    heads = await list_workflows(connection, 2, None, False)
+    assert [(view.name, view.total, view.counts) for view in heads.workflows] == [("w2", 2, {}), ("w1", 2, {})]
+    monkeypatch.setattr(workflows, "MOST_TOGETHER", 3)
+    assert (await list_workflows(connection, limit=2)).workflows == page.workflows
     with pytest.raises(WorkflowNotFoundError):
         await get_workflow(connection, "nothing")
     with pytest.raises(WorkflowNotFoundError):

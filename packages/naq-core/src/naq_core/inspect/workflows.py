@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
-from naq_core.errors import InvalidOptionError, UnreadableError
+from naq_core.errors import InvalidOptionError, UnreadableError, WorkflowNotFoundError
 from naq_core.inspect._compose import view_of
 from naq_core.masks import Mask, masked
 from naq_core.names import check_workflow_id
@@ -14,7 +15,7 @@ from naq_core.storage.connection import Connection
 from naq_core.storage.edges import Key
 from naq_core.storage.records import stored_of
 from naq_core.storage.subjects import state_of_subject
-from naq_core.storage.workflows import Head, Member, read_ids, read_workflow
+from naq_core.storage.workflows import Head, Member, read_ids, read_workflows
 from naq_core.transport.direct import Entry
 from naq_core.transport.many import read_many
 from naq_core.transport.message import Message
@@ -23,9 +24,12 @@ from naq_core.views import JobView, WorkflowPage, WorkflowView
 
 UNKNOWN = "unknown"
 """Counts jobs of which neither message nor record is left."""
+MOST_TOGETHER = 1000
+"""Jobs of several workflows that are read together."""
+Stored: TypeAlias = tuple[Head, list[Member]] | UnreadableError
 
 
-async def list_workflows(connection: Connection, limit: int = 20, cursor: str | None = None) -> WorkflowPage:
+async def list_workflows(connection: Connection, limit: int = 20, cursor: str | None = None, counts: bool = True) -> WorkflowPage:
     """Return a page of workflows, the newest first, with the counts of their jobs' states but without the jobs.
 
     The short heads of all workflows that are kept are read for it, and the records of the jobs of those on the page.
@@ -33,6 +37,7 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
     Args:
         limit: The most workflows on the page, 1 to 200.
         cursor: What the page before this one returned.
+        counts: Whether to count the states of the jobs. Otherwise no job is read.
 
     Raises:
         InvalidOptionError: The limit is out of range, or the cursor is of another list.
@@ -42,10 +47,10 @@ async def list_workflows(connection: Connection, limit: int = 20, cursor: str | 
         raise InvalidOptionError("cursor", f"{cursor!r} is not a cursor of a list of workflows")
     heads = [each for each in await read_ids(connection) if cursor is None or each[1] < int(cursor)]
     views: list[WorkflowView] = []
-    for workflow_id, _ in heads[:limit]:
-        view = await _read(connection, workflow_id)
-        view.jobs = []
-        views.append(view)
+    for group in _together(await read_workflows(connection, [workflow_id for workflow_id, _ in heads[:limit]])):
+        for view in await _views(connection, group) if counts else map(_empty, group):
+            view.jobs = []
+            views.append(view)
     return WorkflowPage(workflows=views, cursor=str(heads[limit - 1][1]) if len(heads) > limit else None)
 
 
@@ -58,33 +63,71 @@ async def get_workflow(connection: Connection, workflow_id: str, mask: Mask | No
     Raises:
         WorkflowNotFoundError: No workflow of this id is known (any more).
     """
-    view = await _read(connection, check_workflow_id(workflow_id))
+    found = await read_workflows(connection, [check_workflow_id(workflow_id)])
+    if not found:
+        raise WorkflowNotFoundError(workflow_id)
+    (view,) = await _views(connection, list(found.items()))
     view.jobs = [masked(each, mask) for each in view.jobs]
     return view
 
 
-async def _read(connection: Connection, workflow_id: str) -> WorkflowView:
-    """Return a workflow; of one that cannot be read, its id and the reason."""
-    try:
-        head, members = await read_workflow(connection, workflow_id)
-    except UnreadableError as error:
-        return WorkflowView(workflow_id=workflow_id, unreadable=str(error))
-    return await _view(connection, workflow_id, head, members)
+def _together(found: dict[str, Stored]) -> Iterator[list[tuple[str, Stored]]]:
+    """Yield the workflows in groups, each of so few jobs that all of them can be read at once."""
+    group: list[tuple[str, Stored]] = []
+    size = 0
+    for workflow_id, stored in found.items():
+        jobs = len(_members_of(stored))
+        if group and size + jobs > MOST_TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append((workflow_id, stored))
+        size += jobs
+    if group:
+        yield group
 
 
-async def _view(connection: Connection, workflow_id: str, head: Head, members: Sequence[Member]) -> WorkflowView:
-    keys = [(member.queue, member.job_id) for member in members]
+def _members_of(stored: Stored) -> Sequence[Member]:
+    return () if isinstance(stored, UnreadableError) else stored[1]
+
+
+async def _views(connection: Connection, group: Sequence[tuple[str, Stored]]) -> list[WorkflowView]:
+    """Return workflows with their jobs."""
+    keys = [(member.queue, member.job_id) for _, stored in group for member in _members_of(stored)]
     messages = await read_job_messages(connection, keys)
     records = await read_job_records(connection, keys)
+    views = [_empty(each) for each in group]
+    for view, (_, stored) in zip(views, group, strict=True):
+        _add_jobs(view, _members_of(stored), messages, records)
+    return views
+
+
+def _empty(found: tuple[str, Stored]) -> WorkflowView:
+    """Return a workflow without its jobs; of one that cannot be read, its id and the reason."""
+    workflow_id, stored = found
+    if isinstance(stored, UnreadableError):
+        return WorkflowView(workflow_id=workflow_id, unreadable=str(stored))
+    head, members = stored
+    return WorkflowView(
+        workflow_id=workflow_id,
+        name=head.name,
+        created_at=datetime.fromtimestamp(head.created_at, UTC) if head.created_at else None,
+        total=max(len(members), head.total),
+    )
+
+
+def _add_jobs(
+    view: WorkflowView, members: Sequence[Member], messages: Mapping[Key, Message], records: Mapping[Key, JobRecord]
+) -> None:
     jobs: list[JobView] = []
-    for member, key in zip(members, keys, strict=True):
+    for member in members:
+        key = member.queue, member.job_id
         record, message = records.get(key), messages.get(key)
         if record is None and message is None:
             continue
         entry = None if message is None else Entry(message.subject, message.sequence, "", message.headers, message.data)
-        view = view_of(record, entry)
-        view.parents = member.parents
-        jobs.append(view)
+        job = view_of(record, entry)
+        job.parents = member.parents
+        jobs.append(job)
     children: dict[str, list[str]] = {}
     for member in members:
         for parent in member.parents:
@@ -92,16 +135,9 @@ async def _view(connection: Connection, workflow_id: str, head: Head, members: S
     for job in jobs:
         job.children = children.get(job.job_id, [])
     counts = Counter(job.state.value for job in jobs)
-    if len(jobs) < max(len(members), head.total):
-        counts[UNKNOWN] = max(len(members), head.total) - len(jobs)
-    return WorkflowView(
-        workflow_id=workflow_id,
-        name=head.name,
-        created_at=datetime.fromtimestamp(head.created_at, UTC) if head.created_at else None,
-        counts=dict(counts),
-        total=max(len(members), head.total),
-        jobs=jobs,
-    )
+    if len(jobs) < view.total:
+        counts[UNKNOWN] = view.total - len(jobs)
+    view.counts, view.jobs = dict(counts), jobs
 
 
 async def read_job_messages(connection: Connection, keys: Sequence[Key]) -> dict[Key, Message]:

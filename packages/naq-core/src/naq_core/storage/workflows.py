@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from naq_core.decoding import Count, Decoder, Instant
-from naq_core.errors import JetStreamError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
+from naq_core.errors import JetStreamError, UnreadableError, WorkflowError, WorkflowNotFoundError, WrongSequenceError
 from naq_core.names import check_job_id, check_queue, new_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.stream_configs import bucket_config
@@ -122,16 +122,42 @@ async def read_workflow(connection: Connection, workflow_id: str) -> tuple[Head,
     Raises:
         WorkflowNotFoundError: No workflow has this id. UnreadableError: A part of it cannot be read.
     """
-    head = await read_head(connection, workflow_id)
+    found = (await read_workflows(connection, [workflow_id])).get(workflow_id)
+    if found is None:
+        raise WorkflowNotFoundError(workflow_id)
+    if isinstance(found, UnreadableError):
+        raise found
+    return found
+
+
+async def read_workflows(
+    connection: Connection, workflow_ids: Sequence[str]
+) -> dict[str, tuple[Head, list[Member]] | UnreadableError]:
+    """Read those workflows of which there are heads, in this order; of one that cannot be read, the reason."""
     names = connection.names
-    found = await read_many(connection, names.workflows_stream, [names.workflow(workflow_id, "*")], f"{names.workflows}.>")
+    subjects = [names.workflow(workflow_id, "*") for workflow_id in workflow_ids]
+    parts: dict[str, list[Message]] = {workflow_id: [] for workflow_id in workflow_ids}
+    for each in await read_many(connection, names.workflows_stream, subjects, f"{names.workflows}.>"):
+        if each.data:
+            parts.setdefault(each.subject.split(".")[-2], []).append(each)
+    found: dict[str, tuple[Head, list[Member]] | UnreadableError] = {}
+    for workflow_id in workflow_ids:
+        heads = [each for each in parts[workflow_id] if each.subject.endswith(f".{HEAD}")]
+        try:
+            for head in heads:
+                found[workflow_id] = _head.decode(head.data), _listed(parts[workflow_id])
+        except UnreadableError as error:
+            found[workflow_id] = error
+    return found
+
+
+def _listed(parts: Sequence[Message]) -> list[Member]:
+    """Return the jobs in the parts of a workflow's list."""
     members: dict[tuple[str, str], Member] = {}
-    mine = names.workflow(workflow_id, "")
-    for each in sorted(found, key=lambda each: each.sequence):
-        if each.subject.startswith(mine) and not each.subject.endswith(f".{HEAD}"):
-            for member in _members.decode(each.data) if each.data else ():
-                members[member.queue, member.job_id] = member
-    return head, list(members.values())
+    for each in sorted(parts, key=lambda each: each.sequence):
+        if not each.subject.endswith(f".{HEAD}"):
+            members |= {(member.queue, member.job_id): member for member in _members.decode(each.data)}
+    return list(members.values())
 
 
 def check_part(part: Message | Entry) -> None:

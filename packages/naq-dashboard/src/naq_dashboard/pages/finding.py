@@ -107,7 +107,7 @@ async def _schedules(state: AppState, links: Links) -> list[Suggestion]:
 
 async def _workers_and_workflows(state: AppState, links: Links) -> list[Suggestion]:
     """Return workers and the newest workflows."""
-    workers, page = await asyncio.gather(read_rows(state), state.read(list_workflows, MOST_WORKFLOWS, None, fresh=FRESH))
+    workers, page = await asyncio.gather(read_rows(state), state.read(list_workflows, MOST_WORKFLOWS, None, False, fresh=FRESH))
     return [
         *(
             Suggestion(kind=_("Worker"), name=each.worker_id, hint=_(each.state), href=links("workers", each.worker_id))
