@@ -2,20 +2,40 @@
 
 import asyncio
 import re
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from naq_client import Queue
-from naq_core.attention import needs_attention
+from naq_core.attention import DEAD_RUNS, needs_attention
+from naq_core.inspect import list_workers, wait_for_job
 from naq_core.record import JobState
+from naq_core.schedules import trigger_schedule
 from naq_core.storage.connection import Connection
 from naq_core.storage.presence import remove_presence
 from naq_core.testing import WorkerRunner
+from naq_core.transport.client import QuickClient
 from naq_scheduler import Scheduler
 from tests.dashboard.conftest import Client
 from tests.integration import work
 from tests.support.clocks import make_late
 from tests.support.eventually import eventually
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is published, requests to the server among it, by subject."""
+    found: Counter[str] = Counter()
+    post = QuickClient.post
+
+    def counted(self: QuickClient, subject: str, *rest: Any) -> None:
+        found[subject] += 1
+        post(self, subject, *rest)
+
+    monkeypatch.setattr(QuickClient, "post", counted)
+    return found
 
 
 async def kinds(client: Client) -> dict[str, dict[str, Any]]:
@@ -73,6 +93,46 @@ async def test_a_worker_that_vanished_with_a_job(queue: Queue, naq_worker: Worke
 
         await eventually(is_gone)
         worker.stop_now()
+
+
+async def test_the_overview_asks_for_the_queues_once_and_looks_at_no_job_of_a_worker_that_lives(
+    dashboard: Client, queue: Queue, naq_worker: WorkerRunner, naq_connection: Connection, asked: Counter[str]
+) -> None:
+    async with naq_worker.running() as worker:
+        jobs = await queue.enqueue_many(queue.call(work.sleep, 30) for _ in range(5))
+
+        async def all_are_told() -> None:
+            told = [set(each["running"]) for each in await list_workers(naq_connection)]
+            assert told == [{job.job_id for job in jobs}]
+
+        async def no_record_is_read() -> None:
+            asked.clear()
+            assert "worker-gone" not in {each.kind for each in await needs_attention(naq_connection)}
+            assert not asked[f"$JS.API.DIRECT.GET.{naq_connection.names.results_stream}"]
+
+        await eventually(all_are_told)
+        await eventually(no_record_is_read)
+        asked.clear()
+        await dashboard.get("/", headers={"Accept": "text/html"})
+        # For the queues, and for jobs that somebody has left.
+        assert asked[f"$JS.API.CONSUMER.LIST.{naq_connection.names.jobs_stream}"] == 2
+        worker.stop_now()
+
+
+async def test_a_schedule_is_dying_while_its_next_run_waits(
+    queue: Queue, naq_worker: WorkerRunner, naq_connection: Connection
+) -> None:
+    await queue.options(max_retries=0).schedule(work.fail, "again", interval=timedelta(hours=1), schedule_id="bad")
+    async with naq_worker.running():
+        for _ in range(DEAD_RUNS):
+            await wait_for_job(naq_connection, await trigger_schedule(naq_connection, "bad"))
+    await trigger_schedule(naq_connection, "bad")
+
+    async def is_told() -> None:
+        told = [each for each in await needs_attention(naq_connection) if each.kind == "schedule-dying"]
+        assert [(each.name, each.found) for each in told] == [("bad", f"its latest {DEAD_RUNS} runs died")]
+
+    await eventually(is_told)
 
 
 async def test_a_signal_that_was_not_sent_while_the_time_of_its_jobs_runs_out(

@@ -305,12 +305,13 @@ async def test_a_descent_meets_every_message_in_order(settings: Settings, densit
             if wanted:
                 expected.append(number + 1)
         await asyncio.gather(*sending)
-        descent = ReverseScan(connection, names.results_stream, names.result("q", "*"), below=3001, first=1)
-        found: list[int] = []
-        while entries := await descent.more(dice.randrange(1, 200)):
-            found += [entry.sequence for entry in entries]
-        assert descent.is_done
-        assert found == expected[::-1]
+        for step in (0, 0, 50, 3000):  # the second time it is known how far apart they lie
+            descent = ReverseScan(connection, names.results_stream, names.result("q", "*"), below=3001, first=1, step=step)
+            found: list[int] = []
+            while entries := await descent.more(dice.randrange(1, 200)):
+                found += [entry.sequence for entry in entries]
+            assert descent.is_done
+            assert found == expected[::-1]
 
 
 async def test_a_list_cut_short_by_time_goes_on_where_it_ended(queue: Queue) -> None:

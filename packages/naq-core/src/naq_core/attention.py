@@ -6,39 +6,41 @@ streams that differ) is not here: `naq doctor` checks it in addition.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from naq_core.errors import ScheduleNotFoundError
 from naq_core.inspect import (
     leading_scheduler,
-    list_jobs,
     list_past_workers,
     list_queues,
+    list_running_but,
     list_workers,
     waiting_for_signals,
 )
 from naq_core.masks import Mask
+from naq_core.names import is_job_id
 from naq_core.record import JobState
-from naq_core.schedules import list_schedules, schedule_history, scheduler_view
-from naq_core.schedules.document import AHEAD
+from naq_core.schedules import list_schedule_documents, schedule_history, scheduler_view
+from naq_core.schedules.document import AHEAD, HISTORY, ScheduleDocument, view_of
 from naq_core.storage.connection import Connection
 from naq_core.transport.clock import MOST_SKEW, WARN_SECONDS
-from naq_core.views import Firing, JobFilter, JobView, Problem, QueueView, SchedulerView, ScheduleView
+from naq_core.transport.many import read_many
+from naq_core.views import Firing, JobView, Problem, QueueView, SchedulerView, ScheduleView
 from naq_core.wording import counted, span
 
 __all__ = ["needs_attention", "queue_problems", "schedule_problems", "signal_problems", "worker_problems"]
 
 MOST_EACH = 20
 """Problems of one kind that are named; of the others only the number is told."""
-MOST_DEAD = 200
-"""The newest dead jobs, which tell the schedules whose runs fail."""
-MOST_RUNNING = 500
+MOST_RUNS = 2000
+"""Runs of all schedules together that are looked at; of each schedule, the latest at least."""
+MOST_LOST = 500
 DEAD_RUNS = 3
 """So many dead runs in a row are no accident."""
 SECONDS = 0.5
-"""How long to look for running jobs and for dead ones at most."""
+"""How long to look for jobs of vanished workers at most."""
 LATEST = datetime.max.replace(tzinfo=UTC)
 REMEMBERED = timedelta(hours=1)
 """How long a worker that has vanished without a job in progress is told."""
@@ -49,19 +51,23 @@ MOST_WAITING = 1000
 LAST_PART = 0.1
 """A signal is urgent in this last part of the time that a job waits for it at most: it waits for a person, who may need hours."""
 
+Read: TypeAlias = Callable[..., Awaitable[Any]]
+"""Calls a reading function with the connection, or returns the answer that somebody else has just had."""
 
-async def needs_attention(connection: Connection, mask: Mask | None = None) -> list[Problem]:
+
+async def needs_attention(connection: Connection, mask: Mask | None = None, read: Read | None = None) -> list[Problem]:
     """Return everything that needs somebody, what is worst first.
 
     Args:
         mask: As of `list_jobs`; for the names of signals, which may have a secret in them.
+        read: By default, it asks the server.
 
     Raises:
         BrokerError: The server does not answer.
     """
     queues, workers, schedules, signals = await asyncio.gather(
-        queue_problems(connection),
-        worker_problems(connection),
+        queue_problems(connection, read),
+        worker_problems(connection, read),
         schedule_problems(connection),
         signal_problems(connection, mask),
     )
@@ -72,9 +78,14 @@ def _urgency(problem: Problem) -> tuple[bool, datetime]:
     return (problem.severity != "problem", problem.since or LATEST)
 
 
-async def queue_problems(connection: Connection) -> list[Problem]:
+def _reading(connection: Connection, read: Read | None) -> Read:
+    return read or (lambda function, *arguments: function(connection, *arguments))
+
+
+async def queue_problems(connection: Connection, read: Read | None = None) -> list[Problem]:
     """Return queues that nobody serves, that are paused, or that hold dead jobs."""
-    found = [each for view in await list_queues(connection) for each in _of_queue(view, connection.clock.utc())]
+    queues = await _reading(connection, read)(list_queues)
+    found = [each for view in queues for each in _of_queue(view, connection.clock.utc())]
     return _shortened(found)
 
 
@@ -113,23 +124,24 @@ def _of_queue(queue: QueueView, now: datetime) -> Iterator[Problem]:
         )
 
 
-async def worker_problems(connection: Connection) -> list[Problem]:
+async def worker_problems(connection: Connection, read: Read | None = None) -> list[Problem]:
     """Return workers that are silent or have vanished with jobs in progress, and those that differ from the others."""
-    workers, past, running = await asyncio.gather(
-        list_workers(connection),
-        list_past_workers(connection, connection.clock.utc() - REMEMBERED),
-        list_jobs(connection, JobFilter(states=frozenset({JobState.RUNNING})), MOST_RUNNING, max_seconds=SECONDS),
-    )
+    workers = await _reading(connection, read)(list_workers)
     alive = [each for each in workers if "unreadable" not in each]
+    queues_of = {job_id: queues for each in alive for queues in (set(each.get("queues", ())),) for job_id in each["running"]}
+    past, running = await asyncio.gather(
+        list_past_workers(connection, connection.clock.utc() - REMEMBERED),
+        list_running_but(connection, lambda queue, job_id: queue in queues_of.get(job_id, ()), MOST_LOST, SECONDS),
+    )
     if not alive:
         start = Problem(
             kind="no-worker", subject="workers", severity="warning", found="no worker is running", advice="Start one: naq worker"
         )
-        return [start, *_shortened(_gone(set(), running.jobs, past))]
+        return [start, *_shortened(_gone(set(), running, past))]
     late = connection.clock.utc() - connection.settings.heartbeat_interval * 3
     return [
         *_shortened(_silent(alive, late)),
-        *_shortened(_gone({str(each["worker_id"]) for each in workers}, running.jobs, past)),
+        *_shortened(_gone({str(each["worker_id"]) for each in workers}, running, past)),
         *_differing(alive),
     ]
 
@@ -203,9 +215,10 @@ def _differing(alive: Iterable[dict[str, Any]]) -> Iterator[Problem]:
 
 async def schedule_problems(connection: Connection) -> list[Problem]:
     """Return schedules that do not fire, and those whose runs die."""
-    known = await list_schedules(connection)
-    active = [each for each in known if not (each.paused or each.unreadable)]
     now = connection.clock.utc()
+    documents = sorted(await list_schedule_documents(connection), key=lambda each: each.spec.schedule_id)
+    known = [view_of(each, now) for each in documents]
+    active = [each for each in known if not each.paused]
     found = [*_shortened(_put_ahead(active, now))]
     if not active:
         return found
@@ -213,7 +226,7 @@ async def schedule_problems(connection: Connection) -> list[Problem]:
     if not scheduler.owner:
         found.append(_leaderless(active, scheduler, now))
     found += _shortened(_late(active, has_leader=bool(scheduler.owner)))
-    return found + _shortened(await _dying(connection, active))
+    return found + _shortened(await _dying(connection, [each for each in documents if not each.paused]))
 
 
 def _leaderless(active: Sequence[ScheduleView], scheduler: SchedulerView, now: datetime) -> Problem:
@@ -260,13 +273,19 @@ def _put_ahead(active: Iterable[ScheduleView], now: datetime) -> Iterator[Proble
             )
 
 
-async def _dying(connection: Connection, active: Sequence[ScheduleView]) -> list[Problem]:
+async def _dying(connection: Connection, active: Sequence[ScheduleDocument]) -> list[Problem]:
     """Return schedules of which the latest runs have all died.
 
-    Only the schedules of the newest dead jobs are looked at: of the others the latest run is not dead.
+    Only the histories of schedules with dead jobs are looked at: of the others the latest run is not dead.
     """
-    dead = await list_jobs(connection, JobFilter(states=frozenset({JobState.DEAD})), MOST_DEAD, max_seconds=SECONDS)
-    ids = {each.schedule_id for each in active} & {job.schedule for job in dead.jobs}
+    names, latest = connection.names, min(HISTORY, max(1, MOST_RUNS // len(active)))
+    runs = {
+        names.dead(each.spec.queue, firing.job_id): each.spec.schedule_id
+        for each in active
+        for firing in each.firings[-latest:]
+        if is_job_id(firing.job_id)
+    }
+    ids = {runs[each.subject] for each in await read_many(connection, names.jobs_stream, list(runs), names.dead("*", "*"))}
     histories = await asyncio.gather(*(_history(connection, each) for each in sorted(ids)[: MOST_EACH * 2]))
     return [each for name, history in zip(sorted(ids), histories, strict=False) for each in _of_history(name, history)]
 

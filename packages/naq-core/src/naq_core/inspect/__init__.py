@@ -1,7 +1,7 @@
 """Reading the state of the whole: shared by the client, the CLI and the dashboard. Nothing here changes anything."""
 
 from naq_core.inspect.broker import broker_info
-from naq_core.inspect.jobs import count_jobs, get_arguments, get_call, get_job, list_jobs
+from naq_core.inspect.jobs import count_jobs, get_arguments, get_call, get_job, list_jobs, list_running_but
 from naq_core.inspect.queues import get_queue, list_queues
 from naq_core.inspect.schedulers import leading_scheduler
 from naq_core.inspect.signals import waiting_for_signals
@@ -28,6 +28,7 @@ __all__ = [
     "list_jobs",
     "list_past_workers",
     "list_queues",
+    "list_running_but",
     "list_workers",
     "list_workflows",
     "read_json_result",

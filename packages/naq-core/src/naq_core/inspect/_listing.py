@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from naq_core.masks import Mask, masked
 from naq_core.names import is_job_id
 from naq_core.record import JobRecord, JobState
 from naq_core.storage.connection import Connection
-from naq_core.storage.consumers import list_consumers
+from naq_core.storage.consumers import ConsumerFacts, list_consumers
 from naq_core.storage.records import stored_of
 from naq_core.storage.subjects import LEVELS, STATE, state_of_subject
 from naq_core.transport.direct import Entry, get_many
@@ -72,7 +72,7 @@ class Listing:
         wanted: JobFilter,
         sources: Sequence[MergedSubject],
         began: int,
-        skip: tuple[str, str],
+        skip: Callable[[str, str], bool],
         mask: Mask | None,
     ) -> None:
         self._connection = connection
@@ -92,14 +92,14 @@ class Listing:
         connection: Connection,
         wanted: JobFilter,
         cursor: str | None,
-        skip: tuple[str, str] = ("", ""),
+        skip: Callable[[str, str], bool] = lambda *_: False,
         mask: Mask | None = None,
     ) -> Self:
         """Find out where to look.
 
         Args:
             wanted: Made by `check_filter`.
-            skip: Queue and id of a job that is not to be listed, as it has been shown.
+            skip: Says of the queue and the id of a job whether it is not to be listed, as it has been shown.
             mask: As of `list_jobs`.
 
         Raises:
@@ -107,31 +107,35 @@ class Listing:
         """
         names = connection.names
         queue = wanted.place
-        records, jobs = await stream_span(connection, names.results_stream), await stream_span(connection, names.jobs_stream)
-        spans: list[tuple[str, str | None, int, int, bool]] = []
-        """Stream, subject, where to begin, the lowest sequence, whether it holds records."""
+        records, jobs, consumers = await asyncio.gather(
+            stream_span(connection, names.results_stream),
+            stream_span(connection, names.jobs_stream),
+            _consumers(connection, wanted),
+        )
+        spans: list[tuple[str, str | None, int, int, int]] = []
+        """Stream, subject, where to begin, the lowest sequence, how far apart the matches lie (0: unknown)."""
         if not wanted.states <= PLACES.keys() or not wanted.states:
             subject = None if queue == "*" else names.result(queue, "*")
-            spans.append((names.results_stream, subject, records.last + 1, records.first, True))
+            spans.append((names.results_stream, subject, records.last + 1, records.first, 0))
         if not wanted.states:
             if not (wanted.worker or wanted.error):  # what no worker has had has neither
-                spans.append((names.jobs_stream, names.any_state(queue, "*"), jobs.last + 1, jobs.first, False))
+                spans.append((names.jobs_stream, names.any_state(queue, "*"), jobs.last + 1, jobs.first, 0))
         else:
             places = frozenset().union(*(PLACES.get(state, ()) for state in wanted.states))
             if not places.isdisjoint(LEVELS):
-                spans += [(names.jobs_stream, *each, False) for each in await _ready_spans(connection, wanted, queue, jobs.last)]
+                spans += [(names.jobs_stream, *each) for each in _ready_spans(connection, wanted, queue, jobs.last, consumers)]
             for place in sorted(places.difference(LEVELS)):
-                spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", jobs.last + 1, jobs.first, False))
-        rare = await _rare_subjects(connection, queue, [subject for _, subject, *_ in spans if subject])
+                spans.append((names.jobs_stream, f"{names.jobs}.{place}.{queue}.*", jobs.last + 1, jobs.first, 0))
+        rare = _rare_subjects(connection, queue, [subject for _, subject, *_ in spans if subject], consumers)
         begin = [records.last, *(top for _, _, top, _, _ in spans)]
         began, *positions = begin if cursor is None else _read_cursor(cursor, len(begin))
         sources = [
             MergedSubject(
-                ReverseScan(connection, stream, subject, below=position, first=max(1, first), is_rare=subject in rare),
+                ReverseScan(connection, stream, subject, below=position, first=max(1, first), is_rare=subject in rare, step=step),
                 position,
-                is_records=is_records,
+                is_records=stream == names.results_stream,
             )
-            for (stream, subject, _, first, is_records), position in zip(spans, positions, strict=True)
+            for (stream, subject, _, first, step), position in zip(spans, positions, strict=True)
         ]
         return cls(connection, wanted, sources, began, skip, mask)
 
@@ -218,8 +222,8 @@ class Listing:
         requests: list[dict[str, Any]] = []
         for number, (source, entry) in enumerate(batch):
             _, queue, job_id = state_of_subject(entry.subject)
-            if (queue, job_id) == self._skip or not is_job_id(job_id):
-                continue  # the latter is a bell, which is no job
+            if not is_job_id(job_id) or self._skip(queue, job_id):
+                continue  # the former is a bell, which is no job
             if not source.is_records:
                 if self._may_come_to_match(entry):
                     messages[number] = entry
@@ -273,34 +277,47 @@ class Listing:
         return not self._filter.arguments or has_arguments(self._filter, view, envelope, self._mask) is True
 
 
-async def _rare_subjects(connection: Connection, queue: str, subjects: Sequence[str]) -> set[str]:
+async def _consumers(connection: Connection, wanted: JobFilter) -> list[ConsumerFacts]:
+    """Return the consumers that tell where the jobs can be; none where the places of these do not depend on them."""
+    is_ready = any(not frozenset(LEVELS).isdisjoint(PLACES.get(state, ())) for state in wanted.states)
+    return await list_consumers(connection, wanted.place) if is_ready or not (wanted.states or wanted.place == "*") else []
+
+
+def _rare_subjects(connection: Connection, queue: str, subjects: Sequence[str], consumers: Sequence[ConsumerFacts]) -> set[str]:
     """Return those of which few messages lie in the jobs stream: of these the server finds the ends quickly."""
     names = connection.names
     rare = {each for each in subjects if each.removeprefix(f"{names.jobs}.").partition(".")[0] in RARE}
     whole = names.any_state(queue, "*")
-    if queue != "*" and whole in subjects and sum(each.pending for each in await list_consumers(connection, queue)) < FEW:
+    if queue != "*" and whole in subjects and sum(each.pending for each in consumers) < FEW:
         rare.add(whole)
     return rare
 
 
-async def _ready_spans(connection: Connection, wanted: JobFilter, queue: str, last: int) -> list[tuple[str, int, int]]:
-    """Return where jobs on ready subjects can be: a subject for each, where to begin, and the lowest sequence.
+def _ready_spans(
+    connection: Connection, wanted: JobFilter, queue: str, last: int, consumers: Sequence[ConsumerFacts]
+) -> list[tuple[str, int, int, int]]:
+    """Return where jobs on ready subjects can be: subject, where to begin, the lowest sequence, how far apart they lie.
 
     The consumers know it. Jobs that run, or wait for a short back-off, lie between what their consumer has delivered and what it
     knows to be settled; each queue has its own, as one may be far behind another.
     """
     jobs = connection.names.jobs
-    consumers = sorted(await list_consumers(connection, queue), key=lambda each: (each.level, each.queue))
+    consumers = sorted(consumers, key=lambda each: (each.level, each.queue))
     if JobState.QUEUED not in wanted.states and len(consumers) <= MOST_SOURCES:
         return [
-            (f"{jobs}.{each.level}.{each.queue}.*", (each.delivered if each.unsettled else each.floor) + 1, each.floor + 1)
+            (
+                f"{jobs}.{each.level}.{each.queue}.*",
+                (each.delivered if each.unsettled else each.floor) + 1,
+                each.floor + 1,
+                max(1, (each.delivered - each.floor) // max(1, 2 * each.unsettled)),
+            )
             for each in consumers
         ]
     spans = []
     for level in sorted(LEVELS):
         live = [each for each in consumers if each.level == level and (each.pending or each.unsettled)]
         top = last if JobState.QUEUED in wanted.states else max((each.delivered for each in live), default=0)
-        spans.append((f"{jobs}.{level}.{queue}.*", top + 1, min((each.floor for each in live), default=top) + 1))
+        spans.append((f"{jobs}.{level}.{queue}.*", top + 1, min((each.floor for each in live), default=top) + 1, 0))
     return spans
 
 

@@ -1,7 +1,8 @@
 """Jobs: lists of them, newest first, counts, and one with all that is known of it."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -14,6 +15,7 @@ from naq_core.inspect._listing import GRACE, Listing
 from naq_core.inspect._match import matches
 from naq_core.masks import Mask, masked, masked_value
 from naq_core.names import check_place, is_job_id
+from naq_core.record import JobState
 from naq_core.serialization import JSON, decode_json
 from naq_core.storage import records
 from naq_core.storage.connection import Connection
@@ -26,6 +28,8 @@ from naq_core.written_calls import WrittenCall
 MAX_SCAN = 20_000
 MOST_CHILDREN = 1000
 EVERYTHING = JobFilter()
+Place: TypeAlias = tuple[str, str]
+"""Queue and id of a job."""
 
 
 async def list_jobs(
@@ -60,7 +64,7 @@ async def list_jobs(
     filter = check_filter(filter)  # noqa: A001 - as above
     until = _until(max_seconds)
     first: list[JobView] = []
-    skip = ("", "")
+    skip: Place = ("", "")
     if filter.text and not filter.arguments and is_job_id(filter.text):  # an id pasted into a search box is found at once
         try:
             view = await _by_id(connection, filter.text, filter.place)
@@ -69,9 +73,24 @@ async def list_jobs(
         if view is not None and matches(filter, view, mask):
             skip = (view.queue, view.job_id)
             first = [masked(view, mask)] if cursor is None else []
-    listing = await Listing.open(connection, filter, cursor, skip, mask)
+    listing = await Listing.open(connection, filter, cursor, lambda *place: place == skip, mask)
     jobs, scanned = await listing.page(limit - len(first), max_scan, until)
     return JobPage(jobs=first + jobs, cursor=listing.cursor(), scanned=scanned)
+
+
+async def list_running_but(
+    connection: Connection, known: Callable[[str, str], bool], limit: int, max_seconds: float
+) -> list[JobView]:
+    """Return the running jobs of which somebody else knows nothing; only their records are read.
+
+    Args:
+        known: Says it of the queue and the id of a job.
+        limit: As of `list_jobs`.
+        max_seconds: As of `list_jobs`.
+    """
+    wanted = check_filter(JobFilter(states=frozenset({JobState.RUNNING})))
+    listing = await Listing.open(connection, wanted, None, known)
+    return (await listing.page(limit, MAX_SCAN, _until(max_seconds)))[0]
 
 
 async def count_jobs(

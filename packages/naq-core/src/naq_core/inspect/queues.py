@@ -1,5 +1,6 @@
 """The queues and how full they are."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,19 +60,21 @@ async def _views(connection: Connection, consumers: Sequence[ConsumerFacts]) -> 
         view.redelivered += each.redelivered
         view.paused = view.paused or each.is_paused
         view.by_priority[each.level] = each.pending
-    held = await _count_each(connection, names.held, queues)
-    dead = await _count_each(connection, names.dead, queues)
-    keyed = await _count_each(connection, names.waits_for_key, queues)
-    rated = await _count_each(connection, lambda queue, _: names.waits_for_key(queue, ALL), queues) if any(keyed) else keyed
+    held, dead, (keyed, rated), workers, *_ = await asyncio.gather(
+        _count_each(connection, names.held, queues),
+        _count_each(connection, names.dead, queues),
+        _count_waiting(connection, queues),
+        list_workers(connection),
+        _add_oldest(connection, consumers, views),
+        _add_settings(connection, views),
+    )
     for queue, waiting, buried, entries, of_all in zip(queues, held, dead, keyed, rated, strict=True):
         view = views[queue]
         view.held, view.dead = waiting, buried
         # Entries of cancelled jobs stay for a while.
         view.waiting_for_rate = min(waiting, of_all)
         view.waiting_for_key = max(0, min(waiting - view.waiting_for_rate, entries - of_all))
-    await _add_oldest(connection, consumers, views)
-    await _add_settings(connection, views)
-    for worker in await list_workers(connection):
+    for worker in workers:
         for queue in worker.get("queues", ()):
             if queue in views:
                 views[queue].workers += 1
@@ -84,6 +87,15 @@ async def _count_each(connection: Connection, subject_of: Callable[[str, str], s
     if len(queues) > FEW and await count_many(connection, stream, [subject_of("*", "*")]) == [0]:
         return [0] * len(queues)
     return await count_many(connection, stream, [subject_of(queue, "*") for queue in queues])
+
+
+async def _count_waiting(connection: Connection, queues: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Count each queue's entries of jobs that wait for a key or the queue's rate, and those among them that wait for the rate."""
+    names = connection.names
+    entries = await _count_each(connection, names.waits_for_key, queues)
+    if not any(entries):
+        return entries, entries
+    return entries, await _count_each(connection, lambda queue, _: names.waits_for_key(queue, ALL), queues)
 
 
 async def _add_oldest(connection: Connection, consumers: Sequence[ConsumerFacts], views: dict[str, QueueView]) -> None:

@@ -8,6 +8,7 @@ from naq_core.schedules.spec import ScheduleSpec, firing_id, make_named_spec, ma
 from naq_core.schedules.store import (
     delete_schedule,
     get_schedule,
+    list_schedule_documents,
     list_schedules,
     next_runs,
     pause_schedule,
@@ -31,6 +32,7 @@ __all__ = [
     "file_specs",
     "firing_id",
     "get_schedule",
+    "list_schedule_documents",
     "list_schedules",
     "make_named_spec",
     "make_spec",

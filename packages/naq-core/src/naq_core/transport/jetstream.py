@@ -47,6 +47,8 @@ class JetStream(Link):
         super().__init__(settings, name=name, patient=patient, is_hidden=is_hidden, clock=clock)
         self.keeper = Keeper(self)
         self._keeps = keeps
+        self.steps: dict[tuple[str, str | None], int] = {}
+        """How far apart messages of a subject lay when they were read last."""
         self._checked_at = self._loop.time()
 
     def stream_of(self, subject: str) -> str:

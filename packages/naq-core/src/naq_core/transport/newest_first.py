@@ -20,6 +20,8 @@ AFFORDABLE = 0.02
 FEWEST_AFFORDED = 4
 LEAPS = 4
 """Probes of a leap that are sent at once."""
+MOST_STEPS = 1000
+"""Subjects of which it is kept how far apart their messages lie."""
 ROUNDS = 8
 """How often a cell is asked for one more match before the step is made smaller."""
 
@@ -32,10 +34,19 @@ class ReverseScan:
         below: Sequences from here on are not looked at.
         first: The lowest sequence there is.
         is_rare: So few match that asking for the newest match of all is cheap.
+        step: How far apart the matches lie, if that is known; 0: as far as they lay the last time.
     """
 
     def __init__(
-        self, connection: JetStream, stream: str, subject: str | None, *, below: int, first: int, is_rare: bool = False
+        self,
+        connection: JetStream,
+        stream: str,
+        subject: str | None,
+        *,
+        below: int,
+        first: int,
+        is_rare: bool = False,
+        step: int = 0,
     ) -> None:
         self._connection = connection
         self._stream = stream
@@ -43,7 +54,7 @@ class ReverseScan:
         self._is_match = _matcher(subject)
         self._top = below
         self._first = first
-        self._step = 1
+        self._step = step or connection.steps.get((stream, subject), 1)
         self._knows_ends = not is_rare
         self._probe_seconds = 0.0
         """What a probe took in the round before."""
@@ -83,6 +94,9 @@ class ReverseScan:
             elif len(entries) > 2 * cells:
                 self._step = max(1, self._step // 2)
             if entries:
+                if len(self._connection.steps) >= MOST_STEPS:
+                    self._connection.steps.clear()
+                self._connection.steps[self._stream, self._subject] = self._step
                 return entries
         return []
 

@@ -9,14 +9,13 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Response
 
-from naq_core.attention import needs_attention
 from naq_core.inspect import leading_scheduler, list_queues, list_workers
 from naq_core.metrics import Series, SeriesPoint
 from naq_core.schedules import list_schedules
 from naq_core.views import Deploy
 from naq_dashboard.api.prometheus import Facts, encode
 from naq_dashboard.queries.deploys import deploys
-from naq_dashboard.queries.queues import ATTENTION_FRESH
+from naq_dashboard.queries.queues import problems
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["METRICS"]
@@ -53,13 +52,13 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     """Return everything for Prometheus. One dashboard is to be asked, or the sums of several are counted twice."""
     state = state_of(request)
     connection = await state.connection()
-    counters, queues, workers, schedules, leader, problems = await asyncio.gather(
+    counters, queues, workers, schedules, leader, found = await asyncio.gather(
         state.figures.counters(),
         state.read(list_queues),
         state.read(list_workers),
         state.read(list_schedules, fresh=SCHEDULES_FRESH),
         state.read(leading_scheduler),
-        state.read(needs_attention, state.mask, fresh=ATTENTION_FRESH),
+        problems(state.read),
     )
     facts = Facts(
         now=connection.clock.now(),
@@ -70,7 +69,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         has_leader=leader is not None,
         reconnects=connection.generation,
         streams=state.live.streams,
-        problems=problems,
+        problems=found,
     )
     # A thousand functions are a hundred thousand lines: others must not wait for them.
     body, media_type = await asyncio.to_thread(encode, facts, request.headers.get("accept", ""))

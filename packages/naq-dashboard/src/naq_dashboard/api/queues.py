@@ -7,10 +7,9 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath
 
-from naq_core.attention import needs_attention
 from naq_core.inspect import broker_info, get_queue, list_queues, list_workers
 from naq_core.views import BrokerView, Problem, QueueView
-from naq_dashboard.queries.queues import ATTENTION_FRESH, totals
+from naq_dashboard.queries.queues import problems, totals
 from naq_dashboard.web import AnyRequest, state_of
 
 __all__ = ["QUEUES", "Overview"]
@@ -38,8 +37,7 @@ async def overview(request: AnyRequest) -> Overview:
 @get("/api/attention", tags=["overview"])
 async def attention(request: AnyRequest) -> list[Problem]:
     """List what is broken, the worst first: each with its cause, since when, and what to do. `naq doctor` says the same."""
-    state = state_of(request)
-    return await state.read(needs_attention, state.mask, fresh=ATTENTION_FRESH)
+    return await problems(state_of(request).read)
 
 
 @get("/api/queues", tags=["queues"])

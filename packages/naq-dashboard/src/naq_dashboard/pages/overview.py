@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-from naq_core.attention import needs_attention
 from naq_core.inspect import broker_info, list_queues
 from naq_dashboard.languages import _
 from naq_dashboard.pages.charts import charts
@@ -13,7 +12,7 @@ from naq_dashboard.queries import search
 from naq_dashboard.queries.audit import done_lately
 from naq_dashboard.queries.errors import dead_jobs
 from naq_dashboard.queries.plans import read_plans
-from naq_dashboard.queries.queues import ATTENTION_FRESH, longest_waiting, totals
+from naq_dashboard.queries.queues import ATTENTION_FRESH, longest_waiting, problems, totals
 from naq_dashboard.state import AppState
 
 __all__ = ["overview"]
@@ -26,12 +25,12 @@ MOST_PROBLEMS = 12
 
 async def overview(state: AppState, query: Query) -> dict[str, Any]:
     """Show totals, the queues that wait longest, the newest failures, the workers and the server."""
-    queues, workers, broker, failures, problems, plans, (drawn, changes) = await asyncio.gather(
+    queues, workers, broker, failures, found, plans, (drawn, changes) = await asyncio.gather(
         state.read(list_queues),
         read_rows(state),
         state.read(broker_info),
         search.find(state.read, dead_jobs(), RECENT),
-        state.read(needs_attention, state.mask, fresh=ATTENTION_FRESH),
+        problems(state.read),
         state.read(read_plans, state.mask, fresh=ATTENTION_FRESH),
         asyncio.gather(charts(state, query), done_lately(state.read, state.now())),
     )
@@ -53,7 +52,7 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         "slots": sum(each.concurrency for each in workers),
         "busy": sum(len(each.jobs) for each in workers),
         "failures": failures,
-        "problems": problems,
+        "problems": found,
         "plans": plans,
         "most_problems": MOST_PROBLEMS,
         "changes": changes[:RECENT],

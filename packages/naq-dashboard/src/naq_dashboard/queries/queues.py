@@ -2,12 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 
-from naq_core.views import QueueView
+from naq_core.attention import needs_attention
+from naq_core.views import Problem, QueueView
+from naq_dashboard.queries.reader import Reader
 
-__all__ = ["ATTENTION_FRESH", "job_counts", "longest_waiting", "totals"]
+__all__ = ["ATTENTION_FRESH", "job_counts", "longest_waiting", "problems", "totals"]
 
 ATTENTION_FRESH = 3.0
 """Seconds for which the list of what needs attention stays: it is put together of many answers."""
+
+
+async def problems(read: Reader) -> list[Problem]:
+    """Return what needs attention; what the page has read besides is not read again for it.
+
+    Raises:
+        BrokerError: The server does not answer.
+    """
+    return await read(needs_attention, read.mask, read, fresh=ATTENTION_FRESH)
 
 
 def totals(queues: Sequence[QueueView]) -> dict[str, int]:

@@ -46,12 +46,13 @@ class Reader:
         Raises:
             BrokerError: There is no connection at the moment.
         """
+        connection = await self._broker.connection()
         key = (function, arguments)
         now = asyncio.get_running_loop().time()
         for old in [each for each, known in self._shared.items() if known.until < now]:
             del self._shared[old]
         if key not in self._shared:
-            self._shared[key] = _Shared(self._background, function, await self._broker.connection(), arguments, fresh)
+            self._shared[key] = _Shared(self._background, function, connection, arguments, fresh)
         answer: T = await asyncio.shield(self._shared[key].task)
         return answer
 

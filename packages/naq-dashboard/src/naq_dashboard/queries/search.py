@@ -20,7 +20,7 @@ COUNT_FRESH = 3.0
 """Seconds for which a count stays: it may have to look at many entries."""
 
 
-async def find(read: Reader, wanted: JobFilter, limit: int, cursor: str = "", *, fresh: float = 0.2) -> JobPage:
+async def find(read: Reader, wanted: JobFilter, limit: int, cursor: str = "", *, fresh: float = 0.0) -> JobPage:
     """Return the next jobs that a filter matches, masked, as many as are found in a moment.
 
     Raises:
