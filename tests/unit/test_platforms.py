@@ -27,7 +27,7 @@ def without_posix(program: str, **variables: str) -> subprocess.CompletedProcess
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("NAQ_", "NATS_URL"))}
     command = [sys.executable, "-c", prelude + program]
     environment = {**clean, **variables}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
