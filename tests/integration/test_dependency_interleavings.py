@@ -155,7 +155,7 @@ async def fire_timer(connection: Connection, child: Job[Any]) -> None:
     reply = f"$JS.ACK.{names.jobs_stream}.{names.consumer(child.queue)}.1.{found.sequence}.1.0.0"
     delivery = Delivery(connection, Acks(connection), ready, reply, found.data, found.raw_headers)
     assert delivery.looks == 0
-    ended = await Finisher(connection, Keys(connection, lambda *_: KeyRule(), lambda: None), lambda: None).look(
+    ended = await Finisher(connection, Keys(connection, "w", lambda *_: KeyRule(), lambda: None), lambda: None).look(
         delivery, decode_envelope(found.data)
     )
     if ended is True:

@@ -293,7 +293,7 @@ async def test_workers_and_clients_that_compete_for_keys_lose_none(queue: Queue,
 
 async def test_what_comes_for_a_key_that_is_to_be_tried_again_is_not_judged_by_what_was_seen_before(queue: Queue) -> None:
     connection = await queue.connection()
-    keys = Keys(connection, lambda *_: KeyRule(), lambda: None)
+    keys = Keys(connection, "w", lambda *_: KeyRule(), lambda: None)
     subject = connection.names.ready("default", "key:a", "normal")
     reply = f"$JS.ACK.{connection.names.jobs_stream}.{connection.names.consumer('default')}.1.1.1.0.0"
     delivery = Delivery(connection, Acks(connection), subject, reply, b"", b"NATS/1.0\r\nNaq-Key-Bell: a\r\n\r\n")

@@ -222,7 +222,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
         *(names.any_state(queue, "*") for queue in queues),
         *(names.window(queue, "*") for queue in queues),
         *(subject for queue in queues for subject in (names.waits_for_key(queue, "*"), names.places(queue, "*"))),
-        *(names.timed_bell(queue, "*") for queue in queues),
+        *(subject for queue in queues for subject in (names.timed_bell(queue, "*"), names.asks(queue, "*"))),
         *(f"{names.edges}.*.{queue}.*.signal" for queue in queues),  # of jobs that were enqueued by name
         *(names.result(queue, "*") for queue in queues),
         *(names.slot(queue, "*") for queue in queues),
@@ -244,7 +244,7 @@ def _worker(names: Names, queues: Sequence[str]) -> _Rules:
     subscribe = [
         names.control("*"),
         names.consumer_advisory("*"),
-        *(names.queue_event(queue) for queue in queues),
+        *(subject for queue in queues for subject in (names.queue_event(queue), names.asks(queue, "*"))),
         *_ends(names, queues),
     ]
     return publish, subscribe

@@ -5,9 +5,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from naq_core.errors import BrokerError, JetStreamError, UnreadableError
 from naq_core.record import JobRecord
+from naq_core.storage.asks import Answers, Ask, Writers, answer_asks, ask_writer
 from naq_core.storage.bells import read_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.deliveries import Delivery, ack_all
@@ -15,6 +17,7 @@ from naq_core.storage.releasing import Releasing, Work
 from naq_core.storage.room import KeyRule
 from naq_core.storage.subjects import NORMAL
 from naq_core.storage.waiting_entries import Key
+from naq_worker._key_task import KeyTask
 from naq_worker._waits import Waits
 
 log = logging.getLogger(__name__)
@@ -35,70 +38,32 @@ LONGEST_WAIT = 0.1
 """Seconds until a key is tried again for which others were faster, at most: what ends meanwhile is done with it."""
 
 
-class _Task:
-    """What is to be done for a key, and whom to tell when it is done."""
-
-    __slots__ = ("bells", "due", "ended", "failures", "is_alone", "starts", "work")
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.bells: list[Delivery] = []
-        self.ended: list[Delivery] = []
-        self.starts: dict[str, asyncio.Future[float]] = {}
-        """By the ids of jobs that are about to start: to be told when they may."""
-        self.due = 0.0
-        self.failures = 0
-        self.is_alone = False
-        """The server has refused a round with it: it must not stand in the way of others."""
-
-    def merge(self, later: "_Task") -> None:
-        """Add what has come for the key since: what was seen before may be old by now."""
-        self.work.rule = later.work.rule
-        self.work.at = max(self.work.at, later.work.at)
-        self.work.ended |= later.work.ended
-        self.work.starting |= later.work.starting
-        self.starts |= later.starts
-        self.work.listed_at = max(self.work.listed_at, later.work.listed_at)
-        self.work.checks |= later.work.checks
-        self.work.is_rung |= later.work.is_rung
-        self.work.has_levels |= later.work.has_levels
-        self.work.is_seen = self.work.has_written = False
-        self.bells += later.bells
-        self.ended += later.ended
-
-    def answer(self) -> None:
-        """Tell the jobs that are about to start what has become of it."""
-        for job_id, seconds in self.work.answers.items():
-            start = self.starts.pop(job_id)
-            if not start.done():  # else its task was cancelled
-                start.set_result(seconds)
-        self.work.answers.clear()
-
-    def fail(self, error: BrokerError) -> None:
-        """Leave the jobs that are about to start to their next delivery."""
-        for start in self.starts.values():
-            if not start.done():
-                start.set_exception(error)
-
-
 class Keys:
     """Starts the next jobs of keys, for one worker, and acknowledges what asked for it.
 
     While one round is on its way, what comes meanwhile gathers for the next: many keys, few requests.
 
     Args:
+        worker_id: Its id.
         key_rule: How many jobs of a key may have a place, and start in a time, by queue and token.
         on_idle: Called when nothing is left to do.
     """
 
-    def __init__(self, connection: Connection, key_rule: Callable[[str, str], KeyRule], on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: Connection, worker_id: str, key_rule: Callable[[str, str], KeyRule], on_idle: Callable[[], None]
+    ) -> None:
         self._connection = connection
         self._key_rule = key_rule
         self._on_idle = on_idle
-        self._releasing = Releasing(connection)
+        self._writers = Writers(connection, worker_id)
+        self._releasing = Releasing(connection, self._writers)
         self._waits = Waits(connection, self._releasing.waiting_at)
-        self._tasks: dict[Key, _Task] = {}
-        self._in_round: dict[Key, _Task] = {}
+        self._tasks: dict[Key, KeyTask] = {}
+        self._in_round: dict[Key, KeyTask] = {}
+        self._asked: dict[Key, KeyTask] = {}
+        """What other workers were asked for, as it is they who write these lists."""
+        self._heard: set[str] = set()
+        """The queues for which other workers can ask this one."""
         self._bells: dict[Delivery, int] = {}
         """Bells that are not answered yet, with the number of keys for which that is so."""
         self._has_work = asyncio.Event()
@@ -111,7 +76,8 @@ class Keys:
     def is_idle(self) -> bool:
         """Whether all that was asked for is done, and no rate lets more start in a moment."""
         soon = self._now() + SOON
-        return not self._tasks and not self._in_round and all(timer.when() > soon for timer in self._timers.values())
+        is_busy = self._tasks or self._in_round or self._asked
+        return not is_busy and all(timer.when() > soon for timer in self._timers.values())
 
     def ring(self, delivery: Delivery) -> bool:
         """Take a bell; return whether it is one of NAQ's."""
@@ -149,7 +115,7 @@ class Keys:
         task.work.at = max(task.work.at, delivery.ready_at)
         task.work.starting[delivery.job_id] = run
         start: asyncio.Future[float] = self._loop.create_future()
-        task.starts[delivery.job_id] = start
+        task.begin({delivery.job_id: start})
         return await start
 
     def _wake_at(self, key: Key, at: float) -> None:
@@ -164,12 +130,12 @@ class Keys:
         del self._timers[key]
         self._task(*key).work.is_rung = True
 
-    def _task(self, queue: str, token: str) -> _Task:
+    def _task(self, queue: str, token: str) -> KeyTask:
         key = queue, token
         rule = self._key_rule(queue, token)
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = _Task(Work(key, rule))
+            task = self._tasks[key] = KeyTask(Work(key, rule))
             self._has_work.set()
         task.work.rule = rule
         task.work.is_seen = task.work.has_written = False  # what was seen before this came may be old by now
@@ -184,21 +150,25 @@ class Keys:
 
     async def flush(self) -> None:
         """Start all that may start; what is left undone is delivered again, and done then."""
-        while self._tasks:
+        while self._tasks or self._asked:
             self._has_work.clear()
             now = self._now()
-            due = [task for task in self._tasks.values() if task.due <= now][:AT_ONCE]
+            waiting = [task for key, task in self._tasks.items() if key not in self._asked]  # else it gathers
+            due = [task for task in waiting if task.due <= now][:AT_ONCE]
             if not due:
+                times = [task.due for task in waiting]
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(task.due for task in self._tasks.values()) - now):
+                    async with asyncio.timeout(min(times) - now if times else None):
                         await self._has_work.wait()
                 continue
+            due = self._ask(due)
             due = [task for task in due if not task.is_alone] or due[:1]
             self._in_round = {task.work.key: task for task in due}
             for key in self._in_round:
                 del self._tasks[key]
             try:
-                await self._round(due)
+                if due:
+                    await self._round(due)
             finally:
                 for task in self._in_round.values():  # it was cancelled: to be done again is harmless
                     self._put_back(task)
@@ -206,8 +176,9 @@ class Keys:
             if self.is_idle:
                 self._on_idle()
 
-    async def _round(self, tasks: Sequence[_Task]) -> None:
+    async def _round(self, tasks: Sequence[KeyTask]) -> None:
         try:
+            await self._hear({task.work.key[0] for task in tasks})
             again = {work.key for work in await self._releasing.round([task.work for task in tasks])}
         except BrokerError as error:
             self._failed(error)
@@ -217,15 +188,21 @@ class Keys:
             task.answer()
             self._wake_at(task.work.key, task.work.wake_at)
         done = [task for task in tasks if task.work.key not in again]
-        await ack_all([*self._answered(done), *(delivery for task in done for delivery in task.ended)])
+        await self._end(done)
         for task in done:
             del self._in_round[task.work.key]
         for task in self._in_round.values():
-            if task.work.tries:
+            if task.work.tries and not self._writer(task):
                 wait = min(FIRST_WAIT * 2 ** min(task.work.tries, 10), LONGEST_WAIT)
                 task.due = self._now() + random.uniform(0, wait)  # noqa: S311 - not for a secret
 
-    def _answered(self, done: Iterable[_Task]) -> list[Delivery]:
+    async def _end(self, done: Sequence[KeyTask]) -> None:
+        """Acknowledge what has asked for what is done."""
+        for task in done:
+            task.end()
+        await ack_all([*self._answered(done), *(delivery for task in done for delivery in task.ended)])
+
+    def _answered(self, done: Iterable[KeyTask]) -> list[Delivery]:
         """Return the bells of which all is done with these."""
         answered: list[Delivery] = []
         for task in done:
@@ -251,7 +228,64 @@ class Keys:
                 if self._bells.pop(delivery, 0):
                     _ = self._connection.background.start(delivery.nak(AGAIN), "naq-nak")
 
-    def _put_back(self, task: _Task) -> None:
+    def _writer(self, task: KeyTask) -> str:
+        """Return the other worker to ask, as it writes the lists of that queue (`docs/adr/0067-one-writer-of-a-list.md`)."""
+        return "" if task.is_own else self._writers.of(task.work.key[0])
+
+    def _ask(self, due: Sequence[KeyTask]) -> list[KeyTask]:
+        """Ask other workers for what is theirs to write; return the rest."""
+        own: list[KeyTask] = []
+        others: dict[tuple[str, str], list[KeyTask]] = {}
+        for task in due:
+            writer = self._writer(task)
+            (others.setdefault((task.work.key[0], writer), []) if writer else own).append(task)
+        for (queue, writer), tasks in others.items():
+            for task in tasks:
+                self._asked[task.work.key] = self._tasks.pop(task.work.key)
+            _ = self._connection.background.start(self._ask_writer(queue, writer, tasks), "naq-ask")
+        return own
+
+    async def _ask_writer(self, queue: str, writer: str, tasks: Sequence[KeyTask]) -> None:
+        answers: Answers | None = None
+        try:
+            answers = await ask_writer(self._connection, queue, writer, [task.asked() for task in tasks])
+            if answers is None:
+                self._writers.forget(queue)
+                return
+            for task, seconds in zip(tasks, answers, strict=True):
+                self._wake_at(task.work.key, 0)  # the writer does
+                task.work.answers.update(seconds)
+                task.answer()
+            await self._end(tasks)
+        finally:
+            for task in tasks:
+                del self._asked[task.work.key]
+                if answers is None:
+                    task.is_own = True
+                    self._put_back(task)
+            self._has_work.set()
+            if self.is_idle:
+                self._on_idle()
+
+    async def _hear(self, queues: Iterable[str]) -> None:
+        """Let other workers ask this one, before lists name it as their writer."""
+        for queue in queues:
+            if queue not in self._heard:
+                self._heard.add(queue)
+                await answer_asks(self._connection, queue, self._writers.worker_id, partial(self._do, queue))
+
+    async def _do(self, queue: str, asks: Sequence[Ask]) -> Answers:
+        """Do what another worker asks for."""
+        tasks = [self._task(queue, ask.token) for ask in asks]
+        starts = [task.take(ask) for task, ask in zip(tasks, asks, strict=True)]
+        ends = [task.asks[-1] for task in tasks]
+        await asyncio.gather(*ends, *(start for each in starts for start in each))
+        return [
+            {job_id: start.result() for job_id, start in zip(ask.starting, each, strict=True)}
+            for ask, each in zip(asks, starts, strict=True)
+        ]
+
+    def _put_back(self, task: KeyTask) -> None:
         later = self._tasks.pop(task.work.key, None)
         if later is not None:
             task.merge(later)

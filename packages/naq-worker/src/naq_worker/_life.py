@@ -121,7 +121,7 @@ class Life:
         connection, settings, worker, intake = self._connection, self._settings, self._worker, self._intake
         self._limits = Limits(connection, worker.worker_id, worker.queues, intake.holds)
         on_idle = intake.wake.set if worker.burst else lambda: None
-        self._keys = Keys(connection, self._limits.key_rule, on_idle)
+        self._keys = Keys(connection, worker.worker_id, self._limits.key_rule, on_idle)
         self._finisher = Finisher(connection, self._keys, on_idle)
         self._metrics = Metrics(connection, worker.worker_id, worker.queues, lambda: intake.fetch.places, self._shares.patterns)
         self._commands = Commands(connection, worker, intake.find, intake.held)

@@ -90,6 +90,8 @@ class Connection(JetStream):
             return "these jobs are not counted"
         if subject == self.names.consumer_advisory("*").lower():
             return "the first job of a priority is found a second later"
+        if subject.startswith(self.names.asks("", "").rstrip(".").lower()):
+            return "workers that share a key or a rate hinder each other more"
         if denied.verb == SUBSCRIBE and subject.startswith(f"{self.names.results}.".lower()):
             return "results are read after the event of a job's end, which takes one more round trip"
         return ""

@@ -12,6 +12,7 @@ from naq_core.decoding import Decoder
 from naq_core.names import check_job_id
 from naq_core.storage.connection import Connection
 from naq_core.storage.messages import schedule_headers
+from naq_core.storage.presence import is_worker_id
 from naq_core.storage.subjects import ALL, ENTRY, FOR_KEY
 from naq_core.transport.headers import FIRST, SCHEDULE_TARGET
 from naq_core.transport.repeat import BrokerMessage
@@ -27,7 +28,7 @@ class KeyPlaces(msgspec.Struct, frozen=True, array_like=True):
     taken: dict[str, str]
     """Their ids and run tokens."""
     written_by: str = ""
-    """Differs from version to version: so a writer whose answer was lost recognises its own."""
+    """The worker, a dot, and what differs from version to version: so a writer whose answer was lost recognises its own."""
     limit: int = 0
     """How many could have a place when it was written; 0: any number."""
     has_levels: bool = False
@@ -38,6 +39,12 @@ class KeyPlaces(msgspec.Struct, frozen=True, array_like=True):
     """Ids of those that were made ready and have not started: each takes a token then."""
     bell_at: float = 0.0
     """No job more could start: a bell is stored for this time. Infinite: one that starts or goes lets the next one follow."""
+
+    @property
+    def writer(self) -> str:
+        """The worker that wrote it; empty where it was one of an earlier version."""
+        worker_id = self.written_by.rpartition(".")[0]
+        return worker_id if is_worker_id(worker_id) else ""
 
     @property
     def is_full(self) -> bool:
@@ -61,9 +68,9 @@ def token_of_key(key: str) -> str:
     return f"={hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=20).hexdigest()}"
 
 
-def encode_places(connection: Connection, places: KeyPlaces) -> bytes:
-    """Return a list of places as stored."""
-    return _encoder.encode(msgspec.structs.replace(places, written_by=connection.client.new_token()))
+def encode_places(connection: Connection, places: KeyPlaces, worker_id: str) -> bytes:
+    """Return a list of places as stored by a worker."""
+    return _encoder.encode(msgspec.structs.replace(places, written_by=f"{worker_id}.{connection.client.new_token()}"))
 
 
 def decode_places(data: bytes) -> KeyPlaces:

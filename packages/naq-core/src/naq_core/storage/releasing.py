@@ -12,6 +12,7 @@ from typing import NamedTuple
 from naq_core.decoding import complain
 from naq_core.errors import UnreadableError, WrongSequenceError
 from naq_core.record import JobState
+from naq_core.storage.asks import Writers
 from naq_core.storage.bells import timed_bell
 from naq_core.storage.connection import Connection
 from naq_core.storage.edges import forget
@@ -114,14 +115,15 @@ class _KeyPlan(NamedTuple):
 
 
 class Releasing:
-    """Starts the next jobs of keys, and remembers what it has read and written: for one worker.
+    """Starts the next jobs of keys, and remembers what it has read and written: for the worker of `writers`.
 
     It writes before it looks for the last time: a job that was enqueued between the two is found here, and the client of a later
     one meets what was written. So a job never waits for a key that has room.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, writers: Writers) -> None:
         self._connection = connection
+        self._writers = writers
         self._known: dict[Key, _Known] = {}
         self._now = asyncio.get_running_loop().time
         self._turn = asyncio.Semaphore(APART)
@@ -342,6 +344,8 @@ class Releasing:
             known.jobs.is_doubted |= not changed or plan.work.tries > FEW_TRIES  # then it was for a job that waits no more
             if plan.work.key in changed or plan.work.tries > FEW_TRIES:
                 known.contended_until = self._now() + CONTENDED_FOR
+            if plan.work.key in changed:
+                self._writers.note_refusal(plan.work.key[0], known.places.writer)
         return [plan.work for plan in plans]
 
     def _list_of(self, plan: _KeyPlan) -> BrokerMessage:
@@ -352,7 +356,8 @@ class Releasing:
         if not plan.places.taken:
             idle = max(0.0, plan.places.full_at - self._connection.clock.now()) + IDLE_FOR
             headers[TTL] = ttl_text(idle)
-        return self._connection.names.places(*plan.work.key), encode_places(self._connection, plan.places), headers
+        data = encode_places(self._connection, plan.places, self._writers.worker_id)
+        return self._connection.names.places(*plan.work.key), data, headers
 
     def _moved(self, token: str, job: WaitingJob, after_list: int) -> BrokerMessage:
         queue = job.ready.rsplit(".", 2)[1]

@@ -146,6 +146,10 @@ class Names:
         """A schedule that makes a worker start the next jobs of a key when its rate allows it."""
         return f"{self.jobs}.places.{queue}.{token}.due"
 
+    def asks(self, queue: str, worker_id: str) -> str:
+        """Where a worker takes what others want to have in the lists of places that it writes."""
+        return f"{self.namespace}.asks.{queue}.{worker_id}"
+
     def archive(self, queue: str, job_id: str, state: str) -> str:
         """Where a job that ended in this state is kept whole, to be put back to work."""
         return self.dead(queue, job_id) if state == "dead" else f"{self.jobs}.kept.{queue}.{job_id}"
