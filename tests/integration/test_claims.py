@@ -15,14 +15,17 @@ import pytest_asyncio
 from naq_client import Queue
 from naq_core import Connection, JobRecord, JobState, Settings
 from naq_core.envelope import decode_envelope
+from naq_core.platforms import boottime
 from naq_core.server import EmbeddedServer
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.records import Stored
 from naq_core.storage.topology import ensure_streams
-from naq_worker import _claim
+from naq_worker import _attempt, _claim
 from naq_worker._active import Active, Claim
 from naq_worker._claim import Claims, Owner
 from naq_worker._suspects import Isolation
+from tests.conftest import RunWorker
+from tests.integration import work
 from tests.support.eventually import eventually
 from tests.support.hands import ME, Hands, nak, open_hands
 from tests.support.proxy import Proxy
@@ -361,3 +364,18 @@ class TestAnotherRunOfTheId:
         assert isinstance(claim, Claim)
         assert (claim.record.attempt, claim.record.crashes) == (1, 0)
         assert claim.record.run == decode_envelope(delivery.data).run
+
+
+@pytest.mark.parametrize("claim", ["first", "late"])
+async def test_a_job_is_not_started_when_its_lease_has_passed_since_its_claim(
+    queue: Queue, run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch, claim: Any
+) -> None:
+    """The worker was frozen between the two: another one may have run the job by now."""
+    times = iter([boottime() + 3600])
+    monkeypatch.setattr(_attempt, "boottime", lambda: next(times, boottime()))
+    job = await queue.options(claim=claim).enqueue(work.count_run)
+    async with run_worker(concurrency=1):
+        await job.result(30)
+        assert await (await queue.enqueue(work.add, 1)).result(30) == 1
+    assert next(times, None) is None
+    assert work.runs[job.job_id] == 1
