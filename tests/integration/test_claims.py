@@ -20,7 +20,7 @@ from naq_core.server import EmbeddedServer
 from naq_core.storage.deliveries import Delivery
 from naq_core.storage.records import Stored
 from naq_core.storage.topology import ensure_streams
-from naq_worker import _attempt, _claim
+from naq_worker import _active, _claim
 from naq_worker._active import Active, Claim
 from naq_worker._claim import Claims, Owner
 from naq_worker._suspects import Isolation
@@ -372,7 +372,7 @@ async def test_a_job_is_not_started_when_its_lease_has_passed_since_its_claim(
 ) -> None:
     """The worker was frozen between the two: another one may have run the job by now."""
     times = iter([boottime() + 3600])
-    monkeypatch.setattr(_attempt, "boottime", lambda: next(times, boottime()))
+    monkeypatch.setattr(_active, "boottime", lambda: next(times, boottime()))
     job = await queue.options(claim=claim).enqueue(work.count_run)
     async with run_worker(concurrency=1):
         await job.result(30)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from naq_core.context import StopFlag
+from naq_core.platforms import boottime
 from naq_core.record import JobRecord
 from naq_core.storage.deliveries import Delivery
 from naq_worker._running import Running
@@ -53,6 +54,12 @@ class Active:
     def is_running(self) -> bool:
         """Whether the user's function runs, and its end still counts."""
         return self.running is not None and not self.is_given_up
+
+    def may_start(self) -> bool:
+        """Whether the function may be called: after its lease, as of a worker that was frozen, the job may have run elsewhere."""
+        if self.lease_until <= boottime():
+            self.interrupt(lease_lost=True)
+        return not self.stopping
 
     def interrupt(self, *, lease_lost: bool) -> None:
         """Stop the function, from the event loop; before and after it the task is left to finish its bookkeeping."""

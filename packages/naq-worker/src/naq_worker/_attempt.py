@@ -18,7 +18,6 @@ from naq_core.errors import AttemptTimeoutError
 from naq_core.layers import Layer, Layers, around, around_attempts, has_declared
 from naq_core.middleware import Attempt
 from naq_core.opened import OpenResources
-from naq_core.platforms import boottime
 from naq_core.resources import has_resources
 from naq_core.settings import Settings
 from naq_worker._active import Active
@@ -73,9 +72,7 @@ class Attempts:
             on_given_up: Called with the outcome where the function goes on after its cancellation; what this method returns
                 later is to be ignored then, as `active.is_given_up` says.
         """
-        if active.lease_until <= boottime():  # frozen since its claim, say: it may have run elsewhere
-            active.interrupt(lease_lost=True)
-        if active.stopping:
+        if not active.may_start():
             return Interrupted(lease_lost=active.lease_lost)
         options = envelope.opt
         try:
