@@ -13,7 +13,11 @@ import pytest
 
 from naq_client import Queue
 from naq_core import BrokerError, EnqueueUnknownError, Settings
+from naq_core.envelope import decode_envelope
 from naq_core.server import EmbeddedServer
+from naq_core.storage import objects
+from naq_core.storage.records import find_job
+from naq_core.transport import link
 from tests.support import jobs
 from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
@@ -162,3 +166,25 @@ async def _is_accepted(queue: Queue) -> None:
         await queue.options(job_id="perhaps").enqueue(jobs.work)
     except BrokerError as error:
         raise AssertionError(repr(error)) from error
+
+
+async def test_a_line_that_is_slow_is_not_taken_for_dead(
+    nats_server: EmbeddedServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the watchdog's ping comes after all that was sent before it, and after what comes from the server."""
+    monkeypatch.setattr(link, "WATCHDOG_INTERVAL", 0.1)
+    monkeypatch.setattr(link, "WATCHDOG_PATIENCE", 2.0)
+    large = b"x" * 900_000  # 14 chunks: 3 to 4 s
+    async with Proxy(nats_server.port, is_narrow=True) as proxy:
+        slow = dataclasses.replace(settings, nats_url=proxy.url)
+        async with Queue("default", settings=slow) as queue:
+            await queue.enqueue(jobs.work)
+            proxy.delay = 0.25
+            await queue.options(job_id="large").enqueue("m:f", large)
+            connection = await queue.connection()
+            found = await find_job(connection, "large", "default")
+            assert found is not None
+            stored = decode_envelope(found.data).large
+            assert stored is not None
+            assert large in await objects.get(connection, stored)
+        assert proxy.accepted == 1

@@ -77,9 +77,11 @@ class Proxy:
     Args:
         port: Port of the real server.
         host: Host of the real server.
+        is_narrow: Take little ahead of what is forwarded, as a slow line does.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", *, is_narrow: bool = False) -> None:
+        self.is_narrow = is_narrow
         self.target = (host, port)
         self.port = 0
         self.accepted = 0
@@ -96,7 +98,10 @@ class Proxy:
         return f"nats://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self.is_narrow:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
+        self._server = await asyncio.start_server(self._accept, sock=listener)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

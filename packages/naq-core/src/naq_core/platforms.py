@@ -10,6 +10,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -19,8 +20,9 @@ from typing import IO
 
 try:
     import fcntl
+    import termios
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = termios = None  # type: ignore[assignment]
 
 IS_LINUX = sys.platform == "linux"
 IS_WINDOWS = sys.platform == "win32"
@@ -61,6 +63,16 @@ def handle_in_loop(numbers: Iterable[int], handler: Callable[[int], object]) -> 
     if not IS_WINDOWS:
         for number in numbers:
             asyncio.get_running_loop().add_signal_handler(number, handler, number)
+
+
+def unsent(connection: socket.socket) -> int:
+    """Return how many bytes the system holds that the peer of a connection has not acknowledged yet; 0 where it cannot tell."""
+    if not IS_LINUX:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # it is closed
+        return 0
 
 
 def lock_file(file: IO[str]) -> bool:

@@ -16,6 +16,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from naq_core.errors import EventLoopError
+from naq_core.platforms import unsent
 from naq_core.tasks import beside, hide
 from naq_core.transport.errors import DisconnectedError
 from naq_core.transport.headers import FIRST, parse_headers
@@ -68,6 +69,8 @@ class QuickClient(LastingClient):
         self._handlers: dict[int, Handler] = {}
         self._quick = QuickParser(self, self._handlers)
         self._ps: Parser = self._quick
+        self.received = 0
+        """Bytes that have come from the server, over all connections."""
         self._is_write_due = False
         self._own_loop = asyncio.get_running_loop()
         self.replies = Replies(self)
@@ -248,6 +251,15 @@ class QuickClient(LastingClient):
         writer = getattr(self._transport, "_io_writer", None)
         return 0 if writer is None else int(writer.transport.get_write_buffer_size())
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes have not reached the peer yet, as far as is known."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None:
+            return self._pending_data_size
+        sock = writer.get_extra_info("socket")
+        return self._pending_data_size + self._backlog() + (0 if sock is None else unsent(sock))
+
     async def request(
         self,
         subject: str,
@@ -332,6 +344,7 @@ class QuickClient(LastingClient):
         feed, parser = reader.feed_data, self._quick
 
         def feed_data(data: bytes) -> None:
+            self.received += len(data)
             # Where the loop waits for it, it has taken all before.
             if parser.taken < MANY and reader._waiter is not None:  # noqa: SLF001
                 try:
