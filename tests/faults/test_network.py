@@ -17,7 +17,7 @@ from naq_core.envelope import decode_envelope
 from naq_core.server import EmbeddedServer
 from naq_core.storage import objects
 from naq_core.storage.records import find_job
-from naq_core.transport import link
+from naq_core.transport import link, pulse
 from tests.support import jobs
 from tests.support.checker import Limits, verify
 from tests.support.eventually import eventually
@@ -173,7 +173,7 @@ async def test_a_line_that_is_slow_is_not_taken_for_dead(
 ) -> None:
     """The answer to the watchdog's ping comes after all that was sent before it, and after what comes from the server."""
     monkeypatch.setattr(link, "WATCHDOG_INTERVAL", 0.1)
-    monkeypatch.setattr(link, "WATCHDOG_PATIENCE", 2.0)
+    monkeypatch.setattr(pulse, "PATIENCE", 2.0)
     large = b"x" * 900_000  # 14 chunks: 3 to 4 s
     async with Proxy(nats_server.port, is_narrow=True) as proxy:
         slow = dataclasses.replace(settings, nats_url=proxy.url)

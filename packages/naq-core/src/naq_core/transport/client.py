@@ -16,7 +16,6 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from naq_core.errors import EventLoopError
-from naq_core.platforms import unsent
 from naq_core.tasks import beside, hide
 from naq_core.transport.errors import DisconnectedError
 from naq_core.transport.headers import FIRST, parse_headers
@@ -69,8 +68,6 @@ class QuickClient(LastingClient):
         self._handlers: dict[int, Handler] = {}
         self._quick = QuickParser(self, self._handlers)
         self._ps: Parser = self._quick
-        self.received = 0
-        """Bytes that have come from the server, over all connections."""
         self._is_write_due = False
         self._own_loop = asyncio.get_running_loop()
         self.replies = Replies(self)
@@ -245,20 +242,6 @@ class QuickClient(LastingClient):
                 return
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
-
-    def _backlog(self) -> int:
-        """Return how many bytes the transport has not handed to the kernel yet."""
-        writer = getattr(self._transport, "_io_writer", None)
-        return 0 if writer is None else int(writer.transport.get_write_buffer_size())
-
-    @property
-    def unsent(self) -> int:
-        """How many bytes have not reached the peer yet, as far as is known."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is None:
-            return self._pending_data_size
-        sock = writer.get_extra_info("socket")
-        return self._pending_data_size + self._backlog() + (0 if sock is None else unsent(sock))
 
     async def request(
         self,

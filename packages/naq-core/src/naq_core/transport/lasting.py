@@ -12,6 +12,7 @@ from typing import Any
 
 import nats.errors
 
+from naq_core.platforms import unsent
 from naq_core.transport.secure import SecureClient
 
 ERROR, QUOTE = b"-ERR", "'"
@@ -34,6 +35,8 @@ class LastingClient(SecureClient):
 
     def __init__(self) -> None:
         super().__init__()
+        self.received = 0
+        """Bytes that have come from the server, over all connections."""
         self._refusals = 0
         self._refused_at = 0.0
         self._is_stale = False
@@ -76,6 +79,20 @@ class LastingClient(SecureClient):
                 raise
             raise unread from error
         self._is_stale = False
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes have not reached the peer yet, as far as is known."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None:
+            return self._pending_data_size
+        sock = writer.get_extra_info("socket")
+        return self._pending_data_size + self._backlog() + (0 if sock is None else unsent(sock))
+
+    def _backlog(self) -> int:
+        """Return how many bytes the transport has not handed to the kernel yet."""
+        writer = getattr(self._transport, "_io_writer", None)
+        return 0 if writer is None else int(writer.transport.get_write_buffer_size())
 
     def _use(self, options: dict[str, Any]) -> None:
         self.options.update({name: options.get(name) for name in ("user", "password", "token")})

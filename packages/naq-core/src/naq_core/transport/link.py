@@ -16,13 +16,13 @@ from naq_core.errors import (
 )
 from naq_core.settings import Settings, redact_url
 from naq_core.tasks import Background, beside, finish
+from naq_core.transport import pulse
 from naq_core.transport.account import INFO, check_server
 from naq_core.transport.auth import cannot_connect, wants_tls
 from naq_core.transport.client import QuickClient
 from naq_core.transport.clock import ServerClock
 from naq_core.transport.denials import PUBLISH, Denials
 from naq_core.transport.domain import DomainClient
-from naq_core.transport.errors import CLIENT_ERRORS
 from naq_core.transport.options import connect_options
 from naq_core.transport.outage import Outage
 from naq_core.transport.publish import Publisher
@@ -34,12 +34,6 @@ CONNECT_TIMEOUT = 5.0
 SILENT = 0.7
 """Seconds that making the first connection may take without a word about it."""
 WATCHDOG_INTERVAL = 3.0
-WATCHDOG_PATIENCE = 3.0
-"""Seconds without an answer and without a byte after which a connection is taken for dead."""
-LOOKS = 10
-"""At what has come and gone, in that time."""
-LONGEST_PING = 3600
-"""Seconds for which an answer is waited for at most, behind other bytes."""
 CLOCK_INTERVAL = 30.0
 """Seconds between two measurements of the server's time."""
 PENDING_SIZE = 16 * 1024 * 1024
@@ -296,9 +290,9 @@ class Link:
             await asyncio.sleep(WATCHDOG_INTERVAL)
             if not self.client.is_connected:
                 continue
-            if not await self._answers():
+            if not await pulse.answers(self.client, self.background):
                 if self.client.is_connected and not self._closing:
-                    log.warning("no reply from NATS at %s for %g s; reconnecting", self.url, WATCHDOG_PATIENCE)
+                    log.warning("no reply from NATS at %s for %g s; reconnecting", self.url, pulse.PATIENCE)
                     self._mark_down()
                     await self.client.force_reconnect()
                 continue
@@ -307,27 +301,6 @@ class Link:
                 measured = (self.generation, self._loop.time())
                 await self._measure_clock()
             await self._look_after()
-
-    async def _answers(self) -> bool:
-        """Return whether the server answers a ping, which may take its time behind other bytes while these come and go."""
-        answer = self.background.start(self._pong(), "naq-pong")
-        try:
-            quiet, before = 0, (self.client.received, self.client.unsent)
-            while not answer.done() and quiet < LOOKS:  # not by the clock: a job may have blocked the event loop
-                await asyncio.wait({answer}, timeout=WATCHDOG_PATIENCE / LOOKS)
-                now = self.client.received, self.client.unsent
-                has_moved = now[0] != before[0] or now[1] < before[1]
-                quiet, before = 0 if has_moved else quiet + 1, now
-            return answer.done() and answer.result()
-        finally:
-            answer.cancel()
-
-    async def _pong(self) -> bool:
-        try:
-            await self.client.flush(timeout=LONGEST_PING)
-        except CLIENT_ERRORS:
-            return False
-        return True
 
     async def _look_after(self) -> None:
         """Do the other periodic checks of an open connection; every 3 s."""
