@@ -8,10 +8,7 @@ import pytest
 from naq_client import Queue, Workflow
 from naq_core.settings import Settings
 from naq_core.testing import WorkerRunner
-from naq_dashboard import DashboardSettings
-from naq_dashboard.app import _prepare
 from naq_dashboard.masking import MASK
-from naq_dashboard.state import AppState
 from tests.dashboard.conftest import Client
 from tests.integration import work
 from tests.support.eventually import eventually
@@ -100,11 +97,3 @@ async def test_a_workflow_has_names_for_its_steps_and_one_node_for_many_alike(
     names = re.findall(r'<text x="14" y="20">([^<]+)</text>', text)
     assert sorted(names) == ["add 1", "add 3", "add \N{MULTIPLICATION SIGN} 30", "fail"]
     assert "the way to the failure: add 1 → fail" in re.sub(r"<[^>]+>", "", text)
-
-
-async def test_no_first_visit_has_to_compile_a_template(settings: Settings) -> None:
-    state = AppState(settings, DashboardSettings())
-    _prepare(state)
-    environment = state.renderer.environment(state.languages.of(""))
-    assert environment.cache is not None
-    assert len(environment.cache) == len(environment.list_templates())

@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from threading import Thread
 from typing import Any, TypeVar
 
 from litestar import Litestar, Router, asgi
@@ -17,7 +16,6 @@ from naq_core.settings import Settings
 from naq_dashboard.api import API_HANDLERS
 from naq_dashboard.api.conditional import ConditionalGet
 from naq_dashboard.api.strict import check_query
-from naq_dashboard.docs.openapi import describe
 from naq_dashboard.docs.page import REFERENCE
 from naq_dashboard.errors import EXCEPTION_HANDLERS
 from naq_dashboard.guard.guard import Entrance, check_action, marked
@@ -168,19 +166,12 @@ def _application(state: AppState) -> Dashboard:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         state.begin()
-        Thread(target=_prepare, args=(state,), name="naq-dashboard-prepare", daemon=True).start()
         yield
         await state.aclose()
 
     app = _of(Dashboard, state, lifespan)
     app.others = {each.mount: _of(Litestar, each) for each in state.others.values()}
     return app
-
-
-def _prepare(state: AppState) -> None:
-    """Compile the templates and describe the API: that takes a second, for which no first visitor should wait."""
-    state.renderer.prepare(state.languages.of(""))
-    describe("", needs_login=False)
 
 
 def _of(kind: type[App], state: AppState, *lifespan: Any) -> App:

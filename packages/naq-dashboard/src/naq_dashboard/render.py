@@ -124,12 +124,6 @@ class Renderer:
             made = self._environments[language] = self._make_environment(self._languages.catalogue(language))
         return made
 
-    def prepare(self, language: str) -> None:
-        """Compile all templates in a language."""
-        environment = self.environment(language)
-        for name in environment.list_templates():
-            environment.get_template(name)
-
     def _make_environment(self, catalogue: gettext.NullTranslations) -> jinja2.Environment:
         made = environment_in(catalogue, presentable)
         words = {word: catalogue.gettext(word) for word in WORDS}
