@@ -63,7 +63,7 @@ class ByName:
             body: The call, of a job with large arguments too.
 
         Raises:
-            NaqError: The arguments cannot be read, or are none that the task takes. Also what a function of the task raises.
+            NaqError: The arguments cannot be read, or the task does not take them. Whatever the functions of the task raise.
         """
         args: tuple[Any, ...] = ()
         kwargs: dict[str, Any] = {}

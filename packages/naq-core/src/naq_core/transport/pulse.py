@@ -15,12 +15,18 @@ LONGEST = 3600
 
 
 async def answers(client: QuickClient, background: Background) -> bool:
-    """Return whether the server answers a ping, which may take its time behind other bytes."""
+    """Return whether the server answers a ping, which may take its time behind other bytes.
+
+    Of a connection that is lost meanwhile nothing is said: the client makes another one by itself.
+    """
+    reconnects = client.stats["reconnects"]
     answer = background.start(_ping(client), "naq-ping")
     try:
         quiet, before = 0, (client.received, client.unsent)
         while not answer.done() and quiet < LOOKS:  # not by the clock: a job may have blocked the event loop
             await asyncio.wait({answer}, timeout=PATIENCE / LOOKS)
+            if client.stats["reconnects"] != reconnects or not client.is_connected:
+                return True  # no answer to this ping can come
             now = client.received, client.unsent
             has_moved = now[0] != before[0] or now[1] < before[1]
             quiet, before = 0 if has_moved else quiet + 1, now
