@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -190,6 +191,12 @@ class Watched:
             if page not in self._before:
                 page.close()
         self._window.clear_cookies()
+
+
+def arrive(page: Page, address: str | re.Pattern[str]) -> None:
+    """Expect that a click or a key has led to an address, and wait for the scripts of its page: keys typed before are lost."""
+    expect(page).to_have_url(address)
+    page.wait_for_load_state("domcontentloaded")
 
 
 @pytest.fixture

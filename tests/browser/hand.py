@@ -47,6 +47,7 @@ class Hand:
     def click(self, target: Locator) -> None:
         """Click, tap, or press Enter on something (Space on a check box)."""
         self.clicks += 1
+        self._wait_for(target)
         if self.way is Way.KEYBOARD:
             self._walk_to(target)
             self.page.keyboard.press("Enter")
@@ -57,6 +58,7 @@ class Hand:
 
     def write(self, target: Locator, text: str) -> None:
         """Type into a field, in place of what it has."""
+        self._wait_for(target)
         if self.way is Way.KEYBOARD:
             self._walk_to(target)
             self.page.keyboard.press("Control+a")
@@ -91,6 +93,11 @@ class Hand:
             self.page.keyboard.type(text)
             expect(self.page.get_by_role("option").last).to_contain_text(text)
         self.enter()
+
+    def _wait_for(self, target: Locator) -> None:
+        """Wait until something is there and the scripts of its page have run: before that, a button does what it does without."""
+        target.wait_for()
+        self.page.wait_for_load_state("domcontentloaded")
 
     def _walk_to(self, target: Locator) -> None:
         for _ in range(MOST_TABS):

@@ -17,7 +17,7 @@ from naq_core.server import EmbeddedServer
 from naq_core.settings import Settings
 from naq_core.storage.worker_history import note_worker
 from tests.browser.accessibility import PHONE, violations
-from tests.browser.conftest import Watched, dashboard, enqueue_workflow, program
+from tests.browser.conftest import Watched, arrive, dashboard, enqueue_workflow, program
 from tests.integration import work
 
 HOSTILE = (
@@ -158,6 +158,6 @@ def test_keys_lead_to_pages(address: str, watched: Watched) -> None:
     page = watched.open(address)
     page.keyboard.press("g")
     page.keyboard.press("j")
-    expect(page).to_have_url(re.compile("/jobs$"))
+    arrive(page, re.compile("/jobs$"))
     page.keyboard.press("/")
     expect(page.locator("input[type=search]")).to_be_focused()

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from naq_client import SyncQueue
 from naq_core.settings import Settings
 from tests.browser.accessibility import PHONE, violations
-from tests.browser.conftest import Watched
+from tests.browser.conftest import Watched, arrive
 from tests.integration import work
 
 
@@ -36,16 +36,16 @@ def test_the_palette_leads_everywhere_by_keyboard(address: str, settings: Settin
     expect(dialog).to_be_hidden()
     expect(page.locator(".brand")).to_be_focused()
     go(page, "funct")
-    expect(page).to_have_url(re.compile("/functions$"))
+    arrive(page, re.compile("/functions$"))
     go(page, "ail-eu")
-    expect(page).to_have_url(re.compile("/queues/mail-eu$"))
+    arrive(page, re.compile("/queues/mail-eu$"))
     go(page, job.job_id)
-    expect(page).to_have_url(re.compile(f"/jobs/{job.job_id}$"))
+    arrive(page, re.compile(f"/jobs/{job.job_id}$"))
     go(page, "cancel")
     expect(page.get_by_role("button", name="Cancel the job").last).to_be_visible()
     page.keyboard.press("Escape")
     go(page, "customer 4711")
-    expect(page).to_have_url(re.compile("/jobs[?]q=customer[+]4711$"))
+    arrive(page, re.compile("/jobs[?]q=customer[+]4711$"))
     for _ in range(2):  # from another page, and on the page itself
         go(page, "mark")
         expect(page.get_by_label("Version")).to_be_focused()
