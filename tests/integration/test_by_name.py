@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from naq_client import Queue, current_job, result_of, task
-from naq_core import JobExpiredError, JobFailedError, JobState, Settings
+from naq_core import Job, JobExpiredError, JobFailedError, JobState, Settings
 from naq_core.inspect import get_job
 from naq_core.storage.deliveries import Delivery
 from tests.conftest import RunWorker
@@ -66,6 +67,10 @@ def once() -> str:
     return "done"
 
 
+async def is_held(job: Job[Any]) -> None:
+    assert await job.status() == JobState.HELD
+
+
 @pytest.mark.parametrize("serializer", ["pickle", "json"])
 @pytest.mark.parametrize("signing_key", [(), ("k" * 32,)])
 async def test_it_waits_for_the_signal(
@@ -91,11 +96,7 @@ async def test_it_waits_for_the_signal_with_large_arguments(queue: Queue, run_wo
     size = 2 * 1024 * 1024
     async with run_worker():
         job = await queue.enqueue(f"{HERE}:pay", 8, "x" * size)
-
-        async def is_held() -> None:
-            assert await job.status() == JobState.HELD
-
-        await eventually(is_held)
+        await eventually(partial(is_held, job))
         await queue.signal("invoice-8:approved", 1)
         assert await job.result(20) == [8, size, 1]
 
@@ -160,11 +161,7 @@ async def test_a_worker_that_dies_before_its_acknowledgement_leaves_one_job(
         with monkeypatch.context() as patch:
             patch.setattr(Delivery, "ack", dies)
             job = await queue.enqueue(f"{HERE}:go", 77)
-
-            async def is_held() -> None:
-                assert await job.status() == JobState.HELD
-
-            await eventually(is_held)
+            await eventually(partial(is_held, job))
         await queue.signal("go")
         assert await job.result(20) == [77, 2]
     assert ran.count(77) == 2
@@ -177,11 +174,7 @@ async def test_one_that_was_delivered_before_waits_all_the_same(
     monkeypatch.setattr(Delivery, "delivered", property(lambda _: 2, lambda *_: None))
     async with run_worker():
         job = await queue.enqueue(f"{HERE}:go", 99)
-
-        async def is_held() -> None:
-            assert await job.status() == JobState.HELD
-
-        await eventually(is_held)
+        await eventually(partial(is_held, job))
         await queue.signal("go")
         assert await job.result(20) == [99, 2]
     assert ran.count(99) == 2

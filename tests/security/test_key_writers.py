@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,25 +11,16 @@ from naq_client import Queue, QueuePolicy
 from naq_core import Settings
 from naq_core.connection import Connection
 from naq_core.manage import apply_topology, set_queue_policy
-from naq_core.permissions import Role, inbox_of, server_config
+from naq_core.permissions import Role, server_config
 from naq_core.server import EmbeddedServer
 from naq_core.storage.asks import Answers, Ask, ask_writer
 from naq_worker import Worker, _keys
 from tests.integration import work
+from tests.security.test_permissions import settings_of
 
 
-def settings_of(server: EmbeddedServer, role: Role) -> Settings:
-    return Settings(
-        nats_url=server.url,
-        namespace="sec",
-        nats_user=role.value,
-        nats_password=f"password-of-{role}",
-        nats_inbox_prefix=inbox_of(role, "sec", role.value),
-        default_queue="mail",
-        signing_key=("a key of more than thirty-two characters",),
-        heartbeat_interval=timedelta(seconds=0.5),
-        worker_ttl=timedelta(seconds=2),
-    )
+def signed(server: EmbeddedServer, role: Role) -> Settings:
+    return replace(settings_of(server, role), signing_key=("a key of more than thirty-two characters",))
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["rights", "rights of an earlier version"])
@@ -51,12 +42,12 @@ async def test_workers_ask_each_other_with_the_rights_of_their_role_and_go_on_wi
     if is_old:
         config = "\n".join(line for line in config.splitlines() if ".asks." not in line)
     with EmbeddedServer(config=config) as server:
-        async with Connection(settings_of(server, Role.ADMIN)) as admin:
+        async with Connection(signed(server, Role.ADMIN)) as admin:
             await apply_topology(admin, ["mail"])
-        async with Connection(settings_of(server, Role.OPERATOR)) as operator:
+        async with Connection(signed(server, Role.OPERATOR)) as operator:
             await set_queue_policy(operator, "mail", QueuePolicy(key_limit=4, rate="1000/s", burst=500))
-        workers = [Worker("mail", settings=settings_of(server, Role.WORKER), concurrency=8) for _ in range(2)]
-        async with asyncio.TaskGroup() as group, Queue("mail", settings=settings_of(server, Role.PRODUCER)) as queue:
+        workers = [Worker("mail", settings=signed(server, Role.WORKER), concurrency=8) for _ in range(2)]
+        async with asyncio.TaskGroup() as group, Queue("mail", settings=signed(server, Role.PRODUCER)) as queue:
             for worker in workers:
                 group.create_task(worker.run())
             while not (any(asked) or (is_old and asked)):

@@ -31,30 +31,31 @@ class ByName:
         self.found: set[str] = set()
         """The names of the functions that were found: their modules are loaded."""
 
-    def with_options(self, envelope: Envelope) -> Envelope:
-        """Return the envelope with the task's options, without those that say whether it may start (`gates`)."""
-        declared = self._declared(envelope)
+    def complete(self, envelope: Envelope) -> tuple[Envelope, dict[str, Any]]:
+        """Look a job's function up, once for each delivery.
+
+        Returns:
+            The envelope with the options of its task, and what says whether it may start: the key and the signal that the task
+            declares and the job lacks, by the names of the options. `with_gates` applies these.
+        """
+        if envelope.given is None:
+            return envelope, {}
+        declared = self._declared(envelope.fn)
         if declared is None:
-            return envelope
-        given = {*(envelope.given or ()), "key"}  # which may be a function of the arguments
+            return msgspec.structs.replace(envelope, given=None), {}
+        given = {*envelope.given, "key"}  # which may be a function of the arguments
         options = fill_options(envelope.opt, given, declared.job, declared.given)
         if options.has_callbacks:
             options = self._with_callbacks(options, envelope)
         expires = envelope.expires
         if not expires and "expires" in declared.given and "expires" not in given:
             expires = declared.delivery.expiry(envelope.at)
-        return msgspec.structs.replace(envelope, opt=options, expires=expires, given=None)
-
-    def gates(self, envelope: Envelope) -> dict[str, Any]:
-        """Return the key and the signal that the task declares and the job lacks, by the names of the options."""
-        declared = self._declared(envelope)
-        if declared is None:
-            return {}
-        found = {
+        gates = {
             "key": "" if envelope.opt.key else declared.job.key,
             "wait_for": "" if envelope.signal else declared.wiring[3],
         }
-        return {name: value for name, value in found.items() if value and name not in (envelope.given or ())}
+        gates = {name: value for name, value in gates.items() if value and name not in envelope.given}
+        return msgspec.structs.replace(envelope, opt=options, expires=expires, given=None), gates
 
     def with_gates(self, envelope: Envelope, body: bytes, gates: dict[str, Any]) -> Envelope:
         """Return the envelope with a key and a signal.
@@ -78,17 +79,15 @@ class ByName:
             fill = tuple(Fill(each.at, tuple(place + 1 for place in each.of), each.many, each.shape) for each in fill)
         return msgspec.structs.replace(envelope, opt=options, after=after, fill=fill)
 
-    def _declared(self, envelope: Envelope) -> OptionSet | None:
-        if envelope.given is None:
-            return None
+    def _declared(self, name: str) -> OptionSet | None:
         try:
-            function = find_function(envelope.fn, self._settings.job_serializer, self._settings.allowed_functions)
+            function = find_function(name, self._settings.job_serializer, self._settings.allowed_functions)
         except UnknownTaskError:
             return None
         declared = declared_options(function) or NO_OPTION_SET
-        if envelope.fn not in self.found:
-            self.found.add(envelope.fn)
-            _warn(envelope.fn, declared)
+        if name not in self.found:
+            self.found.add(name)
+            _warn(name, declared)
         return declared
 
     def _with_callbacks(self, options: JobOptions, envelope: Envelope) -> JobOptions:

@@ -76,13 +76,7 @@ class Late:
     def _may_start(self, active: Active, envelope: Envelope) -> bool:
         options = envelope.opt
         ttl = self._result_ttl if options.result_ttl is None else options.result_ttl
-        if (
-            options.claim == "first"
-            or options.process
-            or envelope.given is not None
-            or ttl <= self._shortest
-            or envelope.fn in self._fenced
-        ):
+        if options.claim == "first" or options.process or ttl <= self._shortest or envelope.fn in self._fenced:
             return False
         if abs(active.delivery.ready_at - envelope.at) > LATEST_FIRST:
             return False

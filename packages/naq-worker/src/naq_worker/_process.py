@@ -113,8 +113,7 @@ class Processor:
 
     async def _begin_as_declared(self, active: Active, envelope: Envelope) -> None:
         """Go on with a job that was enqueued by name as its task declares it: it may have to wait for a key or a signal first."""
-        gates = self.by_name.gates(envelope)
-        envelope = self.by_name.with_options(envelope)
+        envelope, gates = self.by_name.complete(envelope)
         if gates:
             delivery = active.delivery
             try:
@@ -184,7 +183,7 @@ class Processor:
         """Look at what a job waits for, whose server-side timer has fired; there may be no other left to do so."""
         found = await self.finisher.look(delivery, envelope)
         if isinstance(found, JobRecord):
-            await self.settler.end_unrun(delivery, found, self._declared(envelope).opt)
+            await self.settler.end_unrun(delivery, found, self._options(envelope))
             return False
         return found
 
@@ -215,9 +214,9 @@ class Processor:
             claim = self.claims.late.begin(active, envelope) or await self._claim(active, envelope)
             if claim is None:
                 return False
-        if envelope.given is not None and self.by_name.gates(envelope):
+        envelope, gates = self.by_name.complete(envelope)
+        if gates:
             instead = instead or Short("its task is loaded now, and says what the job has to wait for")
-        envelope = self._declared(envelope)
         self.counters.processed += 1
         self.metrics.note_start(active.delivery, envelope.fn)
         begun = time.monotonic()
@@ -320,14 +319,14 @@ class Processor:
         parents = await self.finisher.outcomes(envelope, queue)
         return parents if isinstance(parents, Failed) else await run(parents)
 
-    def _declared(self, envelope: Envelope) -> Envelope:
-        return envelope if envelope.given is None else self.by_name.with_options(envelope)
+    def _options(self, envelope: Envelope) -> JobOptions:
+        return self.by_name.complete(envelope)[0].opt
 
     def _options_of_ended(self, envelope: Envelope, record: JobRecord) -> JobOptions:
         """Return the options of a job whose end is on record; if it has ended its workers, so may the import of its task."""
         if is_condemned(record, self.connection.settings.max_crashes) and envelope.fn not in self.by_name.found:
             return envelope.opt
-        return self._declared(envelope).opt
+        return self._options(envelope)
 
     async def _claim(self, active: Active, envelope: Envelope) -> Claim | None:
         claim = await self.claims.claim(active, envelope)
@@ -337,7 +336,7 @@ class Processor:
         if claim is None:
             self.counters.skipped += 1
         elif claim.record.crashes and is_condemned(claim.record, self.connection.settings.max_crashes):
-            await self.settler.die_of_crashes(active.delivery, lambda: self._declared(envelope).opt, claim)
+            await self.settler.die_of_crashes(active.delivery, lambda: self._options(envelope), claim)
             self.metrics.note(active.delivery.queue, envelope.fn, "dead")
             return None
         return claim
