@@ -21,7 +21,7 @@ from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, rss_mb
 from tests.support.eventually import eventually
 
 VISITS = 20
-APART = 3.2
+APART = 6.2
 """Seconds between two visits of a page: longer than anything is shared among viewers, so each pays for its own."""
 BLINK = 0.02
 KEY = "invoice-4711"

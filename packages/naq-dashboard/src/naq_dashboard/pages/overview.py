@@ -31,7 +31,7 @@ async def overview(state: AppState, query: Query) -> dict[str, Any]:
         state.read(broker_info),
         search.find(state.read, dead_jobs(), RECENT),
         problems(state.read),
-        state.read(read_plans, state.mask, fresh=ATTENTION_FRESH),
+        state.read(read_plans, state.mask, fresh=ATTENTION_FRESH, stale=ATTENTION_FRESH),
         asyncio.gather(charts(state, query), done_lately(state.read, state.now())),
     )
     names = (await state.connection()).names

@@ -18,7 +18,7 @@ async def problems(read: Reader) -> list[Problem]:
     Raises:
         BrokerError: The server does not answer.
     """
-    return await read(needs_attention, read.mask, read, fresh=ATTENTION_FRESH)
+    return await read(needs_attention, read.mask, read, fresh=ATTENTION_FRESH, stale=ATTENTION_FRESH)
 
 
 def totals(queues: Sequence[QueueView]) -> dict[str, int]:

@@ -42,4 +42,4 @@ async def count(read: Reader, wanted: JobFilter, page: JobPage | None = None, li
     """
     if page is not None and len(page.jobs) < limit:
         return JobCount(count=len(page.jobs), is_exact=page.cursor is None, scanned=page.scanned)
-    return await read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, read.mask, fresh=COUNT_FRESH)
+    return await read(count_jobs, wanted, MOST_COUNTED, COUNT_SECONDS, read.mask, fresh=COUNT_FRESH, stale=COUNT_FRESH)
