@@ -20,7 +20,7 @@ from tests.benchmarks.crowd import Crowd, fill
 from tests.benchmarks.lab import QUEUE, Board, Lab, Namespace, rss_mb
 from tests.support.eventually import eventually
 
-VISITS = 20
+VISITS = 40
 APART = 6.2
 """Seconds between two visits of a page: longer than anything is shared among viewers, so each pays for its own."""
 BLINK = 0.02
@@ -30,7 +30,7 @@ Address = Callable[[], str]
 
 
 async def dashboard_pages(lab: Lab) -> None:
-    """Visit every page, list, search and API address of a dashboard, 20 times each, with a million jobs and as many records."""
+    """Visit every page, list, search and API address of a dashboard, 40 times each, with a million jobs and as many records."""
     async with crowded(lab) as (space, crowd), Queue(QUEUE, settings=space.settings) as queue:
         await plans(queue)
         with lab.worker(space.settings), lab.dashboard(space.settings) as board:

@@ -67,7 +67,7 @@ class AppState:
         """Hides what looks secret."""
         self.read = Reader(self.broker, self.mask)
         self.live = Hub()
-        self.searches = Searches(self.broker, self.mask, self.live.notify_all)
+        self.searches = Searches(self.broker, self.read, self.live.notify_all)
         self.feed = EventFeed(self.broker, self.mask, self.live.notify, self.live.notify_all)
         self.figures = FigureCache(self.broker)
         self.operations = Operations(self.broker, self.audit, self.mask, self._forget)

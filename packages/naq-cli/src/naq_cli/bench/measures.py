@@ -1,6 +1,7 @@
 """What `naq bench` measures: each function is one repetition, in a namespace of its own."""
 
 import asyncio
+import math
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -101,9 +102,9 @@ MEASURES: dict[str, Callable[[Size, Connection], Awaitable[list[Value]]]] = {
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that this share of all does not exceed."""
+    """Return the smallest value that at least this share of all does not exceed (the nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 async def _rate(plan: Size, connection: Connection, function: Callable[..., Any], count: int) -> float:

@@ -41,7 +41,7 @@ RARE = frozenset({"held", "dead"})
 """Places that hold few of all messages."""
 FEW = 20_000
 """Waiting jobs up to which a queue's messages are few."""
-GRACE = 0.25
+GRACE = 0.15
 """Seconds over its time that a list may take to find its first entry."""
 MOST_SOURCES = 60
 """Subjects that are merged at most."""

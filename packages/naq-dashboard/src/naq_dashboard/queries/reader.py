@@ -59,6 +59,11 @@ class Reader:
         answer: T = await asyncio.shield(shared.latest())
         return answer
 
+    async def ended(self, seconds: float) -> None:
+        """Wait until what is being read now has been read, for so long at most."""
+        if self._background.tasks:
+            await asyncio.wait(self._background.tasks, timeout=seconds)
+
     def forget(self) -> None:
         """Share no answer from before now, as after an action."""
         self._shared.clear()

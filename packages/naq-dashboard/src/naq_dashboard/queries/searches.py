@@ -7,15 +7,17 @@ from typing import TypeAlias
 
 from naq_core.errors import NaqError
 from naq_core.inspect import list_jobs
-from naq_core.masks import Mask
 from naq_core.tasks import Background
 from naq_core.views import JobFilter, JobPage, JobView
 from naq_dashboard.nats import Broker
+from naq_dashboard.queries.reader import Reader
 
 __all__ = ["Search", "Searches", "names_one"]
 
-STEP_SECONDS = 0.3
+STEP_SECONDS = 0.1
 """A search looks for so long and tells how far it is. Then all searches pause for as long."""
+COURTESY = 0.5
+"""Seconds for which a search lets pages go first that are being read."""
 STEP_ENTRIES = 50_000
 ABANDONED = 10.0
 """Seconds after which a search ends that no page asks for; pages that are looked at ask at least every few seconds."""
@@ -64,11 +66,16 @@ class Search:
 
 
 class Searches:
-    """The searches of this process. Pages that ask the same share one."""
+    """The searches of this process. Pages that ask the same share one.
 
-    def __init__(self, broker: Broker, mask: Mask, changed: Callable[[], None]) -> None:
+    Args:
+        read: Reads for pages, which go first.
+        changed: Called when a search has found more.
+    """
+
+    def __init__(self, broker: Broker, read: Reader, changed: Callable[[], None]) -> None:
         self._broker = broker
-        self._mask = mask
+        self._read = read
         self._changed = changed
         self._known: dict[Key, Search] = {}
         self._background = Background()
@@ -141,11 +148,12 @@ class Searches:
         position: str | None = search.cursor or cursor or None
         while loop.time() - (shown or search).asked < ABANDONED:
             async with self._turn:
+                await self._read.ended(COURTESY)
                 step = loop.time()
                 try:
                     connection = await self._broker.connection()
                     left = limit - len(search.jobs)
-                    page = await list_jobs(connection, wanted, left, position, STEP_ENTRIES, STEP_SECONDS, self._mask)
+                    page = await list_jobs(connection, wanted, left, position, STEP_ENTRIES, STEP_SECONDS, self._read.mask)
                 except NaqError as error:
                     search.error = str(error)
                     break
