@@ -50,13 +50,22 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class BlockingLoop:
-    """A thread with an event loop; callable from any other thread."""
+    """A thread with an event loop; callable from any other thread.
+
+    Raises:
+        NaqError: The thread cannot be started: there are too many, or the interpreter is shutting down. `atexit` functions cannot
+            start one on Python 3.12.0 and 3.12.1 (gh-113964).
+    """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._loop = _Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="naq-sync", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise NaqError(f"the synchronous client cannot start its thread: {error}") from error
         atexit.register(self._finish)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
