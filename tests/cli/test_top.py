@@ -175,3 +175,19 @@ def test_in_a_terminal_it_ends_with_q_and_with_a_signal(here: dict[str, Any]) ->
         child.expect(pexpect.EOF)
         child.close()
         assert child.exitstatus == (0 if by_key else 128 + signal.SIGTERM)
+
+
+async def test_a_list_that_takes_long_goes_on_and_stays(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SECONDS", 0.0)
+    old = [await queue.options(tags=["vip"]).enqueue(bake, number) for number in range(2)]
+    await queue.enqueue_many(queue.call(bake, number) for number in range(600))
+    reader = reading.PictureReader(await queue.connection(), JobFilter(tags=("vip",)))
+    first = await reader.read()
+    assert first.jobs == []
+
+    async def are_found() -> None:
+        assert {each.job_id for each in (await reader.read()).jobs} == {each.job_id for each in old}
+
+    await eventually(are_found)
+    for _ in range(10):  # a few of which begin at the newest job again
+        await are_found()

@@ -13,7 +13,7 @@ from naq_core.views import BrokerView, JobFilter, JobView, QueueView
 
 MOST_JOBS = 100
 SECONDS = 0.5
-"""How long to look for jobs at most: a filter may match few of many."""
+"""How long to look for jobs at most: a filter may match few of many. The next picture goes on from there."""
 DEAD = frozenset({JobState.DEAD})
 
 
@@ -44,8 +44,8 @@ class PictureReader:
 
     def __init__(self, connection: Connection, wanted: JobFilter) -> None:
         self._connection = connection
-        self._wanted = wanted
-        self._failed = msgspec.structs.replace(wanted, states=DEAD)
+        self._jobs = _JobList(connection, wanted)
+        self._failures = _JobList(connection, msgspec.structs.replace(wanted, states=DEAD))
         self._before: tuple[int, float] | None = None
 
     async def read(self) -> Picture:
@@ -59,10 +59,10 @@ class PictureReader:
             broker_info(connection),
             list_queues(connection),
             list_workers(connection),
-            list_jobs(connection, self._wanted, MOST_JOBS, max_seconds=SECONDS),
-            list_jobs(connection, self._failed, MOST_JOBS, max_seconds=SECONDS),
+            self._jobs.read(),
+            self._failures.read(),
         )
-        return Picture(broker, queues, workers, jobs.jobs, failures.jobs, self._rate(workers))
+        return Picture(broker, queues, workers, jobs, failures, self._rate(workers))
 
     def _rate(self, workers: list[dict[str, Any]]) -> float | None:
         done, now = sum(_number(worker, "processed") for worker in workers), time.monotonic()
@@ -70,6 +70,28 @@ class PictureReader:
         if before is None or done < before[0]:  # a worker has gone with what it had counted
             return None
         return (done - before[0]) / (now - before[1])
+
+
+class _JobList:
+    """The newest jobs that match: what was found last stays until as many are found again, or all."""
+
+    def __init__(self, connection: Connection, wanted: JobFilter) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self._shown: list[JobView] = []
+        self._found: list[JobView] = []
+        self._cursor: str | None = None
+
+    async def read(self) -> list[JobView]:
+        left = MOST_JOBS - len(self._found)
+        page = await list_jobs(self._connection, self._wanted, left, self._cursor, max_seconds=SECONDS)
+        found, self._found, self._cursor = [*self._found, *page.jobs], [], None
+        is_whole = page.cursor is None or len(found) >= MOST_JOBS
+        if not is_whole:
+            self._found, self._cursor = found, page.cursor
+        if is_whole or len(found) > len(self._shown):
+            self._shown = found
+        return self._shown
 
 
 def _number(worker: dict[str, Any], name: str) -> int:
