@@ -188,3 +188,19 @@ async def test_a_line_that_is_slow_is_not_taken_for_dead(
             assert stored is not None
             assert large in await objects.get(connection, stored)
         assert proxy.accepted == 1
+
+
+async def test_a_ping_whose_connection_is_made_again_tells_nothing(nats_server: EmbeddedServer, settings: Settings) -> None:
+    """Its answer never comes, which must not be held against the new connection."""
+    async with (
+        Proxy(nats_server.port) as proxy,
+        Queue("default", settings=dataclasses.replace(settings, nats_url=proxy.url)) as queue,
+    ):
+        connection = await queue.connection()
+        proxy.blackhole()
+        asked = asyncio.create_task(pulse.answers(connection.client, connection.background))
+        await asyncio.sleep(0)  # the ping is on its way
+        proxy.heal(revive=False)
+        proxy.reset()
+        assert await asked
+        await eventually(lambda: _is_accepted(queue))
