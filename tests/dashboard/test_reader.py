@@ -76,8 +76,11 @@ async def test_an_error_is_not_returned_again(read: Reader) -> None:
         await read(question, fresh=0.0, stale=60.0)
     question.error = None
 
-    async def is_answered() -> None:
-        assert await read(question, fresh=0.0, stale=60.0) > 1
+    async def is_answered() -> bool:
+        try:
+            return bool(await read(question, fresh=0.0, stale=60.0) > 1)
+        except NaqError:  # it is shared for as long as it took
+            return False
 
     await eventually(is_answered)
 
