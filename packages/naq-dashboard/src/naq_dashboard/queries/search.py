@@ -11,7 +11,7 @@ __all__ = ["count", "find"]
 
 LIST_SECONDS = 0.12
 """Then a list ends with what it has found, and its cursor goes on from there."""
-COUNT_SECONDS = 0.08
+COUNT_SECONDS = 0.05
 MOST_LISTED = 20_000
 """Entries that are looked at for a page of a list at most."""
 MOST_COUNTED = 1_000
