@@ -191,3 +191,6 @@ async def test_a_list_that_takes_long_goes_on_and_stays(queue: Queue, monkeypatc
     await eventually(are_found)
     for _ in range(10):  # a few of which begin at the newest job again
         await are_found()
+    reader._jobs._cursor = "1"  # of a list with other parts, as before a queue has come
+    await are_found()
+    await eventually(are_found)

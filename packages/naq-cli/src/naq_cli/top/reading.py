@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from naq_core.connection import Connection
+from naq_core.errors import InvalidOptionError
 from naq_core.inspect import broker_info, list_jobs, list_queues, list_workers
 from naq_core.record import JobState
 from naq_core.views import BrokerView, JobFilter, JobView, QueueView
@@ -84,7 +85,13 @@ class _JobList:
 
     async def read(self) -> list[JobView]:
         left = MOST_JOBS - len(self._found)
-        page = await list_jobs(self._connection, self._wanted, left, self._cursor, max_seconds=SECONDS)
+        try:
+            page = await list_jobs(self._connection, self._wanted, left, self._cursor, max_seconds=SECONDS)
+        except InvalidOptionError:
+            if self._cursor is None:
+                raise
+            self._found, self._cursor = [], None  # queues have come or gone: the list has other parts now
+            return self._shown
         found, self._found, self._cursor = [*self._found, *page.jobs], [], None
         is_whole = page.cursor is None or len(found) >= MOST_JOBS
         if not is_whole:
