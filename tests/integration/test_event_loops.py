@@ -138,7 +138,9 @@ print(job.status(), queue.purge())
     assert output == "queued queued\nqueued 2\n"
 
 
-AT_EXIT = "enqueued\n" if sys.version_info[:3] not in {(3, 12, 0), (3, 12, 1)} else "NaqError: the synchronous client cannot start"
+AT_EXIT = (
+    "enqueued\n" if sys.version_info[:3] not in {(3, 12, 0), (3, 12, 1)} else "NaqError: the synchronous client cannot start"
+)
 
 
 @pytest.mark.parametrize(

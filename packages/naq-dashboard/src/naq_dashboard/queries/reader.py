@@ -33,7 +33,9 @@ class Reader:
         self._background = Background()
         self._shared: dict[Any, _Shared] = {}
 
-    async def __call__(self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH, stale: float = 0.0) -> T:
+    async def __call__(
+        self, function: Callable[..., Awaitable[T]], *arguments: Any, fresh: float = FRESH, stale: float = 0.0
+    ) -> T:
         """Call `function(connection, *arguments)`, or return the answer that the same call has just had.
 
         An answer that took long is shared for as long again: no question keeps the server busy for more than half of the time.
