@@ -148,13 +148,13 @@ async def test_a_second_signal_returns_the_jobs_at_once(fleet: Fleet, load: Load
     assert {record.state for record in records.values()} == {JobState.QUEUED}
 
 
-async def test_a_worker_that_does_not_end_is_killed_in_time(
-    fleet: Fleet, settings: Settings, load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = (
-        "import naq_worker.supervisor as s; s.KILL_MARGIN = 0.5; from naq_worker.__main__ import main; raise SystemExit(main())"
-    )
-    supervisor = fleet.run_program(program, "default", "--workers", "2")
+KILLS_SOON = (
+    "import naq_worker.supervisor as s; s.KILL_MARGIN = 0.5; from naq_worker.__main__ import main; raise SystemExit(main())"
+)
+
+
+async def test_a_worker_that_does_not_end_is_killed_in_time(fleet: Fleet) -> None:
+    supervisor = fleet.run_program(KILLS_SOON, "default", "--workers", "2")
     frozen = (await all_take_jobs(supervisor, 2))[1]
     os.kill(frozen, signal.SIGSTOP)
     supervisor.terminate()
@@ -163,6 +163,25 @@ async def test_a_worker_that_does_not_end_is_killed_in_time(
     supervisor.terminate()
     assert await supervisor.ended(20) == 1
     assert f"worker 1 (process {frozen}) did not end in time and was killed" in supervisor.output()
+
+
+def is_frozen(pid: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def test_one_that_is_frozen_while_it_starts_is_killed_in_time(fleet: Fleet, tmp_path: Path) -> None:
+    """It has not told its supervisor that it takes jobs."""
+    (tmp_path / "frozen.py").write_text("import os, signal; print('freezes', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n")
+    supervisor = fleet.run_program(KILLS_SOON, "default", "--workers", "2", "--imports", "frozen")
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children")
+    await eventually(lambda: supervisor.output().count("freezes") == 2)
+    await eventually(lambda: all(map(is_frozen, children.read_text().split())))
+    supervisor.terminate()
+    await eventually(lambda: "finishing the running jobs" in supervisor.output())
+    await asyncio.sleep(0.6)
+    supervisor.terminate()
+    assert await supervisor.ended(20) == 1, supervisor.output()
+    assert supervisor.output().count("did not end in time and was killed") == 2
 
 
 async def test_a_crash_loop_slows_down_and_can_be_stopped(fleet: Fleet, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ class Supervisor:
         for each in self._children:
             if each.kill():
                 log.error("worker %d (process %d) did not end in time and was killed", each.number, each.pid)
+                self._code = self._code or FAILED  # also if it had not started yet
 
     def _on_change(self) -> None:
         self._has_worked = self._has_worked or any(each.is_ready for each in self._children)
