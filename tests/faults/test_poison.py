@@ -149,6 +149,10 @@ async def test_a_suspect_is_handed_back_when_its_worker_stops(
     assert (record.crashes, record.excused) == (1, 1)
 
 
+async def asks_no_more(observer: Observer) -> bool:
+    return await observer.asking("default") == 0
+
+
 async def suspected(observer: Observer, job_id: str) -> None:
     record = await observer.record("default", job_id)
     assert record is not None
@@ -167,6 +171,7 @@ async def test_a_burst_worker_runs_its_suspects_before_it_leaves(fleet: Fleet, l
     held = [await load.enqueue(jobs.work, 1.0) for _ in range(4)]
     await eventually(lambda: started(history, *held), 15)
     first.kill(history)
+    await eventually(lambda: asks_no_more(load.observer))  # else the server gives it the next job, too
     await load.enqueue(jobs.work, 6.0)  # long enough for it to be given the others
     burst = fleet.start("default", "--burst")
     assert await burst.ended(60) == 0, burst.output()

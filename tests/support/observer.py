@@ -88,6 +88,12 @@ class Observer:
         info = await self._api(f"CONSUMER.INFO.{name}", {})
         return int(info["num_ack_pending"])
 
+    async def asking(self, queue: str) -> int:
+        """Count the requests for jobs that wait at the server."""
+        name = f"{self.names.jobs_stream}.{self.names.consumer(queue)}"
+        info = await self._api(f"CONSUMER.INFO.{name}", {})
+        return int(info["num_waiting"])
+
     async def leftovers(self, queue: str, most: int = 5) -> str:
         """Say what is known of the first jobs that are still stored, and of the consumer that should deliver them."""
         stream = self.names.jobs_stream
