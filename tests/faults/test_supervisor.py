@@ -169,6 +169,7 @@ def is_frozen(pid: str) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 async def test_one_that_is_frozen_while_it_starts_is_killed_in_time(fleet: Fleet, tmp_path: Path) -> None:
     """It has not told its supervisor that it takes jobs."""
     (tmp_path / "frozen.py").write_text("import os, signal; print('freezes', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n")
